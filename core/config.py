@@ -1,0 +1,38 @@
+"""Settings from a TOML file, the environment and options, the later ones first in force."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from core.errors import TandemError
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def load_settings(kind: type[Settings], file: Path | None, options: dict[str, Any]) -> Settings:
+    """Options that are not None win over the environment, which wins over the file, which wins over defaults.
+
+    Raises TandemError with the first setting at fault.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        from_file = _read(file) if file else {}
+        from_environment = kind().model_dump(exclude_unset=True)
+        return kind(**{**from_file, **from_environment, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TandemError(f"setting {where}: {first['msg']}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as handle:
+            return tomllib.load(handle)
+    except FileNotFoundError:
+        raise TandemError(f"{file}: no such settings file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise TandemError(f"{file}: is not TOML: {error}") from None

@@ -1,0 +1,17 @@
+"""The errors a user is meant to read: one line that says what is wrong and what to do."""
+
+
+class TandemError(Exception):
+    """Bad input or a state the user can mend. The command prints its message alone and exits 2."""
+
+
+class FeedError(TandemError):
+    """A catalog feed, its mapping or a judgments file cannot be used."""
+
+
+class ReleaseError(TandemError):
+    """A release is missing, incomplete or does not match its manifest."""
+
+
+class ModelError(TandemError):
+    """A model folder cannot be used."""

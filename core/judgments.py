@@ -1,0 +1,93 @@
+"""Judgments: query, product, grade, and the split each query belongs to."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from core.errors import FeedError
+
+SPLITS = ("train", "valid", "test")
+JUDGMENTS_SCHEMA = pa.schema(
+    [("query", pa.string()), ("product_id", pa.string()), ("grade", pa.float64()), ("split", pa.string())]
+)
+
+
+def load_judgments(path: Path) -> pa.Table:
+    """Reads Parquet, CSV or JSONL with `query`, `product_id`, `grade` and, if given, `split` (train, valid, test).
+
+    Without splits, each query falls into one by its digest: 80, 10 and 10 percent. Of a pair judged twice the last
+    grade counts. Returns a table of `JUDGMENTS_SCHEMA`. Raises FeedError for a file that cannot be used.
+    """
+    table = _read(path)
+    missing = {"query", "product_id", "grade"} - set(table.column_names)
+    if missing:
+        raise FeedError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(table.column_names)}")
+    columns = {name: _cast(table, name, path) for name in ("query", "product_id", "grade")}
+    for name, column in columns.items():
+        if column.null_count:
+            raise FeedError(f"{path}: {column.null_count} rows have no {name}; remove or complete them")
+    if "split" in table.column_names:
+        columns["split"] = _splits(_cast(table, "split", path), path)
+    else:
+        columns["split"] = pa.array([_split_of(query) for query in columns["query"].to_pylist()], pa.string())
+    result = _last_of_each_pair(pa.table(columns, schema=JUDGMENTS_SCHEMA))
+    _check(result, path)
+    return result
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise FeedError(f"{path}: no such file; give judgments as Parquet, CSV or JSONL")
+    readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv, ".jsonl": pyarrow.json.read_json}
+    if path.suffix not in readers:
+        raise FeedError(f"{path}: judgments are read from .parquet, .csv or .jsonl files")
+    try:
+        return readers[path.suffix](path)
+    except pa.ArrowException as error:
+        raise FeedError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from None
+
+
+def _cast(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    kind = JUDGMENTS_SCHEMA.field(name).type
+    try:
+        return table[name].cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise FeedError(f"{path}: column {name} holds {table[name].type}, which cannot be read as {kind}") from None
+
+
+def _splits(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    unknown = set(column.unique().to_pylist()) - set(SPLITS)
+    if unknown:
+        raise FeedError(f"{path}: split holds {sorted(map(str, unknown))[0]!r}; it must be train, valid or test")
+    return column
+
+
+def _split_of(query: str) -> str:
+    share = hashlib.sha256(query.casefold().encode()).digest()[0] / 256
+    return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
+
+
+def _last_of_each_pair(table: pa.Table) -> pa.Table:
+    rows = table.append_column("row", pa.array(range(len(table)), pa.int64()))
+    last = rows.group_by(["query", "product_id"], use_threads=False).aggregate([("row", "max")])
+    return table.take(last["row_max"].sort())
+
+
+def _check(table: pa.Table, path: Path) -> None:
+    if not len(table):
+        raise FeedError(f"{path}: holds no judgments")
+    low, high = pc.min_max(table["grade"]).as_py().values()
+    if low == high:
+        raise FeedError(f"{path}: every grade is {low:g}; a model needs at least two different grades to learn from")
+    splits = table.group_by("query").aggregate([("split", "count_distinct")])
+    torn = splits.filter(pc.greater(splits["split_count_distinct"], 1))
+    if len(torn):
+        raise FeedError(
+            f"{path}: {len(torn)} queries stand in more than one split, such as {torn['query'][0].as_py()!r}; "
+            "give each query one split"
+        )

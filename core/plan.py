@@ -1,0 +1,15 @@
+"""The plan: the bounded numbers of one request."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TOP_K = 200
+
+
+class Plan(BaseModel):
+    """Every knob has a default, a minimum and a maximum; an experiment variant is another plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(default=100, ge=1, le=2000, description="products retrieved by the dense source")
+    rerank_depth: int = Field(default=32, ge=0, le=500, description="candidates rescored by the cross-encoder")
+    minimum_rerank: int = Field(default=8, ge=1, le=500, description="fewer than this many are not worth rescoring")

@@ -1,0 +1,74 @@
+"""The embedded engine: ONNX Runtime and FAISS in this process, behind the micro-batcher."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.index import VectorIndex, use_one_thread
+from engine.lanes import Kind, Lanes
+from engine.onnx import OnnxModel
+from engine.types import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
+
+# Measured on two cores: beyond these a batch gains nothing and makes others wait.
+_ENCODE_TOKENS = 256
+_RESCORE_TOKENS = 512
+_RETRIEVE_QUERIES = 32
+_LEAST_RESCORE_TOKENS = 128
+
+
+class EmbeddedEngine:
+    """Runs a release's models on this machine's cores."""
+
+    def __init__(
+        self, query_tower: OnnxModel, index: VectorIndex, cross_encoder: OnnxModel | None, lanes: int | None = None
+    ) -> None:
+        """`lanes` is the number of worker threads, each bound to one core's worth of work; default: one a core."""
+        self._index = index
+        self._cross_encoder = cross_encoder
+        kinds = [
+            Kind("encode", query_tower.run, _ENCODE_TOKENS),
+            Kind("retrieve", self._search, _RETRIEVE_QUERIES),
+            Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS),
+        ]
+        self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
+
+    async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`."""
+        return np.stack(await self._lanes.submit("encode", queries, [len(q) for q in queries], deadline))
+
+    async def retrieve(
+        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> list[Candidates]:
+        """See `engine.types.Engine`."""
+        if filter_reference != NO_FILTER or overlay_revision != NO_OVERLAY:
+            raise EngineError("this release has no filters and no fresh overlay")
+        payloads = [(vector, k) for vector in vectors]
+        return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
+
+    async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`. Pairs are batched by length, so that little is padded."""
+        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].tokens))
+        costs = [len(pairs[i].tokens) for i in order]
+        logits = np.empty(len(pairs), np.float32)
+        logits[order] = await self._lanes.submit("rescore", [pairs[i] for i in order], costs, deadline)
+        return logits
+
+    def close(self) -> None:
+        """See `engine.types.Engine`."""
+        self._lanes.close()
+
+    def _search(self, payloads: list[tuple[Vectors, int]]) -> list[Candidates]:
+        widest = max(k for _, k in payloads)
+        rows, scores = self._index.search(np.stack([vector for vector, _ in payloads]), widest)
+        return [_candidates(rows[i, :k], scores[i, :k]) for i, (_, k) in enumerate(payloads)]
+
+    def _score(self, pairs: list[Pair]) -> Vectors:
+        if self._cross_encoder is None:
+            raise EngineError("this release has no cross-encoder")
+        return self._cross_encoder.run([pair.tokens for pair in pairs], [pair.segments for pair in pairs])
+
+
+def _candidates(rows: np.ndarray, scores: np.ndarray) -> Candidates:
+    found = rows >= 0  # an approximate index may find fewer than k
+    return Candidates(rows[found], scores[found])

@@ -1,0 +1,54 @@
+"""An engine for tests: answers follow from the tokens by a stated rule, at once or after a set delay."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.types import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
+
+
+class FakeEngine:
+    """A catalog of `count` products; the query whose first token is t finds products t, t + 1, ... (modulo count).
+
+    Similarity falls by 0.01 a place. A pair's logit is its last product token's id, so tests choose the reranked
+    order by choosing tokens. `delays` holds the seconds each call takes; a call named in `broken` raises EngineError.
+    """
+
+    def __init__(self, count: int, delays: dict[str, float] | None = None, broken: Sequence[str] = ()) -> None:
+        self.count = count
+        self.delays = delays or {}
+        self.broken = set(broken)
+        self.closed = False
+        self.calls: list[tuple[str, int]] = []
+
+    async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
+        """Vectors of shape (n, 1): each query's first token."""
+        await self._work("encode", len(queries), deadline)
+        return np.array([[query[0]] for query in queries], np.float32)
+
+    async def retrieve(
+        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> list[Candidates]:
+        """The k products from the one that the vector names on."""
+        await self._work("retrieve", len(vectors), deadline)
+        places = np.arange(min(k, self.count))
+        scores = (1 - places * 0.01).astype(np.float32)
+        return [Candidates((places + int(vector[0])) % self.count, scores) for vector in vectors]
+
+    async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
+        """Each pair's last token but the closing one."""
+        await self._work("rescore", len(pairs), deadline)
+        return np.array([pair.tokens[-2] for pair in pairs], np.float32)
+
+    def close(self) -> None:
+        """Remembers that it was closed."""
+        self.closed = True
+
+    async def _work(self, call: str, size: int, deadline: float | None) -> None:
+        self.calls.append((call, size))
+        if call in self.broken:
+            raise EngineError(f"{call} is broken")
+        await asyncio.sleep(self.delays.get(call, 0))
+        if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+            raise DeadlineExceeded

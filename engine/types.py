@@ -1,0 +1,65 @@
+"""What every engine offers: the same three calls, whoever runs the models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int32]
+Vectors = NDArray[np.float32]
+
+# Kept from the first day, empty until there are filters and a fresh overlay.
+NO_FILTER = ""
+NO_OVERLAY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and a product packed for the cross-encoder: token ids and segment ids, each of shape (t,)."""
+
+    tokens: Tokens
+    segments: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows of the catalog and their similarity to one query, best first. Both of shape (c,), c at most k."""
+
+    rows: NDArray[np.int64]
+    scores: Vectors
+
+
+class EngineError(Exception):
+    """The engine could not do its work: a model failed or is gone."""
+
+
+class DeadlineExceeded(Exception):
+    """The work was dropped before it was run, since its deadline had passed."""
+
+
+class Engine(Protocol):
+    """Runs the models of one release.
+
+    `deadline` is a time of the running event loop's clock, in seconds, or None for no limit. Work whose deadline has
+    passed, or whose caller has been cancelled, is dropped before it is run.
+    """
+
+    async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
+        """Unit vectors of shape (n, d) of n tokenised queries. Raises DeadlineExceeded or EngineError."""
+        ...
+
+    async def retrieve(
+        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> list[Candidates]:
+        """The k most similar products of each vector of shape (n, d). Raises DeadlineExceeded or EngineError."""
+        ...
+
+    async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
+        """Logits of shape (n,), one a pair. Raises DeadlineExceeded or EngineError."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of threads and memory; calls still running finish first."""
+        ...

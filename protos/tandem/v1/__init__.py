@@ -1,0 +1,1 @@
+"""Stubs generated from `search.proto` by `make protos`; never edited."""
