@@ -58,7 +58,7 @@ class ReleaseStore:
         except FileNotFoundError:
             return None
 
-    def list(self, catalog: str) -> list[Manifest]:
+    def manifests(self, catalog: str) -> list[Manifest]:
         """Manifests of the catalog's complete releases, oldest first."""
         folders = self.folder(catalog).glob(f"r-*/{MANIFEST_NAME}")
         return sorted((self._read(path) for path in folders), key=lambda manifest: manifest.release_id)
@@ -75,9 +75,9 @@ class ReleaseStore:
         for name, entry in manifest.files.items():
             path = self.path(catalog, release) / name
             if not path.is_file():
-                raise ReleaseError(f"release {release}: {name} is missing; publish it again or roll back")
+                raise ReleaseError(f"release {release}: {name} is missing; index again or roll back")
             if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
-                raise ReleaseError(f"release {release}: {name} differs from its manifest; publish it again or roll back")
+                raise ReleaseError(f"release {release}: {name} differs from its manifest; index again or roll back")
         return manifest
 
     def add(self, path: Path) -> FileEntry:
@@ -130,7 +130,7 @@ class ReleaseStore:
         Call it under `lock(catalog, alone=True)`: another job's files may not be in any manifest yet.
         """
         served = self.current(catalog)
-        names = [manifest.release_id for manifest in self.list(catalog)]
+        names = [manifest.release_id for manifest in self.manifests(catalog)]
         gone = [name for name in names[: max(0, len(names) - keep)] if name != served]
         for name in gone:
             (self.path(catalog, name) / MANIFEST_NAME).unlink()

@@ -1,0 +1,67 @@
+# `make run` serves a shop, `make test` runs every check; both make .venv on their own.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 50051
+RELEASES ?= releases
+CATALOG ?=
+MAPPING ?=
+JUDGMENTS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types unit integration protos bench clean
+
+help:
+	@echo "make run    make the sample shop (or your own), train, index, serve and show five answers"
+	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file"
+	@echo "make test   lint, types, proto lint, unit and integration tests"
+	@echo "make bench  the benchmarks that run on this machine"
+	@echo "make protos make the gRPC stubs anew"
+	@echo "make clean  remove .venv and caches; releases stay"
+
+run: $(VENV)/.run
+	@exec $(BIN)/tandem run --releases "$(RELEASES)" --address 127.0.0.1:$(PORT) \
+	  $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(MAPPING),--mapping "$(MAPPING)") $(if $(JUDGMENTS),--judgments "$(JUDGMENTS)")
+
+test: lint types unit integration
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/buf lint protos
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit tests/property
+
+integration: $(VENV)/.test
+	$(BIN)/python -m pytest tests/integration
+
+protos: $(VENV)/.test
+	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/search.proto
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.embedding
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tandem: needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -m venv $(VENV)
+
+# The stamps hold what was installed, so that nothing is installed twice.
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing what Tandem needs into $(VENV) (one to three minutes the first time)"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "installing what the tests need"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache *.egg-info

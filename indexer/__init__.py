@@ -1,0 +1,1 @@
+"""A feed becomes a release: read, clean, embed, index, validate, publish."""

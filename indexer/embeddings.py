@@ -1,0 +1,119 @@
+"""Embeddings kept between runs, by the digest of the product text, so that only new or changed products are embedded.
+
+One folder belongs to one model, text version and maximum length. Segments are written whole and renamed into place:
+after a kill -9 all but the segment in the making is there.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.void]
+KEY = np.dtype("V16")
+
+
+def text_keys(texts: Sequence[str]) -> Keys:
+    """128-bit BLAKE2b digests of the texts, shape (n,)."""
+    return np.frombuffer(b"".join(blake2b(text.encode(), digest_size=16).digest() for text in texts), KEY)
+
+
+class EmbeddingStore:
+    """Unit vectors in half precision by key: 784 bytes a product at 384 dimensions on disk, 24 in memory."""
+
+    def __init__(self, folder: Path, dimensions: int) -> None:
+        self._folder = folder
+        self._dimensions = dimensions
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.part"):
+            leftover.unlink()
+        self._segments = sorted(folder.glob("segment-*.npz"))
+        parts = [_keys_of(path) for path in self._segments]
+        self._keys, self._places = np.empty(0, KEY), np.empty((0, 2), np.int32)
+        self._fresh = [(part, _places(i, len(part))) for i, part in enumerate(parts)]
+        self._merge()
+
+    def __len__(self) -> int:
+        return len(self._keys) + sum(len(keys) for keys, _ in self._fresh)
+
+    def missing(self, keys: Keys) -> NDArray[np.int64]:
+        """Indices into `keys` of the first occurrence of each key that has no vector yet, rising."""
+        self._merge()
+        _, first = np.unique(keys, return_index=True)
+        first.sort()
+        return first[~self._known(keys[first])]
+
+    def add(self, keys: Keys, vectors: NDArray[np.float32]) -> None:
+        """Writes vectors of shape (n, d) for n new keys durably."""
+        if vectors.shape != (len(keys), self._dimensions):
+            raise ValueError(f"{len(keys)} keys want vectors of {self._dimensions} dimensions, not {vectors.shape}")
+        number = 1 + int(self._segments[-1].stem.split("-")[1]) if self._segments else 1
+        path = self._folder / f"segment-{number:06d}.npz"
+        scratch = path.with_suffix(".part")
+        with scratch.open("wb") as file:
+            np.savez(file, keys=keys, vectors=vectors.astype(np.float16))
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.rename(path)
+        self._segments.append(path)
+        self._fresh.append((keys, _places(len(self._segments) - 1, len(keys))))
+
+    def gather(self, keys: Keys, target: Path) -> NDArray[np.float16]:
+        """Writes the vectors of the keys, in their order, to an .npy file and returns it mapped, shape (n, d).
+
+        Raises KeyError when a key has no vector.
+        """
+        self._merge()
+        if len(keys) and not self._known(keys).all():
+            raise KeyError("some products have no vector")
+        places = self._places[np.searchsorted(self._keys, keys)]
+        shape = (len(keys), self._dimensions)
+        result = np.lib.format.open_memmap(target, mode="w+", dtype=np.float16, shape=shape)
+        order = np.argsort(places[:, 0], kind="stable")
+        bounds = np.searchsorted(places[order, 0], np.arange(len(self._segments) + 1))
+        for segment, path in enumerate(self._segments):
+            rows = order[bounds[segment] : bounds[segment + 1]]
+            if len(rows):
+                result[rows] = _load(path, "vectors")[places[rows, 1]]
+        result.flush()
+        return result
+
+    def compact(self, keys: Keys, most: int) -> None:
+        """Once more than `most` vectors are kept, drops the segments that hold none of the keys. Call it last."""
+        if len(self) <= most:
+            return
+        used = np.unique(keys)
+        for path in self._segments:
+            if not np.isin(_keys_of(path), used).any():
+                path.unlink()
+
+    def _known(self, keys: Keys) -> NDArray[np.bool_]:
+        if not len(self._keys):
+            return np.zeros(len(keys), bool)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return self._keys[at] == keys
+
+    def _merge(self) -> None:
+        """Sorts what was added since the last look-up in with the rest."""
+        if not self._fresh:
+            return
+        keys = np.concatenate([self._keys, *(keys for keys, _ in self._fresh)])
+        places = np.concatenate([self._places, *(places for _, places in self._fresh)])
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._places, self._fresh = keys[order], places[order], []
+
+
+def _places(segment: int, count: int) -> NDArray[np.int32]:
+    return np.stack([np.full(count, segment, np.int32), np.arange(count, dtype=np.int32)], axis=1)
+
+
+def _keys_of(path: Path) -> Keys:
+    return _load(path, "keys")
+
+
+def _load(path: Path, name: str) -> np.ndarray:
+    with np.load(path) as file:
+        return file[name]

@@ -1,0 +1,279 @@
+"""The index job: clean products and a model set become a published release."""
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from encoder.tower import Tower
+from engine.onnx import OnnxModel
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from ranker.ranker import Ranker
+
+from core.columns import Columns
+from core.digest import file_digest, value_digest
+from core.errors import FeedError, ReleaseError
+from core.manifest import CatalogSnapshot, FileEntry, Manifest, ModelSet, catalog_id, model_id, release_id
+from core.product import PRODUCT_TEXT_VERSION
+from core.progress import Steps
+from core.releases import ReleaseStore
+from core.text import fold_text
+from indexer.build import IndexReport, IndexSettings, build_index
+from indexer.embed import embed_products, tokenize_products
+from indexer.mapping import Mapping, default_mapping, load_mapping
+from indexer.products import CleanResult, clean_feed
+from indexer.validate import GoldenQuery, validate
+from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE
+
+COLUMNS_FILE = "products.arrow"
+QUARANTINE_FILE = "quarantine.parquet"
+INDEX_FILE = "index.faiss"
+
+_HELD_OUT_QUERIES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Whose catalog it is: its name, language (BCP 47), country (ISO 3166-1) and currency (ISO 4217)."""
+
+    catalog: str
+    language: str
+    country: str | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """Cleaned products, ready to be indexed: the columns' file, what cleaning saw, and files to keep beside them."""
+
+    market: Market
+    columns: Path
+    cleaning: dict[str, Any]
+    beside: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The folders of a model set."""
+
+    encoder: Path
+    ranker: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to index. `queries` are held-out texts on which an index's recall and latency are measured."""
+
+    index: IndexSettings = field(default_factory=IndexSettings)
+    max_rejected: float = 0.2
+    queries: tuple[str, ...] = ()
+    golden: tuple[GoldenQuery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The release in service after the job, and how many products had to be embedded; None when nothing changed."""
+
+    manifest: Manifest
+    embedded: int | None
+
+
+def index_feed(
+    feed: Path,
+    mapping_file: Path | None,
+    name: str | None,
+    models: Models,
+    options: Options,
+    store: ReleaseStore,
+    steps: Steps,
+) -> Outcome:
+    """Reads and cleans a feed, and publishes a release of it unless the one in service was made of the same.
+
+    `name` overrides the mapping's catalog name. Raises FeedError, ModelError or ReleaseError, with nothing published.
+    """
+    mapping = load_mapping(mapping_file) if mapping_file else default_mapping()
+    market = Market(
+        name or mapping.catalog.name, mapping.catalog.language, mapping.catalog.country, mapping.catalog.currency
+    )
+    with store.lock(market.catalog):
+        inputs = _inputs(feed, mapping, market, models, options)
+        served = _served(store, market.catalog)
+        if served and served.inputs == inputs:
+            return Outcome(served, None)
+        work = _work(store, market.catalog)
+        with steps.step("clean") as report:
+            cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
+        return _release(_products(cleaned, market), models, options, inputs, store, work, steps)
+
+
+def apply_models(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Steps) -> Outcome:
+    """Publishes the current products of a catalog under another model set. Raises ReleaseError when there are none."""
+    with store.lock(catalog):
+        served = _served(store, catalog)
+        if served is None:
+            raise ReleaseError(f"catalog {catalog!r} has no release yet: make one with `tandem index`")
+        folder = store.path(catalog, served.release_id)
+        work = _work(store, catalog)
+        columns = work / COLUMNS_FILE
+        shutil.copyfile(folder / COLUMNS_FILE, columns)
+        beside = {QUARANTINE_FILE: work / QUARANTINE_FILE} if QUARANTINE_FILE in served.snapshot.files else {}
+        for name, path in beside.items():
+            shutil.copyfile(folder / name, path)
+        market = Market(catalog, served.language, served.country, served.currency)
+        inputs = {**served.inputs, **_model_inputs(models)}
+        products = Products(market, columns, served.snapshot.cleaning, beside)
+        return _release(products, models, options, inputs, store, work, steps)
+
+
+def _release(
+    products: Products,
+    models: Models,
+    options: Options,
+    inputs: dict[str, str],
+    store: ReleaseStore,
+    work: Path,
+    steps: Steps,
+) -> Outcome:
+    tower = Tower.open(models.encoder)
+    ranker = Ranker.open(models.ranker) if models.ranker else None
+    columns = Columns(products.columns)
+    with steps.step("embed") as report:
+        vectors, embedded = embed_products(columns, tower, work, report)
+    beside = dict(products.beside)
+    if ranker is not None:
+        with steps.step("tokenise for the ranker") as report:
+            tokenize_products(columns, ranker, work, report)
+        beside |= {name: work / name for name in (TOKENS_FILE, OFFSETS_FILE)}
+    with steps.step("build the index") as report:
+        queries = _held_out(columns, tower, options.queries)
+        index = build_index(vectors, queries, work / INDEX_FILE, options.index, report)
+    with steps.step("validate"):
+        seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
+    with steps.step("publish"):
+        files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
+        manifest = _publish(products, files, tower, ranker, index, seen, inputs, store)
+    shutil.rmtree(work / "scratch", ignore_errors=True)
+    (work / "vectors.npy").unlink()
+    return Outcome(manifest, embedded)
+
+
+def _publish(
+    products: Products,
+    files: dict[str, Path],
+    tower: Tower,
+    ranker: Ranker | None,
+    index: IndexReport,
+    seen: dict[str, Any],
+    inputs: dict[str, str],
+    store: ReleaseStore,
+) -> Manifest:
+    count = len(Columns(products.columns))
+    model_files = {f"encoder/{path.name}": store.add_copy(path) for path in tower.files()}
+    if ranker is not None:
+        model_files |= {f"ranker/{path.name}": store.add_copy(path) for path in ranker.files()}
+    entries: dict[str, FileEntry] = {name: store.add(path) for name, path in files.items()}
+    created = datetime.now(UTC)
+    model, catalog = model_id(model_files), catalog_id(entries[COLUMNS_FILE])
+    manifest = Manifest(
+        release_id=release_id(created, model, catalog),
+        created=created,
+        tandem_version=version("tandem-retrieval"),
+        catalog=products.market.catalog,
+        language=products.market.language,
+        country=products.market.country,
+        currency=products.market.currency,
+        inputs=inputs,
+        model=ModelSet(
+            model_id=model,
+            encoder=tower.spec.model_dump(),
+            ranker=ranker.spec.model_dump() if ranker else None,
+            files=model_files,
+        ),
+        snapshot=CatalogSnapshot(
+            catalog_id=catalog, products=count, cleaning=products.cleaning, index=index.model_dump(), files=entries
+        ),
+        validation=seen,
+    )
+    store.publish(manifest)
+    return manifest
+
+
+def _products(cleaned: CleanResult, market: Market) -> Products:
+    beside = {QUARANTINE_FILE: cleaned.quarantine} if cleaned.quarantine.is_file() else {}
+    return Products(market, cleaned.columns, cleaned.summary(), beside)
+
+
+def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
+    current = store.current(catalog)
+    return store.manifest(catalog, current) if current else None
+
+
+def _work(store: ReleaseStore, catalog: str) -> Path:
+    work = store.folder(catalog) / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _inputs(feed: Path, mapping: Mapping, market: Market, models: Models, options: Options) -> dict[str, str]:
+    if not feed.is_file():
+        return {}  # reading it says what is wrong
+    settings = [
+        options.index.model_dump(),
+        options.max_rejected,
+        options.queries,
+        [g.model_dump() for g in options.golden],
+    ]
+    return {
+        "feed": file_digest(feed),
+        "mapping": value_digest([mapping.model_dump(mode="json"), market.catalog]),
+        "settings": value_digest([settings, PRODUCT_TEXT_VERSION, version("tandem-retrieval")]),
+        **_model_inputs(models),
+    }
+
+
+def _model_inputs(models: Models) -> dict[str, str]:
+    ranker = Ranker.open(models.ranker).digest if models.ranker else ""
+    return {"encoder": Tower.open(models.encoder).digest, "ranker": ranker}
+
+
+def _held_out(columns: Columns, tower: Tower, queries: tuple[str, ...]) -> NDArray[np.float32]:
+    """Vectors of shape (q, d) of the user's held-out queries, or of short ones made of titles' words."""
+    texts = list(queries) or _title_queries(columns)
+    return OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(texts))
+
+
+def _title_queries(columns: Columns) -> list[str]:
+    random = np.random.default_rng(0)
+    rows = random.choice(len(columns), min(_HELD_OUT_QUERIES, len(columns)), replace=False)
+    titles = [columns.row(int(row), ["title"])["title"].split() for row in rows]
+    lengths = random.integers(2, 6, len(titles))
+    return [" ".join(words[:length]) for words, length in zip(titles, lengths, strict=True)]
+
+
+def read_queries(path: Path) -> tuple[str, ...]:
+    """Held-out queries from a text file, one a line. Raises FeedError when there are none."""
+    if not path.is_file():
+        raise FeedError(f"{path}: no such file; give a text file with one query a line")
+    queries = tuple(line for line in map(fold_text, path.read_text("utf-8").splitlines()) if line)
+    if not queries:
+        raise FeedError(f"{path}: holds no query; give one a line")
+    return queries
+
+
+def read_golden(path: Path) -> tuple[GoldenQuery, ...]:
+    """Golden queries from a JSONL file. Raises FeedError with the first line at fault."""
+    if not path.is_file():
+        raise FeedError(f"{path}: no such file; give JSONL with query, product_id and within")
+    result = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            result.append(GoldenQuery.model_validate_json(line))
+        except ValidationError as error:
+            raise FeedError(
+                f"{path}, line {number}: {error.errors()[0]['msg']}; give query, product_id, within"
+            ) from None
+    return tuple(result)

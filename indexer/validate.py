@@ -1,0 +1,102 @@
+"""What a release must show before it is published."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from encoder.tower import Tower
+from engine.index import VectorIndex
+from engine.onnx import OnnxModel
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.columns import Columns
+from core.errors import ReleaseError
+from core.product import product_text
+
+_NORM_TOLERANCE = 0.02
+_CHUNK = 65_536
+_SELF_QUERIES = 100
+_SELF_TOP = 10
+# A sound model finds nearly every product by its own text; far fewer means vectors and rows do not belong together.
+_LEAST_SELF_FOUND = 0.5
+
+
+class GoldenQuery(BaseModel):
+    """A product that a query must bring among its first `within` retrieved products."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1)
+    product_id: str = Field(min_length=1)
+    within: int = Field(default=10, ge=1, le=1000)
+
+
+def validate(
+    columns: Columns,
+    vectors: NDArray[np.float16],
+    index_file: Path,
+    index_settings: dict[str, Any],
+    tower: Tower,
+    golden: list[GoldenQuery],
+) -> dict[str, Any]:
+    """Checks counts, norms, self-retrieval and golden queries; returns what was seen, for the manifest.
+
+    Raises ReleaseError with the first check that fails.
+    """
+    index = VectorIndex.open(index_file, index_settings)
+    if not len(columns) == len(vectors) == index.count:
+        raise ReleaseError(
+            f"{len(columns)} products, {len(vectors)} vectors and {index.count} index entries do not agree; "
+            "index the catalog again"
+        )
+    return {
+        "products": len(columns),
+        "largest_norm_error": _check_norms(vectors),
+        "self_retrieval_at_10": _check_self_retrieval(columns, index, tower),
+        "golden_queries": _check_golden(golden, columns, index, tower),
+    }
+
+
+def _check_norms(vectors: NDArray[np.float16]) -> float:
+    worst = 0.0
+    for start in range(0, len(vectors), _CHUNK):
+        norms = np.linalg.norm(vectors[start : start + _CHUNK].astype(np.float32), axis=1)
+        if not np.isfinite(norms).all():
+            raise ReleaseError("some product vectors are not numbers; check the encoder")
+        worst = max(worst, float(np.abs(norms - 1).max()))
+    if worst > _NORM_TOLERANCE:
+        raise ReleaseError(f"product vectors are not of unit length (off by {worst:.3f}); check the encoder")
+    return worst
+
+
+def _check_self_retrieval(columns: Columns, index: VectorIndex, tower: Tower) -> float:
+    """The share of sampled products found by their own text; one of the same text counts, nothing tells them apart."""
+    rows = np.random.default_rng(0).choice(len(columns), min(_SELF_QUERIES, len(columns)), replace=False)
+    texts = [product_text(columns.row(int(row))) for row in rows]
+    model = OnnxModel(tower.model_path("item"))
+    found, _ = index.search(model.run(tower.tokenize_items(texts)), _SELF_TOP)
+    hits = [
+        any(product_text(columns.row(int(other))) == text for other in line if other >= 0)
+        for text, line in zip(texts, found, strict=True)
+    ]
+    share = float(np.mean(hits))
+    if share < _LEAST_SELF_FOUND:
+        raise ReleaseError(f"only {share:.0%} of products are found by their own text; check the encoder")
+    return share
+
+
+def _check_golden(golden: list[GoldenQuery], columns: Columns, index: VectorIndex, tower: Tower) -> dict[str, int]:
+    model = OnnxModel(tower.model_path("query"))
+    missed = []
+    for entry in golden:
+        rows, _ = index.search(model.run(tower.tokenize_queries([entry.query])), entry.within)
+        if entry.product_id not in {columns.id(int(row)) for row in rows[0] if row >= 0}:
+            missed.append(entry)
+    if missed:
+        first = missed[0]
+        raise ReleaseError(
+            f"{len(missed)} of {len(golden)} golden queries miss their product, such as {first.query!r}: "
+            f"{first.product_id} is not among the first {first.within}"
+        )
+    return {"asked": len(golden), "missed": 0}

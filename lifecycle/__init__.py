@@ -1,0 +1,1 @@
+"""The top floor: the `tandem` command and the pipeline of stages."""

@@ -1,0 +1,280 @@
+"""The `tandem` command."""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from tandem.v1 import search_pb2
+
+from core.config import load_settings
+from core.errors import ReleaseError, TandemError
+from core.releases import ReleaseStore
+from lifecycle.progress import Bars
+from retrieval.client import SearchClient
+from retrieval.settings import ServeSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Two-tower retrieval for shops: train, index, release, serve, measure.",
+)
+train = typer.Typer(no_args_is_help=True, help="Fine-tune the models on judgments.")
+app.add_typer(train, name="train")
+
+console = Console()
+
+Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
+Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
+Address = Annotated[str, typer.Option(help="Host and port of the service.")]
+Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")]
+Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
+Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
+
+_RELEASES = Path("releases")
+_ADDRESS = "127.0.0.1:50051"
+
+
+@app.command()
+def index(
+    catalog: Feed,
+    mapping: Mapping = None,
+    encoder: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service.")] = None,
+    ranker: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service, if any.")] = None,
+    releases: Releases = _RELEASES,
+    name: Annotated[str | None, typer.Option(help="Catalog name; default: the mapping's.")] = None,
+    max_rejected: Annotated[float, typer.Option(min=0, max=1, help="Share of rows that may be rejected.")] = 0.2,
+    recall_target: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Least recall@100 of an approximate index.")
+    ] = 0.98,
+    exact_budget_ms: Annotated[float, typer.Option(min=0, help="Search stays exact while a query takes less.")] = 10.0,
+    queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
+    golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
+) -> None:
+    """Read a feed, clean, embed, index and publish it as a release."""
+    from indexer.build import IndexSettings
+
+    from indexer.job import Options, index_feed, read_golden, read_queries
+    from indexer.mapping import catalog_name
+    from lifecycle.models import resolve_models
+    from lifecycle.show import show_release
+
+    store = ReleaseStore(releases)
+    options = Options(
+        index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms),
+        max_rejected=max_rejected,
+        queries=read_queries(queries) if queries else (),
+        golden=read_golden(golden) if golden else (),
+    )
+    models = resolve_models(encoder, ranker, store, name or catalog_name(mapping))
+    outcome = index_feed(catalog, mapping, name, models, options, store, Bars(console))
+    show_release(console, outcome.manifest, outcome.embedded)
+
+
+@app.command("releases")
+def list_releases(
+    releases: Releases = _RELEASES,
+    catalog: Catalog = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the newest releases.")] = None,
+) -> None:
+    """List the releases of a catalog, and remove old ones if asked."""
+    from lifecycle.show import show_releases
+
+    store = ReleaseStore(releases)
+    name = _catalog(store, catalog)
+    if keep is not None:
+        with store.lock(name, alone=True):
+            gone = store.prune(name, keep)
+        console.print(f"removed {len(gone)} releases", highlight=False)
+    show_releases(console, store.manifests(name), store.current(name))
+
+
+@app.command()
+def rollback(
+    releases: Releases = _RELEASES,
+    catalog: Catalog = None,
+    to: Annotated[str | None, typer.Option(help="Release to return to; default: the one before.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model set to return to, on the current catalog.")] = None,
+) -> None:
+    """Return to an earlier release, or to an earlier model set on the current catalog."""
+    from lifecycle.rollback import to_model, to_release
+    from lifecycle.show import show_release
+
+    store = ReleaseStore(releases)
+    name = _catalog(store, catalog)
+    if to and model:
+        raise TandemError("give --to or --model, not both")
+    if model:
+        outcome = to_model(store, name, model, Bars(console))
+        show_release(console, outcome.manifest, outcome.embedded)
+    else:
+        console.print(f"catalog {name} is back at release {to_release(store, name, to)}", highlight=False)
+
+
+@app.command()
+def serve(
+    releases: Annotated[Path | None, typer.Option(help="Folder of the releases.")] = None,
+    address: Annotated[str | None, typer.Option(help="Host and port to listen on.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    max_in_flight: Annotated[int | None, typer.Option(help="Requests beyond this are refused at once.")] = None,
+    default_deadline: Annotated[float | None, typer.Option(help="Seconds, for calls without a deadline.")] = None,
+) -> None:
+    """Serve the releases over gRPC until Ctrl-C or SIGTERM."""
+    from lifecycle.serving import announce
+    from retrieval.server import serve as run_server
+
+    options = {
+        "releases": releases,
+        "address": address,
+        "max_in_flight": max_in_flight,
+        "default_deadline": default_deadline,
+    }
+    settings = load_settings(ServeSettings, config, options)
+    asyncio.run(run_server(settings, lambda running: announce(console, running)))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The shopper's words.")],
+    address: Address = _ADDRESS,
+    top_k: Annotated[int, typer.Option(help="Hits to return, 1 to 200.")] = 10,
+    catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
+    timeout: Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+) -> None:
+    """Search through a running service."""
+    from lifecycle.show import show_answer
+
+    with SearchClient(address, timeout) as client:
+        answer = client.search(search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog))
+    if as_json:
+        print(json.dumps(MessageToDict(answer, preserving_proto_field_name=True), ensure_ascii=False, indent=2))
+    else:
+        show_answer(console, query, answer)
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Option(help="Folder for the catalog, its mapping and the judgments.")],
+    products: Annotated[int, typer.Option(min=100, help="How many products.")] = 3000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
+) -> None:
+    """Make the sample shop."""
+    from lifecycle.sample.shop import write_sample
+
+    console.print(write_sample(output, products, seed), highlight=False)
+
+
+@train.command("encoder")
+def train_encoder(
+    catalog: Feed,
+    judgments: Judgments,
+    output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
+    mapping: Mapping = None,
+    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Fine-tune the towers."""
+    from lifecycle.training import train_model
+
+    train_model(
+        "encoder", catalog, mapping, judgments, output, {"base": base, "epochs": epochs, "seed": seed}, Bars(console)
+    )
+
+
+@train.command("ranker")
+def train_ranker(
+    catalog: Feed,
+    judgments: Judgments,
+    output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
+    mapping: Mapping = None,
+    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Fine-tune the cross-encoder."""
+    from lifecycle.training import train_model
+
+    train_model(
+        "ranker", catalog, mapping, judgments, output, {"base": base, "epochs": epochs, "seed": seed}, Bars(console)
+    )
+
+
+@app.command()
+def evaluate(
+    judgments: Judgments,
+    releases: Releases = _RELEASES,
+    catalog: Catalog = None,
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    relevant: Annotated[float | None, typer.Option(help="Least grade that is relevant; default: mid-range.")] = None,
+    rerank_depth: Annotated[int, typer.Option(min=0, max=500, help="Candidates to rescore.")] = 32,
+    per_query: Annotated[Path | None, typer.Option(help="Parquet file for per-query results.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON.")] = False,
+) -> None:
+    """Measure the release in service on judgments, through the search code that serves."""
+    from lifecycle.evaluation import evaluate_release
+    from lifecycle.show import show_evaluation
+
+    store = ReleaseStore(releases)
+    bars = Bars(Console(stderr=True) if as_json else console)
+    result = evaluate_release(store, _catalog(store, catalog), judgments, split, relevant, rerank_depth, bars)
+    if per_query:
+        result.write_per_query(per_query)
+    if as_json:
+        print(json.dumps(result.as_json(), indent=2))
+    else:
+        show_evaluation(console, result)
+
+
+@app.command()
+def run(
+    releases: Releases = _RELEASES,
+    address: Address = _ADDRESS,
+    catalog: Annotated[Path | None, typer.Option(help="Your shop's feed; default: the sample shop.")] = None,
+    mapping: Mapping = None,
+    judgments: Annotated[
+        Path | None, typer.Option(help="Judgments of your shop; without, models stay untuned.")
+    ] = None,
+) -> None:
+    """The whole way: train on judgments, index, serve, show five answers. What is done is not done again."""
+    from lifecycle.run import run_shop
+
+    run_shop(releases, address, catalog, mapping, judgments, console)
+
+
+def _catalog(store: ReleaseStore, name: str | None) -> str:
+    names = store.catalogs()
+    if name is not None:
+        if name not in names:
+            there = ", ".join(names) or "nothing published yet"
+            raise ReleaseError(f"{store.root} holds no catalog {name!r}; there is: {there}")
+        return name
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise ReleaseError(f"{store.root} holds no release: make one with `tandem index`")
+    raise ReleaseError(f"{store.root} holds several catalogs, choose one with --catalog: {', '.join(names)}")
+
+
+def main() -> None:
+    """Runs the command. A user's error is one line on standard error and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        app()
+    except TandemError as error:
+        print(f"tandem: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("tandem: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

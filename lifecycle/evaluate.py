@@ -1,0 +1,171 @@
+"""Measures a release on judgments, through the same search code that serves."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from encoder.embed import embed_items
+from engine.onnx import OnnxModel
+
+from core import measures
+from core.errors import FeedError
+from core.measures import Estimate, Grades, PerQuery, Rankings
+from core.plan import Plan
+from core.product import product_text
+from core.progress import Report
+from retrieval.admission import Admission
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query
+from retrieval.search import search
+
+_CONCURRENT = 8
+_DEPTH = 100
+RETRIEVED, RERANKED = "retrieval", "reranked"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Per-query values by stage and measure; `unknown` counts judged products that the catalog does not hold."""
+
+    release_id: str
+    split: str
+    lowest: float
+    relevant: float
+    unknown: int
+    values: dict[str, PerQuery]
+
+    def summary(self) -> dict[str, dict[str, Estimate]]:
+        """Means with 95% intervals, by stage and measure."""
+        return {
+            stage: {name: measures.estimate(list(values.values())) for name, values in of_stage.items()}
+            for stage, of_stage in self.values.items()
+        }
+
+    def as_json(self) -> dict:
+        """The summary and what it rests on."""
+        summary = {
+            stage: {name: asdict(entry) for name, entry in entries.items()} for stage, entries in self.summary().items()
+        }
+        return {
+            "release_id": self.release_id,
+            "split": self.split,
+            "gain": f"2^(grade - {self.lowest:g}) - 1",
+            "relevant_from_grade": self.relevant,
+            "judged_products_not_in_catalog": self.unknown,
+            "measures": summary,
+        }
+
+    def write_per_query(self, path: Path) -> None:
+        """A Parquet of `query`, `stage`, `measure`, `value`."""
+        rows = [
+            {"query": query, "stage": stage, "measure": name, "value": value}
+            for stage, of_stage in self.values.items()
+            for name, values in of_stage.items()
+            for query, value in values.items()
+        ]
+        schema = pa.schema(
+            [("query", pa.string()), ("stage", pa.string()), ("measure", pa.string()), ("value", pa.float64())]
+        )
+        pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+async def evaluate(
+    release: LoadedRelease, judgments: pa.Table, split: str, plan: Plan, relevant: float | None, report: Report
+) -> Evaluation:
+    """Searches every query of a split without a deadline and measures the two stages, over the catalog and the pool.
+
+    `relevant` is the grade from which a product counts as relevant; the middle of the range when None. Raises
+    FeedError when the split holds no query, or the catalog none of its products.
+    """
+    everything = _grades(judgments)
+    chosen = _grades(judgments.filter(pc.equal(judgments["split"], split)) if split != "all" else judgments)
+    if not chosen:
+        raise FeedError(f"the judgments hold no query of split {split!r}")
+    lowest, highest = measures.grade_range(everything)
+    relevant = (lowest + highest) / 2 if relevant is None else relevant
+    rows = {product: row for row, product in enumerate(release.columns.ids())}
+    known = {query: {p: g for p, g in products.items() if p in rows} for query, products in chosen.items()}
+    unknown = sum(map(len, chosen.values())) - sum(map(len, known.values()))
+    if not any(known.values()):
+        raise FeedError("the catalog holds none of the judged products: check that both use the same product ids")
+    rankings = await _search_all(release, list(chosen), plan, report)
+    pools = {query: products for query, products in known.items() if products}
+    pool_rankings = await _pool_rankings(release, pools, rows)
+    values = {
+        stage: measures.full_ranking_measures(chosen, rankings[stage], lowest, relevant)
+        | {"pool nDCG@10": measures.pool_ndcg(pools, pool_rankings[stage], lowest)}
+        for stage in rankings
+    }
+    values["random order"] = {"pool nDCG@10": _random(pools, lowest)}
+    return Evaluation(release.release_id, split, lowest, relevant, unknown, values)
+
+
+async def _search_all(
+    release: LoadedRelease, queries: Sequence[str], plan: Plan, report: Report
+) -> dict[str, Rankings]:
+    """The first hundred products of each query, as retrieved and as reranked."""
+    admission = Admission(_CONCURRENT)
+    gate = asyncio.Semaphore(_CONCURRENT)
+    retrieved: dict[str, list[str]] = {}
+    reranked: dict[str, list[str]] = {}
+
+    async def one(text: str) -> None:
+        async with gate:
+            with admission.enter() as permit:
+                answer = await search(Query(text, top_k=_DEPTH), plan, release, permit, None)
+        ids = {hit.retrieve_rank: release.columns.id(hit.row) for hit in answer.hits}
+        retrieved[text] = [ids[rank] for rank in sorted(ids)]
+        reranked[text] = [release.columns.id(hit.row) for hit in answer.hits]
+        report(len(reranked), len(queries))
+
+    await asyncio.gather(*(one(text) for text in queries))
+    return {RETRIEVED: retrieved, RERANKED: reranked} if release.ranker else {RETRIEVED: retrieved}
+
+
+async def _pool_rankings(release: LoadedRelease, pools: Grades, rows: dict[str, int]) -> dict[str, Rankings]:
+    """Each query's judged products in the order of either model."""
+    products = sorted({product for pool in pools.values() for product in pool}, key=rows.__getitem__)
+    places = {product: place for place, product in enumerate(products)}
+    vectors = _embed(release, [rows[product] for product in products])
+    result: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for query, pool in pools.items():
+        ids = list(pool)
+        [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
+        result[RETRIEVED][query] = _order(ids, vectors[[places[product] for product in ids]] @ vector)
+        if release.ranker is not None:
+            pairs = release.pack(query, np.array([rows[product] for product in ids]))
+            result[RERANKED][query] = _order(ids, await release.engine.rescore(pairs, None))
+    return dict(result)
+
+
+def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:
+    texts = [product_text(release.columns.row(row)) for row in rows]
+    vectors = np.empty((len(texts), release.tower.spec.dimensions), np.float32)
+    for places, part in embed_items(OnnxModel(release.tower.model_path("item")), release.tower.tokenize_items(texts)):
+        vectors[places] = part
+    return vectors
+
+
+def _order(ids: list[str], scores: np.ndarray) -> list[str]:
+    return [ids[i] for i in np.argsort(-scores, kind="stable")]
+
+
+def _random(pools: Grades, lowest: float) -> dict[str, float]:
+    return {
+        query: measures.random_pool_ndcg(products, lowest)
+        for query, products in pools.items()
+        if max(products.values()) > lowest
+    }
+
+
+def _grades(judgments: pa.Table) -> dict[str, dict[str, float]]:
+    result: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in judgments.select(["query", "product_id", "grade"]).to_pylist():
+        result[row["query"]][row["product_id"]] = row["grade"]
+    return dict(result)

@@ -1,0 +1,42 @@
+"""Returning to what served well before."""
+
+from core.errors import ReleaseError
+from core.progress import Steps
+from core.releases import ReleaseStore
+from indexer.job import Options, Outcome, apply_models
+from lifecycle.models import models_of
+
+
+def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
+    """Points the catalog to an earlier release, products and all: the named one, or the one before.
+
+    Raises ReleaseError when there is no such release or it is damaged; the one in service stays then.
+    """
+    with store.lock(catalog):
+        current = store.current(catalog)
+        release = release or _before(store, catalog, current)
+        store.verify(catalog, release)
+        store.point(catalog, release)
+    return release
+
+
+def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Outcome:
+    """Publishes the current products under an earlier model set, so that no old stock comes back.
+
+    Raises ReleaseError when no release of the catalog has that model set.
+    """
+    manifests = store.manifests(catalog)
+    having = [entry for entry in manifests if entry.model.model_id == model]
+    if not having:
+        known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
+        raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
+    source = having[-1].release_id
+    store.verify(catalog, source)
+    return apply_models(catalog, models_of(store, catalog, source), Options(), store, steps)
+
+
+def _before(store: ReleaseStore, catalog: str, current: str | None) -> str:
+    earlier = [entry.release_id for entry in store.manifests(catalog) if current is None or entry.release_id < current]
+    if not earlier:
+        raise ReleaseError(f"catalog {catalog!r} has no release before {current}; see `tandem releases`")
+    return earlier[-1]

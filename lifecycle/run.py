@@ -1,0 +1,143 @@
+"""The whole way in one command: models, release, service, five answers. What is done already is not done again."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from tandem.v1 import search_pb2
+
+from core.digest import file_digest, value_digest
+from core.errors import FeedError, TandemError
+from core.judgments import load_judgments
+from core.releases import ReleaseStore
+from indexer.job import Models, Options, index_feed
+from indexer.mapping import catalog_name
+from lifecycle.models import resolve_models
+from lifecycle.progress import Bars
+from lifecycle.serving import announce
+from lifecycle.show import show_answer, show_release
+from retrieval.client import SearchClient
+from retrieval.server import Running, serve
+from retrieval.settings import ServeSettings
+
+_SHOWN = 5
+_TOP = 5
+_DEMO_DEADLINE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The files of a shop. Without judgments nothing can be learned from it."""
+
+    catalog: Path
+    mapping: Path | None
+    judgments: Path | None
+
+
+def run_shop(
+    releases: Path, address: str, catalog: Path | None, mapping: Path | None, judgments: Path | None, console: Console
+) -> None:
+    """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError."""
+    settings = ServeSettings(releases=releases, address=address)
+    shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
+    for path in (shop.catalog, shop.mapping, shop.judgments):
+        if path is not None and not path.is_file():
+            raise FeedError(f"{path}: no such file")
+    store = ReleaseStore(releases)
+    models = _models(shop, store, console)
+    outcome = index_feed(shop.catalog, shop.mapping, None, models, Options(), store, Bars(console))
+    show_release(console, outcome.manifest, outcome.embedded)
+    queries = _queries(shop, store, outcome.manifest.catalog)
+    asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
+    console.print("tandem: drained, good-bye", highlight=False)
+
+
+def _sample(folder: Path, console: Console) -> Shop:
+    from lifecycle.sample.shop import write_sample
+
+    shop = Shop(folder / "catalog.jsonl.gz", folder / "mapping.toml", folder / "judgments.parquet")
+    stamp = folder / f".made-by-{version('tandem-retrieval')}"
+    if not stamp.is_file():
+        with Bars(console).step("make the sample shop"):
+            report = write_sample(folder)
+        stamp.touch()
+        console.print(str(report), highlight=False)
+    return shop
+
+
+def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
+    """Models trained on the shop's judgments, or, without any, those in service or untuned ones."""
+    if shop.judgments is None:
+        console.print("no judgments given: the towers stay as they are, and nothing is reranked unless a ranker serves")
+        return resolve_models(None, None, store, catalog_name(shop.mapping))
+    files = [file_digest(path) for path in (shop.catalog, shop.mapping, shop.judgments) if path]
+    folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
+    for kind in ("encoder", "ranker"):
+        if not (folder / kind / "report.json").is_file():
+            _train(kind, shop, folder / kind, console)
+    return Models(folder / "encoder", folder / "ranker")
+
+
+def _train(kind: str, shop: Shop, output: Path, console: Console) -> None:
+    """Trains in a process of its own, so that the one that serves never loads torch."""
+    console.print(f"fine-tune the {kind} on {shop.judgments}", highlight=False)
+    command = [
+        sys.executable,
+        "-m",
+        "lifecycle.cli",
+        "train",
+        kind,
+        "--catalog",
+        shop.catalog,
+        "--judgments",
+        shop.judgments,
+    ]
+    command += ["--output", output, *(["--mapping", shop.mapping] if shop.mapping else [])]
+    result = subprocess.run([str(part) for part in command], check=False)
+    if result.returncode:
+        raise TandemError(f"training the {kind} ended with status {result.returncode}; what it printed says why")
+
+
+def _queries(shop: Shop, store: ReleaseStore, catalog: str) -> list[str]:
+    """Five queries: of the judgments' test split, spread over it, or words of titles."""
+    if shop.judgments is not None:
+        table = load_judgments(shop.judgments)
+        rows = zip(table["query"].to_pylist(), table["split"].to_pylist(), strict=True)
+        texts = list(dict.fromkeys(query for query, split in rows if split == "test"))
+    else:
+        from core.columns import Columns
+
+        current = store.current(catalog)
+        assert current is not None
+        columns = Columns(store.path(catalog, current) / "products.arrow")
+        step = max(1, len(columns) // _SHOWN)
+        texts = [" ".join(columns.row(row, ["title"])["title"].split()[:4]) for row in range(0, len(columns), step)]
+    return texts[:: max(1, len(texts) // _SHOWN)][:_SHOWN]
+
+
+def _show(console: Console, running: Running, catalog: str, queries: list[str]) -> None:
+    """Asks through a real client, on a thread of its own since the service runs on this one."""
+    threading.Thread(target=_ask, args=(console, running, catalog, queries), daemon=True).start()
+
+
+def _ask(console: Console, running: Running, catalog: str, queries: list[str]) -> None:
+    try:
+        with SearchClient(running.address, _DEMO_DEADLINE) as client:
+            client.wait()
+            for query in queries:
+                start = time.monotonic()
+                answer = client.search(search_pb2.SearchRequest(query=query, top_k=_TOP, catalog=catalog))
+                show_answer(console, query, answer)
+                took = (time.monotonic() - start) * 1000
+                console.print(f"whole call, as the client saw it: {took:.1f} ms\n", style="dim", highlight=False)
+        announce(console, running)
+    except TandemError as error:
+        print(f"tandem: {error}", file=sys.stderr)
+        os._exit(1)

@@ -1,0 +1,112 @@
+"""Answers, releases and measures as tables on the terminal."""
+
+from decimal import Decimal
+
+from rich.console import Console
+from rich.table import Table
+from tandem.v1 import search_pb2
+
+from core.manifest import Manifest
+from lifecycle.evaluate import Evaluation
+
+_NANOS = Decimal(10) ** 9
+
+
+def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
+    """The ranked list, each stage's score, and the time each stage took."""
+    table = Table(title=f"“{query}”", title_justify="left", title_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("product", max_width=72, no_wrap=True)
+    table.add_column("price", justify="right", no_wrap=True)
+    names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
+    for name in names:
+        table.add_column(name, justify="right")
+    for hit in answer.hits:
+        scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
+        price = _price(hit.product.price) if hit.product.HasField("price") else ""
+        table.add_row(str(hit.rank), hit.product.title, price, *(scores.get(name, "") for name in names))
+    console.print(table)
+    console.print(_times(answer), style="dim", highlight=False)
+    for entry in answer.degraded:
+        reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")
+        console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False)
+
+
+def show_releases(console: Console, manifests: list[Manifest], current: str | None) -> None:
+    """The releases of one catalog, oldest first, the one in service marked."""
+    table = Table()
+    for name in ("", "release", "created (UTC)", "model", "catalog", "products", "index"):
+        table.add_column(name, no_wrap=True)
+    for entry in manifests:
+        table.add_row(
+            "→" if entry.release_id == current else "",
+            entry.release_id,
+            f"{entry.created:%Y-%m-%d %H:%M:%S}",
+            entry.model.model_id,
+            entry.snapshot.catalog_id,
+            f"{entry.snapshot.products:,}",
+            str(entry.snapshot.index.get("kind", "")),
+        )
+    console.print(table)
+
+
+def show_release(console: Console, manifest: Manifest, embedded: int | None) -> None:
+    """What an index job made."""
+    if embedded is None:
+        console.print(f"nothing changed: release {manifest.release_id} stays", highlight=False)
+        return
+    cleaning = ", ".join(f"{name} {value:,}" for name, value in counts(manifest).items())
+    console.print(f"feed: {cleaning}", highlight=False)
+    index = manifest.snapshot.index
+    console.print(
+        f"index: {index['kind']}, recall@100 {index['recall_at_100']:.3f} against exact search; "
+        f"{embedded:,} products embedded, {manifest.snapshot.products - embedded:,} reused",
+        highlight=False,
+    )
+    console.print(f"published release {manifest.release_id} of catalog {manifest.catalog}", highlight=False)
+
+
+def show_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Means with their 95% intervals, a row a stage."""
+    summary = evaluation.summary()
+    names = list(dict.fromkeys(name for entries in summary.values() for name in entries))
+    title = f"release {evaluation.release_id}, split {evaluation.split}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for stage, entries in summary.items():
+        cells = [entries.get(name) for name in names]
+        table.add_row(stage, *(f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if cell else "" for cell in cells))
+    console.print(table)
+    queries = max(entry.queries for entries in summary.values() for entry in entries.values())
+    console.print(
+        f"{queries} queries; gain 2^(grade - {evaluation.lowest:g}) - 1; relevant from grade {evaluation.relevant:g}; "
+        f"unjudged products gain nothing, see judged@10; {evaluation.unknown} judged products are not in the catalog",
+        style="dim",
+        highlight=False,
+    )
+
+
+def counts(manifest: Manifest) -> dict[str, int]:
+    """Cleaning's counts, nested ones flattened, zeros left out."""
+    flat: dict[str, int] = {}
+    for name, value in manifest.snapshot.cleaning.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}: {key}": count for key, count in value.items() if isinstance(count, int) and count}
+        elif isinstance(value, int) and value:
+            flat[name.replace("_", " ")] = value
+    return flat
+
+
+def _price(price: search_pb2.Money) -> str:
+    amount = price.units + Decimal(price.nanos) / _NANOS
+    return f"{amount:,.2f} {price.currency_code}".strip()
+
+
+def _times(answer: search_pb2.SearchResponse) -> str:
+    parts = []
+    for stage in answer.stages:
+        took = stage.duration.ToMicroseconds() / 1000
+        parts.append(f"{stage.name} {took:.1f} ms ({stage.candidates_in:,} → {stage.candidates_out:,})")
+    return " · ".join(parts)

@@ -1,0 +1,69 @@
+"""From a feed and judgments to a trained model folder."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from indexer.products import clean_feed
+
+from core.columns import Columns
+from core.errors import FeedError, ModelError
+from core.judgments import load_judgments
+from core.product import product_text
+from core.progress import Steps
+from indexer.mapping import default_mapping, load_mapping
+
+Kind = Literal["encoder", "ranker"]
+
+
+def train_model(
+    kind: Kind,
+    catalog: Path,
+    mapping: Path | None,
+    judgments: Path,
+    output: Path,
+    settings: dict[str, Any],
+    steps: Steps,
+) -> dict[str, Any]:
+    """Fine-tunes one model and leaves it, exported, in `output`; returns its report.
+
+    Settings that are None keep their defaults. Raises FeedError or ModelError.
+    """
+    table = load_judgments(judgments)
+    texts = _texts(catalog, mapping, steps)
+    table = _known(table, texts, judgments)
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        if kind == "encoder":
+            from encoder.train.finetune import EncoderTraining, train_encoder
+
+            return train_encoder(texts, table, output, EncoderTraining(**given))
+        from ranker.train.finetune import RankerTraining, train_ranker
+
+        return train_ranker(texts, table, output, RankerTraining(**given))
+    except ModuleNotFoundError as error:
+        raise ModelError(f"training needs {error.name}: pip install 'tandem-retrieval[train]'") from None
+
+
+def _texts(catalog: Path, mapping: Path | None, steps: Steps) -> dict[str, str]:
+    """Product texts by id, through the same cleaning as indexing."""
+    chosen = load_mapping(mapping) if mapping else default_mapping()
+    with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
+        columns = Columns(clean_feed(catalog, chosen, Path(work), report).columns)
+        return {row["id"]: product_text(row) for batch in columns.batches() for row in batch.to_pylist()}
+
+
+def _known(table: pa.Table, texts: dict[str, str], judgments: Path) -> pa.Table:
+    """The judgments of products that the catalog holds; at least half of them must be."""
+    known = table.filter(pc.is_in(table["product_id"], pa.array(texts, pa.string())))
+    if len(known) * 2 < len(table):
+        raise FeedError(
+            f"{judgments}: {len(table) - len(known):,} of {len(table):,} judgments name products that the catalog does "
+            "not hold; check that both use the same product ids"
+        )
+    for split in ("train", "valid"):
+        if not pc.any(pc.equal(known["split"], split)).as_py():
+            raise FeedError(f"{judgments}: no judgments of split {split}; a model needs train and valid")
+    return known

@@ -1,0 +1,57 @@
+"""The ranker's tokens of every product, made once at indexing and memory-mapped while serving."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ReleaseError
+
+TOKENS_FILE = "ranker_tokens.npy"
+OFFSETS_FILE = "ranker_offsets.npy"
+
+
+class ProductTokens:
+    """Row i holds product i's token ids, without special tokens."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ReleaseError when the two files do not fit together."""
+        try:
+            self._tokens = np.load(folder / TOKENS_FILE, mmap_mode="r")
+            self._offsets = np.load(folder / OFFSETS_FILE)
+        except (OSError, ValueError) as error:
+            raise ReleaseError(f"{folder}: the ranker's product tokens cannot be read: {error}") from None
+        if self._offsets.ndim != 1 or not len(self._offsets) or self._offsets[-1] != len(self._tokens):
+            raise ReleaseError(f"{folder}: the ranker's product tokens and their offsets do not fit together")
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self._tokens[self._offsets[row] : self._offsets[row + 1]].astype(np.int32)
+
+
+def write_product_tokens(folder: Path, vocabulary: int, batches: Iterable[list[NDArray[np.int32]]]) -> int:
+    """Streams token lists to the two files, in row order; returns the number of tokens.
+
+    Ids take two bytes where a vocabulary of that size allows it, else four.
+    """
+    kind = np.dtype(np.uint16 if vocabulary <= 1 << 16 else np.uint32)
+    lengths: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+    scratch = folder / f"{TOKENS_FILE}.part"
+    with scratch.open("wb") as file:
+        for batch in batches:
+            lengths.append(np.array([len(tokens) for tokens in batch], np.int64))
+            file.write(np.concatenate([np.empty(0, np.int32), *batch]).astype(kind).tobytes())
+    offsets = np.cumsum(np.concatenate(lengths))
+    total = int(offsets[-1])
+    _with_header(scratch, folder / TOKENS_FILE, kind, total)
+    np.save(folder / OFFSETS_FILE, offsets)
+    return total
+
+
+def _with_header(raw: Path, target: Path, kind: np.dtype, total: int) -> None:
+    values = np.memmap(raw, kind, "r", shape=(total,)) if total else np.empty(0, kind)
+    np.save(target, values)
+    raw.unlink()

@@ -1,0 +1,1 @@
+"""The online service: wire in, one readable search function, wire out."""

@@ -1,0 +1,34 @@
+"""How many pairs the remaining deadline allows to rescore."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+# Left for arranging the answer and sending it.
+RESERVE_SECONDS = 0.004
+_SMOOTHING = 0.2
+_RELAX = 0.9
+
+
+class RerankPace:
+    """Seconds of waiting per token rescored, as seen lately: queues under load are part of it."""
+
+    def __init__(self) -> None:
+        self._pace = 0.0
+        self._unloaded = 0.0
+
+    def calibrate(self, tokens: int, seconds: float) -> None:
+        """Sets what an idle engine takes, measured at warm-up."""
+        self._pace = self._unloaded = seconds / tokens
+
+    def observe(self, tokens: int, seconds: float) -> None:
+        """Takes in how long rescoring so many tokens took."""
+        self._pace += _SMOOTHING * (seconds / tokens - self._pace)
+
+    def relax(self) -> None:
+        """After a request that could not be rescored: nothing was seen, so lean back towards an idle engine's pace."""
+        self._pace = max(self._unloaded, self._pace * _RELAX)
+
+    def affordable(self, lengths: Sequence[int], seconds: float) -> int:
+        """How many of the pairs, in their order and given by their tokens, fit into so many seconds."""
+        left = seconds - RESERVE_SECONDS
+        return sum(1 for tokens in accumulate(lengths) if tokens * self._pace <= left)

@@ -1,0 +1,77 @@
+"""A small synchronous client: the command's, and an example of how to call the service."""
+
+import json
+from types import TracebackType
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+from core.errors import TandemError
+
+_CONNECT_SECONDS = 10.0
+
+
+class SearchClient:
+    """One channel to the service. Use it as a context manager."""
+
+    def __init__(self, address: str, timeout: float = 5.0) -> None:
+        """`timeout` is each call's deadline in seconds."""
+        self._address = address
+        self._timeout = timeout
+        self._channel = grpc.insecure_channel(address, options=[("grpc.service_config", service_config(timeout))])
+        self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+
+    def __enter__(self) -> "SearchClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def search(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:
+        """Raises TandemError with the service's reason."""
+        try:
+            return self._stub.Search(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise TandemError(_reason(error, self._address)) from None
+
+    def wait(self) -> None:
+        """Waits until the service accepts connections. Raises TandemError when it does not in time."""
+        try:
+            grpc.channel_ready_future(self._channel).result(_CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise TandemError(f"nothing answers at {self._address}: start it with `tandem serve`") from None
+
+
+def service_config(timeout_seconds: float) -> str:
+    """Client guidance: a default timeout, and retries only where nothing was done."""
+    retry = {
+        "maxAttempts": 3,
+        "initialBackoff": "0.02s",
+        "maxBackoff": "0.5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+    name = [{"service": "tandem.v1.SearchService"}]
+    return json.dumps({"methodConfig": [{"name": name, "timeout": f"{timeout_seconds:.3f}s", "retryPolicy": retry}]})
+
+
+def _reason(error: grpc.RpcError, address: str) -> str:
+    assert isinstance(error, grpc.Call)
+    code = error.code()
+    if code is grpc.StatusCode.UNAVAILABLE and "connect" in (error.details() or "").lower():
+        return f"nothing answers at {address}: start it with `tandem serve`"
+    return f"{code.name}: {error.details()}{_retry(error)}"
+
+
+def _retry(error: grpc.Call) -> str:
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            info = error_details_pb2.RetryInfo()
+            detail.Unpack(info)
+            return f" (retry after {info.retry_delay.ToMilliseconds()} ms)"
+    return ""

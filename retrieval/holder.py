@@ -1,0 +1,104 @@
+"""Keeps the current release of every catalog loaded, and swaps in new ones while serving.
+
+A process holds at most two releases of a catalog at once: the one in service and the one being loaded or drained.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import TandemError
+from core.manifest import Manifest
+from core.releases import ReleaseStore
+from engine.types import EngineError
+from retrieval.loaded import LoadedRelease, open_release
+from retrieval.query import InvalidRequest, Violation
+
+log = logging.getLogger("tandem.releases")
+
+OpenRelease = Callable[[Path, Manifest], LoadedRelease]
+
+
+class UnknownCatalog(Exception):
+    """The catalog asked for is not served here."""
+
+
+class NotReady(Exception):
+    """No release is loaded yet."""
+
+
+class Holder:
+    """The loaded releases by catalog. For use from one event loop; loading happens on a thread."""
+
+    def __init__(self, store: ReleaseStore, poll_seconds: float = 1.0, open: OpenRelease = open_release) -> None:
+        self._store = store
+        self._poll_seconds = poll_seconds
+        self._open = open
+        self._loaded: dict[str, LoadedRelease] = {}
+        self._refused: dict[str, str] = {}
+
+    @property
+    def loaded(self) -> dict[str, LoadedRelease]:
+        """What is in service, by catalog."""
+        return dict(self._loaded)
+
+    def get(self, catalog: str) -> LoadedRelease:
+        """The release in service of the named catalog, or of the only one for an empty name.
+
+        Raises NotReady, UnknownCatalog, or InvalidRequest when the name is needed and missing.
+        """
+        if not self._loaded:
+            raise NotReady
+        if catalog:
+            if catalog not in self._loaded:
+                raise UnknownCatalog(
+                    f"catalog {catalog!r} is not served here; there is {', '.join(sorted(self._loaded))}"
+                )
+            return self._loaded[catalog]
+        if len(self._loaded) > 1:
+            names = ", ".join(sorted(self._loaded))
+            raise InvalidRequest([Violation("catalog", f"is needed, since several are served: {names}")])
+        return next(iter(self._loaded.values()))
+
+    async def refresh(self) -> None:
+        """Loads, warms and swaps in what the pointers name. A release that fails is refused once, with its reason."""
+        for catalog in self._store.catalogs():
+            wanted = self._store.current(catalog)
+            served = self._loaded.get(catalog)
+            if wanted is None or wanted == self._refused.get(catalog) or (served and served.release_id == wanted):
+                continue
+            try:
+                fresh = await asyncio.to_thread(self._load, catalog, wanted)
+                await fresh.warm()
+            except (TandemError, EngineError, OSError) as error:
+                self._refused[catalog] = wanted
+                kept = f"{served.release_id} stays" if served else "nothing is served"
+                log.error("catalog %s: release %s refused, %s: %s", catalog, wanted, kept, error)
+                continue
+            self._swap(catalog, fresh)
+
+    async def watch(self) -> None:
+        """Refreshes for ever, once a poll interval."""
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            with contextlib.suppress(FileNotFoundError):  # a release pruned between listing and reading
+                await self.refresh()
+
+    def close(self) -> None:
+        """Lets go of every release once its requests are done."""
+        for release in self._loaded.values():
+            release.retire()
+        self._loaded.clear()
+
+    def _load(self, catalog: str, release: str) -> LoadedRelease:
+        return self._open(self._store.path(catalog, release), self._store.verify(catalog, release))
+
+    def _swap(self, catalog: str, fresh: LoadedRelease) -> None:
+        old = self._loaded.get(catalog)
+        self._loaded[catalog] = fresh
+        self._refused.pop(catalog, None)
+        log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
+        if old is not None:
+            old.retire()

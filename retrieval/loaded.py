@@ -1,0 +1,122 @@
+"""A release in memory: its models, columns and tokens, and how many requests hold it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from encoder.tower import Tower
+from engine.index import VectorIndex
+from engine.onnx import OnnxModel
+from ranker.ranker import Ranker
+
+from core.columns import Columns
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from engine.embedded import EmbeddedEngine
+from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
+from ranker.product_tokens import ProductTokens
+from retrieval.budget import RerankPace
+
+_WARM_QUERY = "warm up the release before it serves"
+_WARM_PAIRS = 32
+_WARM_ROUNDS = 3
+
+MakeEngine = Callable[[Path, Manifest, Tower, Ranker | None], Engine]
+
+
+class LoadedRelease:
+    """One release, ready to serve. Requests take it with `lease`; it closes when retired and the last one is done."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tower: Tower,
+        ranker: Ranker | None,
+        columns: Columns,
+        tokens: ProductTokens | None,
+        engine: Engine,
+    ) -> None:
+        """`ranker` and `tokens` are both there or both None."""
+        self.manifest = manifest
+        self.tower = tower
+        self.ranker = ranker
+        self.columns = columns
+        self.engine = engine
+        self.pace = RerankPace()
+        self.products = len(columns)
+        self._tokens = tokens
+        self._leases = 0
+        self._retired = False
+
+    @property
+    def release_id(self) -> str:
+        """The release's name."""
+        return self.manifest.release_id
+
+    def pack(self, text: str, rows: np.ndarray) -> list[Pair]:
+        """The query packed with each product, in the order of the rows."""
+        assert self.ranker is not None and self._tokens is not None
+        query = self.ranker.tokenize_query(text)
+        return [Pair(*self.ranker.pack(query, self._tokens[int(row)])) for row in rows]
+
+    def relevance(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of relevance, shape (n,), from the cross-encoder's logits."""
+        assert self.ranker is not None
+        return self.ranker.scores(logits)
+
+    @contextmanager
+    def lease(self) -> Iterator["LoadedRelease"]:
+        """Holds the release for one request."""
+        self._leases += 1
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            self._close_when_done()
+
+    def retire(self) -> None:
+        """No further request will take it."""
+        self._retired = True
+        self._close_when_done()
+
+    async def warm(self) -> None:
+        """Runs every model a few times, so that no request pays for first runs, and measures rescoring's pace."""
+        loop = asyncio.get_running_loop()
+        rows = np.arange(min(_WARM_PAIRS, self.products))
+        for _ in range(_WARM_ROUNDS):
+            vectors = await self.engine.encode(self.tower.tokenize_queries([_WARM_QUERY]), None)
+            await self.engine.retrieve(vectors, len(rows), NO_FILTER, NO_OVERLAY, None)
+            if self.ranker is not None:
+                pairs = self.pack(_WARM_QUERY, rows)
+                start = loop.time()
+                await self.engine.rescore(pairs, None)
+                self.pace.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
+
+    def _close_when_done(self) -> None:
+        if self._retired and not self._leases:
+            self.engine.close()
+
+
+def embedded_engine(folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> Engine:
+    """The release's models and index in this process."""
+    return EmbeddedEngine(
+        OnnxModel(tower.model_path("query")),
+        VectorIndex.open(folder / "index.faiss", manifest.snapshot.index),
+        OnnxModel(ranker.model_path) if ranker is not None else None,
+    )
+
+
+def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine) -> LoadedRelease:
+    """Loads a release whose files were verified. Raises ReleaseError or ModelError when its parts do not fit."""
+    tower = Tower.open(folder / "encoder")
+    ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
+    columns = Columns(folder / "products.arrow")
+    tokens = ProductTokens(folder) if ranker is not None else None
+    if len(columns) != manifest.snapshot.products or (tokens is not None and len(tokens) != len(columns)):
+        raise ReleaseError(
+            f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
+        )
+    engine = make_engine(folder, manifest, tower, ranker)
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine)

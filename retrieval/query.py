@@ -1,0 +1,122 @@
+"""A request read and checked: every field at fault is named, and nothing is guessed."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tandem.v1 import search_pb2
+
+from core.plan import MAX_TOP_K
+from core.text import fold_text
+
+MAX_QUERY_CHARACTERS = 512
+DEFAULT_TOP_K = 10
+_MAX_NAME = 128
+
+PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
+_DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("description", "attributes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field at fault and what to do about it."""
+
+    field: str
+    description: str
+
+
+class InvalidRequest(Exception):
+    """The request cannot be answered as it stands."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = list(violations)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a shopper asked, ready to be searched. `language` and `country` are empty when not given."""
+
+    text: str
+    top_k: int = DEFAULT_TOP_K
+    fields: tuple[str, ...] = _DEFAULT_FIELDS
+    language: str = ""
+    country: str = ""
+
+
+def read_query(request: search_pb2.SearchRequest) -> Query:
+    """Reads a request. Raises InvalidRequest with all its violations at once."""
+    text = fold_text(request.query)
+    violations = [
+        *_text_violations(text),
+        *_top_k_violations(request.top_k),
+        *_mask_violations(request.product_mask.paths),
+        *_name_violations(request),
+    ]
+    if violations:
+        raise InvalidRequest(violations)
+    return Query(
+        text=text,
+        top_k=request.top_k or DEFAULT_TOP_K,
+        fields=_fields(request.product_mask.paths),
+        language=request.language.lower(),
+        country=request.country.upper(),
+    )
+
+
+def check_market(query: Query, language: str, country: str | None) -> None:
+    """Raises InvalidRequest when the query is in another language or for another country than the catalog's."""
+    violations = []
+    if query.language and query.language.split("-")[0] != language.lower().split("-")[0]:
+        violations.append(
+            Violation("language", f"this catalog is in {language!r}; ask a catalog in {query.language!r}")
+        )
+    if query.country and country and query.country != country.upper():
+        violations.append(Violation("country", f"this catalog sells in {country}; ask a catalog for {query.country}"))
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _text_violations(text: str) -> list[Violation]:
+    if not text:
+        return [Violation("query", "is empty; send the shopper's words")]
+    if len(text) > MAX_QUERY_CHARACTERS:
+        return [Violation("query", f"has {len(text)} characters; send at most {MAX_QUERY_CHARACTERS}")]
+    if not any(unicodedata.category(character)[0] in "LNS" for character in text):
+        return [Violation("query", "has no letter, digit or symbol to search for")]
+    return []
+
+
+def _top_k_violations(top_k: int) -> list[Violation]:
+    if 0 <= top_k <= MAX_TOP_K:
+        return []
+    return [Violation("top_k", f"is {top_k}; send 1 to {MAX_TOP_K}, or 0 for {DEFAULT_TOP_K}")]
+
+
+def _mask_violations(paths: Sequence[str]) -> list[Violation]:
+    return [
+        Violation(f"product_mask.paths[{i}]", f"{path!r} is no field of Product; use {', '.join(PRODUCT_FIELDS)} or *")
+        for i, path in enumerate(paths)
+        if path != "*" and path not in PRODUCT_FIELDS
+    ]
+
+
+def _name_violations(request: search_pb2.SearchRequest) -> list[Violation]:
+    names = {
+        "catalog": request.catalog,
+        "language": request.language,
+        "country": request.country,
+        "experiment.experiment_id": request.experiment.experiment_id,
+        "experiment.variant_id": request.experiment.variant_id,
+    }
+    return [
+        Violation(field, f"has {len(name)} characters; send at most {_MAX_NAME}")
+        for field, name in names.items()
+        if len(name) > _MAX_NAME
+    ]
+
+
+def _fields(paths: Sequence[str]) -> tuple[str, ...]:
+    if not paths:
+        return _DEFAULT_FIELDS
+    return PRODUCT_FIELDS if "*" in paths else tuple(dict.fromkeys(paths))

@@ -1,0 +1,100 @@
+"""Runs the service on a port: health, reflection, release watching, and a clean end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tandem.v1 import search_pb2
+
+from core.errors import TandemError
+from core.releases import ReleaseStore
+from retrieval.admission import Admission
+from retrieval.holder import Holder
+from retrieval.service import SERVICE, SearchService
+from retrieval.settings import ServeSettings
+
+log = logging.getLogger("tandem.server")
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port already taken is an error, not a second server behind it
+    ("grpc.max_receive_message_length", 1 << 20),
+    ("grpc.max_connection_age_ms", 10 * 60 * 1000),  # long-lived gateways spread out again after a scale-up
+    ("grpc.max_connection_age_grace_ms", 60 * 1000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that accepts calls."""
+
+    address: str
+    holder: Holder
+
+
+@asynccontextmanager
+async def running(settings: ServeSettings, holder: Holder | None = None) -> AsyncIterator[Running]:
+    """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
+
+    Raises TandemError when the port is taken or no release can be served.
+    """
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds)
+    await holder.refresh()
+    if not holder.loaded:
+        raise TandemError(f"no release can be served from {settings.releases}: make one with `tandem index`")
+    checks = health.aio.HealthServicer()
+    server, port = _server(settings, holder, checks)
+    await server.start()
+    await _tell(checks, _SERVING)
+    watch = asyncio.create_task(holder.watch())
+    try:
+        yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder)
+    finally:
+        watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watch
+        await _tell(checks, _NOT_SERVING)
+        await server.stop(settings.grace_seconds)
+        holder.close()
+
+
+async def serve(settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. `ready` is told once calls are accepted."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    async with running(settings) as server:
+        ready(server)
+        await stop.wait()
+        log.info("draining")
+
+
+def _server(settings: ServeSettings, holder: Holder, checks: health.aio.HealthServicer) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(options=_OPTIONS)
+    service = SearchService(holder, Admission(settings.max_in_flight), settings.plan, settings.default_deadline)
+    server.add_generic_rpc_handlers((service.handlers(),))
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = [search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name, health.SERVICE_NAME]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    try:
+        port = server.add_insecure_port(settings.address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise TandemError(f"cannot listen on {settings.address}: the port is taken or not allowed; choose another")
+    return server, port
+
+
+async def _tell(checks: health.aio.HealthServicer, status: int) -> None:
+    for name in ("", SERVICE):
+        await checks.set(name, status)

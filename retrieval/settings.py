@@ -1,0 +1,24 @@
+"""What can be set of the online service."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.plan import Plan
+
+
+class ServeSettings(BaseSettings):
+    """Settings of `tandem serve`: a TOML file, `TANDEM_SERVE_*` variables, or options of the command."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TANDEM_SERVE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    releases: Path = Field(default=Path("releases"), description="folder of the releases")
+    address: str = Field(default="127.0.0.1:50051", pattern=r"^\S+:\d{1,5}$", description="host and port to listen on")
+    max_in_flight: int = Field(default=64, ge=1, le=100_000, description="requests beyond this are refused at once")
+    default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
+    poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
+    grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")
+    plan: Plan = Plan()

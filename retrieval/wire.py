@@ -1,0 +1,119 @@
+"""Answers and errors as messages. With `query.py`, the only place of the service that knows the wire."""
+
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from tandem.v1 import search_pb2
+
+from core.product import MICROS
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query, Violation
+from retrieval.search import Answer, Hit
+
+STATUS_KEY = "grpc-status-details-bin"
+_NANOS_PER_MICRO = 1000
+
+_AVAILABILITY = {
+    "in_stock": search_pb2.AVAILABILITY_IN_STOCK,
+    "out_of_stock": search_pb2.AVAILABILITY_OUT_OF_STOCK,
+    "preorder": search_pb2.AVAILABILITY_PREORDER,
+    "backorder": search_pb2.AVAILABILITY_BACKORDER,
+}
+# Where a message field is not the column of the same name.
+_COLUMNS = {"price": ("price_micros", "currency")}
+
+
+def response(
+    request: search_pb2.SearchRequest, query: Query, answer: Answer, release: LoadedRelease, request_id: str
+) -> search_pb2.SearchResponse:
+    """The answer as a message, with the display fields that the query asked for."""
+    columns = [column for field in query.fields for column in _COLUMNS.get(field, (field,))]
+    message = search_pb2.SearchResponse(
+        request_id=request_id,
+        release_id=release.release_id,
+        catalog=release.manifest.catalog,
+        hits=[_hit(hit, rank, release, query.fields, columns) for rank, hit in enumerate(answer.hits, 1)],
+        stages=[
+            search_pb2.Stage(
+                name=stage.name,
+                duration=_duration(stage.seconds),
+                candidates_in=stage.candidates_in,
+                candidates_out=stage.candidates_out,
+            )
+            for stage in answer.stages
+        ],
+        degraded=[
+            search_pb2.Degradation(reason=f"DEGRADATION_REASON_{entry.reason}", detail=entry.detail)
+            for entry in answer.degraded
+        ],
+    )
+    if request.HasField("experiment"):
+        message.experiment.CopyFrom(request.experiment)
+    return message
+
+
+def money(micros: int, currency: str) -> search_pb2.Money:
+    """An amount of millionths as whole units and billionths. Amounts are never negative: cleaning sees to it."""
+    units, rest = divmod(micros, MICROS)
+    return search_pb2.Money(currency_code=currency, units=units, nanos=rest * _NANOS_PER_MICRO)
+
+
+def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+    """The detail that names every field at fault."""
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description) for v in violations
+        ]
+    )
+
+
+def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+    """The detail that says when to try again."""
+    return error_details_pb2.RetryInfo(retry_delay=_duration(seconds))
+
+
+def status_metadata(
+    code: grpc.StatusCode, message: str, details: Sequence[error_details_pb2.BadRequest | error_details_pb2.RetryInfo]
+) -> tuple[tuple[str, bytes], ...]:
+    """A google.rpc.Status as the trailing metadata that clients of every language unpack."""
+    packed = []
+    for detail in details:
+        packed.append(any_pb2.Any())
+        packed[-1].Pack(detail)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message, details=packed)
+    return ((STATUS_KEY, status.SerializeToString()),)
+
+
+def _hit(hit: Hit, rank: int, release: LoadedRelease, fields: Sequence[str], columns: Sequence[str]) -> search_pb2.Hit:
+    scores = [search_pb2.StageScore(stage="retrieve", score=hit.similarity, rank=hit.retrieve_rank)]
+    if hit.relevance is not None:
+        scores.append(search_pb2.StageScore(stage="rescore", score=hit.relevance, rank=hit.rescore_rank))
+    return search_pb2.Hit(
+        product_id=release.columns.id(hit.row),
+        rank=rank,
+        score=hit.score,
+        stage_scores=scores,
+        product=_product(release.columns.row(hit.row, columns), fields),
+    )
+
+
+def _product(row: dict, fields: Sequence[str]) -> search_pb2.Product:
+    product = search_pb2.Product()
+    for name in fields:
+        if name == "price":
+            if row["price_micros"] is not None:
+                product.price.CopyFrom(money(row["price_micros"], row["currency"] or ""))
+        elif name == "availability":
+            product.availability = _AVAILABILITY.get(row[name], search_pb2.AVAILABILITY_UNSPECIFIED)
+        elif name == "attributes":
+            product.attributes.update(row[name] or ())
+        elif row[name] is not None:
+            setattr(product, name, row[name])
+    return product
+
+
+def _duration(seconds: float) -> duration_pb2.Duration:
+    nanos = round(seconds * 1e9)
+    return duration_pb2.Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)
