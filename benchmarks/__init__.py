@@ -1,0 +1,1 @@
+"""Benchmarks: each saves its parameters and results as JSON under `benchmarks/results`."""

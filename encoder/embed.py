@@ -1,0 +1,44 @@
+"""Bulk embedding: by length, so that almost nothing is padded, on every core."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.onnx import OnnxModel
+
+# A batch's activations stay in the core's own cache; larger ones are no faster.
+_TOKEN_BUDGET = 768
+# Sequences share a batch when the shortest is at least this share of the longest.
+_LEAST_SHARE = 0.9
+
+
+def embed_items(
+    model: OnnxModel, tokens: Sequence[NDArray[np.int32]], token_budget: int = _TOKEN_BUDGET, workers: int | None = None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yields places in `tokens` and their unit vectors, shape (n, d), batch by batch, longest first.
+
+    `tokens` are n arrays of shape (t,); `token_budget` bounds a batch's tokens, unless one sequence exceeds it alone;
+    `workers` threads share the work, by default one a core.
+    """
+    batches = length_batches([len(sequence) for sequence in tokens], token_budget)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="embed") as pool:
+        yield from zip(batches, pool.map(lambda places: model.run([tokens[i] for i in places]), batches), strict=True)
+
+
+def length_batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:
+    """Places grouped by near-equal length, longest first, each group within the budget once padded."""
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    batches: list[NDArray[np.int64]] = []
+    start = 0
+    while start < len(order):
+        longest = lengths[order[start]]
+        stop = start + 1
+        room = start + max(1, token_budget // max(1, longest))
+        while stop < min(room, len(order)) and lengths[order[stop]] >= _LEAST_SHARE * longest:
+            stop += 1
+        batches.append(order[start:stop])
+        start = stop
+    return batches

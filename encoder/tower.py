@@ -1,0 +1,82 @@
+"""The two towers of a bi-encoder as a folder: a spec, a tokenizer, and one or two ONNX files."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Tokenizer
+
+from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+
+SPEC_FILE = "tower.json"
+
+
+class TowerSpec(BaseModel):
+    """What `tower.json` says. Towers that share their weights name the same file twice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    dimensions: int = Field(ge=1)
+    max_query_tokens: int = Field(default=32, ge=3)
+    max_item_tokens: int = Field(default=96, ge=3)
+    query_prefix: str = ""
+    item_prefix: str = ""
+    query_model: str = Field(default="model.onnx", pattern=FILE_NAME)
+    item_model: str = Field(default="model.onnx", pattern=FILE_NAME)
+    precision: str
+    base: str
+
+
+class Tower:
+    """Tokenises queries and products as the towers read them, and tells where their models are."""
+
+    def __init__(self, folder: Path, spec: TowerSpec) -> None:
+        """Use `Tower.open`."""
+        self.folder = folder
+        self.spec = spec
+        self._query_tokenizer = _cutting_at(spec.max_query_tokens, folder)
+        self._item_tokenizer = _cutting_at(spec.max_item_tokens, folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Tower":
+        """Raises ModelError when the folder does not hold towers of this format, whole."""
+        spec = read_spec(folder, SPEC_FILE, TowerSpec)
+        check_files([folder / spec.query_model, folder / spec.item_model])
+        return cls(folder, spec)
+
+    def tokenize_queries(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        """Token ids of each query, shape (t,), special tokens included, t at most `max_query_tokens`."""
+        return _encode(self._query_tokenizer, self.spec.query_prefix, texts)
+
+    def tokenize_items(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        """Token ids of each product text, shape (t,), special tokens included, t at most `max_item_tokens`."""
+        return _encode(self._item_tokenizer, self.spec.item_prefix, texts)
+
+    def model_path(self, side: Literal["query", "item"]) -> Path:
+        """The ONNX file of one tower."""
+        return self.folder / (self.spec.query_model if side == "query" else self.spec.item_model)
+
+    def files(self) -> list[Path]:
+        """The files that belong to a release."""
+        models = dict.fromkeys([self.spec.query_model, self.spec.item_model])
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, *models)]
+
+    @cached_property
+    def digest(self) -> str:
+        """A SHA-256 over those files: embeddings of the same text are the same where it is the same."""
+        return files_digest(self.files())
+
+
+def _cutting_at(length: int, folder: Path) -> Tokenizer:
+    tokenizer = read_tokenizer(folder)
+    tokenizer.enable_truncation(length)
+    return tokenizer
+
+
+def _encode(tokenizer: Tokenizer, prefix: str, texts: list[str]) -> list[NDArray[np.int32]]:
+    prefixed = [prefix + text for text in texts] if prefix else texts
+    return [np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(prefixed)]

@@ -1,0 +1,1 @@
+"""Fine-tunes the towers and exports them to int8 ONNX."""

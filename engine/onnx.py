@@ -1,0 +1,71 @@
+"""Runs one ONNX model of a tower or a cross-encoder on this machine's cores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from core.errors import ModelError
+
+IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
+
+# Its kernel is scalar: ten times slower than the two additions and the LayerNormalization it stands for.
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+_ERRORS_ONLY = 3
+
+
+class OnnxModel:
+    """A session that any number of threads may call at once; each call runs on its caller's thread."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ModelError for a file that is not a text model with one output."""
+        if not path.is_file():
+            raise ModelError(f"{path}: no such model file")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), _options(threads), providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
+            raise ModelError(f"{path}: is not a model that ONNX Runtime reads: {str(error).splitlines()[0]}") from None
+        self._inputs = {entry.name for entry in self._session.get_inputs()}
+        outputs = self._session.get_outputs()
+        if not {IDS, MASK} <= self._inputs <= {IDS, MASK, SEGMENTS} or len(outputs) != 1:
+            raise ModelError(f"{path}: takes {', '.join(sorted(self._inputs))}; export the model with `tandem` again")
+        self._output = outputs[0].name
+
+    def run(
+        self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
+    ) -> NDArray[np.float32]:
+        """Runs n sequences of token ids, each of shape (t,), special tokens included, padded to the longest.
+
+        Returns float32 of shape (n, d) from a tower, (n,) from a cross-encoder. `segments` are the tokens' segment
+        ids, as long as the tokens; a model without them ignores them.
+        """
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
+        feed = {IDS: _padded(tokens, mask), MASK: mask.astype(np.int64)}
+        if SEGMENTS in self._inputs:
+            feed[SEGMENTS] = np.zeros(mask.shape, np.int64) if segments is None else _padded(segments, mask)
+        return self._session.run([self._output], feed)[0]
+
+
+def _padded(values: Sequence[NDArray[np.int32]], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Zeros where the mask is: what stands there is masked out of attention and pooling."""
+    result = np.zeros(mask.shape, np.int64)
+    if len(values):
+        result[mask] = np.concatenate(values)
+    return result
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_mem_pattern = False  # plans memory for each shape ever seen, and shapes never end here
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

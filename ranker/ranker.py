@@ -1,0 +1,120 @@
+"""The cross-encoder as a folder, and how a query and a product become what it reads."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Tokenizer
+
+from core.errors import ModelError
+from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+
+SPEC_FILE = "ranker.json"
+_PROBE = "a"
+
+
+class RankerSpec(BaseModel):
+    """What `ranker.json` says. The probability of relevance is sigmoid(slope * logit + intercept)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    max_query_tokens: int = Field(default=32, ge=1)
+    max_product_tokens: int = Field(default=64, ge=1)
+    model: str = Field(default="model.onnx", pattern=FILE_NAME)
+    precision: str
+    base: str
+    slope: float = Field(default=1.0, gt=0)
+    intercept: float = 0.0
+
+
+class PairTemplate:
+    """The tokenizer's own way to join two texts: `[CLS] a [SEP] b [SEP]`, `<s> a </s></s> b </s>`, and the like."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        """Learns it from a probe pair. Raises ModelError when the tokenizer joins texts in another manner."""
+        probe = tokenizer.encode(_PROBE, _PROBE)
+        sides = probe.sequence_ids
+        if [side for side in dict.fromkeys(sides) if side is not None] != [0, 1]:
+            raise ModelError("the tokenizer does not join two texts in order; choose another base model")
+        first, second = _span(sides, 0), _span(sides, 1)
+        ids, segments = np.array(probe.ids, np.int32), np.array(probe.type_ids, np.int32)
+        self._head, self._middle, self._tail = ids[: first[0]], ids[first[1] : second[0]], ids[second[1] :]
+        self._segments = (segments[: first[0]], segments[first[1] : second[0]], segments[second[1] :])
+        self._sides = segments[first[0]], segments[second[0]]
+
+    def join(
+        self, first: NDArray[np.int32], second: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Token ids and segment ids of the pair, both of shape (t,), from ids without special tokens."""
+        head, middle, tail = self._segments
+        kinds = np.repeat(self._sides, (len(first), len(second)))
+        return (
+            np.concatenate((self._head, first, self._middle, second, self._tail)),
+            np.concatenate((head, kinds[: len(first)], middle, kinds[len(first) :], tail)),
+        )
+
+
+class Ranker:
+    """Tokenises and packs for the cross-encoder, and reads its logits."""
+
+    def __init__(self, folder: Path, spec: RankerSpec) -> None:
+        """Use `Ranker.open`."""
+        self.folder = folder
+        self.spec = spec
+        self._tokenizer = read_tokenizer(folder)
+        self._template = PairTemplate(self._tokenizer)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Ranker":
+        """Raises ModelError when the folder does not hold a cross-encoder of this format, whole."""
+        spec = read_spec(folder, SPEC_FILE, RankerSpec)
+        check_files([folder / spec.model])
+        return cls(folder, spec)
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / self.spec.model
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """One more than the greatest token id."""
+        return max(self._tokenizer.get_vocab().values()) + 1
+
+    def tokenize_query(self, text: str) -> NDArray[np.int32]:
+        """Token ids of a query without special tokens, shape (t,), t at most `max_query_tokens`."""
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return np.array(ids[: self.spec.max_query_tokens], np.int32)
+
+    def tokenize_products(self, texts: list[str]) -> list[NDArray[np.int32]]:
+        """Token ids of each product text without special tokens, shape (t,), t at most `max_product_tokens`."""
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids[: self.spec.max_product_tokens], np.int32) for encoding in encodings]
+
+    def pack(
+        self, query: NDArray[np.int32], product: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
+        return self._template.join(query, product)
+
+    def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probabilities of relevance, of the logits' shape: Platt scaling (1999)."""
+        return (0.5 + 0.5 * np.tanh(0.5 * (self.spec.slope * logits + self.spec.intercept))).astype(np.float32)
+
+    def files(self) -> list[Path]:
+        """The files that belong to a release."""
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, self.spec.model)]
+
+    @cached_property
+    def digest(self) -> str:
+        """A SHA-256 over those files: the same pair has the same score where it is the same."""
+        return files_digest(self.files())
+
+
+def _span(sides: list[int | None], side: int) -> tuple[int, int]:
+    places = [place for place, value in enumerate(sides) if value == side]
+    return places[0], places[-1] + 1
