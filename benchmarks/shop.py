@@ -13,6 +13,7 @@ from core.manifest import Manifest
 from core.product import product_text
 from core.releases import ReleaseStore
 from indexer.job import COLUMNS_FILE, Models, Options, index_feed
+from lifecycle.feeds import mapping_of
 from lifecycle.progress import Bars
 
 
@@ -39,9 +40,8 @@ class BenchShop:
 
     def index(self) -> Manifest:
         """Publishes the catalog under the models, unless that is done."""
-        return index_feed(
-            self.catalog, self.mapping, None, self.models, Options(), self.store, Bars(Console(stderr=True))
-        ).manifest
+        bars = Bars(Console(stderr=True))
+        return index_feed(self.catalog, mapping_of(self.mapping), self.models, Options(), self.store, bars).manifest
 
     def texts(self, manifest: Manifest) -> list[str]:
         """Every product text in row order."""

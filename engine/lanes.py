@@ -124,11 +124,13 @@ class Lanes:
     def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Item], future: "asyncio.Future[Any]") -> None:
         self._free += 1
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
-        if error is None:
-            for item, result in zip(batch, future.result(), strict=True):
-                item.call.put(item.place, result)
-        else:
+        if error is not None:
             _fail(batch, EngineError(f"{type(error).__name__}: {error}"))
+        elif len(results := future.result()) != len(batch):
+            _fail(batch, EngineError(f"{len(results)} results came of a batch of {len(batch)}"))
+        else:
+            for item, result in zip(batch, results, strict=True):
+                item.call.put(item.place, result)
         if not loop.is_closed():
             self._dispatch(loop)
 

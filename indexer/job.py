@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from encoder.tower import Tower
-from engine.onnx import OnnxModel
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from ranker.ranker import Ranker
 
 from core.columns import Columns
 from core.digest import file_digest, value_digest
@@ -22,12 +19,15 @@ from core.product import PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
 from core.text import fold_text
+from encoder.tower import Tower
+from engine.onnx import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
 from indexer.embed import embed_products, tokenize_products
-from indexer.mapping import Mapping, default_mapping, load_mapping
+from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
 from indexer.validate import GoldenQuery, validate
 from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE
+from ranker.ranker import Ranker
 
 COLUMNS_FILE = "products.arrow"
 QUARANTINE_FILE = "quarantine.parquet"
@@ -84,8 +84,7 @@ class Outcome:
 
 def index_feed(
     feed: Path,
-    mapping_file: Path | None,
-    name: str | None,
+    mapping: Mapping,
     models: Models,
     options: Options,
     store: ReleaseStore,
@@ -93,14 +92,12 @@ def index_feed(
 ) -> Outcome:
     """Reads and cleans a feed, and publishes a release of it unless the one in service was made of the same.
 
-    `name` overrides the mapping's catalog name. Raises FeedError, ModelError or ReleaseError, with nothing published.
+    Raises FeedError, ModelError or ReleaseError, with nothing published.
     """
-    mapping = load_mapping(mapping_file) if mapping_file else default_mapping()
-    market = Market(
-        name or mapping.catalog.name, mapping.catalog.language, mapping.catalog.country, mapping.catalog.currency
-    )
+    told = mapping.catalog
+    market = Market(told.name, told.language, told.country, told.currency)
     with store.lock(market.catalog):
-        inputs = _inputs(feed, mapping, market, models, options)
+        inputs = _inputs(feed, mapping, models, options)
         served = _served(store, market.catalog)
         if served and served.inputs == inputs:
             return Outcome(served, None)
@@ -218,7 +215,7 @@ def _work(store: ReleaseStore, catalog: str) -> Path:
     return work
 
 
-def _inputs(feed: Path, mapping: Mapping, market: Market, models: Models, options: Options) -> dict[str, str]:
+def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> dict[str, str]:
     if not feed.is_file():
         return {}  # reading it says what is wrong
     settings = [
@@ -229,7 +226,7 @@ def _inputs(feed: Path, mapping: Mapping, market: Market, models: Models, option
     ]
     return {
         "feed": file_digest(feed),
-        "mapping": value_digest([mapping.model_dump(mode="json"), market.catalog]),
+        "mapping": value_digest(mapping.model_dump(mode="json")),
         "settings": value_digest([settings, PRODUCT_TEXT_VERSION, version("tandem-retrieval")]),
         **_model_inputs(models),
     }

@@ -61,7 +61,7 @@ def index(
     from indexer.build import IndexSettings
 
     from indexer.job import Options, index_feed, read_golden, read_queries
-    from indexer.mapping import catalog_name
+    from lifecycle.feeds import mapping_of
     from lifecycle.models import resolve_models
     from lifecycle.show import show_release
 
@@ -72,8 +72,9 @@ def index(
         queries=read_queries(queries) if queries else (),
         golden=read_golden(golden) if golden else (),
     )
-    models = resolve_models(encoder, ranker, store, name or catalog_name(mapping))
-    outcome = index_feed(catalog, mapping, name, models, options, store, Bars(console))
+    chosen = mapping_of(mapping, name)
+    models = resolve_models(encoder, ranker, store, chosen.catalog.name)
+    outcome = index_feed(catalog, chosen, models, options, store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
 
 

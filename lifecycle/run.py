@@ -18,7 +18,7 @@ from core.errors import FeedError, TandemError
 from core.judgments import load_judgments
 from core.releases import ReleaseStore
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import catalog_name
+from lifecycle.feeds import mapping_of
 from lifecycle.models import resolve_models
 from lifecycle.progress import Bars
 from lifecycle.serving import announce
@@ -52,7 +52,7 @@ def run_shop(
             raise FeedError(f"{path}: no such file")
     store = ReleaseStore(releases)
     models = _models(shop, store, console)
-    outcome = index_feed(shop.catalog, shop.mapping, None, models, Options(), store, Bars(console))
+    outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
     queries = _queries(shop, store, outcome.manifest.catalog)
     asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
@@ -76,7 +76,7 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
     """Models trained on the shop's judgments, or, without any, those in service or untuned ones."""
     if shop.judgments is None:
         console.print("no judgments given: the towers stay as they are, and nothing is reranked unless a ranker serves")
-        return resolve_models(None, None, store, catalog_name(shop.mapping))
+        return resolve_models(None, None, store, mapping_of(shop.mapping).catalog.name)
     files = [file_digest(path) for path in (shop.catalog, shop.mapping, shop.judgments) if path]
     folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
     for kind in ("encoder", "ranker"):

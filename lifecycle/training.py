@@ -13,7 +13,7 @@ from core.errors import FeedError, ModelError
 from core.judgments import load_judgments
 from core.product import product_text
 from core.progress import Steps
-from indexer.mapping import default_mapping, load_mapping
+from lifecycle.feeds import mapping_of
 
 Kind = Literal["encoder", "ranker"]
 
@@ -49,9 +49,8 @@ def train_model(
 
 def _texts(catalog: Path, mapping: Path | None, steps: Steps) -> dict[str, str]:
     """Product texts by id, through the same cleaning as indexing."""
-    chosen = load_mapping(mapping) if mapping else default_mapping()
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
-        columns = Columns(clean_feed(catalog, chosen, Path(work), report).columns)
+        columns = Columns(clean_feed(catalog, mapping_of(mapping), Path(work), report).columns)
         return {row["id"]: product_text(row) for batch in columns.batches() for row in batch.to_pylist()}
 
 

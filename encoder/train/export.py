@@ -1,0 +1,116 @@
+"""Writes a bi-encoder as towers: int8 ONNX, tokenizer and spec."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+
+from core.errors import ModelError
+from encoder.tower import SPEC_FILE, Tower, TowerSpec
+from engine.export import base_location, base_name, quiet_libraries, write_int8
+from engine.folder import TOKENIZER_FILE
+from engine.onnx import IDS, MASK, OnnxModel
+from engine.quantize import PRECISION
+
+LEAST_PARITY = 0.98
+
+# On which the int8 model is held against its original when the caller has no texts of his own.
+_TEXTS = (
+    "stainless steel kettle 1.7 l",
+    "waterproof hiking boots for women",
+    "usb-c to hdmi adapter. Cables & adapters. grey. Supports 4K at 60 Hz",
+    "couch",
+    "Garden hose reel, wall mounted. 20 m. With spray gun and two connectors",
+    "gift for a coffee lover",
+    "Cotton fitted sheet. Bedding. white. 160 x 200 cm. Soft, breathable and easy to iron",
+    "18v cordless drill without battery",
+)
+
+
+class _Pooled(nn.Module):
+    """Token ids to unit vectors, by the model's own modules."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        features = self.model({IDS: input_ids, MASK: attention_mask})
+        return nn.functional.normalize(features["sentence_embedding"], dim=-1)
+
+
+def load_encoder(base: str | None) -> SentenceTransformer:
+    """A sentence-transformers folder, a plain transformers folder (mean pooling) or a hub id; None is the bundled one.
+
+    Raises ModelError when there is no such model, or it has no tokenizer in the `tokenizers` format.
+    """
+    location = base_location(base)
+    with quiet_libraries():
+        try:
+            model = SentenceTransformer(location, device="cpu", model_kwargs={"attn_implementation": "eager"})
+        except Exception as error:  # the hub, transformers and torch each raise their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{location}: cannot be loaded as an encoder: {reason}") from None
+    if not hasattr(model.tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
+    return model
+
+
+def export_encoder(base: str | None, output: Path, texts: Sequence[str] = ()) -> dict[str, Any]:
+    """Writes towers that need no torch into `output`; see `load_encoder` for `base`.
+
+    `texts` are some of those the model will read. Returns `{"cosine_mean", "cosine_min", "texts"}`: how close int8
+    comes to the original on them. Raises ModelError when their mean cosine is below 0.98.
+    """
+    return export_model(load_encoder(base), base_name(base), output, texts)
+
+
+def export_model(
+    model: SentenceTransformer, name: str, output: Path, texts: Sequence[str] = (), limits: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """Like `export_encoder`, of a model in memory; `limits` are token limits of the spec."""
+    output.mkdir(parents=True, exist_ok=True)
+    spec = _spec(model, name, limits or {})
+    example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    with quiet_libraries():
+        write_int8(_Pooled(model), {IDS: example, MASK: mask}, output / spec.item_model)
+    model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
+    (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    return _parity(model, Tower.open(output), list(texts) or list(_TEXTS))
+
+
+def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> TowerSpec:
+    longest = model.max_seq_length or 512
+    prompts = model.prompts or {}
+    fields = TowerSpec.model_fields
+    lengths = {key: limits.get(key, fields[key].default) for key in ("max_query_tokens", "max_item_tokens")}
+    return TowerSpec(
+        dimensions=model.get_embedding_dimension(),
+        **{key: min(value, longest) for key, value in lengths.items()},
+        query_prefix=prompts.get("query", ""),
+        item_prefix=prompts.get("document", "") or prompts.get("passage", ""),
+        precision=PRECISION,
+        base=name,
+    )
+
+
+def _parity(model: SentenceTransformer, tower: Tower, texts: list[str]) -> dict[str, Any]:
+    tokens = tower.tokenize_items(texts)
+    session = OnnxModel(tower.model_path("item"))
+    found = np.concatenate([session.run([sequence]) for sequence in tokens])
+    pooled = _Pooled(model).eval()
+    with torch.no_grad():
+        ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
+        exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()
+    cosines = (found * exact).sum(axis=1)
+    if not cosines.mean() >= LEAST_PARITY:
+        raise ModelError(
+            f"{tower.folder}: int8 vectors have a mean cosine of {cosines.mean():.3f} with the original's, "
+            f"under {LEAST_PARITY}; choose a base model that can be made int8"
+        )
+    return {"cosine_mean": float(cosines.mean()), "cosine_min": float(cosines.min()), "texts": len(texts)}

@@ -1,0 +1,63 @@
+"""Searches one FAISS index of product vectors, from any number of threads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ReleaseError
+
+# Search-time settings by their name in the index report, and the FAISS attribute each sets.
+SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "hnsw.efSearch"}
+
+
+def use_one_thread() -> None:
+    """Bounds FAISS to the calling thread. OpenMP keeps this for each thread, so every worker calls it once."""
+    faiss.omp_set_num_threads(1)
+
+
+class VectorIndex:
+    """Inner product over unit vectors: cosine similarity. Row i is product i of the snapshot."""
+
+    def __init__(self, index: faiss.Index) -> None:
+        """Takes a FAISS index over inner products whose search settings are made."""
+        self._index = index
+        self.count = int(index.ntotal)
+        self.dimensions = int(index.d)
+
+    @classmethod
+    def open(cls, path: Path, report: Mapping[str, Any]) -> "VectorIndex":
+        """Maps the file, so that processes share its memory, and sets what the report says of searching.
+
+        Raises ReleaseError when it is not an index over inner products.
+        """
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ReleaseError(f"{path} is not an index that FAISS reads: {reason}") from None
+        if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+            raise ReleaseError(f"{path} is an index over another metric than inner products; index the catalog again")
+        apply_settings(index, report.get("settings", {}))
+        return cls(index)
+
+    def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and scores, both of shape (n, min(k, count)), of n unit vectors of shape (n, d), best first.
+
+        Equal scores stand in the order of their rows. An approximate index that finds fewer fills up with row -1 at
+        the end; an exact one never does.
+        """
+        queries = np.ascontiguousarray(vectors, np.float32)
+        scores, rows = self._index.search(queries, min(k, self.count))
+        order = np.lexsort((rows, -scores), axis=1)
+        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def apply_settings(index: faiss.Index, settings: Mapping[str, Any]) -> None:
+    """Sets an index's search-time settings by their names in `SEARCH_SETTINGS`."""
+    for name, value in settings.items():
+        if name in SEARCH_SETTINGS:
+            faiss.ParameterSpace().set_index_parameter(index, name.replace("ef_search", "efSearch"), value)

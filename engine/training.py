@@ -1,0 +1,243 @@
+"""What fine-tuning a tower and a cross-encoder have in common. torch and transformers are imported when called."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import ModelError
+from core.measures import Grades, pool_ndcg
+from core.progress import Report
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback
+
+METRIC = "pool_ndcg@10"
+CHECKPOINT = "checkpoint"
+REPORT_FILE = "report.json"
+
+# Of the grades' range: from here up a product answers its query, and down to there it does not.
+GOOD, POOR = 0.5, 0.34
+
+
+class TrainingSettings(BaseModel):
+    """The knobs that both trainings have. Lengths are in tokens; `threads` None means one a core."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str | None = None
+    epochs: float = Field(default=1.0, gt=0)
+    max_steps: int | None = Field(default=None, ge=1, description="stop here even before the last epoch ends")
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps on which the rate rises")
+    query_tokens: int = Field(default=32, ge=3)
+    product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
+    evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
+    patience: int = Field(default=2, ge=1, description="validations without a gain before training stops")
+    validation_pairs: int = Field(default=1000, ge=1, description="judged pairs to validate on, whole queries")
+    seed: int = 0
+    threads: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Judgments of one split: query -> product -> relevance from 0 to 1, by the range of grades in the whole set."""
+
+    split: str
+    queries: dict[str, dict[str, float]]
+
+    @property
+    def pairs(self) -> int:
+        """How many judgments there are."""
+        return sum(map(len, self.queries.values()))
+
+
+@dataclass(slots=True)
+class Curve:
+    """Validation scores by step, and the mean loss of the steps before each."""
+
+    scores: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The earliest step with the highest score."""
+        return max(self.scores, key=lambda entry: (entry[1], -entry[0]))
+
+
+def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> Judged:
+    """The judgments of a split whose products have a text. Raises ModelError when nothing is left."""
+    grades = judgments["grade"].to_numpy()
+    low, high = float(grades.min()), float(grades.max())
+    queries: dict[str, dict[str, float]] = {}
+    columns = (judgments[name].to_pylist() for name in ("query", "product_id", "grade", "split"))
+    for query, product, grade, part in zip(*columns, strict=True):
+        if part == split and product in texts:
+            queries.setdefault(query, {})[product] = (grade - low) / max(high - low, 1e-9)
+    if not queries:
+        raise ModelError(f"there are no judgments of split {split!r} about products of the catalog; give some to learn from")
+    return Judged(split, queries)
+
+
+def validation_sample(judged: Judged, pairs: int, seed: int) -> Grades:
+    """Whole queries with something to rank, drawn until their judgments reach `pairs`."""
+    useful = [query for query, products in judged.queries.items() if max(products.values()) > min(products.values())]
+    if not useful:
+        raise ModelError(f"split {judged.split!r} has no query with two different grades; give some to validate on")
+    chosen: dict[str, Mapping[str, float]] = {}
+    total = 0
+    for place in np.random.default_rng(seed).permutation(len(useful)):
+        products = judged.queries[useful[place]]
+        if chosen and total + len(products) > pairs:
+            break
+        chosen[useful[place]] = products
+        total += len(products)
+    return chosen
+
+
+def mean_ndcg(grades: Grades, scores: Mapping[str, Sequence[float]]) -> float:
+    """Mean nDCG@10 over the judged pools, from scores of each query's products in their order."""
+    rankings = {
+        query: [list(products)[place] for place in np.argsort(-np.asarray(scores[query]), kind="stable")]
+        for query, products in grades.items()
+    }
+    return float(np.mean(list(pool_ndcg(grades, rankings, 0.0).values())))
+
+
+def total_steps(examples: int, settings: TrainingSettings) -> int:
+    """Optimiser steps of the whole run."""
+    steps = max(1, round(examples / settings.batch_size * settings.epochs))
+    return min(steps, settings.max_steps or steps)
+
+
+def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> dict[str, Any]:
+    """Arguments of sentence-transformers' trainers: the best checkpoint by validation is kept, nothing is sent away."""
+    every = max(1, -(-steps // settings.evaluations))
+    return {
+        "output_dir": str(output / "scratch"),
+        "max_steps": steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": round(steps * settings.warmup),
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "save_total_limit": 1,
+        "save_only_model": True,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{METRIC}",
+        "greater_is_better": True,
+        "eval_on_start": True,
+        "logging_steps": max(1, every // 4),
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "bf16": _fast_bf16(),
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "dataloader_num_workers": 0,
+    }
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """So many threads inside; None means one a core."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or os.cpu_count() or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) -> Curve:
+    """Trains to the end or to the early stop, and leaves the best weights in the trainer's model."""
+    from transformers import EarlyStoppingCallback, PrinterCallback
+
+    curve = Curve()
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    trainer.add_callback(_watcher(curve, report))
+    scratch = Path(trainer.args.output_dir)
+    try:
+        trainer.train()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return curve
+
+
+def write_report(output: Path, settings: TrainingSettings, curve: Curve, parts: dict[str, Any]) -> dict[str, Any]:
+    """Writes `report.json`, last of all: where it is, the folder is whole. Returns what it says."""
+    step, score = curve.best
+    report = {
+        **parts,
+        "settings": settings.model_dump(),
+        "validation": [{"step": at, METRIC: value} for at, value in curve.scores],
+        "loss": [{"step": at, "loss": value} for at, value in curve.losses],
+        "start": curve.scores[0][1],
+        "best_step": step,
+        "best": score,
+    }
+    (output / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def evaluator(score: Callable[[Any], float]) -> Any:
+    """What the trainers call to validate: gives `score` of the model as their metric."""
+    from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
+
+    class PoolNdcg(BaseEvaluator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.primary_metric = METRIC
+
+        def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
+            return {METRIC: score(model)}
+
+    return PoolNdcg()
+
+
+def autocast() -> Any:
+    """bf16 arithmetic where the processor has it, else none; for validation, as the trainer does for training."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16())
+
+
+def _fast_bf16() -> bool:
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _watcher(curve: Curve, report: Report) -> "TrainerCallback":
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+    class Watcher(TrainerCallback):
+        def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+            report(state.global_step, state.max_steps)
+
+        def on_evaluate(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any
+        ) -> None:
+            curve.scores.append((state.global_step, metrics[f"eval_{METRIC}"]))
+
+        def on_log(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+        ) -> None:
+            if "loss" in logs:
+                curve.losses.append((state.global_step, logs["loss"]))
+
+    return Watcher()

@@ -1,0 +1,222 @@
+"""Builds the vector index: exact while that is fast, else the fastest kind that finds what exact search finds."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import ReleaseError
+from core.progress import Report, ignore
+from engine.index import apply_settings
+
+EXACT = "exact_fp16"
+_CHUNK = 65_536
+_TIMED_QUERIES = 64
+_TIE = 1e-6
+_TRAINING_PER_LIST = 64
+_HNSW_LINKS = 32
+_HNSW_MOST = 200_000  # beyond, two cores take longer to link the graph than a nightly job has
+
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+
+
+class IndexSettings(BaseModel):
+    """How an index is chosen. `kind` forces one and leaves only its search settings to be measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recall_target: float = Field(default=0.98, ge=0.5, le=1)
+    k: int = Field(default=100, ge=1, le=1000)
+    exact_budget_ms: float = Field(default=10.0, ge=0)
+    kind: str | None = Field(default=None, pattern="^(exact_fp16|ivf_fp16|ivf_sq8|hnsw_fp16)$")
+    seed: int = 0
+
+
+class Tried(BaseModel):
+    """One kind and setting that was measured. Latency is the median of single queries on one thread."""
+
+    kind: str
+    settings: dict[str, int]
+    recall_at_100: float
+    latency_ms: float
+
+
+class IndexReport(BaseModel):
+    """What was built and what was seen on the way; the manifest keeps it."""
+
+    kind: str
+    settings: dict[str, int]
+    count: int
+    dimensions: int
+    recall_at_100: float
+    latency_ms: float
+    exact_latency_ms: float
+    queries: int
+    file_bytes: int
+    build_seconds: float
+    tried: list[Tried]
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """What exact search finds: the k-th best score of each query, of which `k` are at least that good."""
+
+    queries: NDArray[np.float32]
+    kth: NDArray[np.float32]
+    k: int
+
+    def recall(self, vectors: Vectors, rows: NDArray[np.int64]) -> float:
+        """The share found of the k best, counting by score: a product as good as the k-th is as right as it."""
+        found = 0
+        for query, kth, line in zip(self.queries, self.kth, rows, strict=True):
+            line = line[line >= 0]
+            scores = vectors[np.sort(line)].astype(np.float32) @ query
+            found += int((scores >= kth - _TIE).sum())
+        return found / (self.k * len(self.queries))
+
+
+def build_index(
+    vectors: Vectors,
+    queries: NDArray[np.float32],
+    output: Path,
+    settings: IndexSettings | None = None,
+    report: Report = ignore,
+) -> IndexReport:
+    """Builds and writes the index of unit vectors of shape (n, d); `queries`, shape (q, d), are held-out ones.
+
+    The exact kind scans half-precision vectors. Memory stays at the exact index, one candidate and a chunk of vectors.
+    Raises ReleaseError when there is nothing to index.
+    """
+    settings = settings or IndexSettings()
+    if not len(vectors) or not len(queries):
+        raise ReleaseError(f"{len(vectors)} products and {len(queries)} held-out queries: an index needs both")
+    start = time.monotonic()
+    candidates = _candidates(len(vectors), settings)
+    total = len(vectors) * (1 + len(candidates))
+    exact = _filled(_new(EXACT, vectors.shape[1], {}), vectors, 0, total, report)
+    k = min(settings.k, len(vectors))
+    truth = _truth(exact, queries, k)
+    exact_ms = _latency(exact, queries, k)
+    tried = [Tried(kind=EXACT, settings={}, recall_at_100=1.0, latency_ms=exact_ms)]
+    best, best_index = tried[0], exact
+    if settings.kind != EXACT and (settings.kind or exact_ms > settings.exact_budget_ms):
+        for number, (kind, made) in enumerate(candidates, 1):
+            index = _new(kind, vectors.shape[1], made)
+            _train(index, vectors, made, settings.seed)
+            _filled(index, vectors, number * len(vectors), total, report)
+            swept = list(_sweep(index, kind, made, vectors, truth))
+            tried += swept
+            fit = [entry for entry in swept if entry.recall_at_100 >= settings.recall_target]
+            fastest = min(fit, key=lambda entry: entry.latency_ms, default=None)
+            if fastest and (settings.kind == kind or fastest.latency_ms < best.latency_ms):
+                best, best_index = fastest, index
+    report(total, total)
+    faiss.write_index(best_index, str(output))
+    return IndexReport(
+        kind=best.kind,
+        settings=best.settings,
+        count=len(vectors),
+        dimensions=vectors.shape[1],
+        recall_at_100=best.recall_at_100,
+        latency_ms=best.latency_ms,
+        exact_latency_ms=exact_ms,
+        queries=len(queries),
+        file_bytes=output.stat().st_size,
+        build_seconds=round(time.monotonic() - start, 2),
+        tried=tried,
+    )
+
+
+def _candidates(count: int, settings: IndexSettings) -> list[tuple[str, dict[str, int]]]:
+    """Kinds worth trying for so many vectors, with what they are made with."""
+    lists = {"nlist": int(np.clip(4 * np.sqrt(count), 1, max(1, count // 39)))}
+    kinds = [("ivf_fp16", lists), ("ivf_sq8", lists)]
+    if count <= _HNSW_MOST or settings.kind == "hnsw_fp16":
+        kinds.append(("hnsw_fp16", {"links": _HNSW_LINKS}))
+    return [(kind, made) for kind, made in kinds if settings.kind in (None, kind)]
+
+
+def _new(kind: str, dimensions: int, made: dict[str, int]) -> faiss.Index:
+    inner = faiss.METRIC_INNER_PRODUCT
+    half, eight = faiss.ScalarQuantizer.QT_fp16, faiss.ScalarQuantizer.QT_8bit
+    if kind == EXACT:
+        return faiss.IndexScalarQuantizer(dimensions, half, inner)
+    if kind == "hnsw_fp16":
+        return faiss.IndexHNSWSQ(dimensions, half, made["links"], inner)
+    coarse = faiss.IndexFlatIP(dimensions)
+    index = faiss.IndexIVFScalarQuantizer(
+        coarse, dimensions, made["nlist"], half if kind == "ivf_fp16" else eight, inner, False
+    )
+    coarse.this.disown()
+    index.own_fields = True
+    return index
+
+
+def _train(index: faiss.Index, vectors: Vectors, made: dict[str, int], seed: int) -> None:
+    """Trains on a sample; the seed makes the same index of the same vectors."""
+    wanted = min(len(vectors), _TRAINING_PER_LIST * made.get("nlist", 16))
+    rows = np.sort(np.random.default_rng(seed).choice(len(vectors), wanted, replace=False))
+    if isinstance(index, faiss.IndexIVF):
+        index.cp.seed = seed + 1
+        index.cp.spherical = True
+    index.train(vectors[rows].astype(np.float32))
+
+
+def _filled(index: faiss.Index, vectors: Vectors, done: int, total: int, report: Report) -> faiss.Index:
+    if not index.is_trained:
+        index.train(np.zeros((1, vectors.shape[1]), np.float32))
+    for chunk in _chunks(vectors):
+        index.add(chunk)
+        done += len(chunk)
+        report(done, total)
+    return index
+
+
+def _chunks(vectors: Vectors) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(vectors), _CHUNK):
+        yield np.ascontiguousarray(vectors[start : start + _CHUNK], np.float32)
+
+
+def _truth(exact: faiss.Index, queries: NDArray[np.float32], k: int) -> _Truth:
+    scores, _ = exact.search(np.ascontiguousarray(queries, np.float32), k)
+    return _Truth(queries, scores[:, -1], k)
+
+
+def _sweep(index: faiss.Index, kind: str, made: dict[str, int], vectors: Vectors, truth: _Truth) -> Iterator[Tried]:
+    """Measures ever wider searches until nearly everything is found."""
+    name, values = _widths(kind, made)
+    for value in values:
+        apply_settings(index, {name: value})
+        rows = index.search(np.ascontiguousarray(truth.queries, np.float32), truth.k)[1]
+        recall = truth.recall(vectors, rows)
+        latency = _latency(index, truth.queries, truth.k)
+        yield Tried(kind=kind, settings={**made, name: value}, recall_at_100=recall, latency_ms=latency)
+        if recall >= 0.999:
+            return
+
+
+def _widths(kind: str, made: dict[str, int]) -> tuple[str, list[int]]:
+    if kind == "hnsw_fp16":
+        return "ef_search", [128, 192, 256, 384, 512, 768]
+    return "nprobe", [n for n in (2, 4, 8, 16, 32, 64, 128, 256) if n <= made["nlist"]]
+
+
+def _latency(index: faiss.Index, queries: NDArray[np.float32], k: int) -> float:
+    """The median milliseconds of one query on one thread."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        times = []
+        for i in range(min(_TIMED_QUERIES, len(queries))):
+            query = np.ascontiguousarray(queries[i : i + 1], np.float32)
+            start = time.perf_counter()
+            index.search(query, k)
+            times.append(time.perf_counter() - start)
+        return round(float(np.median(times)) * 1000, 3)
+    finally:
+        faiss.omp_set_num_threads(threads)

@@ -1,0 +1,211 @@
+"""The mapping: which column of a feed fills which field of a product.
+
+    [catalog]
+    name = "shop"                                       # also language, country, currency
+    [fields]
+    id = "sku"                                          # a column; "offer.price" reaches into an object
+    title = { columns = ["name", "colour"], join = " " }
+    price = { column = "cents", scale = 0.01 }          # decimal = "," where "1.234" means 1234
+    currency = { constant = "EUR" }
+    [attributes]
+    include = ["attr_*"]                                # in the order of importance
+    exclude = ["attr_internal_*"]
+    strip_prefix = "attr_"
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from core.errors import FeedError
+from core.product import TEXT_FIELDS
+
+FIELDS = ("id", "price", "currency", *TEXT_FIELDS)
+REQUIRED = ("id", "title")
+
+# Names other systems use, most telling first. Case, spaces, dashes, underscores and a "g:" before them do not count.
+_ALIASES = {
+    "id": ("product_id", "item_id", "article_id", "offer_id", "sku"),
+    "title": ("product_title", "product_name", "item_name", "name"),
+    "description": ("product_description", "long_description", "body_html", "short_description"),
+    "brand": ("brand_name", "manufacturer", "vendor", "supplier"),
+    "product_type": ("product_category", "category", "categories", "google_product_category"),
+    "price": ("current_price", "regular_price"),
+    "currency": ("price_currency", "currency_code"),
+    "availability": ("stock_status", "in_stock", "stock"),
+    "color": ("colour", "color_name", "colour_name"),
+    "size": ("size_name",),
+    "material": ("fabric",),
+    "gtin": ("ean", "ean13", "upc", "barcode"),
+    "item_group_id": ("parent_id", "parent_sku", "group_id"),
+    "image_link": ("image_url", "image"),
+    "link": ("product_url", "url"),
+}
+_ATTRIBUTES_COLUMN = "attributes"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            _refuse_unknown(data, cls.model_fields)
+        return data
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Catalog(_Strict):
+    """Whose products these are. Language by ISO 639, country by ISO 3166, currency by ISO 4217."""
+
+    name: str = "default"
+    language: str = "en"
+    country: str | None = None
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+
+
+class Source(_Strict):
+    """Where one field's values come from: columns joined, or a constant.
+
+    `scale` multiplies a price; `decimal` is the sign before its decimals, where the feed leaves that open.
+    """
+
+    columns: tuple[str, ...] = ()
+    join: str = " "
+    constant: str | None = None
+    scale: Decimal | None = Field(default=None, gt=0)
+    decimal: Literal[".", ","] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            return {"columns": (data,)}
+        if not isinstance(data, dict):
+            raise ValueError('give a column\'s name, or a table such as { column = "name" }')
+        _refuse_unknown(data, ("column", *cls.model_fields))
+        if sum(key in data for key in ("column", "columns", "constant")) != 1:
+            raise ValueError("give one of column, columns and constant")
+        rest = {key: value for key, value in data.items() if key != "column"}
+        if "scale" in rest:
+            rest["scale"] = str(rest["scale"])  # 0.01 as written, not as the nearest binary fraction
+        return rest | ({"columns": (data["column"],)} if "column" in data else {})
+
+
+class Attributes(_Strict):
+    """Patterns (`*`, `?`) of columns gathered as attributes. Earlier patterns come first in a product's attributes."""
+
+    include: _Names = ()
+    exclude: _Names = ()
+    strip_prefix: _Names = ()
+
+    def place(self, column: str) -> tuple[int, str] | None:
+        """The number of the pattern that takes this column and the attribute's name, or None."""
+        rank = next((i for i, pattern in enumerate(self.include) if fnmatchcase(column, pattern)), None)
+        if rank is None or any(fnmatchcase(column, pattern) for pattern in self.exclude):
+            return None
+        prefix = next((p for p in self.strip_prefix if column.startswith(p) and column != p), "")
+        return rank, column[len(prefix) :]
+
+
+class Mapping(_Strict):
+    """A whole mapping. Without fields of its own it takes Google Merchant's names and their usual aliases."""
+
+    catalog: Catalog = Catalog()
+    fields: dict[str, Source] = {}
+    attributes: Attributes = Attributes()
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Mapping":
+        _refuse_unknown(self.fields, FIELDS)
+        lacking = [name for name in REQUIRED if self.fields and name not in self.fields]
+        if lacking:
+            raise ValueError(f"fields: no {lacking[0]}; every product needs one")
+        for name, source in self.fields.items():
+            if name != "price" and (source.scale is not None or source.decimal is not None):
+                raise ValueError(f"fields.{name}: scale and decimal are for price alone")
+        return self
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """The columns that fields read, by the whole name and by the object that a dotted name reaches into."""
+        names = [column for source in self.fields.values() for column in source.columns]
+        return frozenset(names) | {name.split(".")[0] for name in names}
+
+    def check(self, columns: Collection[str]) -> None:
+        """Raises FeedError for a column or pattern of the mapping that the feed does not have."""
+        for field, source in self.fields.items():
+            for column in source.columns:
+                if column not in columns and column.split(".")[0] not in columns:
+                    raise FeedError(f"fields.{field}: the feed has no column {column!r}{_hint(column, columns)}")
+        for rank, pattern in enumerate(self.attributes.include):
+            if not any(fnmatchcase(column, pattern) for column in columns):
+                raise FeedError(f"attributes.include[{rank}]: {pattern!r} matches no column of the feed")
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Reads a mapping file. Raises FeedError, in one line, for what it cannot mean."""
+    try:
+        return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        raise FeedError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FeedError(f"{path}: not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise FeedError(f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def default_mapping(columns: Iterable[str], catalog: Catalog | None = None) -> Mapping:
+    """Fields by Google Merchant's names or their usual aliases, from the columns there are.
+
+    A field without a column keeps its own name, for feeds whose later rows have keys that the first do not. Raises
+    FeedError when nothing looks like an id or a title.
+    """
+    columns = list(columns)
+    by_name = {_normal(column): column for column in reversed(columns)}
+    fields = {}
+    for name in FIELDS:
+        found = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
+        if found is None and name in REQUIRED:
+            listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
+            raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {listed or 'none'}")
+        fields[name] = Source(columns=(found or name,))
+    include = (_ATTRIBUTES_COLUMN,) if _ATTRIBUTES_COLUMN in columns else ()
+    return Mapping.model_construct(
+        catalog=catalog or Catalog(), fields=fields, attributes=Attributes.model_construct(include=include)
+    )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.casefold().removeprefix("g:"))
+
+
+def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown name {key!r}{_hint(key, known)}")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1, 0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; there is " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -1,0 +1,16 @@
+"""The mapping a command is to use."""
+
+from pathlib import Path
+
+from indexer.mapping import Mapping, load_mapping
+
+
+def mapping_of(file: Path | None, name: str | None = None) -> Mapping:
+    """The file's mapping, or the one by usual column names without a file; `name` overrides the catalog's.
+
+    Raises FeedError.
+    """
+    mapping = load_mapping(file) if file else Mapping()
+    return (
+        mapping.model_copy(update={"catalog": mapping.catalog.model_copy(update={"name": name})}) if name else mapping
+    )

@@ -1,0 +1,114 @@
+"""Writes a cross-encoder that needs no torch: int8 ONNX, tokenizer and spec."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+from torch import Tensor, nn
+
+from core.errors import ModelError
+from engine.export import base_location, base_name, quiet_libraries, write_int8
+from engine.folder import TOKENIZER_FILE
+from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
+from engine.quantize import PRECISION
+from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
+
+# The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
+GREATEST_DIFFERENCE = 0.25
+
+_PAIRS = tuple(
+    (query, product)
+    for query in ("kettle", "waterproof boots for hiking", "gift for a gardener")
+    for product in (
+        "Stainless steel kettle 1.7 l. Kitchen > Kettles",
+        "Women's waterproof hiking boots. Shoes. brown. 39",
+        "Garden tool set with bag, 6 pieces. Garden",
+        "USB-C cable 2 m. black",
+    )
+)
+
+
+class _Logits(nn.Module):
+    """Token ids to one logit a pair."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        kinds = {} if token_type_ids is None else {SEGMENTS: token_type_ids}
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, **kinds).logits.squeeze(-1)
+
+
+def load_ranker(base: str | None, seed: int = 0) -> CrossEncoder:
+    """A cross-encoder's or a plain encoder's folder or hub id; None is the bundled encoder. A head it lacks is fresh.
+
+    Raises ModelError when there is no such model, or it gives more than one score a pair.
+    """
+    location = base_location(base)
+    torch.manual_seed(seed)
+    with quiet_libraries():
+        try:
+            options = {"attn_implementation": "eager"}
+            model = CrossEncoder(location, num_labels=1, device="cpu", model_kwargs=options)
+        except Exception as error:  # the hub, transformers and torch each raise their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{location}: cannot be loaded as a cross-encoder: {reason}") from None
+    if not hasattr(model.tokenizer, "backend_tokenizer"):
+        raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
+    return model
+
+
+def export_ranker(base: str | None, output: Path, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Writes a cross-encoder that needs no torch into `output`; see `load_ranker` for `base`.
+
+    `pairs` are some queries and products it will read. Returns `{"difference", "correlation", "pairs"}`: the mean
+    difference of int8 logits from the original's, as a share of their standard deviation, and Spearman's correlation
+    of the two. Raises ModelError when int8 would order products otherwise.
+    """
+    return export_model(load_ranker(base), base_name(base), output, pairs)
+
+
+def export_model(
+    model: CrossEncoder,
+    name: str,
+    output: Path,
+    pairs: Sequence[tuple[str, str]] = (),
+    limits: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """Like `export_ranker`, of a model in memory; `limits` are token limits of the spec."""
+    output.mkdir(parents=True, exist_ok=True)
+    spec = RankerSpec(precision=PRECISION, base=name, **(limits or {}))
+    example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
+    inputs = {IDS: example, MASK: (example > 0).long()}
+    if getattr(model.config, "type_vocab_size", 1) > 1:
+        inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
+    with quiet_libraries():
+        write_int8(_Logits(model.model), inputs, output / spec.model)
+    model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
+    (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    return _parity(model, Ranker.open(output), list(pairs) or list(_PAIRS))
+
+
+def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    session = OnnxModel(ranker.model_path)
+    exact_model = _Logits(model.model).eval()
+    found, exact = [], []
+    for query, product in pairs:
+        tokens, segments = ranker.pack(ranker.tokenize_query(query), ranker.tokenize_products([product])[0])
+        found.append(float(session.run([tokens], [segments])[0]))
+        with torch.no_grad():
+            ids = torch.from_numpy(tokens.astype(np.int64))[None]
+            kinds = torch.from_numpy(segments.astype(np.int64))[None] if segments.any() else None
+            exact.append(float(exact_model(ids, torch.ones_like(ids), kinds)[0]))
+    difference = float(np.abs(np.subtract(found, exact)).mean() / max(np.std(exact), 1e-6))
+    if not difference <= GREATEST_DIFFERENCE:
+        raise ModelError(
+            f"{ranker.folder}: int8 logits differ from the original's by {difference:.2f} of their spread, over "
+            f"{GREATEST_DIFFERENCE}; choose a base model that can be made int8"
+        )
+    ranks = [np.argsort(np.argsort(values)) for values in (found, exact)]
+    return {"difference": difference, "correlation": float(np.corrcoef(*ranks)[0, 1]), "pairs": len(pairs)}
