@@ -21,7 +21,7 @@ def load_settings(kind: type[Settings], file: Path | None, options: dict[str, An
     try:
         from_file = _read(file) if file else {}
         from_environment = kind().model_dump(exclude_unset=True)
-        return kind(**{**from_file, **from_environment, **given})
+        return kind(**_merged(_merged(from_file, from_environment), given))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -34,5 +34,17 @@ def _read(file: Path) -> dict[str, Any]:
             return tomllib.load(handle)
     except FileNotFoundError:
         raise TandemError(f"{file}: no such settings file") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise TandemError(f"{file}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TandemError(f"{file}: is not TOML: {error}") from None
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The settings of both, table by table; what is in both is taken from `over`."""
+    tables = {
+        name: _merged(under[name], value)
+        for name, value in over.items()
+        if isinstance(value, dict) and isinstance(under.get(name), dict)
+    }
+    return {**under, **over, **tables}

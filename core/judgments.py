@@ -29,8 +29,10 @@ def load_judgments(path: Path) -> pa.Table:
         raise FeedError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(table.column_names)}")
     columns = {name: _cast(table, name, path) for name in ("query", "product_id", "grade")}
     for name, column in columns.items():
-        if column.null_count:
-            raise FeedError(f"{path}: {column.null_count} rows have no {name}; remove or complete them")
+        if missing_values := _missing(column):
+            raise FeedError(f"{path}: {missing_values} rows have no {name}; remove or complete them")
+    if pc.any(pc.invert(pc.is_finite(columns["grade"]))).as_py():
+        raise FeedError(f"{path}: some grade is infinite or not a number; remove or correct it")
     if "split" in table.column_names:
         columns["split"] = _splits(_cast(table, "split", path), path)
     else:
@@ -43,13 +45,24 @@ def load_judgments(path: Path) -> pa.Table:
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise FeedError(f"{path}: no such file; give judgments as Parquet, CSV or JSONL")
-    readers = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv, ".jsonl": pyarrow.json.read_json}
+    readers = {".parquet": pyarrow.parquet.read_table, ".csv": _read_csv, ".jsonl": pyarrow.json.read_json}
     if path.suffix not in readers:
         raise FeedError(f"{path}: judgments are read from .parquet, .csv or .jsonl files")
     try:
         return readers[path.suffix](path)
     except pa.ArrowException as error:
         raise FeedError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from None
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Texts as they are written: an id such as 00123 is no number."""
+    texts = {field.name: field.type for field in JUDGMENTS_SCHEMA if pa.types.is_string(field.type)}
+    return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=texts))
+
+
+def _missing(column: pa.ChunkedArray) -> int:
+    empty = pc.sum(pc.equal(column, "")).as_py() if pa.types.is_string(column.type) else 0
+    return int(column.null_count + (empty or 0))
 
 
 def _cast(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:

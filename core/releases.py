@@ -25,7 +25,7 @@ from core.errors import ReleaseError
 from core.manifest import MANIFEST_NAME, FileEntry, Manifest
 
 _POINTER = "current"
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK}
 
 
@@ -37,11 +37,12 @@ class ReleaseStore:
 
     def catalogs(self) -> list[str]:
         """Names of the catalogs that have a release in service, sorted."""
-        return sorted(path.parent.name for path in (self.root / "catalogs").glob(f"*/{_POINTER}"))
+        names = (path.parent.name for path in (self.root / "catalogs").glob(f"*/{_POINTER}"))
+        return sorted(name for name in names if _NAME.fullmatch(name))
 
     def folder(self, catalog: str) -> Path:
         """The folder of one catalog. Raises ReleaseError for a name that cannot be a folder."""
-        if not _NAME.match(catalog):
+        if not _NAME.fullmatch(catalog):
             raise ReleaseError(
                 f"catalog name {catalog!r} is not usable: use 1 to 64 letters, digits, dots, dashes and underscores"
             )
@@ -84,7 +85,7 @@ class ReleaseStore:
         """Moves a finished file into the objects and tells its content. The file at `path` is gone afterwards."""
         entry = FileEntry(sha256=file_digest(path), size=path.stat().st_size)
         target = self.root / "objects" / entry.sha256
-        if target.exists():
+        if target.exists() and file_digest(target) == entry.sha256:  # a damaged object is replaced
             path.unlink()
             return entry
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,9 @@ class ReleaseStore:
         gone = [name for name in names[: max(0, len(names) - keep)] if name != served]
         for name in gone:
             (self.path(catalog, name) / MANIFEST_NAME).unlink()
-            shutil.rmtree(self.path(catalog, name))
+        for folder in self.folder(catalog).glob("r-*"):
+            if not (folder / MANIFEST_NAME).exists():  # now, or in a pruning that was cut off
+                shutil.rmtree(folder)
         self._drop_unused_objects()
         return gone
 

@@ -15,4 +15,5 @@ def fold_text(text: str) -> str:
     """The same words in NFC, without control characters, with single spaces, trimmed."""
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    return _SPACES.sub(" ", _UNWANTED.sub("", unicodedata.normalize("NFC", text))).strip()
+    # Composed last: what an unwanted character kept apart belongs together once it is gone.
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", _UNWANTED.sub("", text))).strip()

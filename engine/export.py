@@ -18,19 +18,25 @@ _OPSET = 17
 
 def write_int8(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
     """Writes the module as int8 ONNX; `inputs` are examples of its arguments, each of shape (n, t), in their order."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        exact, small = Path(scratch) / "fp32.onnx", Path(scratch) / target.name
+        write_fp32(module, inputs, exact)
+        quantize_rows(exact, small)
+        small.replace(target)
+
+
+def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
+    """Writes the module as it is; see `write_int8`."""
     import torch
 
     axes = {name: {0: "batch", 1: "length"} for name in inputs}
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        exact = Path(scratch) / "fp32.onnx"
         # The tracing exporter: five times as fast as the newer one here, with the same operators.
         torch.onnx.export(
-            module.eval(), tuple(inputs.values()), str(exact), input_names=list(inputs), output_names=["output"],
+            module.eval(), tuple(inputs.values()), str(target), input_names=list(inputs), output_names=["output"],
             dynamic_axes={**axes, "output": {0: "batch"}}, opset_version=_OPSET, dynamo=False,
         )  # fmt: skip
-        quantize_rows(exact, Path(scratch) / target.name)
-        (Path(scratch) / target.name).replace(target)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from engine.types import DeadlineExceeded, EngineError
@@ -24,7 +25,7 @@ class Kind:
     """
 
     name: str
-    run: Callable[[list[Any]], Sequence[Any]]
+    run: Callable[[list[Any]], Any]
     budget: int
     least: int = 1
     queue: "deque[_Item]" = field(default_factory=deque)
@@ -102,7 +103,7 @@ class Lanes:
                 self._free += 1
                 _fail(batch, EngineError("the engine was closed"))
                 continue
-            done.add_done_callback(lambda future, batch=batch: self._finish(loop, batch, future))
+            done.add_done_callback(partial(self._finish, loop, batch))
 
     def _next(self, now: float) -> tuple[Kind, list[_Item]] | None:
         for kind in self._kinds.values():

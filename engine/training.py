@@ -170,11 +170,11 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_watcher(curve, report))
-    scratch = Path(trainer.args.output_dir)
     try:
         trainer.train()
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(Path(trainer.args.output_dir), ignore_errors=True)
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return curve
 
 

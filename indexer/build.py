@@ -147,13 +147,13 @@ def _new(kind: str, dimensions: int, made: dict[str, int]) -> faiss.Index:
     if kind == EXACT:
         return faiss.IndexScalarQuantizer(dimensions, half, inner)
     if kind == "hnsw_fp16":
-        return faiss.IndexHNSWSQ(dimensions, half, made["links"], inner)
+        return faiss.IndexHNSWSQ(dimensions, half, made["links"], inner)  # type: ignore[arg-type]
     coarse = faiss.IndexFlatIP(dimensions)
     index = faiss.IndexIVFScalarQuantizer(
         coarse, dimensions, made["nlist"], half if kind == "ivf_fp16" else eight, inner, False
     )
-    coarse.this.disown()
     index.own_fields = True
+    coarse.this.disown()  # type: ignore[attr-defined]
     return index
 
 

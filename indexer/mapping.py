@@ -52,6 +52,20 @@ _ALIASES = {
 _ATTRIBUTES_COLUMN = "attributes"
 
 
+def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown name {key!r}{_hint(key, known)}")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1, 0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "; there is " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -195,17 +209,3 @@ def default_mapping(columns: Iterable[str], catalog: Catalog | None = None) -> M
 
 def _normal(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.casefold().removeprefix("g:"))
-
-
-def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    for key in given:
-        if key not in known:
-            raise ValueError(f"unknown name {key!r}{_hint(key, known)}")
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, 1, 0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return "; there is " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

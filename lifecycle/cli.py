@@ -28,7 +28,8 @@ app = typer.Typer(
 train = typer.Typer(no_args_is_help=True, help="Fine-tune the models on judgments.")
 app.add_typer(train, name="train")
 
-console = Console()
+# Wide enough for the tables where the output is a file or a pipe.
+console = Console() if sys.stdout.isatty() else Console(width=120)
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
@@ -59,7 +60,6 @@ def index(
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
     from indexer.build import IndexSettings
-
     from indexer.job import Options, index_feed, read_golden, read_queries
     from lifecycle.feeds import mapping_of
     from lifecycle.models import resolve_models
@@ -153,6 +153,7 @@ def search(
     from lifecycle.show import show_answer
 
     with SearchClient(address, timeout) as client:
+        client.wait()
         answer = client.search(search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog))
     if as_json:
         print(json.dumps(MessageToDict(answer, preserving_proto_field_name=True), ensure_ascii=False, indent=2))
@@ -266,7 +267,8 @@ def _catalog(store: ReleaseStore, name: str | None) -> str:
 
 def main() -> None:
     """Runs the command. A user's error is one line on standard error and exit status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("tandem").setLevel(logging.INFO)
     try:
         app()
     except TandemError as error:

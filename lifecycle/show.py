@@ -1,26 +1,30 @@
 """Answers, releases and measures as tables on the terminal."""
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from tandem.v1 import search_pb2
 
 from core.manifest import Manifest
-from lifecycle.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from lifecycle.evaluate import Evaluation
 
 _NANOS = Decimal(10) ** 9
+_RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
 
 
 def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
     """The ranked list, each stage's score, and the time each stage took."""
     table = Table(title=f"“{query}”", title_justify="left", title_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("product", max_width=72, no_wrap=True)
-    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("#", justify="right", min_width=2)
+    table.add_column("product", max_width=76, no_wrap=True)
+    table.add_column("price", justify="right", min_width=12)
     names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", min_width=8)
     for hit in answer.hits:
         scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
         price = _price(hit.product.price) if hit.product.HasField("price") else ""
@@ -35,8 +39,8 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
 def show_releases(console: Console, manifests: list[Manifest], current: str | None) -> None:
     """The releases of one catalog, oldest first, the one in service marked."""
     table = Table()
-    for name in ("", "release", "created (UTC)", "model", "catalog", "products", "index"):
-        table.add_column(name, no_wrap=True)
+    for name, width in _RELEASE_COLUMNS.items():
+        table.add_column(name, min_width=width)
     for entry in manifests:
         table.add_row(
             "→" if entry.release_id == current else "",
@@ -66,7 +70,7 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
     console.print(f"published release {manifest.release_id} of catalog {manifest.catalog}", highlight=False)
 
 
-def show_evaluation(console: Console, evaluation: Evaluation) -> None:
+def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
     """Means with their 95% intervals, a row a stage."""
     summary = evaluation.summary()
     names = list(dict.fromkeys(name for entries in summary.values() for name in entries))

@@ -39,10 +39,12 @@ def train_model(
         if kind == "encoder":
             from encoder.train.finetune import EncoderTraining, train_encoder
 
-            return train_encoder(texts, table, output, EncoderTraining(**given))
+            with steps.step("fine-tune the towers") as report:
+                return train_encoder(texts, table, output, EncoderTraining(**given), report)
         from ranker.train.finetune import RankerTraining, train_ranker
 
-        return train_ranker(texts, table, output, RankerTraining(**given))
+        with steps.step("fine-tune the ranker") as report:
+            return train_ranker(texts, table, output, RankerTraining(**given), report)
     except ModuleNotFoundError as error:
         raise ModelError(f"training needs {error.name}: pip install 'tandem-retrieval[train]'") from None
 

@@ -4,15 +4,12 @@ A process holds at most two releases of a catalog at once: the one in service an
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from core.errors import TandemError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from engine.types import EngineError
 from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import InvalidRequest, Violation
 
@@ -69,10 +66,15 @@ class Holder:
             served = self._loaded.get(catalog)
             if wanted is None or wanted == self._refused.get(catalog) or (served and served.release_id == wanted):
                 continue
+            fresh = None
             try:
                 fresh = await asyncio.to_thread(self._load, catalog, wanted)
                 await fresh.warm()
-            except (TandemError, EngineError, OSError) as error:
+            except (
+                Exception
+            ) as error:  # whatever is wrong with it, what is in service stays and later ones get their turn
+                if fresh is not None:
+                    fresh.retire()
                 self._refused[catalog] = wanted
                 kept = f"{served.release_id} stays" if served else "nothing is served"
                 log.error("catalog %s: release %s refused, %s: %s", catalog, wanted, kept, error)
@@ -83,8 +85,10 @@ class Holder:
         """Refreshes for ever, once a poll interval."""
         while True:
             await asyncio.sleep(self._poll_seconds)
-            with contextlib.suppress(FileNotFoundError):  # a release pruned between listing and reading
+            try:
                 await self.refresh()
+            except OSError as error:
+                log.warning("the releases cannot be read: %s", error)
 
     def close(self) -> None:
         """Lets go of every release once its requests are done."""

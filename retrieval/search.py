@@ -108,13 +108,13 @@ async def _rescore(
             async with asyncio.timeout_at(latest):
                 logits = await release.engine.rescore(pairs[:depth], latest)
         except (TimeoutError, DeadlineExceeded):
+            release.pace.observe(tokens, loop.time() - start)
             answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
             return np.empty(0, np.float32)
         except EngineError as error:
             answer.degraded.append(Degraded(RERANK_FAILED, str(error)))
             return np.empty(0, np.float32)
-        finally:
-            release.pace.observe(tokens, loop.time() - start)
+        release.pace.observe(tokens, loop.time() - start)
         stage.candidates_out = depth
         return release.relevance(logits)
 

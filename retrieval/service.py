@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -25,8 +25,8 @@ SERVICE = "tandem.v1.SearchService"
 _MAX_REQUEST_ID = 128
 _LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 
-Context = grpc.aio.ServicerContext
-Detail = error_details_pb2.BadRequest | error_details_pb2.RetryInfo
+Context: TypeAlias = grpc.aio.ServicerContext
+Detail: TypeAlias = error_details_pb2.BadRequest | error_details_pb2.RetryInfo
 
 
 class SearchService:

@@ -31,8 +31,8 @@ _TEXTS = (
 )
 
 
-class _Pooled(nn.Module):
-    """Token ids to unit vectors, by the model's own modules."""
+class Pooled(nn.Module):
+    """Token ids and their mask, both of shape (n, t), to unit vectors, shape (n, d), by the model's own modules."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         super().__init__()
@@ -57,6 +57,7 @@ def load_encoder(base: str | None) -> SentenceTransformer:
             raise ModelError(f"{location}: cannot be loaded as an encoder: {reason}") from None
     if not hasattr(model.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
+    model.model_card_data.generate_widget_examples = False  # nobody reads that card, and it shows a bar
     return model
 
 
@@ -75,13 +76,17 @@ def export_model(
     """Like `export_encoder`, of a model in memory; `limits` are token limits of the spec."""
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
-    example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     with quiet_libraries():
-        write_int8(_Pooled(model), {IDS: example, MASK: mask}, output / spec.item_model)
+        write_int8(Pooled(model), example_inputs(), output / spec.item_model)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     return _parity(model, Tower.open(output), list(texts) or list(_TEXTS))
+
+
+def example_inputs() -> dict[str, Tensor]:
+    """Inputs to trace a tower with: two sequences, one of them padded."""
+    ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
+    return {IDS: ids, MASK: (ids > 0).long()}
 
 
 def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> TowerSpec:
@@ -103,7 +108,7 @@ def _parity(model: SentenceTransformer, tower: Tower, texts: list[str]) -> dict[
     tokens = tower.tokenize_items(texts)
     session = OnnxModel(tower.model_path("item"))
     found = np.concatenate([session.run([sequence]) for sequence in tokens])
-    pooled = _Pooled(model).eval()
+    pooled = Pooled(model).eval()
     with torch.no_grad():
         ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
         exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()

@@ -1,0 +1,139 @@
+"""What the sample shop is made of: the data files beside this module, read once."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+_SHARED = ("brands", "common", "features", "needs", "templates", "uses")
+_ZIPF = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What a product can do. In `asks` and `without`, {} stands for the type; they take turns between splits."""
+
+    title: str
+    says: list[str]
+    asks: list[str]
+    without: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a product is made for; `asks` follow the type and take turns between splits."""
+
+    says: list[str]
+    asks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """A maker: groups of types it makes, how it names and prices, and its own words for features."""
+
+    name: str
+    groups: list[str]
+    names: str
+    style: str
+    tier: float
+    fancy: bool
+    says: str | None = None
+    terms: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProductType:
+    """A type of product. `conflicts` maps a feature or use to the materials and facet values it never goes with."""
+
+    key: str
+    path: str
+    nouns: list[str]
+    words: list[str]
+    makers: str
+    price: list[float]
+    popularity: int
+    about: list[str]
+    brands: tuple[Brand, ...] = ()
+    slang: list[str] = field(default_factory=list)
+    materials: list[str] = field(default_factory=list)
+    palette: str | None = None
+    sizes: list[str] = field(default_factory=list)
+    size_run: str | None = None
+    audiences: list[str] = field(default_factory=list)
+    facets: dict[str, list[str]] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
+    always: list[str] = field(default_factory=list)
+    uses: list[str] = field(default_factory=list)
+    siblings: list[str] = field(default_factory=list)
+    related: list[str] = field(default_factory=list)
+    conflicts: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """All the words of the shop. `weights` are cumulative shares of the types, in the order of `types`."""
+
+    types: dict[str, ProductType]
+    weights: tuple[float, ...]
+    brands: dict[str, Brand]
+    features: dict[str, Feature]
+    uses: dict[str, Use]
+    colors: dict[str, list[str]]
+    palettes: dict[str, list[str]]
+    materials: dict[str, list[str]]
+    care: dict[str, str]
+    size_runs: dict[str, dict[str, list[str]]]
+    names: dict[str, list[str]]
+    bare: frozenset[str]
+    before: frozenset[str]
+    after: dict[str, str]
+
+    def words_of(self, material: str | None) -> list[str]:
+        """The words under which shoppers ask for a material, itself included."""
+        return [material, *self.materials[material]] if material else []
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The vocabulary, read from the package's data files."""
+    common = tables("common")
+    brands = {name: Brand(name=name, **table) for name, table in tables("brands").items()}
+    types = sorted(_types(brands.values()), key=lambda kind: (-kind.popularity, kind.key))
+    return Vocabulary(
+        types={kind.key: kind for kind in types},
+        weights=_zipf(len(types)),
+        brands=brands,
+        features={key: Feature(**table) for key, table in tables("features").items()},
+        uses={key: Use(**table) for key, table in tables("uses").items()},
+        **common | {"bare": frozenset(common["bare"]), "before": frozenset(common["before"])},
+    )
+
+
+def tables(name: str) -> dict[str, Any]:
+    """The tables of one data file."""
+    return tomllib.loads((files(__package__) / "data" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _types(brands: Iterable[Brand]) -> list[ProductType]:
+    makers = list(brands)
+    found = []
+    departments = sorted(item.name for item in (files(__package__) / "data").iterdir() if item.name.endswith(".toml"))
+    for department in departments:
+        name = department.removesuffix(".toml")
+        for key, table in ({} if name in _SHARED else tables(name)).items():
+            groups = set(table["makers"].split("+"))
+            found.append(ProductType(key=key, brands=tuple(b for b in makers if groups & set(b.groups)), **table))
+    return found
+
+
+def _zipf(count: int) -> tuple[float, ...]:
+    """Cumulative shares of ranks 1 to count under Zipf's law, share ~ rank ** -0.75."""
+    shares = [rank**-_ZIPF for rank in range(1, count + 1)]
+    total, running, out = sum(shares), 0.0, []
+    for share in shares:
+        running += share / total
+        out.append(running)
+    return tuple(out)

@@ -1,0 +1,24 @@
+"""What every test sees: the stubs' folder on the path and no setting of the user's shell."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+_ROOT = Path(__file__).resolve().parents[1]
+for folder in (_ROOT, _ROOT / "protos", Path(__file__).resolve().parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+# Machines that run tests are busy: a slow example is no failure, and the same run tries the same examples.
+settings.register_profile("tandem", deadline=None, derandomize=True)
+settings.load_profile("tandem")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's TANDEM_SERVE_* variables change no test."""
+    for name in [name for name in os.environ if name.startswith("TANDEM_SERVE_")]:
+        monkeypatch.delenv(name)

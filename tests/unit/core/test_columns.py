@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from builders import product, write_columns
+
+from core.columns import Columns
+from core.errors import ReleaseError
+
+
+@pytest.fixture
+def columns(tmp_path: Path) -> Columns:
+    rows = [product(f"p{i}", f"title {i}", price_micros=i, attributes=[("n", str(i))]) for i in range(7)]
+    return Columns(write_columns(tmp_path / "c.arrow", rows, batch=3))  # batches of 3, 3 and 1
+
+
+def test_rows_are_found_across_batches(columns: Columns) -> None:
+    assert len(columns) == 7
+    assert [columns.id(row) for row in range(7)] == columns.ids() == [f"p{i}" for i in range(7)]
+    for row in (0, 2, 3, 5, 6):
+        assert columns.row(row, ["title", "price_micros"]) == {"title": f"title {row}", "price_micros": row}
+
+
+def test_a_whole_row_has_every_column(columns: Columns) -> None:
+    row = columns.row(4)
+    assert row == product("p4", "title 4", price_micros=4, attributes=[("n", "4")])
+
+
+def test_batches_come_in_row_order(columns: Columns) -> None:
+    assert [batch.num_rows for batch in columns.batches()] == [3, 3, 1]
+
+
+def test_what_is_no_arrow_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.arrow"
+    with pytest.raises(ReleaseError, match="is not a catalog's columns"):
+        Columns(path)
+    path.write_bytes(b"hello, this is no Arrow file at all")
+    with pytest.raises(ReleaseError, match="is not a catalog's columns") as error:
+        Columns(path)
+    assert "\n" not in str(error.value)
+
+
+def test_other_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.arrow"
+    table = pa.table({"id": ["1"]})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(ReleaseError, match="other columns"):
+        Columns(path)

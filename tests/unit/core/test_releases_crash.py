@@ -1,0 +1,126 @@
+"""Publishing cut off at every step that touches the disk: what is served is whole, the old or the new."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import publish
+
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from core.releases import ReleaseStore
+
+_OLD = {"products.arrow": b"old columns", "index.faiss": b"index"}
+_NEW = {"products.arrow": b"new columns", "index.faiss": b"index", "ranker/t.npy": b"tokens"}
+_LAST = {"products.arrow": b"last columns", "index.faiss": b"new index"}
+_STEPS = [(os, "fsync"), (os, "link"), (Path, "rename"), (Path, "mkdir"), (Path, "chmod"), (Path, "unlink")]
+
+
+class Cut(BaseException):
+    """The machine stops here. No handler of the code under test may catch it."""
+
+
+class Disk:
+    """Counts what touches the disk, and stops everything at the step numbered `stop`, counted from 1."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, stop: int | None) -> None:
+        self.steps = 0
+        self._stop = stop
+        for owner, name in _STEPS:
+            patch.setattr(owner, name, self._counted(getattr(owner, name)))
+
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **options: Any) -> Any:
+            self.steps += 1
+            if self._stop is not None and self.steps >= self._stop:
+                raise Cut
+            return real(*args, **options)
+
+        return counted
+
+
+def _publish_cut(store: ReleaseStore, scratch: Path, stop: int | None) -> tuple[Manifest | None, int]:
+    with pytest.MonkeyPatch.context() as patch:
+        disk = Disk(patch, stop)
+        try:
+            with store.lock("shop"):
+                return publish(store, scratch, _NEW, 1, model={"encoder/m.onnx": b"new model"}), disk.steps
+        except Cut:
+            return None, disk.steps
+
+
+def _check(store: ReleaseStore, old: Manifest | None) -> str | None:
+    """What is served is whole; every release that is listed is whole; returns the one in service."""
+    current = store.current("shop")
+    for manifest in store.manifests("shop"):
+        store.verify("shop", manifest.release_id)
+    if current is None:
+        assert old is None
+        return None
+    files = store.verify("shop", current).files
+    assert old is None or current == old.release_id or set(files) == {"encoder/m.onnx", *_NEW}
+    return current
+
+
+@pytest.mark.parametrize("has_old", [True, False], ids=["over an old release", "the first release"])
+def test_publishing_cut_off_at_every_step(tmp_path: Path, has_old: bool) -> None:
+    start = ReleaseStore(tmp_path / "start")
+    old = publish(start, tmp_path / "scratch", _OLD, 0) if has_old else None
+    with start.lock("shop"):
+        pass
+    shutil.copytree(start.root, tmp_path / "whole")
+    done, steps = _publish_cut(ReleaseStore(tmp_path / "whole"), tmp_path / "scratch", None)
+    assert done is not None and steps > 20
+    seen = set()
+    for stop in range(1, steps + 1):
+        store = ReleaseStore(tmp_path / f"cut-{stop}")
+        shutil.copytree(start.root, store.root)
+        published, _ = _publish_cut(store, tmp_path / "scratch", stop)
+        assert published is None, "the cut was swallowed"
+        seen.add(_check(store, old))
+        with store.lock("shop"):
+            last = publish(store, tmp_path / "scratch", _LAST, 2)
+        assert _check(store, last) == last.release_id
+        assert not list(store.folder("shop").glob(".staging-*"))
+        shutil.rmtree(store.root)
+    # Cuts before the pointer's swap leave the old release in service, the one after it the new one.
+    assert seen == {old.release_id if old else None, done.release_id}
+
+
+def test_pruning_cut_off_at_every_step(tmp_path: Path) -> None:
+    start = ReleaseStore(tmp_path / "start")
+    for number in range(4):
+        publish(start, tmp_path / "scratch", {"products.arrow": bytes([number]), "index.faiss": b"shared"}, number)
+    current = start.current("shop")
+    for stop in range(1, 100):
+        store = ReleaseStore(tmp_path / f"cut-{stop}")
+        shutil.copytree(start.root, store.root)
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch, stop)
+            try:
+                store.prune("shop", 1)
+            except Cut:
+                pass
+            else:
+                break
+        assert _check(store, None) == current
+        store.prune("shop", 1)
+        assert [manifest.release_id for manifest in store.manifests("shop")] == [current]
+        assert _check(store, None) == current
+        assert len(list(store.folder("shop").glob("r-*"))) == 1
+    else:
+        raise AssertionError("pruning never ended")
+    assert stop > 3
+
+
+def test_an_object_that_vanished_publishes_nothing(tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "releases")
+    old = publish(store, tmp_path / "scratch", _OLD, 0)
+    lost = old.model_copy(update={"release_id": "r-20270101T000000Z-00000000"})
+    (store.root / "objects" / old.files["index.faiss"].sha256).unlink()
+    with pytest.raises((OSError, ReleaseError)):
+        store.publish(lost)
+    assert _check(store, old) == old.release_id

@@ -1,0 +1,15 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from doubles import make_release
+from retrieval.loaded import LoadedRelease
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> LoadedRelease:
+    """Forty products, a ranker, no delays."""
+    return make_release(tmp_path)

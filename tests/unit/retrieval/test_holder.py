@@ -1,0 +1,246 @@
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import publish
+from doubles import make_release, rows_of
+
+from core.errors import ModelError
+from core.manifest import Manifest
+from core.plan import Plan
+from core.releases import ReleaseStore
+from engine.fake import FakeEngine
+from retrieval.admission import Permit
+from retrieval.holder import Holder, NotReady, UnknownCatalog
+from retrieval.loaded import LoadedRelease
+from retrieval.query import InvalidRequest, Query
+from retrieval.search import search
+
+
+class Shop:
+    """A store of real releases, opened as doubles; the prefix of product ids is their content."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = ReleaseStore(folder / "releases")
+        self.engines: dict[str, FakeEngine] = {}
+        self.delays: dict[str, float] = {}
+        self.broken: list[str] = []
+        self.error: BaseException | None = None
+        self.opened: list[str] = []
+        self._number = 0
+
+    def publish(self, prefix: str, catalog: str = "shop") -> str:
+        self._number += 1
+        contents = {"products.arrow": prefix.encode()}
+        manifest = publish(self.store, self.folder / "scratch", contents, self._number, catalog=catalog)
+        return manifest.release_id
+
+    def open(self, path: Path, manifest: Manifest) -> LoadedRelease:
+        self.opened.append(manifest.release_id)
+        if self.error is not None:
+            raise self.error
+        prefix = (path / "products.arrow").read_text()
+        engine = FakeEngine(20, self.delays, self.broken)
+        self.engines[manifest.release_id] = engine
+        folder = self.folder / manifest.release_id
+        folder.mkdir(exist_ok=True)
+        return make_release(folder, rows_of(20, prefix), manifest=manifest, engine=engine)
+
+    def holder(self, poll_seconds: float = 0.005) -> Holder:
+        return Holder(self.store, poll_seconds, self.open)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_nothing_is_served_before_the_first_release(shop: Shop) -> None:
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.loaded == {}
+    for name in ("", "shop"):
+        with pytest.raises(NotReady):
+            holder.get(name)
+
+
+async def test_the_current_release_is_loaded_and_warmed(shop: Shop) -> None:
+    release = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.get("shop").release_id == holder.get("").release_id == release
+    assert len(shop.engines[release].calls) == 9  # warm before it serves
+    await holder.refresh()
+    assert shop.opened == [release]
+
+
+async def test_several_catalogs_need_a_name(shop: Shop) -> None:
+    mine, other = shop.publish("a-"), shop.publish("b-", "other")
+    holder = shop.holder()
+    await holder.refresh()
+    assert (holder.get("shop").release_id, holder.get("other").release_id) == (mine, other)
+    with pytest.raises(InvalidRequest, match="is needed, since several are served: other, shop") as error:
+        holder.get("")
+    assert [violation.field for violation in error.value.violations] == ["catalog"]
+    with pytest.raises(UnknownCatalog, match="'third' is not served here; there is other, shop"):
+        holder.get("third")
+
+
+async def test_a_new_release_is_swapped_in_and_the_old_one_closes_after_its_last_lease(shop: Shop) -> None:
+    old = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    with holder.get("").lease() as held:
+        new = shop.publish("b-")
+        await holder.refresh()
+        assert holder.get("").release_id == new
+        assert held.release_id == old and not shop.engines[old].closed
+    assert shop.engines[old].closed and not shop.engines[new].closed
+
+
+async def test_no_answer_is_made_of_two_releases(shop: Shop) -> None:
+    shop.delays = {"encode": 0.002, "retrieve": 0.002, "rescore": 0.002}
+    prefixes = {shop.publish("a-"): "a-"}
+    holder = shop.holder()
+    await holder.refresh()
+    watch = asyncio.create_task(holder.watch())
+    stop, seen = asyncio.Event(), set()
+
+    async def client() -> None:
+        while not stop.is_set():
+            with holder.get("shop").lease() as release:
+                answer = await search(Query("3 shoes"), Plan(), release, Permit(), None)
+                ids = [release.columns.id(hit.row) for hit in answer.hits]
+            assert len(ids) == 10 and all(name.startswith(prefixes[release.release_id]) for name in ids)
+            seen.add(release.release_id)
+
+    clients = [asyncio.create_task(client()) for _ in range(8)]
+    for prefix in ("b-", "c-", "d-"):
+        release = shop.publish(prefix)
+        prefixes[release] = prefix
+        await until(lambda release=release: release in seen)
+    stop.set()
+    await asyncio.gather(*clients)
+    watch.cancel()
+    assert seen == set(prefixes)
+    assert [engine.closed for engine in shop.engines.values()] == [True, True, True, False]
+
+
+def damage(shop: Shop, release: str) -> None:
+    path = shop.store.path("shop", release) / "products.arrow"
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+async def test_a_damaged_release_is_refused_once_with_a_reason_and_the_old_one_stays(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    bad = shop.publish("b-")
+    damage(shop, bad)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            await holder.refresh()
+    assert holder.get("").release_id == old and not shop.engines[old].closed
+    [message] = [record.getMessage() for record in caplog.records]
+    assert f"release {bad} refused, {old} stays" in message and "products.arrow differs" in message
+    assert shop.opened == [old]
+    good = shop.publish("c-")
+    await holder.refresh()
+    assert holder.get("").release_id == good
+
+
+@pytest.mark.parametrize("error", [ModelError("no model"), OSError("gone"), ValueError("odd"), RuntimeError("odder")])
+async def test_a_release_that_does_not_open_is_refused_whatever_is_wrong(shop: Shop, error: Exception) -> None:
+    old = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    watch = asyncio.create_task(holder.watch())
+    shop.error = error
+    bad = shop.publish("b-")
+    await until(lambda: bad in shop.opened)
+    assert holder.get("").release_id == old
+    shop.error = None
+    good = shop.publish("c-")
+    await until(lambda: holder.get("").release_id == good)
+    assert shop.opened.count(bad) == 1
+    watch.cancel()
+
+
+async def test_a_release_that_does_not_warm_is_refused_and_closed(shop: Shop) -> None:
+    old = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    shop.broken = ["rescore"]
+    bad = shop.publish("b-")
+    await holder.refresh()
+    assert holder.get("").release_id == old
+    assert shop.engines[bad].closed and not shop.engines[old].closed
+
+
+async def test_the_first_release_refused_leaves_nothing_served_until_a_good_one(shop: Shop) -> None:
+    damage(shop, shop.publish("a-"))
+    holder = shop.holder()
+    await holder.refresh()
+    with pytest.raises(NotReady):
+        holder.get("")
+    good = shop.publish("b-")
+    await holder.refresh()
+    assert holder.get("").release_id == good
+
+
+async def test_a_broken_catalog_does_not_keep_another_from_being_served(shop: Shop) -> None:
+    damage(shop, shop.publish("a-"))
+    good = shop.publish("b-", "zebra")
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.get("").release_id == good
+
+
+async def test_a_folder_that_is_no_catalog_does_not_stop_watching(shop: Shop) -> None:
+    shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    odd = shop.store.root / "catalogs" / "not a catalog"
+    odd.mkdir()
+    (odd / "current").write_text("r-1\n")
+    watch = asyncio.create_task(holder.watch())
+    await asyncio.sleep(0.02)
+    new = shop.publish("b-")
+    await until(lambda: holder.get("shop").release_id == new)
+    assert not watch.done()
+    watch.cancel()
+
+
+async def test_rolling_back_swaps_back(shop: Shop) -> None:
+    old, new = shop.publish("a-"), shop.publish("b-")
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.get("").release_id == new
+    shop.store.point("shop", old)
+    await holder.refresh()
+    assert holder.get("").release_id == old and shop.engines[new].closed
+
+
+async def test_closing_lets_go_once_requests_are_done(shop: Shop) -> None:
+    release = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    with holder.get("").lease():
+        holder.close()
+        assert not shop.engines[release].closed
+        with pytest.raises(NotReady):
+            holder.get("")
+    assert shop.engines[release].closed

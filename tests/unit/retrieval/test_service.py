@@ -1,0 +1,327 @@
+"""The service through a real gRPC server and channel; only the models are doubles."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from builders import publish
+from doubles import make_release, rows_of
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+from core.errors import TandemError
+from core.manifest import Manifest
+from core.releases import ReleaseStore
+from engine.fake import FakeEngine
+from retrieval.client import SearchClient
+from retrieval.holder import Holder
+from retrieval.loaded import LoadedRelease
+from retrieval.server import Running, running
+from retrieval.settings import ServeSettings
+
+SEARCH = "/tandem.v1.SearchService/Search"
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Service:
+    """A store with doubles for models, and a server over it; `engine` is the last release's."""
+
+    def __init__(self, folder: Path, delays: dict[str, float] | None = None, broken: tuple[str, ...] = ()) -> None:
+        self._folder = folder
+        self.store = ReleaseStore(folder / "releases")
+        self.delays = delays or {}
+        self.broken = broken
+        self._number = 0
+        self.publish()
+
+    def publish(self, catalog: str = "shop", language: str = "en") -> str:
+        self._number += 1
+        contents = {"products.arrow": bytes([self._number])}
+        scratch = self._folder / "scratch"
+        manifest = publish(
+            self.store, scratch, contents, self._number, catalog=catalog, language=language, country="IE"
+        )
+        return manifest.release_id
+
+    def open(self, path: Path, manifest: Manifest) -> LoadedRelease:
+        folder = self._folder / manifest.release_id
+        folder.mkdir()
+        self.engine = FakeEngine(20)  # warm without delays
+        self.release = make_release(folder, rows_of(20), manifest=manifest, engine=self.engine)
+        return self.release
+
+    @asynccontextmanager
+    async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
+        holder = Holder(self.store, 60, self.open)
+        chosen = ServeSettings(**({"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2} | settings))
+        async with running(chosen, holder) as server:
+            self.engine.calls.clear()
+            self.engine.delays, self.engine.broken = self.delays, set(self.broken)
+            async with grpc.aio.insecure_channel(server.address) as channel:
+                yield channel, server
+
+
+def ask(channel: grpc.aio.Channel, query: str = "3 shoes", timeout: float = 5, **fields: Any) -> Any:
+    metadata = fields.pop("metadata", None)
+    request = search_pb2.SearchRequest(query=query, **fields)
+    return search_pb2_grpc.SearchServiceStub(channel).Search(request, timeout=timeout, metadata=metadata)
+
+
+async def failure(call: Any) -> tuple[grpc.aio.AioRpcError, Any]:
+    """The error of a call and its google.rpc.Status, if it has one."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return error.value, rpc_status.from_call(error.value)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_a_search_answers(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    async with service.serve() as (channel, _):
+        answer = await ask(channel, top_k=3, catalog="shop", language="en-GB", country="ie")
+    assert [hit.product_id for hit in answer.hits] == ["p19", "p18", "p17"]
+    assert [hit.rank for hit in answer.hits] == [1, 2, 3]
+    assert answer.hits[0].product.price == search_pb2.Money(currency_code="EUR", units=19, nanos=10_000_000)
+    assert answer.release_id == service.store.current("shop") and answer.catalog == "shop"
+    assert [stage.name for stage in answer.stages] == ["encode", "retrieve", "rescore", "arrange"]
+    assert not answer.degraded and answer.overlay_revision == 0
+    assert len(answer.request_id) == 32  # made here, since none was sent
+
+
+async def test_the_request_id_and_the_experiment_come_back(tmp_path: Path) -> None:
+    context = search_pb2.ExperimentContext(experiment_id="depth", variant_id="b")
+    async with Service(tmp_path).serve() as (channel, _):
+        answer = await ask(channel, experiment=context, metadata=(("x-request-id", "mine-7"),))
+        other = await ask(channel, metadata=(("x-request-id", "x" * 129),))
+    assert answer.request_id == "mine-7" and answer.experiment == context
+    assert len(other.request_id) == 32 and not other.HasField("experiment")
+
+
+async def test_bad_input_names_every_field(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    async with service.serve() as (channel, _):
+        error, status = await failure(ask(channel, query=" ", top_k=500, language="x" * 200))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    detail = error_details_pb2.BadRequest()
+    assert status.message == error.details() and status.details[0].Unpack(detail)
+    assert [violation.field for violation in detail.field_violations] == ["query", "top_k", "language"]
+    assert service.engine.calls == []
+
+
+async def test_another_market_is_bad_input(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        error, status = await failure(ask(channel, language="de", country="AT"))
+    detail = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(detail) and error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [violation.field for violation in detail.field_violations] == ["language", "country"]
+
+
+@pytest.mark.parametrize("data", [b"\x0a\x02\xff\xfe", b"\x0a\x7fshort", b"\xff\xff\xff\xff"])
+async def test_bytes_that_are_no_request_are_bad_input(tmp_path: Path, data: bytes) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        raw = channel.unary_unary(SEARCH, request_serializer=bytes, response_deserializer=bytes)
+        error, status = await failure(raw(data, timeout=5))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and "UTF-8" in (error.details() or "")
+    assert status.details[0].Is(error_details_pb2.BadRequest.DESCRIPTOR)
+
+
+async def test_one_too_many_is_refused_at_once_with_a_delay(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"encode": 0.3})
+    async with service.serve(max_in_flight=2) as (channel, _):
+        first = [asyncio.ensure_future(ask(channel)) for _ in range(2)]
+        await until(lambda: len(service.engine.calls) == 2)
+        error, status = await failure(ask(channel))
+        assert not any(call.done() for call in first)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        detail = error_details_pb2.RetryInfo()
+        assert status.details[0].Unpack(detail)
+        assert 0 < detail.retry_delay.ToNanoseconds() <= 5 * 10**9
+        await asyncio.gather(*first)
+        await ask(channel)  # there is room again
+
+
+async def test_a_deadline_too_near_for_retrieval_is_exceeded(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"retrieve": 30})
+    async with service.serve(default_deadline=0.1) as (channel, _):
+        error, _ = await failure(ask(channel, timeout=0.1))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        # Without a deadline of its own a call gets the default one, and the service says so itself.
+        raw = search_pb2_grpc.SearchServiceStub(channel).Search(search_pb2.SearchRequest(query="x"))
+        error, _ = await failure(raw)
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert error.details() == "no answer was ready within the deadline; give the call more time or ask for less"
+
+
+async def test_a_deadline_near_rescoring_degrades_the_answer(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"rescore": 30})
+    async with service.serve() as (channel, _):
+        answer = await ask(channel, timeout=1.0, top_k=2)
+        assert [entry.reason for entry in answer.degraded] == [search_pb2.DEGRADATION_REASON_RERANK_FAILED]
+        assert [hit.product_id for hit in answer.hits] == ["p3", "p4"]
+        service.release.pace.calibrate(1, 1000)
+        answer = await ask(channel, timeout=1.0, top_k=2)
+        assert [entry.reason for entry in answer.degraded] == [search_pb2.DEGRADATION_REASON_RERANK_SKIPPED]
+
+
+async def test_catalogs_by_name(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.publish("other")
+    async with service.serve() as (channel, _):
+        assert (await ask(channel, catalog="other")).catalog == "other"
+        error, _ = await failure(ask(channel, catalog="third"))
+        assert error.code() is grpc.StatusCode.NOT_FOUND and "there is other, shop" in (error.details() or "")
+        error, status = await failure(ask(channel))
+        detail = error_details_pb2.BadRequest()
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and status.details[0].Unpack(detail)
+        assert [violation.field for violation in detail.field_violations] == ["catalog"]
+
+
+async def test_a_failed_engine_is_unavailable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Service(tmp_path, broken=("encode",)).serve() as (channel, _):
+        with caplog.at_level(logging.ERROR, "tandem.requests"):
+            error, _ = await failure(ask(channel))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE and error.details() == "the engine failed: encode is broken"
+    assert "engine failed: encode is broken" in caplog.text
+
+
+async def test_a_service_whose_releases_are_gone_is_unavailable(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (channel, server):
+        server.holder.close()
+        error, _ = await failure(ask(channel))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE and "no release is loaded yet" in (error.details() or "")
+
+
+async def test_a_cancelled_call_is_dropped_and_gives_its_place_back(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"encode": 30})
+    async with service.serve(max_in_flight=1) as (channel, _):
+        call = ask(channel)
+        await until(lambda: service.engine.calls == [("encode", 1)])
+        call.cancel()
+        service.engine.delays = {}
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    await ask(channel)
+                    break
+                except grpc.aio.AioRpcError as error:
+                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017
+        # Of the cancelled call nothing but its encoding was ever asked for.
+        assert [name for name, _ in service.engine.calls].count("retrieve") == 1
+        with service.release.lease():
+            assert service.release._leases == 1
+
+
+async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"encode": 0.3})
+    holder = Holder(service.store, 60, service.open)
+    settings = ServeSettings(address="127.0.0.1:0", releases=service.store.root, grace_seconds=5)
+    manager = running(settings, holder)
+    server = await manager.__aenter__()
+    service.engine.delays = service.delays
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        checks = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "tandem.v1.SearchService"):
+            assert (await checks.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING
+        watch = checks.Watch(health_pb2.HealthCheckRequest(service="tandem.v1.SearchService"))
+        assert (await watch.read()).status == SERVING
+        slow = asyncio.ensure_future(ask(channel))
+        await until(lambda: ("encode", 1) in service.engine.calls[9:])
+        stopping = asyncio.create_task(manager.__aexit__(None, None, None))
+        assert (await watch.read()).status == NOT_SERVING
+        watch.cancel()
+        error, _ = await failure(ask(channel))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert len((await slow).hits) == 10
+        await stopping
+    assert service.engine.closed
+
+
+async def test_reflection_lists_the_service_and_describes_it(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="tandem.v1.SearchService.Search"),
+        ]
+        answers = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
+    names = {service.name for service in answers[0].list_services_response.service}
+    assert {"tandem.v1.SearchService", "grpc.health.v1.Health"} <= names
+    files = b"".join(answers[1].file_descriptor_response.file_descriptor_proto)
+    assert b"SearchRequest" in files
+
+
+async def test_an_unknown_method_is_unimplemented(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        other = channel.unary_unary("/tandem.v1.SearchService/Find", request_serializer=bytes, response_deserializer=bytes)
+        error, _ = await failure(other(b"", timeout=5))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_taken_port_and_an_empty_folder_are_told(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    async with service.serve() as (_, server):
+        settings = ServeSettings(address=server.address, releases=service.store.root)
+        (tmp_path / "again").mkdir()
+        again = Holder(service.store, 60, Service(tmp_path / "again").open)
+        with pytest.raises(TandemError, match=f"cannot listen on {server.address}"):
+            async with running(settings, again):
+                pass
+    with pytest.raises(TandemError, match="no release can be served from"):
+        async with running(ServeSettings(releases=tmp_path / "none")):
+            pass
+
+
+async def test_the_client_answers_and_tells_reasons_on_one_line(tmp_path: Path) -> None:
+    def talk(address: str) -> list[Any]:
+        with SearchClient(address) as client:
+            client.wait()
+            results: list[Any] = [client.search(search_pb2.SearchRequest(query="3 shoes", top_k=2)).hits[0].product_id]
+            for request in (search_pb2.SearchRequest(), search_pb2.SearchRequest(query="x", catalog="none")):
+                with pytest.raises(TandemError) as error:
+                    client.search(request)
+                results.append(str(error.value))
+            return results
+
+    async with Service(tmp_path).serve() as (_, server):
+        found, empty, unknown = await asyncio.to_thread(talk, server.address)
+    assert found == "p19"
+    assert empty == "INVALID_ARGUMENT: query: is empty; send the shopper's words"
+    assert unknown == "NOT_FOUND: catalog 'none' is not served here; there is shop"
+
+
+async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"encode": 1.5})
+
+    def talk(address: str) -> str:
+        with SearchClient(address) as client, pytest.raises(TandemError) as error:
+            client.search(search_pb2.SearchRequest(query="x"))
+        return str(error.value)
+
+    async with service.serve(max_in_flight=1, default_deadline=5) as (channel, server):
+        first = asyncio.ensure_future(ask(channel))
+        await until(lambda: service.engine.calls == [("encode", 1)])
+        told = await asyncio.to_thread(talk, server.address)
+        await first
+    assert told.startswith("RESOURCE_EXHAUSTED: 1 requests are in flight already") and "(retry after 10 ms)" in told
+
+
+async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
+    def talk() -> str:
+        with SearchClient(f"127.0.0.1:{unused_tcp_port}", 2.0) as client, pytest.raises(TandemError) as error:
+            client.search(search_pb2.SearchRequest(query="x"))
+        return str(error.value)
+
+    assert await asyncio.to_thread(talk) == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"

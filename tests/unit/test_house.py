@@ -1,0 +1,151 @@
+"""The rules of the house: which way imports run, what serving loads, and that stubs are those of the .proto file."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# A package may import those of lower floors and itself.
+FLOORS = {"core": 0, "engine": 1, "encoder": 2, "ranker": 2, "indexer": 3, "retrieval": 4, "lifecycle": 5}
+TRAINING = {"torch", "transformers", "sentence_transformers", "datasets", "accelerate"}
+PICKLES = {"pickle", "cPickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(nodes: Iterator[ast.AST]) -> set[str]:
+    """The top names that the given nodes import."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute in this house"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def everywhere(path: Path) -> set[str]:
+    return imports(ast.walk(parse(path)))
+
+
+def at_import(path: Path) -> set[str]:
+    """What the module itself loads: imports outside of functions and of `if TYPE_CHECKING`."""
+
+    def walk(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            yield child
+            yield from walk(child)
+
+    return imports(walk(parse(path)))
+
+
+def test_every_package_of_the_house_is_there() -> None:
+    for package in FLOORS:
+        assert (ROOT / package / "__init__.py").is_file() and len(sources(package)) > 1
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_run_one_way(package: str) -> None:
+    for path in sources(package):
+        for other in everywhere(path) & set(FLOORS):
+            below = FLOORS[other] < FLOORS[package]
+            assert other == package or below, f"{path.relative_to(ROOT)} imports {other}, which stands above or beside it"
+
+
+def test_no_package_imports_tests_or_benchmarks() -> None:
+    for package in FLOORS:
+        for path in sources(package):
+            assert not everywhere(path) & {"tests", "benchmarks", "builders", "doubles"}, path
+
+
+def test_the_leaf_knows_neither_grpc_nor_models() -> None:
+    for path in sources("core"):
+        assert not everywhere(path) & {"grpc", "google", "tandem", "onnxruntime", "faiss", *TRAINING}, path
+
+
+def test_torch_and_its_like_are_loaded_by_training_alone() -> None:
+    for package in FLOORS:
+        for path in sources(package):
+            if path.is_relative_to(ROOT / "encoder" / "train") or path.is_relative_to(ROOT / "ranker" / "train"):
+                continue
+            assert not at_import(path) & TRAINING, f"{path.relative_to(ROOT)} loads {at_import(path) & TRAINING}"
+
+
+def test_only_retrieval_and_clients_touch_the_stubs() -> None:
+    for package in set(FLOORS) - {"retrieval", "lifecycle"}:
+        for path in sources(package):
+            assert "tandem" not in everywhere(path), path
+
+
+def test_nothing_is_pickled() -> None:
+    for package in FLOORS:
+        for path in sources(package):
+            assert not everywhere(path) & PICKLES, path
+            for node in ast.walk(parse(path)):
+                if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "weights_only"):
+                    wanted = node.arg == "weights_only"
+                    assert isinstance(node.value, ast.Constant) and node.value.value is wanted, path
+
+
+def test_serving_loads_no_training_library() -> None:
+    code = "import sys, retrieval.server; print(*sorted(name.split('.')[0] for name in sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
+    )
+    loaded = set(result.stdout.split())
+    assert "retrieval" in loaded and "onnxruntime" in loaded
+    assert not loaded & {*TRAINING, *PICKLES - {"pickle", "marshal"}, "onnx", "onnxscript", "ir_measures"}
+
+
+def test_the_command_starts_without_training_libraries() -> None:
+    code = "import sys, lifecycle.cli; print(*sorted(name.split('.')[0] for name in sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
+    )
+    assert not set(result.stdout.split()) & TRAINING
+
+
+def test_functions_and_files_stay_readable() -> None:
+    for package in FLOORS:
+        for path in sources(package):
+            assert len(path.read_text("utf-8").splitlines()) <= 450, path
+            for node in ast.walk(parse(path)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    assert (node.end_lineno or 0) - node.lineno < 80, f"{path}: {node.name}"
+
+
+def test_the_stubs_are_those_of_the_proto_file(tmp_path: Path) -> None:
+    flags = [f"--{kind}={tmp_path}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
+    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *flags, "tandem/v1/search.proto"]
+    subprocess.run(command, check=True, cwd=ROOT / "protos")
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("search_pb2*"))
+    assert [path.name for path in made] == ["search_pb2.py", "search_pb2.pyi", "search_pb2_grpc.py"]
+    for path in made:
+        assert (ROOT / "protos" / path).read_text() == (tmp_path / path).read_text(), f"{path}: run `make protos`"
