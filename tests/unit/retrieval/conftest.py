@@ -1,11 +1,8 @@
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from doubles import make_release
+
 from retrieval.loaded import LoadedRelease
 
 

@@ -61,7 +61,8 @@ class Service:
     @asynccontextmanager
     async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
         holder = Holder(self.store, 60, self.open)
-        chosen = ServeSettings(**({"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2} | settings))
+        usual = {"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2}
+        chosen = ServeSettings(**(usual | settings))
         async with running(chosen, holder) as server:
             self.engine.calls.clear()
             self.engine.delays, self.engine.broken = self.delays, set(self.broken)
@@ -254,7 +255,7 @@ async def test_reflection_lists_the_service_and_describes_it(tmp_path: Path) -> 
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = [
             reflection_pb2.ServerReflectionRequest(list_services=""),
-            reflection_pb2.ServerReflectionRequest(file_containing_symbol="tandem.v1.SearchService.Search"),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="tandem.v1.SearchService"),
         ]
         answers = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
     names = {service.name for service in answers[0].list_services_response.service}
@@ -265,7 +266,8 @@ async def test_reflection_lists_the_service_and_describes_it(tmp_path: Path) -> 
 
 async def test_an_unknown_method_is_unimplemented(tmp_path: Path) -> None:
     async with Service(tmp_path).serve() as (channel, _):
-        other = channel.unary_unary("/tandem.v1.SearchService/Find", request_serializer=bytes, response_deserializer=bytes)
+        name = SEARCH.replace("Search", "Find")
+        other = channel.unary_unary(name, request_serializer=bytes, response_deserializer=bytes)
         error, _ = await failure(other(b"", timeout=5))
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -324,4 +326,5 @@ async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 
-    assert await asyncio.to_thread(talk) == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"
+    told = await asyncio.to_thread(talk)
+    assert told == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"

@@ -1,0 +1,178 @@
+"""The command as its user meets it: what it prints, and its exit status."""
+
+import asyncio
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders import publish
+from doubles import make_release
+
+from core.manifest import Manifest
+from core.releases import ReleaseStore
+from lifecycle.cli import main
+from retrieval.holder import Holder
+from retrieval.loaded import LoadedRelease
+from retrieval.server import running
+from retrieval.settings import ServeSettings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReleaseStore:
+    return ReleaseStore(tmp_path / "releases")
+
+
+class Command:
+    """Runs the command in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error."""
+        self._monkeypatch.setattr(sys, "argv", ["tandem", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = self._capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    def error(self, *arguments: object) -> str:
+        """The one line of a user's error."""
+        status, _, told = self(*arguments)
+        assert status == 2 and told.startswith("tandem: ") and told.count("\n") == 1, told
+        return told.removeprefix("tandem: ").strip()
+
+
+@pytest.fixture
+def tandem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+def fill(store: ReleaseStore, folder: Path, count: int = 3, catalog: str = "shop") -> list[Manifest]:
+    contents = [{"products.arrow": bytes([number])} for number in range(count)]
+    return [publish(store, folder / "scratch", files, n, catalog=catalog) for n, files in enumerate(contents)]
+
+
+def test_help_names_every_command(tandem: Command) -> None:
+    status, told, _ = tandem("--help")
+    assert status == 0
+    for name in ("index", "releases", "rollback", "serve", "search", "sample", "train", "evaluate", "run"):
+        assert name in told
+
+
+def test_releases_are_listed(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = fill(store, tmp_path)
+    status, told, _ = tandem("releases", "--releases", store.root)
+    assert status == 0
+    assert all(manifest.release_id in told for manifest in made)
+
+
+def test_old_releases_are_removed_when_asked(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = fill(store, tmp_path)
+    status, told, _ = tandem("releases", "--releases", store.root, "--keep", "1")
+    assert status == 0 and "removed 2 releases" in told
+    assert store.manifests("shop") == made[-1:]
+
+
+def test_a_folder_without_releases_is_told(tandem: Command, tmp_path: Path) -> None:
+    for command in ("releases", "rollback"):
+        told = tandem.error(command, "--releases", tmp_path / "none")
+        assert "holds no release: make one with `tandem index`" in told
+
+
+def test_several_catalogs_need_a_name(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    fill(store, tmp_path, 1)
+    fill(store, tmp_path, 1, "other")
+    assert "several catalogs, choose one with --catalog: other, shop" in tandem.error("releases", "--releases", store.root)
+    status, _, _ = tandem("releases", "--releases", store.root, "--catalog", "other")
+    assert status == 0
+    told = tandem.error("releases", "--releases", store.root, "--catalog", "third")
+    assert "holds no catalog 'third'; there is: other, shop" in told
+
+
+def test_rolling_back(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = fill(store, tmp_path)
+    status, told, _ = tandem("rollback", "--releases", store.root)
+    assert status == 0 and f"back at release {made[1].release_id}" in told
+    assert store.current("shop") == made[1].release_id
+    tandem("rollback", "--releases", store.root, "--to", made[2].release_id)
+    assert store.current("shop") == made[2].release_id
+    assert "not both" in tandem.error("rollback", "--releases", store.root, "--to", "r-1", "--model", "m-1")
+    assert "no release of catalog 'shop' has model set 'm-1'" in tandem.error(
+        "rollback", "--releases", store.root, "--model", "m-1"
+    )
+    assert "there is no release at" in tandem.error("rollback", "--releases", store.root, "--to", "r-1")
+
+
+def test_serving_what_is_not_there(tandem: Command, tmp_path: Path) -> None:
+    assert "no release can be served from" in tandem.error("serve", "--releases", tmp_path, "--address", "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:", "127.0.0.1:123456", ":x", ""])
+def test_an_address_that_is_none(tandem: Command, tmp_path: Path, address: str) -> None:
+    for command in ("serve", "run"):
+        assert "setting address:" in tandem.error(command, "--releases", tmp_path, "--address", address)
+
+
+def test_settings_that_are_none(tandem: Command, tmp_path: Path) -> None:
+    assert "no such settings file" in tandem.error("serve", "--config", tmp_path / "none.toml")
+    (tmp_path / "s.toml").write_text("[plan]\nrerank_depth = 9999\n")
+    assert "setting plan.rerank_depth:" in tandem.error("serve", "--config", tmp_path / "s.toml")
+    assert "setting max_in_flight:" in tandem.error("serve", "--max-in-flight", 0)
+
+
+def test_searching_where_nothing_answers(tandem: Command, unused_tcp_port: int) -> None:
+    told = tandem.error("search", "shoes", "--address", f"127.0.0.1:{unused_tcp_port}", "--timeout", "0.5")
+    assert told == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"
+
+
+@pytest.fixture
+def address(store: ReleaseStore, tmp_path: Path) -> Iterator[str]:
+    """A server with doubles for models, on a thread of its own."""
+    fill(store, tmp_path, 1)
+
+    def open_double(path: Path, manifest: Manifest) -> LoadedRelease:
+        return make_release(tmp_path, manifest=manifest)
+
+    found: list[str] = []
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0)
+        async with running(settings, Holder(store, 60, open_double)) as server:
+            found.append(server.address)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield found[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()
+
+
+def test_searching(tandem: Command, address: str) -> None:
+    status, told, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2)
+    assert status == 0 and "3 red shoes" in told
+    assert "title 34" in told and "34.01 EUR" in told and "title 33" in told and "title 32" not in told
+    status, told, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2, "--json")
+    answer = json.loads(told)
+    assert status == 0 and [hit["product_id"] for hit in answer["hits"]] == ["p34", "p33"]
+    assert answer["hits"][0]["product"]["price"] == {"currency_code": "EUR", "units": "34", "nanos": 10_000_000}
+
+
+def test_a_search_that_cannot_be_answered(tandem: Command, address: str) -> None:
+    assert "query: is empty" in tandem.error("search", "  ", "--address", address)
+    assert "NOT_FOUND" in tandem.error("search", "x", "--address", address, "--catalog", "none")
+    assert "UTF-8" in tandem.error("search", "shoe\udcff", "--address", address)
+    for top_k in ("201", "99999999999999999999"):
+        status, _, told = tandem("search", "x", "--address", address, "--top-k", top_k)
+        assert status == 2 and "Traceback" not in told and "200" in told

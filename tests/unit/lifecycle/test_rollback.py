@@ -1,0 +1,97 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import publish
+
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from core.progress import Silent
+from core.releases import ReleaseStore
+from indexer.job import Models, Options, Outcome
+from lifecycle import rollback
+from lifecycle.rollback import to_model, to_release
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReleaseStore:
+    return ReleaseStore(tmp_path / "releases")
+
+
+@pytest.fixture
+def made(store: ReleaseStore, tmp_path: Path) -> list[Manifest]:
+    """Three releases: other products each time, and another model set from the second on."""
+    return [
+        publish(
+            store,
+            tmp_path / "scratch",
+            {"products.arrow": bytes([number])},
+            number,
+            model={"encoder/m.onnx": b"old" if number == 0 else b"new"},
+        )
+        for number in range(3)
+    ]
+
+
+def test_without_a_name_the_release_before_comes_back(store: ReleaseStore, made: list[Manifest]) -> None:
+    assert to_release(store, "shop", None) == made[1].release_id
+    assert to_release(store, "shop", None) == made[0].release_id == store.current("shop")
+    with pytest.raises(ReleaseError, match=f"has no release before {made[0].release_id}"):
+        to_release(store, "shop", None)
+    assert store.current("shop") == made[0].release_id
+
+
+def test_a_named_release_comes_back_and_forth(store: ReleaseStore, made: list[Manifest]) -> None:
+    for release in (made[0].release_id, made[2].release_id):
+        assert to_release(store, "shop", release) == release == store.current("shop")
+
+
+@pytest.mark.parametrize("name", ["r-none", "../other/r-1", "current", ""])
+def test_a_release_that_is_not_there_changes_nothing(store: ReleaseStore, made: list[Manifest], name: str) -> None:
+    if name:
+        with pytest.raises(ReleaseError):
+            to_release(store, "shop", name)
+        assert store.current("shop") == made[2].release_id
+
+
+def test_a_damaged_release_does_not_come_back(store: ReleaseStore, made: list[Manifest]) -> None:
+    path = store.path("shop", made[1].release_id) / "products.arrow"
+    path.unlink()
+    path.write_bytes(b"\xff")
+    with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
+        to_release(store, "shop", None)
+    assert store.current("shop") == made[2].release_id
+
+
+def test_a_catalog_that_is_being_changed_is_left_alone(store: ReleaseStore, made: list[Manifest]) -> None:
+    with store.lock("shop"), pytest.raises(ReleaseError, match="another job"):
+        to_release(store, "shop", None)
+
+
+def test_a_model_set_is_taken_from_its_newest_release_and_the_products_from_the_current(
+    store: ReleaseStore, made: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, Models]] = []
+
+    def apply(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Any) -> Outcome:
+        calls.append((catalog, models))
+        return Outcome(made[2], 0)
+
+    monkeypatch.setattr(rollback, "apply_models", apply)
+    for number, source in ((0, 0), (2, 2), (1, 2)):
+        to_model(store, "shop", made[number].model.model_id, Silent())
+        folder = store.path("shop", made[source].release_id)
+        assert calls[-1] == ("shop", Models(folder / "encoder", None))
+
+
+def test_an_unknown_model_set_is_told_with_those_there_are(store: ReleaseStore, made: list[Manifest]) -> None:
+    with pytest.raises(ReleaseError) as error:
+        to_model(store, "shop", "m-none", Silent())
+    assert str(error.value).endswith(f"there is: {made[0].model.model_id}, {made[1].model.model_id}")
+
+
+def test_a_damaged_model_set_is_refused(store: ReleaseStore, made: list[Manifest]) -> None:
+    path = store.path("shop", made[0].release_id) / "encoder" / "m.onnx"
+    path.unlink()
+    with pytest.raises(ReleaseError, match=r"m\.onnx is missing"):
+        to_model(store, "shop", made[0].model.model_id, Silent())
