@@ -14,6 +14,7 @@ from tandem.v1 import search_pb2
 
 from core.config import load_settings
 from core.errors import ReleaseError, TandemError
+from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
 from lifecycle.progress import Bars
 from retrieval.client import SearchClient
@@ -144,7 +145,7 @@ def serve(
 def search(
     query: Annotated[str, typer.Argument(help="The shopper's words.")],
     address: Address = _ADDRESS,
-    top_k: Annotated[int, typer.Option(help="Hits to return, 1 to 200.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
     catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
     timeout: Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
@@ -152,9 +153,13 @@ def search(
     """Search through a running service."""
     from lifecycle.show import show_answer
 
+    try:
+        request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)
+    except UnicodeEncodeError:
+        raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
     with SearchClient(address, timeout) as client:
         client.wait()
-        answer = client.search(search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog))
+        answer = client.search(request)
     if as_json:
         print(json.dumps(MessageToDict(answer, preserving_proto_field_name=True), ensure_ascii=False, indent=2))
     else:

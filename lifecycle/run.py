@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from tandem.v1 import search_pb2
 
+from core.config import load_settings
 from core.digest import file_digest, value_digest
 from core.errors import FeedError, TandemError
 from core.judgments import load_judgments
@@ -45,7 +46,7 @@ def run_shop(
     releases: Path, address: str, catalog: Path | None, mapping: Path | None, judgments: Path | None, console: Console
 ) -> None:
     """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError."""
-    settings = ServeSettings(releases=releases, address=address)
+    settings = load_settings(ServeSettings, None, {"releases": releases, "address": address})
     shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
     for path in (shop.catalog, shop.mapping, shop.judgments):
         if path is not None and not path.is_file():

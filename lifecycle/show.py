@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from tandem.v1 import search_pb2
 
 from core.manifest import Manifest
@@ -18,7 +19,8 @@ _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "cat
 
 def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
     """The ranked list, each stage's score, and the time each stage took."""
-    table = Table(title=f"“{query}”", title_justify="left", title_style="bold")
+    # Text, since what shoppers and feeds put in brackets is no markup.
+    table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
     table.add_column("#", justify="right", min_width=2)
     table.add_column("product", max_width=76, no_wrap=True)
     table.add_column("price", justify="right", min_width=12)
@@ -28,12 +30,12 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
     for hit in answer.hits:
         scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
         price = _price(hit.product.price) if hit.product.HasField("price") else ""
-        table.add_row(str(hit.rank), hit.product.title, price, *(scores.get(name, "") for name in names))
+        table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
     console.print(table)
     console.print(_times(answer), style="dim", highlight=False)
     for entry in answer.degraded:
         reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")
-        console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False)
+        console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False, markup=False)
 
 
 def show_releases(console: Console, manifests: list[Manifest], current: str | None) -> None:

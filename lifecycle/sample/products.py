@@ -131,7 +131,7 @@ def _line(rng: Random, voc: Vocabulary, kind: ProductType, number: int, made: di
     material = pick(kind.materials) if kind.materials else None
     audience = pick(kind.audiences) if kind.audiences else None
     facets = {facet: pick(values) for facet, values in kind.facets.items()}
-    ruled_out = {*voc.words_of(material), *facets.values()}
+    ruled_out = {*voc.words_of(material), *facets.values(), audience or ""}
     features, denied = _features(rng, kind, ruled_out)
     uses = [use for use in kind.uses if ruled_out.isdisjoint(kind.conflicts.get(use, ()))]
     use = pick(uses) if uses and rng.random() < 0.8 else None
@@ -151,7 +151,7 @@ def _line(rng: Random, voc: Vocabulary, kind: ProductType, number: int, made: di
         facets=facets,
         features=features,
         denied=denied,
-        price=_price(rng, kind, brand),
+        price=_price(rng, kind, brand, audience),
         title=TitleStyle(brand, model, noun, detail),
         description=describe(voc, rng, brand, kind, material, features, use),
         attributes=_attributes(brand, audience, use, facets, features, denied),
@@ -176,11 +176,11 @@ def _features(rng: Random, kind: ProductType, ruled_out: set[str]) -> tuple[list
     return can, cannot
 
 
-def _price(rng: Random, kind: ProductType, brand: Brand) -> int:
+def _price(rng: Random, kind: ProductType, brand: Brand, audience: str | None) -> int:
     """Cents within the type's range, geometric in the brand's tier, ending as prices end."""
     low, high = kind.price
     place = min(max(brand.tier + rng.gauss(0, 0.18), 0.0), 1.0)
-    euros = low * (high / low) ** place
+    euros = low * (high / low) ** place * (0.6 if audience == "kids" else 1)
     if euros >= 100:
         return int(round(euros / 10) * 1000 - 100)
     return int(euros) * 100 + (99 if brand.tier < 0.5 else 95 if brand.tier < 0.7 else 0 if euros > 20 else 50)
@@ -217,7 +217,7 @@ def _variants(rng: Random, voc: Vocabulary, line: Line) -> Iterator[tuple[str | 
             yield color, family, None, line.price
         for index in chosen:
             # Bigger things cost more; bigger clothes and shoes do not.
-            price = line.price if line.kind.size_run else int(line.price * (1 + 0.2 * index)) // 100 * 100 + 99
+            price = line.price if line.kind.size_run else int(line.price * (0.7 + 0.25 * index)) // 100 * 100 + 99
             yield color, family, sizes[index], price
 
 

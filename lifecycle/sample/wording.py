@@ -59,13 +59,15 @@ def noun_phrase(
     words = [_POSSESSIVE[audience]] if audience in _POSSESSIVE else []
     if feature and not feature.startswith(_BEHIND) and feature.split("-")[0][:4].lower() not in noun.lower():
         words.append(feature)
-    words += [capitals(value) for facet, value in shown if goes_before(voc, facet, value)]
+    ahead = [value for facet, value in shown if goes_before(voc, facet, value)]
+    words += [capitals(value) for value in ahead if value not in noun.lower()]
     if material and material.split()[-1].lower() not in " ".join([noun, *words]).lower():
         words.append(capitals(material))
     words.append(noun)
-    words += [voc.after[facet].format(value) for facet, value in shown if "with" in voc.after.get(facet, "")]
+    tails = [voc.after[facet].format(value) for facet, value in shown if "with" in voc.after.get(facet, "")]
     if feature and feature.startswith(_BEHIND):
-        words.append(feature)
+        tails.append(feature.replace("with ", "and ") if tails else feature)
+    words += tails
     behind = [
         voc.after.get(facet, "{}").format(value)
         for facet, value in shown
@@ -117,6 +119,6 @@ def describe(
         sentences.append(brand.says)
     if len(sentences) < 3 and material and pick > 0.3:
         care = next((voc.care[word] for word in voc.materials[material] if word in voc.care), None)
-        if care and not (care.startswith("Wash") and "machine_washable" in features):
+        if care and not ("ash" in care and "machine_washable" in features):
             sentences.append(care)
     return " ".join(sentences[: 1 + int(rng.random() * 3)] if rng.random() < 0.25 else sentences[:3])

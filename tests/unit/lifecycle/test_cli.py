@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from doubles import make_release
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from lifecycle.cli import main
+from retrieval import client
 from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import running
@@ -34,6 +36,7 @@ class Command:
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
+        self._monkeypatch.setattr(client, "_CONNECT_SECONDS", 0.5)
         self._monkeypatch.setattr(sys, "argv", ["tandem", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             main()
@@ -48,8 +51,11 @@ class Command:
 
 
 @pytest.fixture
-def tandem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
+def tandem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    log = logging.getLogger("tandem")
+    level = log.level
+    yield Command(monkeypatch, capsys)
+    log.setLevel(level)
 
 
 def fill(store: ReleaseStore, folder: Path, count: int = 3, catalog: str = "shop") -> list[Manifest]:
@@ -87,7 +93,8 @@ def test_a_folder_without_releases_is_told(tandem: Command, tmp_path: Path) -> N
 def test_several_catalogs_need_a_name(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     fill(store, tmp_path, 1)
     fill(store, tmp_path, 1, "other")
-    assert "several catalogs, choose one with --catalog: other, shop" in tandem.error("releases", "--releases", store.root)
+    told = tandem.error("releases", "--releases", store.root)
+    assert "several catalogs, choose one with --catalog: other, shop" in told
     status, _, _ = tandem("releases", "--releases", store.root, "--catalog", "other")
     assert status == 0
     told = tandem.error("releases", "--releases", store.root, "--catalog", "third")

@@ -1,0 +1,94 @@
+"""Writes the sample shop: a feed, its mapping, and graded judgments of queries."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import FeedError
+from lifecycle.sample.judgments import Pool, Shelf, judge
+from lifecycle.sample.products import SampleProduct, iter_products
+from lifecycle.sample.queries import Query, make_queries
+
+CATALOG, MAPPING, JUDGMENTS = "catalog.jsonl.gz", "mapping.toml", "judgments.parquet"
+QUERIES = {"train": 520, "valid": 120, "test": 220}
+
+# Training needs contrast; validation and test are judged nearly whole, so that what they find is known.
+POOLS = {"train": Pool(12, 8, 6, 6, 4), "valid": Pool(40, 20, 10, 20, 10), "test": Pool(40, 20, 10, 20, 10)}
+
+_QUERIED = 100_000  # products from which queries are made and judged; the rest of a larger shop is scenery
+_TYPES = {"query": pa.string(), "product_id": pa.string(), "grade": pa.float64(), "split": pa.string()}
+_SCHEMA = pa.schema(_TYPES | {"template": pa.string()})
+_COLUMNS = (
+    "title", "description", "brand", "product_type", "price", "availability", "color", "size", "material", "gtin",
+    "item_group_id", "image_link", "link",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReport:
+    """Where the files lie and what is in them. `queries` counts by split."""
+
+    catalog: Path
+    mapping: Path
+    judgments: Path
+    products: int
+    types: int
+    queries: dict[str, int]
+    judged: int
+
+
+def write_sample(folder: Path, products: int = 3000, seed: int = 7) -> SampleReport:
+    """Writes feed, mapping and judgments into `folder`, the same bytes for the same count and seed.
+
+    Raises FeedError for fewer than 1,000 products, from which too few queries could be made.
+    """
+    if products < 1000:
+        raise FeedError(f"a sample shop of {products} products is too small: ask for 1000 or more")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_catalog(folder / CATALOG, iter_products(products, seed))
+    (folder / MAPPING).write_text(_mapping(), encoding="utf-8")
+    shelf = Shelf(iter_products(min(products, _QUERIED), seed))
+    queries = make_queries(shelf, QUERIES, seed)
+    table = judgment_table(shelf, queries, seed)
+    pq.write_table(table, folder / JUDGMENTS, compression="zstd")
+    return SampleReport(
+        catalog=folder / CATALOG,
+        mapping=folder / MAPPING,
+        judgments=folder / JUDGMENTS,
+        products=products,
+        types=len(shelf.by_type),
+        queries=dict(Counter(query.split for query in queries)),
+        judged=table.num_rows,
+    )
+
+
+def write_catalog(path: Path, products: Iterable[SampleProduct]) -> None:
+    """Writes products as gzipped JSON lines, without a time in the gzip header."""
+    with path.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=5, mtime=0) as out:
+        for product in products:
+            out.write(json.dumps(product.row(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+
+
+def judgment_table(shelf: Shelf, queries: Iterable[Query], seed: int) -> pa.Table:
+    """One row per judged pair: query, product_id, grade 0 to 3, split, template."""
+    rng, rows = Random(seed + 2), []
+    for query in queries:
+        for row, grade in judge(shelf, query.intent, query.text, POOLS[query.split], rng):
+            rows.append((query.text, shelf.products[row].id, float(grade), query.split, query.template))
+    return pa.Table.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
+
+
+def _mapping() -> str:
+    fields = "\n".join(f'{name} = "{name}"' for name in ("id", *_COLUMNS))
+    return (
+        "# How the sample shop's feed fills the fields of a product.\n"
+        '[catalog]\nname = "sample"\nlanguage = "en"\ncountry = "IE"\ncurrency = "EUR"\n\n'
+        f'[fields]\n{fields}\n\n[attributes]\ninclude = ["attr_*"]\nstrip_prefix = "attr_"\n'
+    )

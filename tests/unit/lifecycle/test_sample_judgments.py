@@ -1,0 +1,167 @@
+"""Grades from facts, and the queries they are given for."""
+
+import gzip
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import FeedError
+from lifecycle.sample.judgments import Intent, Pool, Shelf, Wish, judge, misses, neighbours
+from lifecycle.sample.products import iter_products
+from lifecycle.sample.queries import Query, make_queries
+from lifecycle.sample.shop import POOLS, QUERIES, write_sample
+from lifecycle.sample.speech import mistyped
+from lifecycle.sample.vocabulary import vocabulary
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf(iter_products(3000))
+
+
+@pytest.fixture(scope="module")
+def queries(shelf: Shelf) -> list[Query]:
+    return make_queries(shelf, QUERIES, 7)
+
+
+def first(shelf: Shelf, key: str) -> int:
+    return shelf.by_type[key][0]
+
+
+def wish(*tags: str, hard: bool = False) -> Wish:
+    return Wish(frozenset(tags), hard)
+
+
+def intent_of(shelf: Shelf, row: int, *wishes: Wish, **more: object) -> Intent:
+    key = shelf.products[row].line.kind.key
+    siblings, related = neighbours(vocabulary(), key)
+    return Intent(frozenset([key]), siblings, related, wishes, **more)  # type: ignore[arg-type]
+
+
+def test_right_type_loses_a_grade_for_each_wish_it_misses(shelf: Shelf) -> None:
+    row = first(shelf, "kettle")
+    held, missed = wish(next(iter(shelf.tags[row]))), wish("color:none such")
+    assert shelf.grade(intent_of(shelf, row), row) == 3
+    assert shelf.grade(intent_of(shelf, row, held), row) == 3
+    assert shelf.grade(intent_of(shelf, row, held, missed), row) == 2
+    assert shelf.grade(intent_of(shelf, row, missed, missed), row) == 1
+    assert shelf.grade(intent_of(shelf, row, missed, missed, missed), row) == 1
+    assert shelf.grade(intent_of(shelf, row, wish("size:none such", hard=True)), row) == 1
+
+
+def test_what_is_refused_earns_one_at_most(shelf: Shelf) -> None:
+    row = first(shelf, "kettle")
+    material = shelf.products[row].line.material
+    refused = frozenset([f"material:{material}"])
+    assert shelf.grade(intent_of(shelf, row, excluded=refused), row) == 1
+    assert shelf.grade(intent_of(shelf, row, wish("color:none such"), excluded=refused), row) == 0
+
+
+def test_siblings_related_and_strangers(shelf: Shelf) -> None:
+    kettle, missed = first(shelf, "kettle"), wish("color:none such")
+    plain, one, two = (intent_of(shelf, kettle, *[missed] * count) for count in range(3))
+    sibling, related, stranger = first(shelf, "stove_kettle"), first(shelf, "teapot"), first(shelf, "tent")
+    assert [shelf.grade(intent, sibling) for intent in (plain, one, two)] == [2, 1, 0]
+    assert [shelf.grade(intent, related) for intent in (plain, one, two)] == [1, 1, 0]
+    assert shelf.grade(plain, stranger) == 0
+
+
+@pytest.mark.parametrize(("price", "count"), [(3000, 0), (3001, 1), (4500, 1), (4501, 2)])
+def test_a_price_far_over_the_bound_misses_twice(price: int, count: int) -> None:
+    assert misses(Intent(frozenset(["kettle"]), max_price=3000), price, frozenset()) == count
+
+
+def test_faux_leather_is_not_leather() -> None:
+    bags = [product for product in iter_products(3000) if product.line.material == "faux leather"]
+    assert bags and all("material:leather" not in product.tags() for product in bags)
+
+
+def test_neighbours_are_mutual() -> None:
+    voc = vocabulary()
+    for key in voc.types:
+        siblings, related = neighbours(voc, key)
+        assert all(key in neighbours(voc, other)[0] for other in siblings)
+        assert siblings.isdisjoint(related)
+
+
+def test_pools_keep_their_caps_and_judge_nothing_twice(shelf: Shelf) -> None:
+    intent = intent_of(shelf, first(shelf, "mug"))
+    judged = judge(shelf, intent, "mug", Pool(12, 8, 6, 6, 4), Random(1))
+    counts = [[grade for _, grade in judged].count(grade) for grade in range(4)]
+    assert counts[3] == 12 and counts[2] <= 8 and counts[1] == 6 and 4 <= counts[0] <= 10
+    assert len({row for row, _ in judged}) == len(judged)
+    assert all(shelf.grade(intent, row) == grade for row, grade in judged)
+
+
+def test_queries_fill_their_splits_and_test_templates_are_unseen(queries: list[Query]) -> None:
+    templates: dict[str, set[str]] = defaultdict(set)
+    for query in queries:
+        templates[query.split].add(query.template.removesuffix(" (mistyped)"))
+    assert {split: sum(query.split == split for query in queries) for split in QUERIES} == QUERIES
+    assert templates["test"].isdisjoint(templates["train"] | templates["valid"])
+    assert len(templates["test"]) > 60 and len(templates["train"]) > 100
+    assert len({query.text.casefold() for query in queries}) == len(queries)
+
+
+def test_queries_are_filled_in_and_come_in_many_ways(queries: list[Query]) -> None:
+    assert not [query.text for query in queries if "{" in query.text or "  " in query.text or "none" in query.text]
+    intents = [query.intent for query in queries]
+    assert sum(bool(intent.excluded) for intent in intents) > 60
+    assert sum(intent.max_price is not None for intent in intents) > 30
+    assert sum(any("feature:" in tag for wish in intent.wishes for tag in wish.accept) for intent in intents) > 100
+    assert sum("(mistyped)" in query.template for query in queries) > 40
+    assert sum("{" not in query.template for query in queries) > 100  # vague wishes
+
+
+def test_every_query_has_an_answer_and_a_zero(shelf: Shelf, queries: list[Query]) -> None:
+    rng = Random(0)
+    for query in queries:
+        grades = [grade for _, grade in judge(shelf, query.intent, query.text, POOLS[query.split], rng)]
+        assert 3 in grades and 0 in grades, query.text
+
+
+def test_a_refusal_bites(shelf: Shelf, queries: list[Query]) -> None:
+    """For every negation some product of the type holds what is refused, and grades 1 at most."""
+    for query in queries:
+        if query.intent.excluded:
+            rows = [row for key in query.intent.types for row in shelf.by_type[key]]
+            hit = [row for row in rows if not query.intent.excluded.isdisjoint(shelf.tags[row])]
+            assert hit and all(shelf.grade(query.intent, row) <= 1 for row in hit), query.text
+
+
+def test_a_slip_changes_one_word_a_little() -> None:
+    rng = Random(5)
+    for _ in range(200):
+        typed = mistyped("red electric kettle", rng)
+        assert typed.startswith("red ") and abs(len(typed) - len("red electric kettle")) <= 1
+    assert mistyped("red mug", rng) == "red mug"
+
+
+def test_the_files_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    reports = [write_sample(tmp_path / name, products=1200, seed=5) for name in ("a", "b")]
+    for one, two in zip(*[(report.catalog, report.mapping, report.judgments) for report in reports], strict=True):
+        assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(two.read_bytes()).digest()
+
+
+def test_the_files_fit_together(tmp_path: Path) -> None:
+    report = write_sample(tmp_path, products=1500)
+    with gzip.open(report.catalog, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    table = pq.read_table(report.judgments)
+    assert len(rows) == report.products == 1500 and table.num_rows == report.judged
+    assert set(table["product_id"].to_pylist()) <= {row["id"] for row in rows}
+    assert set(table["grade"].to_pylist()) == {0.0, 1.0, 2.0, 3.0}
+    assert sum(report.queries.values()) == len(set(table["query"].to_pylist()))
+    pairs = list(zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True))
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_a_tiny_shop_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FeedError, match="1000 or more"):
+        write_sample(tmp_path, products=50)
+    assert not list(tmp_path.iterdir())
