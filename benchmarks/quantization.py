@@ -8,6 +8,7 @@ environment variable TANDEM_DATA. Parameters and results go to `benchmarks/resul
 
 import argparse
 import json
+import logging
 import os
 import platform
 import sys
@@ -174,6 +175,7 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=30)
     given = parser.parse_args()
+    logging.disable(logging.WARNING)  # the quantisers tell every node
     if given.data is None:
         print("quantization: give --data, or set TANDEM_DATA", file=sys.stderr)
         return 2

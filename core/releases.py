@@ -164,7 +164,7 @@ class ReleaseStore:
     def _read(self, path: Path) -> Manifest:
         try:
             return Manifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ReleaseError(f"there is no release at {path.parent}: `tandem releases` lists what there is") from None
         except ValidationError as error:
             first = error.errors()[0]

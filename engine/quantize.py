@@ -52,14 +52,15 @@ class _Rewriter:
         self._model = model
         self._limit = weight_limit
         self._constants = {entry.name: entry for entry in model.graph.initializer}
-        self._rows: dict[str, tuple[str, str]] = {}
+        self._rows: set[str] = set()
 
     def run(self) -> int:
         graph = self._model.graph
         self._add("rows/unit", np.float32(1 / _ACTIVATION_LIMIT))
         self._add("rows/zero", np.uint8(_ZERO_POINT))
         self._add("rows/smallest", np.float32(_SMALLEST))
-        count, nodes = 0, []
+        count = 0
+        nodes: list[NodeProto] = []
         for node in graph.node:
             if self._is_linear(node):
                 nodes += self._linear(node)
@@ -93,11 +94,11 @@ class _Rewriter:
     def _quantised(self, source: str) -> tuple[str, str, list[NodeProto]]:
         quantised, scale = f"{source}/quantised", f"{source}/row_scale"
         if source in self._rows:
-            return *self._rows[source], []
-        self._rows[source] = quantised, scale
+            return quantised, scale, []
+        self._rows.add(source)
         high, low, negated = f"{source}/high", f"{source}/low", f"{source}/negated"
         inverse, unit = f"{source}/inverse", f"{source}/unit"
-        return quantised, scale, [
+        nodes = [
             helper.make_node("ReduceMax", [source], [high], axes=[-1], keepdims=1),
             helper.make_node("ReduceMin", [source], [low], axes=[-1], keepdims=1),
             helper.make_node("Neg", [low], [negated]),
@@ -106,6 +107,7 @@ class _Rewriter:
             helper.make_node("Mul", [source, inverse], [unit]),
             helper.make_node("QuantizeLinear", [unit, "rows/unit", "rows/zero"], [quantised]),
         ]
+        return quantised, scale, nodes
 
     def _add(self, name: str, value: np.ndarray | np.generic) -> None:
         if name not in self._constants:

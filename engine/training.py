@@ -84,7 +84,7 @@ def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> Judged:
         if part == split and product in texts:
             queries.setdefault(query, {})[product] = (grade - low) / max(high - low, 1e-9)
     if not queries:
-        raise ModelError(f"there are no judgments of split {split!r} about products of the catalog; give some to learn from")
+        raise ModelError(f"no judgment of split {split!r} is about a product of the catalog; give some to learn from")
     return Judged(split, queries)
 
 
@@ -203,7 +203,7 @@ def evaluator(score: Callable[[Any], float]) -> Any:
             super().__init__()
             self.primary_metric = METRIC
 
-        def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
+        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
             return {METRIC: score(model)}
 
     return PoolNdcg()
@@ -223,21 +223,17 @@ def _fast_bf16() -> bool:
 
 
 def _watcher(curve: Curve, report: Report) -> "TrainerCallback":
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
-        def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             report(state.global_step, state.max_steps)
 
-        def on_evaluate(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any
-        ) -> None:
-            curve.scores.append((state.global_step, metrics[f"eval_{METRIC}"]))
+        def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            curve.scores.append((state.global_step, given["metrics"][f"eval_{METRIC}"]))
 
-        def on_log(
-            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-        ) -> None:
-            if "loss" in logs:
-                curve.losses.append((state.global_step, logs["loss"]))
+        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            if "loss" in given["logs"]:
+                curve.losses.append((state.global_step, given["logs"]["loss"]))
 
     return Watcher()

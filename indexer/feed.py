@@ -22,7 +22,6 @@ _BATCH = 4096
 _HEAD = 1 << 16
 _SAMPLE_ROWS = 1000
 _LINE_LIMIT = 1 << 24
-_ENCODED = {"utf-8", "utf-8-sig"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,8 @@ def open_feed(path: Path) -> Feed:
     kind = format_of(path, head, encoding)
     stream, raw = open_bytes(path)
     # What does not decode is kept as lone surrogates, so that the row can be named and quarantined.
-    text = io.TextIOWrapper(
-        stream, encoding, errors="surrogateescape" if encoding in _ENCODED else "replace", newline=""
-    )
+    keeps = encoding.startswith(("utf-8", "cp125"))
+    text = io.TextIOWrapper(stream, encoding, errors="surrogateescape" if keeps else "replace", newline="")
     lines = _Lines(path, text)
     size = path.stat().st_size
     position = lambda: size if raw.closed else raw.tell()  # noqa: E731
@@ -123,9 +121,11 @@ class _Lines:
         return "".join(ahead)
 
     def _read(self) -> str:
+        if self._text.closed:
+            raise StopIteration
         with reading(self.path):
             line = self._text.readline(_LINE_LIMIT)
-            if len(line) == _LINE_LIMIT:
+            if len(line) == _LINE_LIMIT and not line.endswith(("\n", "\r")):
                 while (rest := self._text.readline(_LINE_LIMIT)) and not rest.endswith(("\n", "\r")):
                     pass
             if not line:
@@ -174,9 +174,10 @@ def _csv(lines: _Lines) -> tuple[list[str], Iterator[tuple[int, Row | Broken]]]:
 
 
 def _csv_rows(lines: _Lines, columns: list[str], delimiter: str) -> Iterator[tuple[int, Row | Broken]]:
-    """A row with another number of fields is broken. Where it runs over several lines, an open quote has swallowed
+    """The rows; one with another number of fields than the header is broken.
 
-    its neighbours: only its first line is given up and reading goes on with the next.
+    Where such a row runs over several lines, an open quote has swallowed its neighbours: only its first line is given
+    up, and reading goes on with the next.
     """
     number, width = 0, len(columns)
     reader = csv.reader(lines, delimiter=delimiter)
@@ -208,7 +209,7 @@ def _open_parquet(path: Path) -> Feed:
         with stream, reading(path):
             while block := stream.read(1 << 20):
                 unpacked.write(block)
-        stream = unpacked  # type: ignore[assignment]
+        stream = unpacked
     try:
         file = pq.ParquetFile(stream)
     except (pa.ArrowException, OSError) as error:

@@ -99,7 +99,7 @@ def index_feed(
     with store.lock(market.catalog):
         inputs = _inputs(feed, mapping, models, options)
         served = _served(store, market.catalog)
-        if served and served.inputs == inputs:
+        if served and served.inputs == inputs and _whole(store, served):
             return Outcome(served, None)
         work = _work(store, market.catalog)
         with steps.step("clean") as report:
@@ -207,6 +207,15 @@ def _products(cleaned: CleanResult, market: Market) -> Products:
 def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
     current = store.current(catalog)
     return store.manifest(catalog, current) if current else None
+
+
+def _whole(store: ReleaseStore, served: Manifest) -> bool:
+    """Whether it can be served; a damaged release is made again from the same inputs."""
+    try:
+        store.verify(served.catalog, served.release_id)
+    except ReleaseError:
+        return False
+    return True
 
 
 def _work(store: ReleaseStore, catalog: str) -> Path:

@@ -1,16 +1,16 @@
 """The mapping: which column of a feed fills which field of a product.
 
-    [catalog]
-    name = "shop"                                       # also language, country, currency
-    [fields]
-    id = "sku"                                          # a column; "offer.price" reaches into an object
-    title = { columns = ["name", "colour"], join = " " }
-    price = { column = "cents", scale = 0.01 }          # decimal = "," where "1.234" means 1234
-    currency = { constant = "EUR" }
-    [attributes]
-    include = ["attr_*"]                                # in the order of importance
-    exclude = ["attr_internal_*"]
-    strip_prefix = "attr_"
+[catalog]
+name = "shop"                                       # also language, country, currency
+[fields]
+id = "sku"                                          # a column; "offer.price" reaches into an object
+title = { columns = ["name", "colour"], join = " " }
+price = { column = "cents", scale = 0.01 }          # decimal = "," where "1.234" means 1234
+currency = { constant = "EUR" }
+[attributes]
+include = ["attr_*"]                                # in the order of importance
+exclude = ["attr_internal_*"]
+strip_prefix = "attr_"                              # and strip_suffix
 """
 
 import difflib
@@ -127,6 +127,7 @@ class Attributes(_Strict):
     include: _Names = ()
     exclude: _Names = ()
     strip_prefix: _Names = ()
+    strip_suffix: _Names = ()
 
     def place(self, column: str) -> tuple[int, str] | None:
         """The number of the pattern that takes this column and the attribute's name, or None."""
@@ -134,7 +135,9 @@ class Attributes(_Strict):
         if rank is None or any(fnmatchcase(column, pattern) for pattern in self.exclude):
             return None
         prefix = next((p for p in self.strip_prefix if column.startswith(p) and column != p), "")
-        return rank, column[len(prefix) :]
+        name = column[len(prefix) :]
+        suffix = next((s for s in self.strip_suffix if name.endswith(s) and name != s), "")
+        return rank, re.sub("__+", "_", name.removesuffix(suffix)).strip("_") or column
 
 
 class Mapping(_Strict):
@@ -183,7 +186,9 @@ def load_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise FeedError(f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
+        raise FeedError(
+            f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def default_mapping(columns: Iterable[str], catalog: Catalog | None = None) -> Mapping:

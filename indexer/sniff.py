@@ -34,6 +34,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Text with one byte in so many zero is no text; a stray one is cleaned away.
+_NULS = 10
 _DELIMITERS = ",;\t|"
 _ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "big5", "cp949")
 
@@ -64,14 +66,18 @@ def open_bytes(path: Path) -> tuple[IO[bytes], IO[bytes]]:
         raw = path.open("rb")
         zipped = raw.read(2) == _GZIP
         raw.seek(0)
-    return (gzip.GzipFile(fileobj=raw) if zipped else raw), raw  # type: ignore[return-value]
+        if not zipped:
+            return raw, raw
+        raw.close()
+        unzipped = gzip.GzipFile(path)
+        return unzipped, unzipped.fileobj  # type: ignore[return-value]
 
 
 def format_of(path: Path, head: bytes, encoding: str) -> Format:
     """The format, from the file's first bytes. Raises FeedError, saying what to do, for any other."""
-    if not head.strip():
-        raise FeedError(f"{path}: the file is empty")
     text = head.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
+    if not text:
+        raise FeedError(f"{path}: the file is empty")
     if text.startswith("{"):
         return "jsonl"
     if text.startswith("["):
@@ -86,7 +92,7 @@ def refuse_foreign(path: Path, head: bytes) -> None:
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise FeedError(f"{path}: {what}")
-    if b"\0" in head and not _mark(head):
+    if head.count(b"\0") * _NULS > len(head) and not _mark(head):
         raise FeedError(f"{path}: neither Parquet nor text; feeds are read as Parquet, JSONL or CSV in UTF-8")
 
 

@@ -46,9 +46,7 @@ class PairTemplate:
         self._segments = (segments[: first[0]], segments[first[1] : second[0]], segments[second[1] :])
         self._sides = segments[first[0]], segments[second[0]]
 
-    def join(
-        self, first: NDArray[np.int32], second: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def join(self, first: NDArray[np.int32], second: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Token ids and segment ids of the pair, both of shape (t,), from ids without special tokens."""
         head, middle, tail = self._segments
         kinds = np.repeat(self._sides, (len(first), len(second)))
@@ -95,9 +93,7 @@ class Ranker:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids[: self.spec.max_product_tokens], np.int32) for encoding in encodings]
 
-    def pack(
-        self, query: NDArray[np.int32], product: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def pack(self, query: NDArray[np.int32], product: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
         return self._template.join(query, product)
 

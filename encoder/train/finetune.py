@@ -134,20 +134,17 @@ def _validate(model: SentenceTransformer, sample: Grades, texts: Mapping[str, st
     with autocast():
         items = _vectors(model, [texts[product] for product in products], "document")
         queries = _vectors(model, list(sample), "query")
-    return mean_ndcg(
-        sample,
-        {
-            query: items[[rows[product] for product in sample[query]]] @ vector
-            for query, vector in zip(sample, queries, strict=True)
-        },
-    )
+    scores = {
+        query: (items[[rows[product] for product in sample[query]]] @ vector).tolist()
+        for query, vector in zip(sample, queries, strict=True)
+    }
+    return mean_ndcg(sample, scores)
 
 
 def _vectors(model: SentenceTransformer, texts: list[str], prompt: str) -> np.ndarray:
     name = prompt if prompt in (model.prompts or {}) else None
-    return model.encode(
-        texts, prompt_name=name, batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_tensor=True
-    ).float().numpy()  # fmt: skip
+    options = {"batch_size": 64, "normalize_embeddings": True, "show_progress_bar": False, "convert_to_tensor": True}
+    return model.encode(texts, prompt_name=name, **options).float().cpu().numpy()
 
 
 def _some(texts: Mapping[str, str]) -> list[str]:

@@ -82,7 +82,7 @@ def export_model(
 ) -> dict[str, Any]:
     """Like `export_ranker`, of a model in memory; `limits` are token limits of the spec."""
     output.mkdir(parents=True, exist_ok=True)
-    spec = RankerSpec(precision=PRECISION, base=name, **(limits or {}))
+    spec = RankerSpec.model_validate({"precision": PRECISION, "base": name, **(limits or {})})
     example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
     inputs = {IDS: example, MASK: (example > 0).long()}
     if getattr(model.config, "type_vocab_size", 1) > 1:
@@ -111,5 +111,5 @@ def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -
             f"{ranker.folder}: int8 logits differ from the original's by {difference:.2f} of their spread, over "
             f"{GREATEST_DIFFERENCE}; choose a base model that can be made int8"
         )
-    ranks = [np.argsort(np.argsort(values)) for values in (found, exact)]
-    return {"difference": difference, "correlation": float(np.corrcoef(*ranks)[0, 1]), "pairs": len(pairs)}
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
+    return {"difference": difference, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}

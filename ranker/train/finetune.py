@@ -122,5 +122,6 @@ def _validate(model: CrossEncoder, sample: Grades, texts: Mapping[str, str]) -> 
     pairs = [(query, texts[product]) for query, products in sample.items() for product in products]
     with autocast():
         scores = model.predict(pairs, batch_size=64, show_progress_bar=False, convert_to_tensor=True).float().numpy()
-    ends = np.cumsum([len(products) for products in sample.values()])[:-1]
-    return mean_ndcg(sample, dict(zip(sample, np.split(scores, ends), strict=True)))
+    ends = np.cumsum([len(products) for products in sample.values()])
+    parts = np.split(scores, ends[:-1])
+    return mean_ndcg(sample, {query: part.tolist() for query, part in zip(sample, parts, strict=True)})

@@ -1,0 +1,162 @@
+"""Cleans single values: text, availability, GTIN, links."""
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from core.text import fold_text
+from indexer.rejection import Rejected
+
+# Anything that could need work: markup, entities, controls, doubled or outer spaces, letters beyond ASCII.
+_SUSPECT = re.compile(r"[<&\x00-\x1f\x7f-\U0010ffff]|  |\A | \Z")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_ESCAPED_AMPERSANDS = re.compile(r"&(?:amp;)+")
+_PASSES = 8
+
+# Tags are known names, or what else can only be markup; "a <b", "<18V" and "<Medium>" are text. html.parser would
+# take all of these for tags, and its answers for broken markup differ between releases of Python.
+_INLINE = "a abbr b bdi bdo big cite code dfn em font i ins kbd mark s small span strong sub sup tt u wbr"
+_BLOCK = (
+    "address article aside audio blockquote body br button canvas caption center col colgroup dd del details div dl dt "
+    "fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input li "
+    "label legend link main map meta nav noscript object ol optgroup option p param picture pre q script section "
+    "select source strike style summary svg table tbody td template textarea tfoot th thead time title tr "
+    "track ul var video"
+)
+_INLINE_NAMES = frozenset(_INLINE.split())
+_NAMES = "|".join(sorted([*_INLINE.split(), *_BLOCK.split()], key=len, reverse=True))
+_VALUES = r"""(?:"[^"]*"|'[^']*'|[^'"<>])*+"""
+_TAG = re.compile(
+    rf"</?(?P<name>{_NAMES})(?:[\s/]{_VALUES})?>"
+    rf"|</[a-zA-Z][\w:-]*\s*>"
+    rf"|<[a-zA-Z][\w-]*:[\w-]+(?:[\s/]{_VALUES})?>"
+    rf"|<[a-zA-Z][\w-]*\s+[\w:-]+\s*=\s*(?=[\"']){_VALUES}>"
+    rf"|<!doctype\b[^<>]*>|<\?xml\b[^<>]*>|<!\[CDATA\[|\]\]>",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_UNSEEN = re.compile(r"<(?P<tag>script|style)\b(?:\s[^<>]*)?>(?:.*?</(?P=tag)\s*>|.*)", re.IGNORECASE | re.DOTALL)
+
+_NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "null", "none"})
+
+_AVAILABILITY = {
+    "in_stock": "instock available true yes y onstock limitedavailability limitedstock lowstock onlineonly instoreonly "
+    "availablefororder",
+    "out_of_stock": "outofstock unavailable notavailable false no n soldout notinstock nostock discontinued outstock",
+    "preorder": "preorder presale availableforpreorder comingsoon",
+    "backorder": "backorder backordered availableforbackorder onbackorder",
+}
+_AVAILABLE = {word: state for state, words in _AVAILABILITY.items() for word in words.split()}
+_QUANTITY = re.compile(r"[+-]?\d+(?:\.0*)?")
+
+_LINK = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+
+
+def clean_text(text: str) -> str:
+    """Plain text: no markup, entities decoded, NFC, no control characters, spaces folded. Cleaning twice changes
+    nothing more.
+
+    Text is often escaped more than once, so decoding goes on until nothing changes; what then still changes after
+    eight rounds is no text, and loses its ampersands and angle brackets.
+    """
+    if not _SUSPECT.search(text):
+        return text
+    for _ in range(_PASSES):
+        before, text = text, _pass(text)
+        if text == before:
+            return text
+    return _pass(re.sub("[<&]", " ", text))
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters, cut at a space where one is near. The result of clean text is clean."""
+    if len(text) <= limit:
+        return text
+    cut = text.rfind(" ", limit - limit // 10, limit + 1)
+    return text[: cut if cut > 0 else limit].rstrip()
+
+
+def as_text(value: Any) -> str:
+    """A scalar of a feed as text; nothing for None, NaN and words that mean nothing. Raises Rejected for an object."""
+    if isinstance(value, str):
+        text = value
+    elif value is None:
+        return ""
+    else:
+        text = _scalar(value)
+    return "" if len(text) < 5 and text.strip().casefold() in _NOTHING else text
+
+
+def parse_availability(value: Any) -> str | None:
+    """One of `core.product.AVAILABILITIES`; None where nothing is said. Raises Rejected for a word not known.
+
+    Reads Google's and schema.org's words, truth values, and a quantity in stock.
+    """
+    text = as_text(value).strip()
+    if not text:
+        return None
+    if _QUANTITY.fullmatch(text):
+        return "in_stock" if float(text) > 0 else "out_of_stock"
+    word = re.sub(r"[\W_]", "", re.sub(r"^https?://schema\.org/", "", text.casefold()))
+    try:
+        return _AVAILABLE[word]
+    except KeyError:
+        raise Rejected("unknown_availability", f"{text!r} is no availability") from None
+
+
+def parse_gtin(value: Any) -> str | None:
+    """A GTIN-8, 12, 13 or 14 as digits, or None where the check digit or the length is wrong.
+
+    Zeros that a spreadsheet took from its front are put back. Check digit: GS1 General Specifications, 7.9.
+    """
+    digits = re.sub(r"[\s-]", "", as_text(value))
+    if not (7 <= len(digits) <= 14 and digits.isascii() and digits.isdigit()) or not int(digits):
+        return None
+    full = digits.zfill(14)
+    weighted = sum(int(d) * (3, 1)[i % 2] for i, d in enumerate(full[:-1]))
+    if (weighted + int(full[-1])) % 10:
+        return None
+    return digits.zfill(next(n for n in (8, 12, 13, 14) if n >= len(digits)))
+
+
+def clean_link(text: str) -> str | None:
+    """An http or https address, or None for anything else."""
+    link = fold_text(_ESCAPED_AMPERSANDS.sub("&", text)).replace(" ", "%20")
+    return link if _LINK.fullmatch(link) else None
+
+
+def _pass(text: str) -> str:
+    if "<" in text:
+        closed = text.rfind("-->") + 3  # beyond it no comment ends, and looking for its end at every start is slow
+        text = _COMMENT.sub(" ", text[:closed]) + text[closed:] if closed > 2 else text
+        text = _TAG.sub(_gap, _UNSEEN.sub(" ", text))
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), _ESCAPED_AMPERSANDS.sub("&", text))
+    return fold_text(text)
+
+
+def _gap(tag: re.Match[str]) -> str:
+    return "" if (tag["name"] or "").lower() in _INLINE_NAMES else " "
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else format(value, ".15g")
+    if isinstance(value, (int, Decimal)):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (Mapping, list, tuple)):
+        kind = "an object" if isinstance(value, Mapping) else "a list"
+        raise Rejected("nested_value", f"{kind} where one value is expected; name a member of it in the mapping")
+    return str(value)

@@ -1,0 +1,144 @@
+"""Whatever a feed holds, cleaning answers with products, quarantined rows or one line of reason."""
+
+import csv
+import json
+import tempfile
+import unicodedata
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.columns import Columns
+from core.errors import FeedError
+from core.product import CATALOG_SCHEMA, MICROS, product_text
+from indexer.clean import clean_link, clean_text, clip
+from indexer.mapping import Mapping
+from indexer.price import parse_price
+from indexer.products import CleanResult, clean_feed
+
+# Text rich in what goes wrong in feeds: markup, escapes, marks, and letters that combine once others are gone.
+_WORDS = (
+    "< > & ; </ <b> <p </p> <script> </script> <!-- --> &amp; &lt; &#60; &#38; lt; amp; #38; <x:y> =\" ' e \u0301 "
+    "\u200b \u00a0 \x00 \ud800 \u212b <style <br/> ]]> <![CDATA[ word &nbsp; \x1f \ufeff \u0338 \ufdd0"
+)
+_PIECES = [*_WORDS.split(" "), " "]
+_TEXTS = st.text() | st.lists(st.sampled_from(_PIECES), max_size=30).map("".join)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = st.sampled_from(
+    ["id", "title", "description", "price", "currency", "availability", "gtin", "link", "color", "attributes"]
+)
+_ROWS = st.lists(st.dictionaries(_KEYS, _JSON, max_size=8), max_size=8)
+_MAPPING = Mapping.model_validate(
+    {
+        "fields": {
+            n: n for n in ("id", "title", "description", "price", "currency", "availability", "gtin", "link", "color")
+        }
+    }
+    | {"attributes": {"include": "*"}}
+)
+
+
+@given(_TEXTS)
+def test_clean_text_is_stable_composed_and_free_of_controls(text: str) -> None:
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert not any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in once)
+    assert once == once.strip()
+    assert "  " not in once
+
+
+@given(_TEXTS, st.integers(1, 30))
+def test_clipping_clean_text_leaves_it_clean(text: str, limit: int) -> None:
+    clipped = clip(clean_text(text), limit)
+    assert len(clipped) <= limit
+    assert clean_text(clipped) == clipped
+
+
+@given(_TEXTS)
+def test_links_are_addresses_or_nothing(text: str) -> None:
+    link = clean_link("https://" + text)
+    assert link is None or clean_link(link) == link
+
+
+_AMOUNTS = st.integers(0, 10**14 - 1)  # in hundredths
+
+
+@given(_AMOUNTS, st.sampled_from(["{:.2f}", "{:.2f} EUR", "EUR {:.2f}", "€{:,.2f}", "{:,.2f}"]))
+def test_prices_survive_writing(cents: int, form: str) -> None:
+    assert parse_price(form.format(Decimal(cents) / 100), "EUR") == (cents * (MICROS // 100), "EUR")
+
+
+@given(_AMOUNTS)
+def test_prices_survive_writing_with_a_decimal_comma(cents: int) -> None:
+    english = f"{Decimal(cents) / 100:,.2f}"
+    german = english.translate(str.maketrans(",.", ".,")) + " €"
+    assert parse_price(german, None) == (cents * (MICROS // 100), "EUR")
+
+
+def _outcome(write: Callable[[Path], Any], mapping: Mapping) -> tuple[CleanResult, int] | None:
+    """The result and the number of quarantined rows, with the columns checked; None for a FeedError of one line."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "feed"
+        write(path)
+        try:
+            result = clean_feed(path, mapping, Path(folder) / "work", max_rejected=1)
+        except FeedError as error:
+            assert "\n" not in str(error)
+            return None
+        columns = Columns(result.columns)
+        ids = columns.ids()
+        assert len(set(ids)) == len(ids) == result.report.kept
+        for place in range(len(columns)):
+            assert product_text(columns.row(place, CATALOG_SCHEMA.names))
+        return result, pq.read_metadata(result.quarantine).num_rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(_ROWS)
+def test_any_json_rows(rows: list[dict[str, Any]]) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    outcome = _outcome(lambda path: path.write_text(lines), _MAPPING)
+    if outcome:
+        result, aside = outcome
+        assert result.report.rows_read == len(rows)
+        assert result.report.kept + aside == len(rows)  # nothing is lost without a word
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=300) | _TEXTS.map(lambda text: text.encode("utf-8", "replace")))
+def test_any_bytes_as_csv(data: bytes) -> None:
+    outcome = _outcome(lambda path: path.write_bytes(b"id,title\n1,first\n" + data), Mapping())
+    if outcome:
+        result, aside = outcome
+        assert result.report.kept + aside == result.report.rows_read
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_as_a_feed(data: bytes) -> None:
+    _outcome(lambda path: path.write_bytes(data), Mapping())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), _TEXTS), min_size=1, max_size=12))
+def test_csv_rows_come_back(pairs: list[tuple[int, str]]) -> None:
+    def write(path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+            writer = csv.writer(file)
+            writer.writerows([("id", "title"), *((name, "t " + text.replace("\0", "")) for name, text in pairs)])
+
+    outcome = _outcome(write, Mapping())
+    assert outcome
+    result, aside = outcome
+    assert result.report.kept == len({name for name, _ in pairs})
+    assert (result.report.rows_read, aside) == (len(pairs), len(pairs) - result.report.kept)

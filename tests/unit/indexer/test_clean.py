@@ -1,0 +1,156 @@
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from core.product import AVAILABILITIES
+from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin
+from indexer.rejection import Rejected
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("plain", "plain"),
+        ("a < b", "a < b"),
+        ("3/4 in. <18V drill", "3/4 in. <18V drill"),
+        ("size <Medium> & AT&T", "size <Medium> & AT&T"),
+        ("Salt&Pepper &copy 2", "Salt&Pepper &copy 2"),
+        ("<p>Hello<br/>World</p>", "Hello World"),
+        ("<ul><li>One</li><li>Two</li></ul>", "One Two"),
+        ("H<sub>2</sub>O, <B CLASS='x'>bold</B>", "H2O, bold"),
+        ('<img alt="a > b" src=x>picture', "picture"),
+        ("<a href='x?a=1&amp;b=2'>link</a>", "link"),
+        ("before<script>var a = '<b>';</script>after", "before after"),
+        ("kept<style>p {color: red}", "kept"),
+        ("x<!-- note <b> -->y", "x y"),
+        ("<o:p>office</o:p></font-face>", "office"),
+        ('<foo bar="1">baz</foo>', "baz"),
+        ("<<b>b>x", "x"),
+        ("caf&eacute; &#8364; &#x20ac; &nbsp;x", "café € € x"),
+        ("Tom &amp;amp;amp; Jerry", "Tom & Jerry"),
+        ("&lt;p&gt;twice&lt;/p&gt;", "twice"),
+        ("3 &lt; 5", "3 < 5"),
+        ("cafe\u0301", "café"),
+        ("a\x00b\u200bc\u00a0\t d\r\n", "abc d"),
+        ("\ud800broken", "broken"),
+        ("  two   spaces ", "two spaces"),
+        ("<p></p>", ""),
+    ],
+)
+def test_texts_by_hand(raw: str, text: str) -> None:
+    assert clean_text(raw) == text
+    assert clean_text(text) == text
+
+
+def test_text_escaped_without_end_is_still_cleaned_to_something_stable() -> None:
+    deep = "&" + "#38;" * 40 + "lt;b&gt;x"
+    once = clean_text(deep)
+    assert clean_text(once) == once
+
+
+def test_clipping_prefers_a_space() -> None:
+    assert clip("short", 10) == "short"
+    assert clip("a" * 19 + " bc", 20) == "a" * 19
+    assert clip("a" * 30, 20) == "a" * 20
+    assert clip("word " * 10, 12) == "word word wo"  # the space before is further back than a tenth
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (True, "yes"),
+        (False, "no"),
+        (17.0, "17"),
+        (2.13, "2.13"),
+        (0.1 + 0.2, "0.3"),
+        (95205603217, "95205603217"),
+        (Decimal("1.50"), "1.50"),
+        (b"caf\xc3\xa9", "café"),
+        (date(2026, 11, 24), "2026-11-24"),
+        ("N/A", ""),
+        (" None ", " None "),  # six characters: longer than any word for nothing
+        ("null", ""),
+        ("-", ""),
+        ("Nano", "Nano"),
+    ],
+)
+def test_scalars_as_text(value: Any, text: str) -> None:
+    assert as_text(value) == text
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2], (1,)])
+def test_objects_are_no_text(value: Any) -> None:
+    with pytest.raises(Rejected, match="nested_value"):
+        as_text(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        ("in stock", "in_stock"),
+        ("In_Stock", "in_stock"),
+        ("https://schema.org/InStock", "in_stock"),
+        ("http://schema.org/OutOfStock", "out_of_stock"),
+        ("Sold out", "out_of_stock"),
+        ("pre-order", "preorder"),
+        ("BackOrder", "backorder"),
+        (True, "in_stock"),
+        (False, "out_of_stock"),
+        (12, "in_stock"),
+        (0, "out_of_stock"),
+        ("-3", "out_of_stock"),
+        ("7.0", "in_stock"),
+        (3.0, "in_stock"),
+        (None, None),
+        ("  ", None),
+    ],
+)
+def test_availability(value: Any, state: str | None) -> None:
+    assert parse_availability(value) == state
+    assert state is None or state in AVAILABILITIES
+
+
+def test_an_unknown_availability_is_refused() -> None:
+    with pytest.raises(Rejected, match="unknown_availability"):
+        parse_availability("maybe")
+
+
+@pytest.mark.parametrize(
+    ("value", "gtin"),
+    [
+        ("4006381333931", "4006381333931"),
+        (4006381333931, "4006381333931"),
+        (4006381333931.0, "4006381333931"),
+        ("0095205603217", "0095205603217"),
+        (95205603217, "095205603217"),  # a zero lost to a number
+        ("96385074", "96385074"),  # GTIN-8, from the GS1 specification's example
+        (" 4006381-333931 ", "4006381333931"),
+        ("4006381333932", None),  # wrong check digit
+        ("123", None),
+        ("0000000000000", None),
+        ("abc", None),
+        ("\u0664\u0660\u0660\u0666\u0663\u0668\u0661\u0663\u0663\u0663\u0669\u0663\u0661", None),
+    ],
+)
+def test_gtins(value: Any, gtin: str | None) -> None:
+    assert parse_gtin(value) == gtin
+
+
+@pytest.mark.parametrize(
+    ("raw", "link"),
+    [
+        ("https://shop.example/a?x=1&amp;y=2", "https://shop.example/a?x=1&y=2"),
+        (" HTTP://shop.example/a b.jpg ", "HTTP://shop.example/a%20b.jpg"),
+        ("https://shop.example/?a=1&copy=2", "https://shop.example/?a=1&copy=2"),
+        ("javascript:alert(1)", None),
+        ("//cdn.example/x.jpg", None),
+        ("https://", None),
+        ("", None),
+    ],
+)
+def test_links(raw: str, link: str | None) -> None:
+    assert clean_link(raw) == link
