@@ -44,7 +44,7 @@ _PARITY_TEXTS = 64
 class EncoderTraining(TrainingSettings):
     """How to fine-tune the towers."""
 
-    negatives: int = Field(default=2, ge=1, le=8, description="judged negatives beside each positive")
+    negatives: int = Field(default=1, ge=1, le=8, description="judged negatives beside each positive")
     positives: int = Field(default=8, ge=1, description="at most so many positives of a query")
     scale: float = Field(default=20.0, gt=0, description="what cosines are multiplied by in the loss")
 
