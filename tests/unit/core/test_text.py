@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from core.text import fold_text
 
 # Ordinary text, and text rich in what goes wrong: combining marks around invisible characters, every sort of space.
-_TRICKY = st.text(st.sampled_from("eE\u0301\u0323\u200b\u00ad\ufeff \t\n\u00a0\u2028\u3000\u1100\u1161\u11a8\x00\x1f\x85"))
+_TRICKY = st.text(
+    st.sampled_from("eE\u0301\u0323\u200b\u00ad\ufeff \t\n\u00a0\u2028\u3000\u1100\u1161\u11a8\x00\x1f\x85")
+)
 _TEXTS = st.text() | _TRICKY
 
 

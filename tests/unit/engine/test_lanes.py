@@ -47,7 +47,9 @@ async def lanes_of(*kinds: Kind, lanes: int = 1) -> AsyncIterator[Lanes]:
         result.close()
 
 
-def submit(lanes: Lanes, kind: str, *payloads: Any, deadline: float | None = None, costs: list[int] | None = None) -> Any:
+def submit(
+    lanes: Lanes, kind: str, *payloads: Any, deadline: float | None = None, costs: list[int] | None = None
+) -> Any:
     return asyncio.create_task(lanes.submit(kind, payloads, costs or [1] * len(payloads), deadline))
 
 

@@ -98,7 +98,9 @@ def test_compacting_drops_segments_that_nothing_uses_once_there_is_too_much(tmp_
 
 @settings(max_examples=30)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=6), max_size=5), st.lists(st.text(max_size=3), max_size=10))
-def test_against_a_dictionary(tmp_path_factory: pytest.TempPathFactory, steps: list[list[str]], asked: list[str]) -> None:
+def test_against_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[str]], asked: list[str]
+) -> None:
     folder = tmp_path_factory.mktemp("embeddings")
     store = EmbeddingStore(folder / "e", 4)
     known: set[str] = set()

@@ -218,7 +218,7 @@ async def test_a_cancelled_call_is_dropped_and_gives_its_place_back(tmp_path: Pa
                     await ask(channel)
                     break
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017
+                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         # Of the cancelled call nothing but its encoding was ever asked for.
         assert [name for name, _ in service.engine.calls].count("retrieve") == 1
         with service.release.lease():

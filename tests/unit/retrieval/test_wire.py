@@ -75,9 +75,7 @@ def test_the_whole_response(release: LoadedRelease) -> None:
 
 @pytest.mark.parametrize("name", PRODUCT_FIELDS)
 def test_the_mask_shows_one_field_alone(tmp_path: Path, name: str) -> None:
-    full = {
-        field: "value" for field in PRODUCT_FIELDS if field not in ("title", "price", "availability", "attributes")
-    }
+    full = {field: "value" for field in PRODUCT_FIELDS if field not in ("title", "price", "availability", "attributes")}
     row = product(
         "1", "T", price_micros=5, currency="EUR", availability="in_stock", attributes=[("a", "b"), ("c", "")], **full
     )
