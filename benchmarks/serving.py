@@ -21,16 +21,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-from engine.index import VectorIndex
 from rich.console import Console
 from rich.table import Table
-from tandem.v1 import search_pb2, search_pb2_grpc
 
 from benchmarks.common import latencies, save
 from benchmarks.plain import PlainSearch
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.errors import TandemError
 from core.manifest import Manifest
+from engine.index import VectorIndex
+from tandem.v1 import search_pb2, search_pb2_grpc
 
 _DEADLINE = 10.0
 _CLIENTS = (1, 8)

@@ -3,6 +3,7 @@
 import sys
 
 import grpc
+
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 query = sys.argv[1] if len(sys.argv) > 1 else "red mug"

@@ -5,18 +5,18 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from encoder.embed import embed_items
-from encoder.tower import Tower
-from engine.onnx import OnnxModel
 from numpy.typing import NDArray
-from ranker.ranker import Ranker
 
 from core.columns import Columns
 from core.digest import value_digest
 from core.product import PRODUCT_TEXT_VERSION, product_text
 from core.progress import Report
+from encoder.embed import embed_items
+from encoder.tower import Tower
+from engine.onnx import OnnxModel
 from indexer.embeddings import EmbeddingStore, text_keys
 from ranker.product_tokens import write_product_tokens
+from ranker.ranker import Ranker
 
 # Products embedded between two checkpoints: what a kill -9 can cost.
 _CHECKPOINT = 2048

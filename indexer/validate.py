@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from encoder.tower import Tower
-from engine.index import VectorIndex
-from engine.onnx import OnnxModel
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.columns import Columns
 from core.errors import ReleaseError
 from core.product import product_text
+from encoder.tower import Tower
+from engine.index import VectorIndex
+from engine.onnx import OnnxModel
 
 _NORM_TOLERANCE = 0.02
 _CHUNK = 65_536

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
-from tandem.v1 import search_pb2
 
 from core.config import load_settings
 from core.errors import ReleaseError, TandemError
@@ -19,6 +18,7 @@ from core.releases import ReleaseStore
 from lifecycle.progress import Bars
 from retrieval.client import SearchClient
 from retrieval.settings import ServeSettings
+from tandem.v1 import search_pb2
 
 app = typer.Typer(
     no_args_is_help=True,

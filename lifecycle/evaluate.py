@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from encoder.embed import embed_items
-from engine.onnx import OnnxModel
 
 from core import measures
 from core.errors import FeedError
@@ -19,6 +17,8 @@ from core.measures import Estimate, Grades, PerQuery, Rankings
 from core.plan import Plan
 from core.product import product_text
 from core.progress import Report
+from encoder.embed import embed_items
+from engine.onnx import OnnxModel
 from retrieval.admission import Admission
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from encoder.tower import SPEC_FILE as TOWER_FILE
-from ranker.ranker import SPEC_FILE as RANKER_FILE
-
 from core.digest import value_digest
 from core.errors import ModelError
 from core.releases import ReleaseStore
+from encoder.tower import SPEC_FILE as TOWER_FILE
 from indexer.job import Models
+from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 
 def resolve_models(encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str) -> Models:

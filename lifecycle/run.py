@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from tandem.v1 import search_pb2
 
 from core.config import load_settings
 from core.digest import file_digest, value_digest
@@ -27,6 +26,7 @@ from lifecycle.show import show_answer, show_release
 from retrieval.client import SearchClient
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
+from tandem.v1 import search_pb2
 
 _SHOWN = 5
 _TOP = 5

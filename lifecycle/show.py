@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tandem.v1 import search_pb2
 
 from core.manifest import Manifest
+from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
     from lifecycle.evaluate import Evaluation

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from indexer.products import clean_feed
 
 from core.columns import Columns
 from core.errors import FeedError, ModelError
 from core.judgments import load_judgments
 from core.product import product_text
 from core.progress import Steps
+from indexer.products import clean_feed
 from lifecycle.feeds import mapping_of
 
 Kind = Literal["encoder", "ranker"]

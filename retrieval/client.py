@@ -6,9 +6,9 @@ from types import TracebackType
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tandem.v1 import search_pb2, search_pb2_grpc
 
 from core.errors import TandemError
+from tandem.v1 import search_pb2, search_pb2_grpc
 
 _CONNECT_SECONDS = 10.0
 

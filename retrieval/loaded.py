@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from encoder.tower import Tower
-from engine.index import VectorIndex
-from engine.onnx import OnnxModel
-from ranker.ranker import Ranker
 
 from core.columns import Columns
 from core.errors import ReleaseError
 from core.manifest import Manifest
+from encoder.tower import Tower
 from engine.embedded import EmbeddedEngine
+from engine.index import VectorIndex
+from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
 from ranker.product_tokens import ProductTokens
+from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
 
 _WARM_QUERY = "warm up the release before it serves"

@@ -4,10 +4,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tandem.v1 import search_pb2
-
 from core.plan import MAX_TOP_K
 from core.text import fold_text
+from tandem.v1 import search_pb2
 
 MAX_QUERY_CHARACTERS = 512
 DEFAULT_TOP_K = 10

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tandem.v1 import search_pb2
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
@@ -19,6 +18,7 @@ from retrieval.admission import Admission
 from retrieval.holder import Holder
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
+from tandem.v1 import search_pb2
 
 log = logging.getLogger("tandem.server")
 

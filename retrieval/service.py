@@ -9,7 +9,6 @@ from typing import NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
-from tandem.v1 import search_pb2
 
 from core.plan import Plan
 from engine.types import DeadlineExceeded, EngineError
@@ -18,6 +17,7 @@ from retrieval.admission import Admission, Overloaded
 from retrieval.holder import Holder, NotReady, UnknownCatalog
 from retrieval.query import InvalidRequest, Violation, check_market, read_query
 from retrieval.search import search
+from tandem.v1 import search_pb2
 
 log = logging.getLogger("tandem.requests")
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from tandem.v1 import search_pb2
 
 from core.product import MICROS
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query, Violation
 from retrieval.search import Answer, Hit
+from tandem.v1 import search_pb2
 
 STATUS_KEY = "grpc-status-details-bin"
 _NANOS_PER_MICRO = 1000

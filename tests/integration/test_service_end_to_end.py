@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tandem.v1 import search_pb2, search_pb2_grpc
 
 from core.progress import Silent
 from core.releases import ReleaseStore
@@ -21,6 +20,7 @@ from indexer.mapping import Mapping
 from lifecycle.rollback import to_model, to_release
 from retrieval.server import running
 from retrieval.settings import ServeSettings
+from tandem.v1 import search_pb2, search_pb2_grpc
 
 THINGS = (
     "steel kettle",

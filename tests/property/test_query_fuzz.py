@@ -5,11 +5,11 @@ import unicodedata
 from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tandem.v1 import search_pb2
 
 from core.plan import MAX_TOP_K
 from retrieval.query import MAX_QUERY_CHARACTERS, PRODUCT_FIELDS, InvalidRequest, Query, check_market, read_query
 from retrieval.service import _parse
+from tandem.v1 import search_pb2
 
 _INT32 = st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 205)
 # Protobuf strings hold no surrogates.

@@ -5,11 +5,11 @@ import pytest
 from builders import entry, make_manifest
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
-from tandem.v1 import search_pb2
 
 from core.manifest import CatalogSnapshot
 from lifecycle.evaluate import Evaluation
 from lifecycle.show import counts, show_answer, show_evaluation, show_release, show_releases
+from tandem.v1 import search_pb2
 
 
 @pytest.fixture

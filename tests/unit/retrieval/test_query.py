@@ -1,8 +1,8 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tandem.v1 import search_pb2
 
 from retrieval.query import PRODUCT_FIELDS, InvalidRequest, Query, check_market, read_query
+from tandem.v1 import search_pb2
 
 
 def violations(**fields: object) -> dict[str, str]:

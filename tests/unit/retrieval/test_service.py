@@ -15,7 +15,6 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
-from tandem.v1 import search_pb2, search_pb2_grpc
 
 from core.errors import TandemError
 from core.manifest import Manifest
@@ -26,6 +25,7 @@ from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import Running, running
 from retrieval.settings import ServeSettings
+from tandem.v1 import search_pb2, search_pb2_grpc
 
 SEARCH = "/tandem.v1.SearchService/Search"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -7,12 +7,12 @@ from doubles import make_release
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2, status_pb2
-from tandem.v1 import search_pb2
 
 from retrieval import wire
 from retrieval.loaded import LoadedRelease
 from retrieval.query import PRODUCT_FIELDS, Violation, read_query
 from retrieval.search import Answer, Degraded, Hit, StageReport
+from tandem.v1 import search_pb2
 
 
 def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: object) -> search_pb2.SearchResponse:
