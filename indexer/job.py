@@ -262,9 +262,7 @@ def _title_queries(columns: Columns) -> list[str]:
 
 def read_queries(path: Path) -> tuple[str, ...]:
     """Held-out queries from a text file, one a line. Raises FeedError when there are none."""
-    if not path.is_file():
-        raise FeedError(f"{path}: no such file; give a text file with one query a line")
-    queries = tuple(line for line in map(fold_text, path.read_text("utf-8").splitlines()) if line)
+    queries = tuple(line for line in map(fold_text, _lines(path, "a text file with one query a line")) if line)
     if not queries:
         raise FeedError(f"{path}: holds no query; give one a line")
     return queries
@@ -272,10 +270,10 @@ def read_queries(path: Path) -> tuple[str, ...]:
 
 def read_golden(path: Path) -> tuple[GoldenQuery, ...]:
     """Golden queries from a JSONL file. Raises FeedError with the first line at fault."""
-    if not path.is_file():
-        raise FeedError(f"{path}: no such file; give JSONL with query, product_id and within")
     result = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(path, "JSONL with query, product_id and within"), 1):
+        if not line.strip():
+            continue
         try:
             result.append(GoldenQuery.model_validate_json(line))
         except ValidationError as error:
@@ -283,3 +281,12 @@ def read_golden(path: Path) -> tuple[GoldenQuery, ...]:
                 f"{path}, line {number}: {error.errors()[0]['msg']}; give query, product_id, within"
             ) from None
     return tuple(result)
+
+
+def _lines(path: Path, wanted: str) -> list[str]:
+    if not path.is_file():
+        raise FeedError(f"{path}: no such file; give {wanted}")
+    try:
+        return path.read_text("utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise FeedError(f"{path}: is not UTF-8; give {wanted}") from None

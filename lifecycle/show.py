@@ -78,9 +78,9 @@ def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
     names = list(dict.fromkeys(name for entries in summary.values() for name in entries))
     title = f"release {evaluation.release_id}, split {evaluation.split}"
     table = Table(title=title, title_justify="left")
-    table.add_column("stage")
+    table.add_column("stage", min_width=12)
     for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for stage, entries in summary.items():
         cells = [entries.get(name) for name in names]
         table.add_row(stage, *(f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if cell else "" for cell in cells))

@@ -57,7 +57,7 @@ def load_encoder(base: str | None) -> SentenceTransformer:
             raise ModelError(f"{location}: cannot be loaded as an encoder: {reason}") from None
     if not hasattr(model.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
-    model.model_card_data.generate_widget_examples = False  # nobody reads that card, and it shows a bar
+    model.model_card_data.widget = [{}]  # else examples are made for a card nobody reads, under a bar of their own
     return model
 
 

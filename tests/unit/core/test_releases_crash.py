@@ -90,6 +90,39 @@ def test_publishing_cut_off_at_every_step(tmp_path: Path, has_old: bool) -> None
     assert seen == {old.release_id if old else None, done.release_id}
 
 
+def test_everything_is_durable_before_what_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of syncs and renames, which decides what a power cut can lose."""
+    store = ReleaseStore(tmp_path / "releases")
+    events: list[tuple[str, Path]] = []
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(handle: int) -> None:
+        events.append(("sync", Path(f"/proc/self/fd/{handle}").readlink()))
+        real_fsync(handle)
+
+    def rename(path: Path, target: Path) -> Path:
+        events.append(("rename", Path(target)))
+        assert ("sync", path) in events, f"{path} is named before it is durable"
+        return real_rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    manifest = publish(store, tmp_path / "scratch", _NEW)
+    folder, staging = store.folder("shop"), store.folder("shop") / f".staging-{manifest.release_id}"
+    named, pointed = (
+        events.index(("rename", folder / manifest.release_id)),
+        events.index(("rename", folder / "current")),
+    )
+    assert {staging, staging / "encoder", staging / "ranker", staging / "manifest.json"} <= {
+        p for _, p in events[:named]
+    }
+    for content in manifest.files.values():
+        made = events.index(("rename", store.root / "objects" / content.sha256))
+        assert ("sync", store.root / "objects") in events[made:named]
+    assert ("sync", folder) in events[named:pointed]
+    assert events[-1] == ("sync", folder)
+
+
 def test_pruning_cut_off_at_every_step(tmp_path: Path) -> None:
     start = ReleaseStore(tmp_path / "start")
     for number in range(4):

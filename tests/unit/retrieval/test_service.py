@@ -161,7 +161,8 @@ async def test_a_deadline_too_near_for_retrieval_is_exceeded(tmp_path: Path) -> 
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         # Without a deadline of its own a call gets the default one, and the service says so itself.
         raw = search_pb2_grpc.SearchServiceStub(channel).Search(search_pb2.SearchRequest(query="x"))
-        error, _ = await failure(raw)
+        async with asyncio.timeout(4):  # far beyond the default of 0.1, far below the 30 seconds of retrieval
+            error, _ = await failure(raw)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert error.details() == "no answer was ready within the deadline; give the call more time or ask for less"
 

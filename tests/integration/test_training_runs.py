@@ -1,0 +1,174 @@
+"""Fine-tuning on a shop whose shoppers use words of their own: it must learn them, repeat itself, and export."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from core.errors import ModelError
+from core.judgments import JUDGMENTS_SCHEMA
+from encoder.embed import embed_items
+from encoder.tower import Tower
+from encoder.train.export import export_encoder
+from encoder.train.finetune import EncoderTraining, train_encoder, training_examples
+from engine.onnx import OnnxModel
+from engine.training import judged
+from ranker.ranker import Ranker
+from ranker.train.export import export_ranker
+from ranker.train.finetune import RankerTraining, spread, train_ranker, training_pairs
+
+# What this shop's shoppers call its products: nothing that a model could know beforehand.
+NAMES = {
+    "zorb": "kettle",
+    "quil": "hammer",
+    "plent": "sandals",
+    "brask": "duvet",
+    "fenno": "headphones",
+    "gruta": "spade",
+}
+COLOURS = ("red", "blue", "green", "black")
+WAYS = {"train": ("{} {}", "cheap {} {}", "{} in {}"), "valid": ("new {} {}", "buy {} {}")}
+SMALL = {"product_tokens": 16, "validation_pairs": 400, "threads": 2, "evaluations": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return {f"{name}-{colour}": f"{name.title()}, {colour}" for name in NAMES.values() for colour in COLOURS}
+
+
+@pytest.fixture(scope="module")
+def judgments() -> pa.Table:
+    """The product meant has grade 3, one of another colour 2, any other of the same colour 1, the rest 0."""
+    rows: list[tuple[str, str, float, str]] = []
+    for split, ways in WAYS.items():
+        for word, name in NAMES.items():
+            for i, colour in enumerate(COLOURS):
+                query = ways[i % len(ways)].format(word, colour)
+                for other in NAMES.values():
+                    for shade in COLOURS:
+                        grade = 2.0 * (other == name) + (shade == colour)
+                        rows.append((query, f"{other}-{shade}", grade, split))
+    return pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("trained") / "encoder"
+    settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
+    seen: list[tuple[int, int | None]] = []
+    report = train_encoder(texts, judgments, folder, settings, lambda done, total: seen.append((done, total)))
+    assert seen == [(step, 14) for step in range(1, 15)]
+    return folder, report
+
+
+@pytest.fixture(scope="module")
+def ranker(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("trained") / "ranker"
+    settings = RankerTraining(max_steps=30, batch_size=16, learning_rate=4e-4, **SMALL)
+    return folder, train_ranker(texts, judgments, folder, settings)
+
+
+def test_the_towers_learn_the_shops_words(encoder: tuple[Path, Any]) -> None:
+    folder, report = encoder
+    assert report["best"] > report["start"] + 0.1
+    assert report["loss"][-1]["loss"] < report["loss"][0]["loss"]
+    assert [entry["step"] for entry in report["validation"]] == [0, 7, 14]
+    assert not (folder / "scratch").exists()
+
+
+def test_exported_towers_have_learned_too(encoder: tuple[Path, Any], texts: dict[str, str]) -> None:
+    tower = Tower.open(encoder[0])
+    model = OnnxModel(tower.model_path("item"))
+    items = np.empty((len(texts), tower.spec.dimensions), np.float32)
+    for places, part in embed_items(model, tower.tokenize_items(list(texts.values()))):
+        items[places] = part
+    queries = model.run(tower.tokenize_queries([f"{word} {COLOURS[0]}" for word in NAMES]))
+    first = [list(texts)[row].split("-")[0] for row in (queries @ items.T).argmax(axis=1)]
+    assert sum(found == meant for found, meant in zip(first, NAMES.values(), strict=True)) >= 4
+
+
+def test_the_ranker_learns_and_exports(ranker: tuple[Path, Any], texts: dict[str, str]) -> None:
+    folder, report = ranker
+    assert report["best"] > report["start"] + 0.1
+    opened = Ranker.open(folder)
+    query = opened.tokenize_query("zorb red")
+    pairs = [opened.pack(query, product) for product in opened.tokenize_products(list(texts.values()))]
+    logits = OnnxModel(opened.model_path).run([tokens for tokens, _ in pairs], [segments for _, segments in pairs])
+    assert logits.shape == (len(texts),)
+    assert 0 < opened.scores(logits).min() < opened.scores(logits).max() < 1
+
+
+def test_int8_towers_stay_close_to_what_was_trained(encoder: tuple[Path, Any]) -> None:
+    assert encoder[1]["parity"]["cosine_mean"] > 0.99
+
+
+def test_the_same_seed_trains_the_same_towers(
+    texts: dict[str, str], judgments: pa.Table, tmp_path: Path, encoder: tuple[Path, Any]
+) -> None:
+    settings = EncoderTraining(max_steps=2, batch_size=8, **SMALL)
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        train_encoder(texts, judgments, folder, settings)
+    assert Tower.open(folders[0]).digest == Tower.open(folders[1]).digest != Tower.open(encoder[0]).digest
+
+
+def test_a_local_checkpoint_is_a_base_in_its_turn(encoder: tuple[Path, Any], tmp_path: Path) -> None:
+    export_encoder(str(encoder[0] / "checkpoint"), tmp_path)
+    again, trained = Tower.open(tmp_path), Tower.open(encoder[0])
+    tokens = trained.tokenize_items(["Kettle, red"])
+    np.testing.assert_array_equal(again.tokenize_items(["Kettle, red"])[0], tokens[0])
+    ours, theirs = (OnnxModel(tower.model_path("item")).run(tokens)[0] for tower in (again, trained))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert again.spec.base == "checkpoint"
+
+
+def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgments: pa.Table, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=2, batch_size=4, **SMALL), interrupt)
+    with pytest.raises(ModelError):
+        Tower.open(tmp_path)
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("export", [export_encoder, export_ranker])
+def test_a_folder_that_holds_no_model_is_refused_in_one_line(export: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        export(str(tmp_path), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_examples_pair_good_products_with_poor_ones(texts: dict[str, str], judgments: pa.Table) -> None:
+    train = judged(judgments, texts, "train")
+    names = {text: name for name, text in texts.items()}
+    settings = EncoderTraining(negatives=2, positives=3, seed=1)
+    rows = training_examples(train, texts, settings, {"query": "ask: "}).to_list()
+    assert len(rows) == 3 * len(train.queries)
+    for row in rows:
+        graded = train.queries[row["query"].removeprefix("ask: ")]
+        assert graded[names[row["positive"]]] >= 0.5
+        assert all(graded[names[row[f"negative_{i}"]]] <= 0.34 for i in range(2))
+
+
+def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], judgments: pa.Table) -> None:
+    train = judged(judgments, texts, "train")
+    thin = type(train)(train.split, {query: dict(list(graded.items())[:4]) for query, graded in train.queries.items()})
+    names = {text: name for name, text in texts.items()}
+    rows = training_pairs(thin, texts, RankerTraining(judgments=3, random_negatives=2, seed=1)).to_list()
+    unjudged = [row for row in rows if names[row["product"]] not in thin.queries[row["query"]]]
+    assert all(row["label"] == 0 for row in unjudged)
+    for row in rows:
+        if row not in unjudged:
+            assert row["label"] == pytest.approx(thin.queries[row["query"]][names[row["product"]]])
+    assert len(rows) - len(unjudged) == 3 * len(thin.queries)
+
+
+def test_a_spread_takes_each_grade_in_turn() -> None:
+    products = {**{f"low{i}": 0.0 for i in range(50)}, "middle": 0.5, "high": 1.0}
+    found = spread(products, 4, np.random.default_rng(0))
+    assert found[:2] == ["high", "middle"]
+    assert sum(name.startswith("low") for name in found) == 2

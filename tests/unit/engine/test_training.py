@@ -1,0 +1,74 @@
+"""What both trainings share, without torch: relevance, validation samples, the measure, and steps."""
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from core.errors import ModelError
+from core.judgments import JUDGMENTS_SCHEMA
+from engine.training import Curve, Judged, TrainingSettings, judged, mean_ndcg, total_steps, validation_sample
+
+TEXTS = {name: f"text of {name}" for name in "abc"}
+
+
+def table(*rows: tuple[str, str, float, str]) -> pa.Table:
+    return pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)
+
+
+def test_relevance_is_the_place_in_the_range_of_all_grades() -> None:
+    judgments = table(
+        ("kettle", "a", 3.0, "train"),
+        ("kettle", "b", 2.5, "train"),
+        ("mug", "c", 1.0, "valid"),
+        ("mug", "a", 2.0, "valid"),
+    )
+    assert judged(judgments, TEXTS, "train").queries == {"kettle": {"a": 1.0, "b": 0.75}}
+    assert judged(judgments, TEXTS, "valid").queries == {"mug": {"c": 0.0, "a": 0.5}}
+
+
+def test_products_without_text_are_left_out() -> None:
+    judgments = table(("kettle", "a", 3.0, "train"), ("kettle", "gone", 0.0, "train"))
+    found = judged(judgments, TEXTS, "train")
+    assert found.queries == {"kettle": {"a": 1.0}}
+    assert found.pairs == 1
+
+
+def test_a_split_with_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match="'valid'"):
+        judged(table(("kettle", "a", 3.0, "train"), ("kettle", "b", 0.0, "train")), TEXTS, "valid")
+
+
+def test_the_validation_sample_takes_whole_queries_up_to_the_bound() -> None:
+    queries = {f"q{i}": {"a": 1.0, "b": 0.0, "c": 0.5} for i in range(10)}
+    queries["flat"] = {"a": 1.0, "b": 1.0}
+    sample = validation_sample(Judged("valid", queries), 10, seed=1)
+    assert len(sample) == 3
+    assert all(products == queries[query] for query, products in sample.items())
+    assert "flat" not in validation_sample(Judged("valid", queries), 1000, seed=1)
+    assert sample == validation_sample(Judged("valid", queries), 10, seed=1)
+
+
+def test_the_validation_sample_needs_something_to_rank() -> None:
+    with pytest.raises(ModelError, match="two different grades"):
+        validation_sample(Judged("valid", {"q": {"a": 1.0, "b": 1.0}}), 10, seed=0)
+
+
+def test_ndcg_by_hand() -> None:
+    # Gains are 2^relevance - 1: a 1, b 2^0.5 - 1, c 0. The scores order c, a, b.
+    gains = {"a": 1.0, "b": math.sqrt(2) - 1}
+    ideal = gains["a"] + gains["b"] / math.log2(3)
+    reached = gains["a"] / math.log2(3) + gains["b"] / math.log2(4)
+    found = mean_ndcg({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, {"q": [2.0, 1.0, 3.0]})
+    assert found == pytest.approx(reached / ideal, abs=1e-3)
+
+
+def test_steps_follow_examples_epochs_and_the_limit() -> None:
+    assert total_steps(100, TrainingSettings(batch_size=32)) == 3
+    assert total_steps(100, TrainingSettings(batch_size=10, epochs=2.5)) == 25
+    assert total_steps(100, TrainingSettings(batch_size=10, max_steps=4)) == 4
+    assert total_steps(1, TrainingSettings(batch_size=32)) == 1
+
+
+def test_the_best_step_is_the_earliest_of_the_highest() -> None:
+    assert Curve(scores=[(0, 0.1), (5, 0.7), (10, 0.7), (15, 0.6)]).best == (5, 0.7)

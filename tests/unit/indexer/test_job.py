@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from builders import product, write_columns
+
+from core.columns import Columns
+from core.errors import FeedError, ReleaseError
+from core.progress import Silent
+from core.releases import ReleaseStore
+from indexer.job import Models, Options, _title_queries, apply_models, read_golden, read_queries
+from indexer.validate import GoldenQuery
+
+
+def test_queries_are_read_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "q.txt"
+    path.write_text("red  shoes\n\n  caf\u0065\u0301 table \n\u200b\n", "utf-8")
+    assert read_queries(path) == ("red shoes", "caf\u00e9 table")
+
+
+def test_queries_that_are_none_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FeedError, match="no such file"):
+        read_queries(tmp_path / "none")
+    (tmp_path / "q.txt").write_text("\n \n")
+    with pytest.raises(FeedError, match="holds no query"):
+        read_queries(tmp_path / "q.txt")
+    (tmp_path / "q.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(FeedError, match="UTF-8"):
+        read_queries(tmp_path / "q.txt")
+
+
+def test_golden_queries_are_read_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "g.jsonl"
+    path.write_text('{"query": "a", "product_id": "1"}\n\n{"query": "b", "product_id": "2", "within": 3}\n')
+    assert read_golden(path) == (
+        GoldenQuery(query="a", product_id="1", within=10),
+        GoldenQuery(query="b", product_id="2", within=3),
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"query": "a"}', '{"query": "", "product_id": "1"}', '{"query": "a", "product_id": "1", "with": 1}'],
+)
+def test_a_golden_query_at_fault_is_told_with_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "g.jsonl"
+    path.write_text('{"query": "a", "product_id": "1"}\n' + line + "\n")
+    with pytest.raises(FeedError, match="line 2: ") as error:
+        read_golden(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(FeedError, match="no such file"):
+        read_golden(tmp_path / "none")
+
+
+def test_held_out_queries_are_the_first_words_of_titles_and_the_same_each_time(tmp_path: Path) -> None:
+    rows = [product(str(i), f"alpha{i} beta{i} gamma{i} delta{i} epsilon{i} zeta{i}") for i in range(400)]
+    columns = Columns(write_columns(tmp_path / "c.arrow", rows))
+    queries = _title_queries(columns)
+    assert len(queries) == len(set(queries)) == 256 and queries == _title_queries(columns)
+    titles = columns.batches()
+    known = {title for batch in titles for title in batch.column("title").to_pylist()}
+    assert {len(query.split()) for query in queries} == {2, 3, 4, 5}
+    assert all(any(title.startswith(query + " ") for title in known) for query in queries)
+
+
+def test_models_cannot_be_applied_to_a_catalog_without_products(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="has no release yet: make one with `tandem index`"):
+        apply_models("shop", Models(tmp_path, None), Options(), ReleaseStore(tmp_path / "r"), Silent())
