@@ -153,7 +153,6 @@ def _release(
     with steps.step("publish"):
         files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
         manifest = _publish(products, files, tower, ranker, index, seen, inputs, store)
-    shutil.rmtree(work / "scratch", ignore_errors=True)
     (work / "vectors.npy").unlink()
     return Outcome(manifest, embedded)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Two-tower retrieval for shops: train, index, release, serve, measure.",
 )
-train = typer.Typer(no_args_is_help=True, help="Fine-tune the models on judgments.")
-app.add_typer(train, name="train")
+
+
+class Trained(StrEnum):
+    """The models that can be fine-tuned."""
+
+    ENCODER = "encoder"
+    RANKER = "ranker"
+
 
 # Wide enough for the tables where the output is a file or a pipe.
 console = Console() if sys.stdout.isatty() else Console(width=120)
@@ -178,40 +185,22 @@ def sample(
     console.print(write_sample(output, products, seed), highlight=False)
 
 
-@train.command("encoder")
-def train_encoder(
+@app.command()
+def train(
+    model: Annotated[Trained, typer.Argument(help="Which model to fine-tune.")],
     catalog: Feed,
     judgments: Judgments,
     output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
     mapping: Mapping = None,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
 ) -> None:
-    """Fine-tune the towers."""
+    """Fine-tune the towers or the cross-encoder on judgments."""
     from lifecycle.training import train_model
 
-    train_model(
-        "encoder", catalog, mapping, judgments, output, {"base": base, "epochs": epochs, "seed": seed}, Bars(console)
-    )
-
-
-@train.command("ranker")
-def train_ranker(
-    catalog: Feed,
-    judgments: Judgments,
-    output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
-    mapping: Mapping = None,
-    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-) -> None:
-    """Fine-tune the cross-encoder."""
-    from lifecycle.training import train_model
-
-    train_model(
-        "ranker", catalog, mapping, judgments, output, {"base": base, "epochs": epochs, "seed": seed}, Bars(console)
-    )
+    given = {"base": base, "epochs": epochs, "seed": seed}
+    train_model(model.value, catalog, mapping, judgments, output, given, Bars(console))
 
 
 @app.command()

@@ -126,7 +126,8 @@ def test_any_bytes_as_csv(data: bytes) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_feed(data: bytes) -> None:
-    _outcome(lambda path: path.write_bytes(data), Mapping())
+    outcome = _outcome(lambda path: path.write_bytes(data), Mapping())
+    assert outcome is None or outcome[0].report.kept + outcome[1] == outcome[0].report.rows_read
 
 
 @settings(max_examples=60, deadline=None)
