@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def variants(tokens: list[np.ndarray]) -> dict[str, Callable[[Path, Path], Any]]
         "fp32": lambda source, target: target.write_bytes(source.read_bytes()),
         "one scale a batch (plain dynamic)": _dynamic,
         "fixed scales (static, calibrated)": lambda source, target: _static(source, target, tokens),
-        **{f"blocks of {n} (MatMulNBits)": lambda s, t, n=n: _blocks(s, t, n) for n in (32, 64, 128)},
+        **{f"blocks of {n} (MatMulNBits)": partial(_blocks, size=n) for n in (32, 64, 128)},
         "a scale a row, 8-bit weights": lambda source, target: quantize_rows(source, target, 127),
         f"a scale a row, weights to {WEIGHT_LIMIT}": quantize_rows,
     }

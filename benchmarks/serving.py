@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import faiss
 import grpc
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +30,8 @@ from benchmarks.plain import PlainSearch
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.errors import TandemError
 from core.manifest import Manifest
-from engine.index import VectorIndex
+from indexer.build import EXACT
+from indexer.job import INDEX_FILE
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 _DEADLINE = 10.0
@@ -47,6 +49,8 @@ def main() -> None:
     options = parser.parse_args()
     shop = shop_of(options)
     manifest = shop.index()
+    if manifest.snapshot.index["kind"] != EXACT:
+        raise TandemError("the program searches exactly; index with a larger --exact-budget-ms to compare")
     tandem, plain = _tandem(shop, options), _plain(shop, manifest, options)
     rows = {
         f"{name}, {n} clients": found[n] for name, found in (("tandem", tandem), ("plain", plain)) for n in _CLIENTS
@@ -124,13 +128,15 @@ async def _client(stub: search_pb2_grpc.SearchServiceStub, source: Iterator[str]
 
 def _plain(shop: BenchShop, manifest: Manifest, options: argparse.Namespace) -> dict[int, dict[str, float]]:
     folder = shop.store.path(manifest.catalog, manifest.release_id)
-    vectors = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index).vectors()
+    index = faiss.read_index(str(folder / INDEX_FILE))
+    vectors = index.reconstruct_n(0, index.ntotal)  # the same vectors, so that both search the same
     program = PlainSearch(shop.encoder_checkpoint, shop.ranker_checkpoint, shop.texts(manifest), vectors)
     return {n: _call(program, shop.queries, n, options) for n in _CLIENTS}
 
 
 def _call(program: PlainSearch, queries: list[str], clients: int, options: argparse.Namespace) -> dict[str, float]:
-    source, lock, times = itertools.cycle(queries), threading.Lock(), []
+    source, lock = itertools.cycle(queries), threading.Lock()
+    times: list[float] = []
 
     def client(until: float, keep: list[float]) -> None:
         while (start := time.monotonic()) < until:
