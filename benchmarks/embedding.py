@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from benchmarks.common import save
 from benchmarks.shop import add_options, shop_of
 from core.errors import TandemError
-from encoder.embed import embed_items
+from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.onnx import OnnxModel
 
@@ -59,10 +59,7 @@ def _sample(texts: list[str], count: int) -> list[str]:
 
 
 def _tandem(model: OnnxModel, tower: Tower, texts: list[str]) -> np.ndarray:
-    vectors = np.empty((len(texts), tower.spec.dimensions), np.float32)
-    for places, part in embed_items(model, tower.tokenize_items(texts)):
-        vectors[places] = part
-    return vectors
+    return embed_all(model, tower.tokenize_items(texts), tower.spec.dimensions)
 
 
 def _plain(model: SentenceTransformer, texts: list[str]) -> np.ndarray:

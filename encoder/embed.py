@@ -28,6 +28,14 @@ def embed_items(
         yield from zip(batches, pool.map(lambda places: model.run([tokens[i] for i in places]), batches), strict=True)
 
 
+def embed_all(model: OnnxModel, tokens: Sequence[NDArray[np.int32]], dimensions: int) -> NDArray[np.float32]:
+    """Unit vectors of shape (n, d) in the order of `tokens`; see `embed_items`."""
+    vectors = np.empty((len(tokens), dimensions), np.float32)
+    for places, part in embed_items(model, tokens):
+        vectors[places] = part
+    return vectors
+
+
 def length_batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:
     """Places grouped by near-equal length, longest first, each group within the budget once padded."""
     order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")

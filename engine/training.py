@@ -43,7 +43,8 @@ class TrainingSettings(BaseModel):
     product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
     evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
     patience: int = Field(default=2, ge=1, description="validations without a gain before training stops")
-    validation_pairs: int = Field(default=1000, ge=1, description="judged pairs to validate on, whole queries")
+    validation_pairs: int = Field(default=1500, ge=1, description="judged pairs to validate on")
+    validation_products: int = Field(default=12, ge=2, description="at most so many of a query, all grades alike")
     seed: int = 0
     threads: int | None = Field(default=None, ge=1)
 
@@ -88,16 +89,32 @@ def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> Judged:
     return Judged(split, queries)
 
 
-def validation_sample(judged: Judged, pairs: int, seed: int) -> Grades:
-    """Whole queries with something to rank, drawn until their judgments reach `pairs`."""
+def spread(products: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
+    """At most `count` products, taken from each grade in turn, at random within a grade."""
+    names = list(products)
+    grades: dict[float, list[str]] = {}
+    for place in random.permutation(len(names)):
+        grades.setdefault(products[names[place]], []).append(names[place])
+    turns = [(turn, grade, name) for grade, entries in grades.items() for turn, name in enumerate(entries)]
+    turns.sort(key=lambda entry: (entry[0], -entry[1]))
+    return [name for _, _, name in turns[:count]]
+
+
+def validation_sample(judged: Judged, settings: TrainingSettings) -> Grades:
+    """Queries with something to rank, drawn until their judgments reach `validation_pairs`.
+
+    Many queries with a few products of every grade tell more than few queries with all of theirs.
+    """
     useful = [query for query, products in judged.queries.items() if max(products.values()) > min(products.values())]
     if not useful:
         raise ModelError(f"split {judged.split!r} has no query with two different grades; give some to validate on")
     chosen: dict[str, Mapping[str, float]] = {}
     total = 0
-    for place in np.random.default_rng(seed).permutation(len(useful)):
-        products = judged.queries[useful[place]]
-        if chosen and total + len(products) > pairs:
+    random = np.random.default_rng(settings.seed)
+    for place in random.permutation(len(useful)):
+        graded = judged.queries[useful[place]]
+        products = {name: graded[name] for name in spread(graded, settings.validation_products, random)}
+        if chosen and total + len(products) > settings.validation_pairs:
             break
         chosen[useful[place]] = products
         total += len(products)

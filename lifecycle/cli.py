@@ -195,12 +195,17 @@ def train(
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
+    ] = None,
 ) -> None:
     """Fine-tune the towers or the cross-encoder on judgments."""
     from lifecycle.training import train_model
 
+    if encoder and model is Trained.ENCODER:
+        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
     given = {"base": base, "epochs": epochs, "seed": seed}
-    train_model(model.value, catalog, mapping, judgments, output, given, Bars(console))
+    train_model(model.value, catalog, mapping, judgments, output, given, Bars(console), encoder)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from core.measures import Estimate, Grades, PerQuery, Rankings
 from core.plan import Plan
 from core.product import product_text
 from core.progress import Report
-from encoder.embed import embed_items
+from encoder.embed import embed_all
 from engine.onnx import OnnxModel
 from retrieval.admission import Admission
 from retrieval.loaded import LoadedRelease
@@ -137,19 +137,19 @@ async def _pool_rankings(release: LoadedRelease, pools: Grades, rows: dict[str, 
     for query, pool in pools.items():
         ids = list(pool)
         [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
-        result[RETRIEVED][query] = _order(ids, vectors[[places[product] for product in ids]] @ vector)
+        similarities = vectors[[places[product] for product in ids]] @ vector
+        result[RETRIEVED][query] = _order(ids, similarities)
         if release.ranker is not None:
             pairs = release.pack(query, np.array([rows[product] for product in ids]))
-            result[RERANKED][query] = _order(ids, await release.engine.rescore(pairs, None))
+            logits = await release.engine.rescore(pairs, None)
+            result[RERANKED][query] = _order(ids, release.relevance(logits, similarities))
     return dict(result)
 
 
 def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:
     texts = [product_text(release.columns.row(row)) for row in rows]
-    vectors = np.empty((len(texts), release.tower.spec.dimensions), np.float32)
-    for places, part in embed_items(OnnxModel(release.tower.model_path("item")), release.tower.tokenize_items(texts)):
-        vectors[places] = part
-    return vectors
+    tower = release.tower
+    return embed_all(OnnxModel(tower.model_path("item")), tower.tokenize_items(texts), tower.spec.dimensions)
 
 
 def _order(ids: list[str], scores: np.ndarray) -> list[str]:

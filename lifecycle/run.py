@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.digest import file_digest, value_digest
 from core.errors import FeedError, TandemError
 from core.judgments import load_judgments
 from core.releases import ReleaseStore
+from engine.training import REPORT_FILE
 from indexer.job import Models, Options, index_feed
 from lifecycle.feeds import mapping_of
 from lifecycle.models import resolve_models
@@ -80,13 +82,15 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
         return resolve_models(None, None, store, mapping_of(shop.mapping).catalog.name)
     files = [file_digest(path) for path in (shop.catalog, shop.mapping, shop.judgments) if path]
     folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
-    for kind in ("encoder", "ranker"):
-        if not (folder / kind / "report.json").is_file():
-            _train(kind, shop, folder / kind, console)
-    return Models(folder / "encoder", folder / "ranker")
+    encoder, ranker = folder / "encoder", folder / "ranker"
+    if not (encoder / REPORT_FILE).is_file():
+        _train("encoder", shop, encoder, console)
+    if not (ranker / REPORT_FILE).is_file():
+        _train("ranker", shop, ranker, console, ["--encoder", encoder])
+    return Models(encoder, ranker)
 
 
-def _train(kind: str, shop: Shop, output: Path, console: Console) -> None:
+def _train(kind: str, shop: Shop, output: Path, console: Console, more: Sequence[str | Path] = ()) -> None:
     """Trains in a process of its own, so that the one that serves never loads torch."""
     console.print(f"fine-tune the {kind} on {shop.judgments}", highlight=False)
     command = [
@@ -100,7 +104,7 @@ def _train(kind: str, shop: Shop, output: Path, console: Console) -> None:
         "--judgments",
         shop.judgments,
     ]
-    command += ["--output", output, *(["--mapping", shop.mapping] if shop.mapping else [])]
+    command += ["--output", output, *more, *(["--mapping", shop.mapping] if shop.mapping else [])]
     result = subprocess.run([str(part) for part in command], check=False)
     if result.returncode:
         raise TandemError(f"training the {kind} ended with status {result.returncode}; what it printed says why")

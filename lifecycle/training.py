@@ -14,6 +14,7 @@ from core.product import product_text
 from core.progress import Steps
 from indexer.products import clean_feed
 from lifecycle.feeds import mapping_of
+from lifecycle.similarity import TowerSimilarity
 
 Kind = Literal["encoder", "ranker"]
 
@@ -26,11 +27,14 @@ def train_model(
     output: Path,
     settings: dict[str, Any],
     steps: Steps,
+    towers: Path | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes one model and leaves it, exported, in `output`; returns its report.
 
-    Settings that are None keep their defaults. Raises FeedError or ModelError.
+    Settings that are None keep their defaults. `towers` is the folder of those whose similarity a ranker is to build
+    on. Raises FeedError or ModelError.
     """
+    similarity = TowerSimilarity(towers) if towers else None
     table = load_judgments(judgments)
     texts = _texts(catalog, mapping, steps)
     table = _known(table, texts, judgments)
@@ -41,10 +45,10 @@ def train_model(
 
             with steps.step("fine-tune the towers") as report:
                 return train_encoder(texts, table, output, EncoderTraining(**given), report)
-        from ranker.train.finetune import RankerTraining, train_ranker
+        from ranker.train.finetune import RankerTraining, no_similarity, train_ranker
 
         with steps.step("fine-tune the ranker") as report:
-            return train_ranker(texts, table, output, RankerTraining(**given), report)
+            return train_ranker(texts, table, output, RankerTraining(**given), similarity or no_similarity, report)
     except ModuleNotFoundError as error:
         raise ModelError(f"training needs {error.name}: pip install 'tandem-retrieval[train]'") from None
 

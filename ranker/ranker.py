@@ -17,7 +17,11 @@ _PROBE = "a"
 
 
 class RankerSpec(BaseModel):
-    """What `ranker.json` says. The probability of relevance is sigmoid(slope * logit + intercept)."""
+    """What `ranker.json` says.
+
+    The probability of relevance is sigmoid(slope * logit + similarity * cosine + intercept), the cosine being that of
+    the towers which retrieved the product. A ranker that was trained without towers has no share of it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +32,7 @@ class RankerSpec(BaseModel):
     precision: str
     base: str
     slope: float = Field(default=1.0, gt=0)
+    similarity: float = Field(default=0.0, ge=0)
     intercept: float = 0.0
 
 
@@ -97,9 +102,11 @@ class Ranker:
         """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
         return self._template.join(query, product)
 
-    def scores(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Calibrated probabilities of relevance, of the logits' shape: Platt scaling (1999)."""
-        return (0.5 + 0.5 * np.tanh(0.5 * (self.spec.slope * logits + self.spec.intercept))).astype(np.float32)
+    def scores(self, logits: NDArray[np.float32], similarities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probabilities of relevance of n pairs, from their logits and the towers' cosines, both (n,)."""
+        spec = self.spec
+        evidence = spec.slope * logits + spec.similarity * similarities + spec.intercept
+        return (0.5 + 0.5 * np.tanh(0.5 * evidence)).astype(np.float32)
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""

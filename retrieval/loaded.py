@@ -61,10 +61,10 @@ class LoadedRelease:
         query = self.ranker.tokenize_query(text)
         return [Pair(*self.ranker.pack(query, self._tokens[int(row)])) for row in rows]
 
-    def relevance(self, logits: np.ndarray) -> np.ndarray:
-        """Probabilities of relevance, shape (n,), from the cross-encoder's logits."""
+    def relevance(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
+        """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
         assert self.ranker is not None
-        return self.ranker.scores(logits)
+        return self.ranker.scores(logits, similarities)
 
     @contextmanager
     def lease(self) -> Iterator["LoadedRelease"]:

@@ -116,7 +116,7 @@ async def _rescore(
             return np.empty(0, np.float32)
         release.pace.observe(tokens, loop.time() - start)
         stage.candidates_out = depth
-        return release.relevance(logits)
+        return release.relevance(logits, candidates.scores[:depth])
 
 
 def _depth(pairs: list[Pair], plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> int:

@@ -60,7 +60,7 @@ def train_encoder(
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
-    sample = validation_sample(valid, settings.validation_pairs, settings.seed)
+    sample = validation_sample(valid, settings)
     model = load_encoder(settings.base)
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers

@@ -90,8 +90,13 @@ def export_model(
     with quiet_libraries():
         write_int8(_Logits(model.model), inputs, output / spec.model)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
-    (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    write_spec(output, spec)
     return _parity(model, Ranker.open(output), list(pairs) or list(_PAIRS))
+
+
+def write_spec(folder: Path, spec: RankerSpec) -> None:
+    """Writes the spec, by which a folder says that it is a cross-encoder."""
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
 def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -> dict[str, Any]:

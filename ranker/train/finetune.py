@@ -1,20 +1,29 @@
-"""Fine-tunes the cross-encoder on graded pairs, by sentence-transformers' trainer."""
+"""Fine-tunes the cross-encoder on graded pairs, by sentence-transformers' trainer.
+
+Where the towers' similarity is at hand, the cross-encoder learns what it does not say yet: the loss is taken of the sum
+of its logit and theirs, so that a few thousand judgments go into what only reading both texts together can tell.
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from pydantic import Field
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
-from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+from sentence_transformers.util import batch_to_device
+from torch import Tensor, nn
 
 from core.measures import Grades
 from core.progress import Report, ignore
 from engine.export import base_name, quiet_libraries
+from engine.onnx import OnnxModel
 from engine.training import (
     CHECKPOINT,
     REPORT_FILE,
@@ -25,29 +34,64 @@ from engine.training import (
     judged,
     mean_ndcg,
     run_trainer,
+    spread,
     torch_threads,
     total_steps,
     trainer_arguments,
     validation_sample,
     write_report,
 )
-from ranker.ranker import SPEC_FILE
-from ranker.train.export import export_model, load_ranker
+from ranker.ranker import SPEC_FILE, Ranker
+from ranker.train.calibrate import Calibration, calibrate
+from ranker.train.export import export_model, load_ranker, write_spec
 
 _PARITY_PAIRS = 64
+
+# The towers' cosines of n queries and n product texts, pair by pair: shape (n,).
+Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 
 
 class RankerTraining(TrainingSettings):
     """How to fine-tune the cross-encoder."""
 
+    learning_rate: float = Field(default=2e-4, gt=0)
     judgments: int = Field(default=12, ge=1, description="at most so many judged products of a query, all grades alike")
     random_negatives: int = Field(default=2, ge=0, description="products of other queries beside them, as irrelevant")
 
 
+def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
+    """For a cross-encoder that is to stand alone: nothing is known of any pair."""
+    return np.zeros(len(queries), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Validation:
+    """The judged pairs of whole queries, one after another, and the towers' similarity of each."""
+
+    grades: Grades
+    pairs: list[tuple[str, str]]
+    similarities: NDArray[np.float32]
+
+    @property
+    def labels(self) -> NDArray[np.float64]:
+        return np.array([grade for products in self.grades.values() for grade in products.values()])
+
+    def ndcg(self, evidence: NDArray[np.floating]) -> float:
+        """Mean nDCG@10 of the pools when ordered by `evidence`, shape (n,)."""
+        ends = np.cumsum([len(products) for products in self.grades.values()])
+        parts = np.split(evidence, ends[:-1])
+        return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
+
+
 def train_ranker(
-    texts: Mapping[str, str], judgments: pa.Table, output: Path, settings: RankerTraining, report: Report = ignore
+    texts: Mapping[str, str],
+    judgments: pa.Table,
+    output: Path,
+    settings: RankerTraining,
+    similarity: Similarity = no_similarity,
+    report: Report = ignore,
 ) -> dict[str, Any]:
-    """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as a cross-encoder.
+    """Fine-tunes, keeps the best checkpoint by validation, and exports it, calibrated, to `output` as a cross-encoder.
 
     `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The target of a pair
     is its grade's place in the range of grades, the loss binary cross-entropy. Returns what `report.json` says. Raises
@@ -55,24 +99,22 @@ def train_ranker(
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
-    sample = validation_sample(valid, settings.validation_pairs, settings.seed)
+    validation = _validation(validation_sample(valid, settings), texts, similarity)
     model = load_ranker(settings.base, settings.seed)
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
     output.mkdir(parents=True, exist_ok=True)
-    examples = training_pairs(train, texts, settings)
+    examples, prior = _with_prior(training_pairs(train, texts, settings), similarity)
     with quiet_libraries(), torch_threads(settings.threads):
-        trainer = _trainer(model, examples, sample, texts, output, settings)
+        trainer = _trainer(model, examples, validation, prior, output, settings)
         curve = run_trainer(trainer, settings, report)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-        pairs = [(query, texts[product]) for query, products in sample.items() for product in products]
         limits = {"max_query_tokens": settings.query_tokens}
-        parity = export_model(model, base_name(settings.base), output, pairs[:_PARITY_PAIRS], limits)
+        parity = export_model(model, base_name(settings.base), output, validation.pairs[:_PARITY_PAIRS], limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
-    data |= {"valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
-    return write_report(
-        output, settings, curve, {"data": data, "parity": parity, "seconds": round(time.monotonic() - began, 1)}
-    )
+    data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
+    parts = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    return write_report(output, settings, curve, {**parts, "seconds": round(time.monotonic() - began, 1)})
 
 
 def training_pairs(train: Judged, texts: Mapping[str, str], settings: RankerTraining) -> Dataset:
@@ -88,22 +130,41 @@ def training_pairs(train: Judged, texts: Mapping[str, str], settings: RankerTrai
     return Dataset.from_dict(dict(columns))
 
 
-def spread(products: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
-    """At most `count` products, taken from each grade in turn, at random within a grade."""
-    grades: dict[float, list[str]] = {}
-    for place in random.permutation(len(products)):
-        name = list(products)[place]
-        grades.setdefault(products[name], []).append(name)
-    turns = [(turn, grade, name) for grade, names in grades.items() for turn, name in enumerate(names)]
-    turns.sort(key=lambda entry: (entry[0], -entry[1]))
-    return [name for _, _, name in turns[:count]]
+class SumLoss(nn.Module):
+    """Binary cross-entropy of the model's logit plus what is known of the pair already."""
+
+    def __init__(self, model: CrossEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: list[list[str]], labels: list[Tensor], **_: Any) -> Tensor:
+        """`inputs` are n queries and n products; a label holds the target from 0 to 1 and the known log odds."""
+        target, known = torch.stack(labels).to(self.model.device).unbind(1)
+        features = self.model.preprocess(list(zip(*inputs, strict=True)))
+        logits = self.model(batch_to_device(features, self.model.device))["scores"].view(-1)
+        return nn.functional.binary_cross_entropy_with_logits(logits.float() + known, target)
+
+
+def _with_prior(pairs: Dataset, similarity: Similarity) -> tuple[Dataset, Calibration]:
+    """The pairs with labels as `SumLoss` reads them, and what similarity alone says of a pair."""
+    labels = np.array(pairs["label"])
+    similarities = similarity(list(pairs["query"]), list(pairs["product"]))
+    nothing = np.zeros(len(labels))
+    prior = calibrate(labels, nothing, similarities)
+    both = np.stack([labels, prior.evidence(nothing, similarities)], axis=1).astype(np.float32)
+    return pairs.remove_columns("label").add_column("label", both.tolist()), prior
+
+
+def _validation(grades: Grades, texts: Mapping[str, str], similarity: Similarity) -> _Validation:
+    pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
+    return _Validation(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
 
 
 def _trainer(
     model: CrossEncoder,
     examples: Dataset,
-    sample: Grades,
-    texts: Mapping[str, str],
+    validation: _Validation,
+    prior: Calibration,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -113,15 +174,27 @@ def _trainer(
         model=model,
         args=CrossEncoderTrainingArguments(**trainer_arguments(settings, output, steps)),
         train_dataset=examples,
-        loss=BinaryCrossEntropyLoss(model),
-        evaluator=evaluator(lambda current: _validate(current, sample, texts)),
+        loss=SumLoss(model),
+        evaluator=evaluator(
+            lambda current: validation.ndcg(prior.evidence(_logits(current, validation.pairs), validation.similarities))
+        ),
     )
 
 
-def _validate(model: CrossEncoder, sample: Grades, texts: Mapping[str, str]) -> float:
-    pairs = [(query, texts[product]) for query, products in sample.items() for product in products]
+def _logits(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     with autocast():
-        scores = model.predict(pairs, batch_size=64, show_progress_bar=False, convert_to_tensor=True).float().numpy()
-    ends = np.cumsum([len(products) for products in sample.values()])
-    parts = np.split(scores, ends[:-1])
-    return mean_ndcg(sample, {query: part.tolist() for query, part in zip(sample, parts, strict=True)})
+        options = {"batch_size": 64, "show_progress_bar": False, "convert_to_tensor": True}
+        return model.predict(pairs, activation_fn=nn.Identity(), **options).float().cpu().numpy()
+
+
+def _calibrate_export(folder: Path, validation: _Validation) -> dict[str, float]:
+    """Fits the exported model's own logits to the validation pairs, and writes that into its spec."""
+    ranker = Ranker.open(folder)
+    queries = [ranker.tokenize_query(query) for query, _ in validation.pairs]
+    products = ranker.tokenize_products([text for _, text in validation.pairs])
+    model = OnnxModel(ranker.model_path)
+    packed = map(ranker.pack, queries, products)
+    logits = np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])
+    found = calibrate(validation.labels, logits, validation.similarities)
+    write_spec(folder, ranker.spec.model_copy(update=found.as_spec()))
+    return found.as_spec()

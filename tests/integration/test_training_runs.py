@@ -1,5 +1,6 @@
 """Fine-tuning on a shop whose shoppers use words of their own: it must learn them, repeat itself, and export."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.onnx import OnnxModel
 from engine.training import judged
 from ranker.ranker import Ranker
 from ranker.train.export import export_ranker
-from ranker.train.finetune import RankerTraining, spread, train_ranker, training_pairs
+from ranker.train.finetune import RankerTraining, train_ranker, training_pairs
 
 # What this shop's shoppers call its products: nothing that a model could know beforehand.
 NAMES = {
@@ -97,7 +98,24 @@ def test_the_ranker_learns_and_exports(ranker: tuple[Path, Any], texts: dict[str
     pairs = [opened.pack(query, product) for product in opened.tokenize_products(list(texts.values()))]
     logits = OnnxModel(opened.model_path).run([tokens for tokens, _ in pairs], [segments for _, segments in pairs])
     assert logits.shape == (len(texts),)
-    assert 0 < opened.scores(logits).min() < opened.scores(logits).max() < 1
+    scores = opened.scores(logits, np.zeros(len(logits), np.float32))
+    assert 0 < scores.min() < scores.max() < 1
+    assert opened.spec.similarity == 0  # nothing was said of any pair
+
+
+def test_the_ranker_builds_on_similarity(texts: dict[str, str], judgments: pa.Table, tmp_path: Path) -> None:
+    """Towers that know the colour, and the grade's third that hangs on it, leave the rest to be learned."""
+
+    def same_colour(queries: Sequence[str], products: Sequence[str]) -> np.ndarray:
+        pairs = zip(queries, products, strict=True)
+        return np.array([query.split()[-1] == product.split()[-1] for query, product in pairs], np.float32)
+
+    settings = RankerTraining(max_steps=2, batch_size=16, **SMALL)
+    report = train_ranker(texts, judgments, tmp_path, settings, same_colour)
+    assert Ranker.open(tmp_path).spec.similarity == pytest.approx(report["calibration"]["similarity"])
+    assert report["calibration"]["similarity"] > 0.5
+    alone = train_ranker(texts, judgments, tmp_path, settings)
+    assert report["start"] > alone["start"] + 0.05
 
 
 def test_int8_towers_stay_close_to_what_was_trained(encoder: tuple[Path, Any]) -> None:
@@ -165,10 +183,3 @@ def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], j
         if row not in unjudged:
             assert row["label"] == pytest.approx(thin.queries[row["query"]][names[row["product"]]])
     assert len(rows) - len(unjudged) == 3 * len(thin.queries)
-
-
-def test_a_spread_takes_each_grade_in_turn() -> None:
-    products = {**{f"low{i}": 0.0 for i in range(50)}, "middle": 0.5, "high": 1.0}
-    found = spread(products, 4, np.random.default_rng(0))
-    assert found[:2] == ["high", "middle"]
-    assert sum(name.startswith("low") for name in found) == 2

@@ -2,12 +2,22 @@
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from core.errors import ModelError
 from core.judgments import JUDGMENTS_SCHEMA
-from engine.training import Curve, Judged, TrainingSettings, judged, mean_ndcg, total_steps, validation_sample
+from engine.training import (
+    Curve,
+    Judged,
+    TrainingSettings,
+    judged,
+    mean_ndcg,
+    spread,
+    total_steps,
+    validation_sample,
+)
 
 TEXTS = {name: f"text of {name}" for name in "abc"}
 
@@ -39,19 +49,33 @@ def test_a_split_with_nothing_is_refused() -> None:
         judged(table(("kettle", "a", 3.0, "train"), ("kettle", "b", 0.0, "train")), TEXTS, "valid")
 
 
-def test_the_validation_sample_takes_whole_queries_up_to_the_bound() -> None:
+def test_the_validation_sample_takes_queries_up_to_the_bound() -> None:
     queries = {f"q{i}": {"a": 1.0, "b": 0.0, "c": 0.5} for i in range(10)}
     queries["flat"] = {"a": 1.0, "b": 1.0}
-    sample = validation_sample(Judged("valid", queries), 10, seed=1)
+    settings = TrainingSettings(validation_pairs=10, seed=1)
+    sample = validation_sample(Judged("valid", queries), settings)
     assert len(sample) == 3
     assert all(products == queries[query] for query, products in sample.items())
-    assert "flat" not in validation_sample(Judged("valid", queries), 1000, seed=1)
-    assert sample == validation_sample(Judged("valid", queries), 10, seed=1)
+    assert "flat" not in validation_sample(Judged("valid", queries), TrainingSettings())
+    assert sample == validation_sample(Judged("valid", queries), settings)
+
+
+def test_the_validation_sample_takes_a_few_products_of_every_grade() -> None:
+    products = {f"p{i}": (0.0, 0.0, 0.0, 0.5, 1.0)[i % 5] for i in range(50)}
+    sample = validation_sample(Judged("valid", {"q": products}), TrainingSettings(validation_products=6))
+    assert sorted(sample["q"].values()) == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
+
+
+def test_a_spread_takes_each_grade_in_turn() -> None:
+    products = {**{f"low{i}": 0.0 for i in range(50)}, "middle": 0.5, "high": 1.0}
+    found = spread(products, 4, np.random.default_rng(0))
+    assert found[:2] == ["high", "middle"]
+    assert sum(name.startswith("low") for name in found) == 2
 
 
 def test_the_validation_sample_needs_something_to_rank() -> None:
     with pytest.raises(ModelError, match="two different grades"):
-        validation_sample(Judged("valid", {"q": {"a": 1.0, "b": 1.0}}), 10, seed=0)
+        validation_sample(Judged("valid", {"q": {"a": 1.0, "b": 1.0}}), TrainingSettings())
 
 
 def test_ndcg_by_hand() -> None:

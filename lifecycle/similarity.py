@@ -1,0 +1,35 @@
+"""What the towers say of query and product pairs, for the training that builds on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.embed import embed_all
+from encoder.tower import Tower
+from engine.onnx import OnnxModel
+
+
+class TowerSimilarity:
+    """Cosines by the exported towers of a folder, as they will serve."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ModelError when the folder holds no towers."""
+        self._tower = Tower.open(folder)
+        self._queries = OnnxModel(self._tower.model_path("query"))
+        self._items = OnnxModel(self._tower.model_path("item"))
+
+    def __call__(self, queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
+        """The cosine of each query with the product text of the same place, shape (n,)."""
+        texts, rows = _unique(queries)
+        vectors = embed_all(self._queries, self._tower.tokenize_queries(texts), self._tower.spec.dimensions)
+        items, columns = _unique(products)
+        others = embed_all(self._items, self._tower.tokenize_items(items), self._tower.spec.dimensions)
+        return np.einsum("nd,nd->n", vectors[rows], others[columns])
+
+
+def _unique(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The different texts, and the place of each of `texts` among them."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    return list(places), np.array([places[text] for text in texts], np.int64)
