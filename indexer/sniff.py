@@ -4,9 +4,10 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
@@ -18,14 +19,15 @@ _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
-_FOREIGN = {
-    b"PK\x03\x04": "a zip archive: unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it first",
-    b"BZh": "compressed with bzip2: unpack it first",
-    b"\xfd7zXZ": "compressed with xz: unpack it first",
-    b"ARROW1": "an Arrow file: save it as Parquet",
-    b"ORC": "an ORC file: save it as Parquet",
-}
+_FOREIGN = (
+    (rb"PK\x03\x04", "a zip archive or an Excel workbook: unpack it, or save it as CSV"),
+    (rb"\x1f\x8b", "gzipped twice: unpack it first"),
+    (rb"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it first"),
+    (rb"BZh[1-9]1AY", "compressed with bzip2: unpack it first"),
+    (rb"\xfd7zXZ", "compressed with xz: unpack it first"),
+    (rb"ARROW1\x00", "an Arrow file: save it as Parquet"),
+    (rb"ORC[^ -~]", "an ORC file: save it as Parquet"),
+)
 # Longer marks first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -36,6 +38,7 @@ _MARKS = (
 )
 # Text with one byte in so many zero is no text; a stray one is cleaned away.
 _NULS = 10
+_HIGH = bytes(range(0x80, 0x100))
 _DELIMITERS = ",;\t|"
 _ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "big5", "cp949")
 
@@ -56,13 +59,13 @@ def open_bytes(path: Path) -> tuple[IO[bytes], IO[bytes]]:
 
     Raises FeedError for what is not a file with anything in it.
     """
-    if not path.exists():
-        raise FeedError(f"{path}: no such file")
-    if not path.is_file():
-        raise FeedError(f"{path}: not a file; give one Parquet, JSONL or CSV file")
-    if not path.stat().st_size:
-        raise FeedError(f"{path}: the file is empty")
     with reading(path):
+        if not path.exists():
+            raise FeedError(f"{path}: no such file")
+        if not path.is_file():
+            raise FeedError(f"{path}: not a file; give one Parquet, JSONL or CSV file")
+        if not path.stat().st_size:
+            raise FeedError(f"{path}: the file is empty")
         raw = path.open("rb")
         zipped = raw.read(2) == _GZIP
         raw.seek(0)
@@ -89,8 +92,8 @@ def format_of(path: Path, head: bytes, encoding: str) -> Format:
 
 def refuse_foreign(path: Path, head: bytes) -> None:
     """Raises FeedError for a binary file that is no Parquet."""
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
+    for magic, what in _FOREIGN:
+        if re.match(magic, head):
             raise FeedError(f"{path}: {what}")
     if head.count(b"\0") * _NULS > len(head) and not _mark(head):
         raise FeedError(f"{path}: neither Parquet nor text; feeds are read as Parquet, JSONL or CSV in UTF-8")
@@ -110,29 +113,48 @@ def encoding_of(stream: IO[bytes]) -> str:
     chunk = stream.read(_CHUNK)
     if mark := _mark(chunk):
         return mark
-    good, bad, sample, rest = 0, 0, b"", b""
+    good, bad, sample, rest = 0, 0, bytearray(), b""
     while chunk or rest:
         text = rest + chunk
-        # A line longer than a chunk is judged in pieces; its torn letters are a few among many.
-        cut = (text.rfind(b"\n") + 1 or len(text)) if chunk else len(text)
+        cut = _whole(text) if chunk else len(text)
         if not text.isascii():
-            strange = [line for line in text[:cut].split(b"\n") if not line.isascii()]
+            strange = [line for line in text[:cut].splitlines() if not line.isascii()]
             wrong = [line for line in strange if not _is_utf8(line)]
             good, bad = good + len(strange) - len(wrong), bad + len(wrong)
-            sample = (sample + b"\n".join(wrong))[:_SAMPLE] if wrong else sample
+            _collect(wrong, sample)
         rest, chunk = text[cut:], stream.read(_CHUNK)
-    return "utf-8" if good >= bad else _guess(sample)
+    return "utf-8" if good >= bad else _guess(bytes(sample))
+
+
+def _whole(text: bytes) -> int:
+    """Up to where these bytes are whole lines, or else, in a line longer than they are, whole letters."""
+    return text.rfind(b"\n") + 1 or len(text.rstrip(_HIGH)) or len(text)
+
+
+def _collect(lines: list[bytes], sample: bytearray) -> None:
+    """Adds whole lines, since a torn letter at the sample's end would rule the right encoding out."""
+    for line in lines:
+        if sample and len(sample) + len(line) > _SAMPLE:
+            return
+        sample += line + b"\n"
 
 
 def delimiter_of(sample: str) -> str:
     """The delimiter under which most lines of the sample have as many fields as the first; more fields break a tie."""
     best = (0.0, 0, ",")
     for delimiter in _DELIMITERS:
-        rows = [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row]
-        width = len(rows[0]) if rows else 0
-        if width > 1:
-            best = max(best, (sum(len(row) == width for row in rows) / len(rows), width, delimiter))
+        widths = _widths(sample, delimiter)
+        if widths and widths[0] > 1:
+            best = max(best, (widths.count(widths[0]) / len(widths), widths[0], delimiter))
     return best[2]
+
+
+def _widths(sample: str, delimiter: str) -> list[int]:
+    """The number of fields of each line, up to one that no delimiter makes sense of."""
+    widths: list[int] = []
+    with suppress(csv.Error):
+        widths.extend(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row)
+    return widths
 
 
 def _mark(head: bytes) -> str | None:
