@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from core.errors import FeedError
 from core.product import CATALOG_SCHEMA
 from core.progress import Report, ignore
-from indexer.feed import Batch, Feed, open_feed
+from indexer.batch import Batch
+from indexer.feed import Feed, open_feed
 from indexer.mapping import Mapping, default_mapping
 from indexer.rejection import Rejected
 from indexer.row import RowCleaner

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.product import CATALOG_SCHEMA
+from indexer.batch import Row
 from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin
-from indexer.feed import Row
 from indexer.mapping import Mapping, Source
 from indexer.price import parse_currency, parse_price
 from indexer.rejection import Rejected

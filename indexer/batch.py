@@ -1,0 +1,60 @@
+"""What a feed's readers hand over: rows in batches, and what is no row."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, Any]
+
+BATCH_ROWS = 4096
+# Wide or long rows come in smaller batches, so that a batch's memory has a bound.
+_BATCH_CHARACTERS = 1 << 21
+# As much as quarantine and messages could ever show.
+_RAW = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """What stands where a row should: its number, why it cannot be read, and the beginning of its text."""
+
+    number: int
+    reason: str
+    detail: str
+    raw: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows and their numbers in the feed, counted from 1; a CSV's header does not count."""
+
+    numbers: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.numbers) + len(self.broken)
+
+    def add(self, number: int, row: Row | Broken) -> None:
+        """Appends a row, or what stands in its place."""
+        if isinstance(row, Broken):
+            self.broken.append(row)
+        else:
+            self.numbers.append(number)
+            self.rows.append(row)
+
+
+def broken(number: int, reason: str, detail: str, raw: str) -> Broken:
+    """A broken row with only the beginning of its text, so that many long ones can be kept."""
+    return Broken(number, reason, detail, raw[:_RAW])
+
+
+def batched(rows: Iterable[tuple[int, Row | Broken]], characters: Callable[[], int]) -> Iterator[Batch]:
+    """Rows in batches; `characters` tells how many of the feed's were read so far."""
+    batch, limit = Batch(), characters() + _BATCH_CHARACTERS
+    for number, row in rows:
+        batch.add(number, row)
+        if len(batch) >= BATCH_ROWS or characters() >= limit:
+            yield batch
+            batch, limit = Batch(), characters() + _BATCH_CHARACTERS
+    if len(batch):
+        yield batch
