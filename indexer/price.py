@@ -50,7 +50,8 @@ _PLAIN = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?(?: ([A-Z]{3}))?")
 _NUMBER = re.compile(r"\d(?:[\d.,'\u2019\s]*\d)?|[.,]\d+")
 _SPACED = re.compile(r"\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?")
 _MINUS = "-\u2212"
-_BEHIND = re.compile(r"^[.,]?\s*[-\u2013\u2014]{1,2}")
+_DIGITS = 60
+_BEHIND = re.compile(r"^[.,]\s*[-\u2013\u2014]{1,2}")
 _GROUPED = {
     ",": re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}"),  # also lakh: 1,23,456
     ".": re.compile(r"\d{1,3}(?:\.\d{3})+"),
@@ -105,7 +106,7 @@ def _parse(text: str, default: str | None, decimal: str | None) -> tuple[Decimal
     if not found:
         raise Rejected("bad_price", f"{text!r} holds no number")
     before, behind = text[: found.start()].strip(), text[found.end() :].strip()
-    behind = _BEHIND.sub("", behind).strip()  # 39,- is 39
+    behind = _BEHIND.sub("", behind).strip()  # 39,- is 39; 39- may be less than nothing
     sign = -1 if before.startswith(tuple(_MINUS)) or before.endswith(tuple(_MINUS)) else 1
     before = before.strip(_MINUS + " ")
     number = re.sub(r"[\s'\u2019]", "", found[0])
@@ -134,6 +135,8 @@ def _meaning(word: str, default: str | None) -> str:
 
 def _number(digits: str, decimal: str | None, text: str) -> Decimal:
     """The value of digits, points and commas."""
+    if len(digits) > _DIGITS:
+        raise Rejected("absurd_price", f"{text[:_DIGITS]}... has {len(digits):,} digits")
     decimal = decimal or _decimal_sign(digits, text)
     grouping = "." if decimal == "," else ","
     whole, _, part = digits.partition(decimal)

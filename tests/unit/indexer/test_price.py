@@ -66,6 +66,9 @@ def test_prices_by_hand(value: Any, amount: str | None, currency: str | None) ->
         ("12.34.56", "bad_price"),
         ("1,2345,678", "bad_price"),
         ("1e3", "bad_price"),
+        ("39.99-", "bad_price"),  # how some systems write less than nothing
+        ("39-", "bad_price"),
+        ("(39.99)", "bad_price"),
         ("5 apples", "bad_price"),
         (float("inf"), "bad_price"),
         (float("nan"), "bad_price"),
@@ -73,6 +76,7 @@ def test_prices_by_hand(value: Any, amount: str | None, currency: str | None) ->
         ({"value": 5}, "bad_price"),
         (10**12, "absurd_price"),
         ("9" * 40, "absurd_price"),
+        ("9" * 2_000_000, "absurd_price"),
     ],
 )
 def test_prices_that_are_refused(value: Any, reason: str) -> None:
