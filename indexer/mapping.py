@@ -23,10 +23,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from core.errors import FeedError
 from core.product import TEXT_FIELDS
+from indexer.price import CURRENCIES
 
 FIELDS = ("id", "price", "currency", *TEXT_FIELDS)
 REQUIRED = ("id", "title")
@@ -50,6 +51,8 @@ _ALIASES = {
     "link": ("product_url", "url"),
 }
 _ATTRIBUTES_COLUMN = "attributes"
+_NAMES_SHOWN = 20
+_NAME_SHOWN = 60
 
 
 def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
@@ -63,7 +66,13 @@ def _hint(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, 1, 0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return "; there is " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"; there is {_some(names)}"
+
+
+def _some(names: list[str]) -> str:
+    """The first names in one line, whatever they hold."""
+    shown = ["".join(c if c.isprintable() else " " for c in name[:_NAME_SHOWN]) for name in names[:_NAMES_SHOWN]]
+    return ", ".join(shown + ["..."] * (len(names) > _NAMES_SHOWN)) or "none"
 
 
 class _Strict(BaseModel):
@@ -81,6 +90,12 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError(f"{code!r} is no ISO 4217 code")
+    return code
+
+
 _Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -90,7 +105,7 @@ class Catalog(_Strict):
     name: str = "default"
     language: str = "en"
     country: str | None = None
-    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    currency: Annotated[str, AfterValidator(_currency)] | None = None
 
 
 class Source(_Strict):
@@ -99,7 +114,7 @@ class Source(_Strict):
     `scale` multiplies a price; `decimal` is the sign before its decimals, where the feed leaves that open.
     """
 
-    columns: tuple[str, ...] = ()
+    columns: _Names = ()
     join: str = " "
     constant: str | None = None
     scale: Decimal | None = Field(default=None, gt=0)
@@ -115,6 +130,8 @@ class Source(_Strict):
         _refuse_unknown(data, ("column", *cls.model_fields))
         if sum(key in data for key in ("column", "columns", "constant")) != 1:
             raise ValueError("give one of column, columns and constant")
+        if not data.get("columns", True):
+            raise ValueError("columns names none")
         rest = {key: value for key, value in data.items() if key != "column"}
         if "scale" in rest:
             rest["scale"] = str(rest["scale"])  # 0.01 as written, not as the nearest binary fraction
@@ -153,6 +170,8 @@ class Mapping(_Strict):
         lacking = [name for name in REQUIRED if self.fields and name not in self.fields]
         if lacking:
             raise ValueError(f"fields: no {lacking[0]}; every product needs one")
+        if self.fields and self.fields["id"].constant is not None:
+            raise ValueError("fields.id: a constant would make all rows one product; name a column")
         for name, source in self.fields.items():
             if name != "price" and (source.scale is not None or source.decimal is not None):
                 raise ValueError(f"fields.{name}: scale and decimal are for price alone")
@@ -191,11 +210,14 @@ def load_mapping(path: Path) -> Mapping:
         ) from None
 
 
-def default_mapping(columns: Iterable[str], catalog: Catalog | None = None) -> Mapping:
+def default_mapping(
+    columns: Iterable[str], catalog: Catalog | None = None, attributes: Attributes | None = None
+) -> Mapping:
     """Fields by Google Merchant's names or their usual aliases, from the columns there are.
 
-    A field without a column keeps its own name, for feeds whose later rows have keys that the first do not. Raises
-    FeedError when nothing looks like an id or a title.
+    A field without a column keeps its own name, for feeds whose later rows have keys that the first do not. Without
+    patterns in `attributes`, a column of that name gives them. Raises FeedError when nothing looks like an id or a
+    title.
     """
     columns = list(columns)
     by_name = {_normal(column): column for column in reversed(columns)}
@@ -203,13 +225,12 @@ def default_mapping(columns: Iterable[str], catalog: Catalog | None = None) -> M
     for name in FIELDS:
         found = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
         if found is None and name in REQUIRED:
-            listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
-            raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {listed or 'none'}")
+            raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {_some(columns)}")
         fields[name] = Source(columns=(found or name,))
-    include = (_ATTRIBUTES_COLUMN,) if _ATTRIBUTES_COLUMN in columns else ()
-    return Mapping.model_construct(
-        catalog=catalog or Catalog(), fields=fields, attributes=Attributes.model_construct(include=include)
-    )
+    gathered = attributes or Attributes()
+    if not gathered.include and _ATTRIBUTES_COLUMN in columns:
+        gathered = gathered.model_copy(update={"include": (_ATTRIBUTES_COLUMN,)})
+    return Mapping.model_construct(catalog=catalog or Catalog(), fields=fields, attributes=gathered)
 
 
 def _normal(name: str) -> str:

@@ -82,19 +82,19 @@ def clean_feed(
 ) -> CleanResult:
     """Writes `products.arrow` and `quarantine.parquet` into `workdir`.
 
-    The first pass cleans and spills; where ids repeat, a second one drops all but the last of each. Without fields in
-    the mapping, columns are found by their names. `report` counts bytes of the file, or rows of Parquet. Beyond one
-    batch the memory used is 24 bytes a row, and about 100 while repeats are sought.
+    The first pass cleans and spills; where ids repeat among the rows that were taken, a second one drops all but the
+    last of each. Without fields in the mapping, columns are found by their names. `report` counts bytes of the file, or
+    rows of Parquet. Beyond one batch the memory used is 24 bytes a row, and about 100 while repeats are sought.
 
     Raises FeedError for a feed or mapping that cannot be used, when nothing is left, and when more than the share
     `max_rejected` was rejected.
     """
     feed = open_feed(path)
-    given = bool(mapping.fields)
-    if not given:
-        mapping = default_mapping(feed.columns, mapping.catalog)
-    elif feed.complete:
+    if feed.complete:
         mapping.check(feed.columns)
+    asked = mapping
+    if not asked.fields:
+        mapping = default_mapping(feed.columns, asked.catalog, asked.attributes)
     workdir.mkdir(parents=True, exist_ok=True)
     target, spill = workdir / PRODUCTS, workdir / _SPILL
     try:
@@ -102,7 +102,7 @@ def clean_feed(
             job = _FirstPass(feed, mapping, quarantine)
             with _Columns(spill) as columns:
                 job.run(columns, report)
-            _check(job, mapping if given else None, quarantine.path, max_rejected)
+            _check(job, asked, quarantine.path, max_rejected)
             last = _last_of_each(job.digests)
             repeated = int(len(last) - np.count_nonzero(last == np.arange(len(last))))
             if repeated:
@@ -137,6 +137,7 @@ class _FirstPass:
             if products:
                 columns.add(_record_batch(products))
             report(min(self.feed.position(), self.feed.total), self.feed.total)
+        report(self.feed.total, self.feed.total)
 
     def report(self, columns: "_Columns", repeated: int) -> CleanReport:
         """The counts, once the columns are complete."""
@@ -147,7 +148,7 @@ class _FirstPass:
             repeated=repeated,
             warnings=dict(self._cleaner.warnings.most_common()),
             filled={name: round(count / columns.rows, 4) for name, count in columns.filled.items()},
-            unused_columns=[name for name in self.seen if not self._cleaner.reads(name)],
+            unused_columns=[_encodable(name) for name in self.seen if not self._cleaner.reads(name)],
             format=self.feed.format,
             encoding=self.feed.encoding,
         )
@@ -236,12 +237,12 @@ class _Quarantine:
             self._rows = []
 
 
-def _check(job: _FirstPass, mapping: Mapping | None, quarantine: Path, max_rejected: float) -> None:
-    """Raises FeedError for a feed that publishes nothing."""
+def _check(job: _FirstPass, mapping: Mapping, quarantine: Path, max_rejected: float) -> None:
+    """Raises FeedError for a feed that publishes nothing. `mapping` is the one that was asked for."""
     path, rejected = job.feed.path, sum(job.rejected.values())
     if not job.rows_read:
         raise FeedError(f"{path}: holds no rows")
-    if mapping and not job.feed.complete:
+    if not job.feed.complete:
         mapping.check(job.seen)
     reasons = ", ".join(f"{name} {count:,}" for name, count in job.rejected.most_common(4))
     if not job.numbers:

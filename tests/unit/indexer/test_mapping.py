@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import FeedError
-from indexer.mapping import Catalog, Mapping, default_mapping, load_mapping
+from indexer.mapping import Attributes, Catalog, Mapping, Source, default_mapping, load_mapping
 
 WHOLE = """
 [catalog]
@@ -67,6 +67,9 @@ BASE = '[fields]\nid = "a"\ntitle = "b"\n'
         (BASE + 'price = { column = "c", scale = 0 }', "fields.price.scale"),
         (BASE + 'brand = { column = "c", scale = 2 }', "fields.brand: scale and decimal are for price alone"),
         ('[fields]\nid = "a"', "fields: no title"),
+        (BASE + "brand = { columns = [] }", "fields.brand: columns names none"),
+        ('[fields]\nid = { constant = "1" }\ntitle = "b"', "fields.id: a constant would make all rows one product"),
+        ('[catalog]\ncurrency = "EUX"', "catalog.currency: 'EUX' is no ISO 4217 code"),
         ("[fields\n", "not TOML"),
         ('[attributes]\ninclude = ["*"]\nexlude = []', "did you mean 'exclude'?"),
     ],
@@ -124,3 +127,22 @@ def test_a_prefix_or_suffix_never_takes_the_whole_name() -> None:
     assert mapping.attributes.place("colour") == (0, "colour")
     assert mapping.attributes.place("section_name") == (0, "section")
     assert mapping.attributes.place("___") == (0, "___")
+
+
+def test_columns_may_be_one_name() -> None:
+    assert Source.model_validate({"columns": "name"}).columns == ("name",)
+
+
+def test_messages_show_names_in_one_line() -> None:
+    names = ["line\nof " + "x" * 100, *(f"c{i}" for i in range(30))]
+    with pytest.raises(FeedError) as caught:
+        default_mapping(names)
+    assert str(caught.value).endswith(
+        f"the columns are line of {'x' * 52}, " + ", ".join(f"c{i}" for i in range(19)) + ", ..."
+    )
+
+
+def test_defaults_keep_the_patterns_of_attributes() -> None:
+    mapping = default_mapping(["id", "title", "attributes", "x_a"], None, Attributes(include=("x_*",)))
+    assert mapping.attributes.place("x_a") == (0, "x_a")
+    assert mapping.attributes.place("attributes") is None

@@ -191,6 +191,27 @@ def test_of_repeated_ids_the_last_wins_in_its_own_place(tmp_path: Path) -> None:
     assert {path.name for path in result.columns.parent.iterdir()} == {"products.arrow", "quarantine.parquet"}
 
 
+def test_a_rejected_row_replaces_no_earlier_one(tmp_path: Path) -> None:
+    rows: list[Row] = [{"id": "a", "title": "kept"}, {"id": "b", "title": "b"}, {"id": "a", "title": ""}]
+    result = run(tmp_path, rows, max_rejected=0.5)
+    assert [product["title"] for product in products(result)] == ["kept", "b"]
+    assert [(e["row_number"], e["id"], e["reason"]) for e in quarantine(result)] == [(3, "a", "no_title")]
+
+
+def test_patterns_of_attributes_count_without_fields_too(tmp_path: Path) -> None:
+    rows: list[Row] = [{"id": 1, "title": "a", "x_a": "A"}]
+    (product,) = products(run(tmp_path, rows, {"attributes": {"include": "x_*"}}))
+    assert product["attributes"] == [("x_a", "A")]
+    with pytest.raises(FeedError, match="'y_\\*' matches no column"):
+        run(tmp_path, rows, {"attributes": {"include": "y_*"}})
+
+
+def test_the_counts_can_be_written_whatever_the_names(tmp_path: Path) -> None:
+    report = run(tmp_path, [{"id": 1, "title": "a", "\ud800": 1}]).report
+    assert report.unused_columns == ["?"]
+    report.model_dump_json()
+
+
 @pytest.mark.parametrize("repeats", [0, 3])
 def test_batches_are_whole_and_in_order(tmp_path: Path, repeats: int) -> None:
     count = BATCH_ROWS + 100
