@@ -42,17 +42,24 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _UNSEEN = re.compile(r"<(?P<tag>script|style)\b(?:\s[^<>]*)?>(?:.*?</(?P=tag)\s*>|.*)", re.IGNORECASE | re.DOTALL)
 
 _NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "null", "none"})
+# Longer texts are not looked at: with spaces around, a word for nothing is rarely longer.
+_NOTHING_LIMIT = 12
+# Up to here floats hold every whole number, such as an id that a missing value beside it made a float.
+_WHOLE_FLOATS = 2**53
 
 _AVAILABILITY = {
     "in_stock": "instock available true yes y onstock limitedavailability limitedstock lowstock onlineonly instoreonly "
-    "availablefororder",
-    "out_of_stock": "outofstock unavailable notavailable false no n soldout notinstock nostock discontinued outstock",
+    "availablefororder madetoorder",
+    "out_of_stock": "outofstock unavailable notavailable false no n soldout notinstock nostock discontinued outstock "
+    "reserved",
     "preorder": "preorder presale availableforpreorder comingsoon",
     "backorder": "backorder backordered availableforbackorder onbackorder",
 }
 _AVAILABLE = {word: state for state, words in _AVAILABILITY.items() for word in words.split()}
-_QUANTITY = re.compile(r"[+-]?\d+(?:\.0*)?")
+_SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)")
+_QUANTITY = re.compile(r"[+-]?\d+(?:\.\d*)?")
 
+_LINK_LIMIT = 4096
 _LINK = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 
 
@@ -81,14 +88,17 @@ def clip(text: str, limit: int) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A scalar of a feed as text; nothing for None, NaN and words that mean nothing. Raises Rejected for an object."""
+    """A scalar of a feed as text; nothing for None, NaN and words that mean nothing.
+
+    Raises Rejected for an object, a list, and bytes that are not UTF-8.
+    """
     if isinstance(value, str):
         text = value
     elif value is None:
         return ""
     else:
         text = _scalar(value)
-    return "" if len(text) < 5 and text.strip().casefold() in _NOTHING else text
+    return "" if len(text) <= _NOTHING_LIMIT and text.strip().casefold() in _NOTHING else text
 
 
 def parse_availability(value: Any) -> str | None:
@@ -101,7 +111,7 @@ def parse_availability(value: Any) -> str | None:
         return None
     if _QUANTITY.fullmatch(text):
         return "in_stock" if float(text) > 0 else "out_of_stock"
-    word = re.sub(r"[\W_]", "", re.sub(r"^https?://schema\.org/", "", text.casefold()))
+    word = re.sub(r"[\W_]", "", _SCHEMA.sub("", text.casefold()))
     try:
         return _AVAILABLE[word]
     except KeyError:
@@ -124,7 +134,9 @@ def parse_gtin(value: Any) -> str | None:
 
 
 def clean_link(text: str) -> str | None:
-    """An http or https address, or None for anything else."""
+    """An http or https address, or None for anything else and for what is longer than browsers and caches take."""
+    if len(text) > _LINK_LIMIT:
+        return None
     link = fold_text(_ESCAPED_AMPERSANDS.sub("&", text)).replace(" ", "%20")
     return link if _LINK.fullmatch(link) else None
 
@@ -149,11 +161,16 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return ""
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else format(value, ".15g")
+        if value.is_integer():
+            return str(int(value)) if abs(value) < _WHOLE_FLOATS else repr(value)
+        return format(value, ".15g")
     if isinstance(value, (int, Decimal)):
         return str(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Rejected("undecodable", f"{value[:40]!r} is not UTF-8") from None
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, (Mapping, list, tuple)):

@@ -56,7 +56,7 @@ class RowCleaner:
         if "price" in self._mapping.fields:
             product["price_micros"], product["currency"] = self._price(row)
         if "availability" in self._mapping.fields:
-            product["availability"] = parse_availability(self._value(row, "availability"))
+            product["availability"] = parse_availability(self._plain(row, "availability"))
         if "gtin" in self._mapping.fields:
             product["gtin"] = self._kept("gtin", self._value(row, "gtin"), parse_gtin)
         for name in self._links:
@@ -119,14 +119,19 @@ class RowCleaner:
             return _first(_pick(row, source.columns[0]))
         return source.join.join(filter(None, (_joined(_pick(row, column), None) for column in source.columns)))
 
+    def _plain(self, row: Row, name: str) -> Any:
+        """A field's value without markup: `12&nbsp;&euro;`."""
+        value = self._value(row, name)
+        return clean_text(value) if isinstance(value, str) else value
+
     def _price(self, row: Row) -> tuple[int | None, str | None]:
         source: Source = self._mapping.fields["price"]
-        value = self._value(row, "price")
+        value = self._plain(row, "price")
         if value is None or (not isinstance(value, (int, float)) and not as_text(value).strip()) or value != value:
             return None, None
         named = None
         if "currency" in self._mapping.fields:
-            text = as_text(self._value(row, "currency"))
+            text = as_text(self._plain(row, "currency"))
             named = parse_currency(text) if text.strip() else None
         micros, currency = parse_price(value, named or self._currency, source.scale, source.decimal)
         if named and currency != named:

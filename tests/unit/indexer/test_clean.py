@@ -68,11 +68,14 @@ def test_clipping_prefers_a_space() -> None:
         (2.13, "2.13"),
         (0.1 + 0.2, "0.3"),
         (95205603217, "95205603217"),
+        (1234567890123457.0, "1234567890123457"),
+        (2.0**53, "9007199254740992.0"),
         (Decimal("1.50"), "1.50"),
         (b"caf\xc3\xa9", "café"),
         (date(2026, 11, 24), "2026-11-24"),
         ("N/A", ""),
-        (" None ", " None "),  # six characters: longer than any word for nothing
+        (" None ", ""),
+        (" none of these ", " none of these "),
         ("null", ""),
         ("-", ""),
         ("Nano", "Nano"),
@@ -80,6 +83,11 @@ def test_clipping_prefers_a_space() -> None:
 )
 def test_scalars_as_text(value: Any, text: str) -> None:
     assert as_text(value) == text
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(Rejected, match="undecodable"):
+        as_text(b"a\xff")
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], (1,)])
@@ -104,6 +112,11 @@ def test_objects_are_no_text(value: Any) -> None:
         (0, "out_of_stock"),
         ("-3", "out_of_stock"),
         ("7.0", "in_stock"),
+        ("2.5", "in_stock"),
+        ("0.0", "out_of_stock"),
+        ("https://www.schema.org/InStock", "in_stock"),
+        ("schema:MadeToOrder", "in_stock"),
+        ("https://schema.org/Reserved", "out_of_stock"),
         (3.0, "in_stock"),
         (None, None),
         ("  ", None),
@@ -149,6 +162,8 @@ def test_gtins(value: Any, gtin: str | None) -> None:
         ("javascript:alert(1)", None),
         ("//cdn.example/x.jpg", None),
         ("https://", None),
+        ("https://shop.example/" + "a" * 4075, "https://shop.example/" + "a" * 4075),
+        ("https://shop.example/" + "a" * 4076, None),
         ("", None),
     ],
 )
