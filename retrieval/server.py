@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
@@ -18,12 +18,9 @@ from retrieval.admission import Admission
 from retrieval.holder import Holder
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
-from tandem.v1 import search_pb2
+from retrieval.standing import Health, Reflection
 
 log = logging.getLogger("tandem.server")
-
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port already taken is an error, not a second server behind it
@@ -51,10 +48,9 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
     await holder.refresh()
     if not holder.loaded:
         raise TandemError(f"no release can be served from {settings.releases}: make one with `tandem index`")
-    checks = health.aio.HealthServicer()
-    server, port = _server(settings, holder, checks)
+    draining = asyncio.Event()
+    server, port = _server(settings, holder, draining)
     await server.start()
-    await _tell(checks, _SERVING)
     watch = asyncio.create_task(holder.watch())
     try:
         yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder)
@@ -62,7 +58,7 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watch
-        await _tell(checks, _NOT_SERVING)
+        draining.set()
         await server.stop(settings.grace_seconds)
         holder.close()
 
@@ -79,13 +75,13 @@ async def serve(settings: ServeSettings, ready: Callable[[Running], None] = lamb
         log.info("draining")
 
 
-def _server(settings: ServeSettings, holder: Holder, checks: health.aio.HealthServicer) -> tuple[grpc.aio.Server, int]:
+def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(options=_OPTIONS)
     service = SearchService(holder, Admission(settings.max_in_flight), settings.plan, settings.default_deadline)
     server.add_generic_rpc_handlers((service.handlers(),))
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    names = [search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name, health.SERVICE_NAME]
-    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+    health_pb2_grpc.add_HealthServicer_to_server(Health([SERVICE], draining), server)
+    names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(Reflection(names, draining), server)
     try:
         port = server.add_insecure_port(settings.address)
     except RuntimeError:
@@ -93,8 +89,3 @@ def _server(settings: ServeSettings, holder: Holder, checks: health.aio.HealthSe
     if not port:
         raise TandemError(f"cannot listen on {settings.address}: the port is taken or not allowed; choose another")
     return server, port
-
-
-async def _tell(checks: health.aio.HealthServicer, status: int) -> None:
-    for name in ("", SERVICE):
-        await checks.set(name, status)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +250,33 @@ async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> 
         assert len((await slow).hits) == 10
         await stopping
     assert service.engine.closed
+
+
+async def test_open_streams_do_not_hold_up_a_drain(tmp_path: Path) -> None:
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        serving = AsyncExitStack()
+        _, server = await serving.enter_async_context(Service(tmp_path).serve(grace_seconds=60))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+        checks = health_pb2_grpc.HealthStub(channel)
+        gone, watch = (checks.Watch(health_pb2.HealthCheckRequest()) for _ in range(2))
+        assert (await gone.read()).status == (await watch.read()).status == SERVING
+        gone.cancel()  # must not keep the other from being told
+        unknown = checks.Watch(health_pb2.HealthCheckRequest(service="other"))
+        assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        looking = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        await looking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await looking.read()).HasField("list_services_response")
+        await serving.aclose()
+        assert (await watch.read()).status == NOT_SERVING
+        assert await watch.read() is await looking.read() is grpc.aio.EOF
+
+
+async def test_the_health_of_an_unknown_service_is_not_found(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        error, _ = await failure(
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="other"))
+        )
+    assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_reflection_lists_the_service_and_describes_it(tmp_path: Path) -> None:
