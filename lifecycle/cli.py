@@ -154,7 +154,9 @@ def search(
     address: Address = _ADDRESS,
     top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
     catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
-    timeout: Annotated[float, typer.Option(min=0.001, help="Deadline in seconds.")] = 5.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, help="Deadline in seconds; a connection is waited for as long.")
+    ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Search through a running service."""

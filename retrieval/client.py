@@ -10,14 +10,15 @@ from grpc_status import rpc_status
 from core.errors import TandemError
 from tandem.v1 import search_pb2, search_pb2_grpc
 
-_CONNECT_SECONDS = 10.0
+_REASON_SECONDS = 0.2
+_NOTHING = "nothing answers at {}: start it with `tandem serve`"
 
 
 class SearchClient:
     """One channel to the service. Use it as a context manager."""
 
     def __init__(self, address: str, timeout: float = 5.0) -> None:
-        """`timeout` is each call's deadline in seconds."""
+        """`timeout` is each call's deadline, and the longest wait for a connection, in seconds."""
         self._address = address
         self._timeout = timeout
         self._channel = grpc.insecure_channel(address, options=[("grpc.service_config", service_config(timeout))])
@@ -39,11 +40,20 @@ class SearchClient:
             raise TandemError(_reason(error, self._address)) from None
 
     def wait(self) -> None:
-        """Waits until the service accepts connections. Raises TandemError when it does not in time."""
+        """Waits until the service accepts connections. Raises TandemError when it does not within the timeout."""
         try:
-            grpc.channel_ready_future(self._channel).result(_CONNECT_SECONDS)
+            grpc.channel_ready_future(self._channel).result(self._timeout)
         except grpc.FutureTimeoutError:
-            raise TandemError(f"nothing answers at {self._address}: start it with `tandem serve`") from None
+            raise TandemError(self._unreachable()) from None
+
+    def _unreachable(self) -> str:
+        """Why there is no connection: a call that does not wait for one says so at once."""
+        try:
+            self._stub.Search(search_pb2.SearchRequest(), timeout=_REASON_SECONDS)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return _reason(error, self._address)
+        return _NOTHING.format(self._address)
 
 
 def service_config(timeout_seconds: float) -> str:
@@ -62,8 +72,11 @@ def service_config(timeout_seconds: float) -> str:
 def _reason(error: grpc.RpcError, address: str) -> str:
     assert isinstance(error, grpc.Call)
     code = error.code()
-    if code is grpc.StatusCode.UNAVAILABLE and "connect" in (error.details() or "").lower():
-        return f"nothing answers at {address}: start it with `tandem serve`"
+    told = (error.details() or "").lower()
+    if code is grpc.StatusCode.UNAVAILABLE and "resol" in told:
+        return f"no host has the name in {address!r}: check the address"
+    if code is grpc.StatusCode.UNAVAILABLE and "connect" in told:
+        return _NOTHING.format(address)
     return f"{code.name}: {error.details()}{_retry(error)}"
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import logging
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from doubles import make_release
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from lifecycle.cli import main
-from retrieval import client
 from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import running
@@ -36,7 +37,6 @@ class Command:
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
-        self._monkeypatch.setattr(client, "_CONNECT_SECONDS", 0.5)
         self._monkeypatch.setattr(sys, "argv", ["tandem", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             main()
@@ -132,9 +132,22 @@ def test_settings_that_are_none(tandem: Command, tmp_path: Path) -> None:
     assert "setting max_in_flight:" in tandem.error("serve", "--max-in-flight", 0)
 
 
-def test_searching_where_nothing_answers(tandem: Command, unused_tcp_port: int) -> None:
-    told = tandem.error("search", "shoes", "--address", f"127.0.0.1:{unused_tcp_port}", "--timeout", "0.5")
-    assert told == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"
+@pytest.mark.parametrize("listens", [False, True])
+def test_searching_where_nothing_answers(tandem: Command, listens: bool) -> None:
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        if listens:  # but never says a word
+            port.listen()
+        where = f"127.0.0.1:{port.getsockname()[1]}"
+        start = time.monotonic()
+        told = tandem.error("search", "shoes", "--address", where, "--timeout", "0.5")
+    assert told == f"nothing answers at {where}: start it with `tandem serve`"
+    assert time.monotonic() - start < 3
+
+
+def test_searching_at_a_host_that_is_none(tandem: Command) -> None:
+    told = tandem.error("search", "shoes", "--address", "no-host.invalid:50051", "--timeout", "0.5")
+    assert told == "no host has the name in 'no-host.invalid:50051': check the address"
 
 
 @pytest.fixture
