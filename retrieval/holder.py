@@ -5,7 +5,9 @@ A process holds at most two releases of a catalog at once: the one in service an
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.manifest import Manifest
@@ -14,6 +16,8 @@ from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
 
 OpenRelease = Callable[[Path, Manifest], LoadedRelease]
 
@@ -26,15 +30,33 @@ class NotReady(Exception):
     """No release is loaded yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A release that failed, why, and when to try it again: what was wrong may be mended, or have passed."""
+
+    release: str
+    reason: str
+    pause: float
+    until: float
+
+
 class Holder:
     """The loaded releases by catalog. For use from one event loop; loading happens on a thread."""
 
-    def __init__(self, store: ReleaseStore, poll_seconds: float = 1.0, open: OpenRelease = open_release) -> None:
+    def __init__(
+        self,
+        store: ReleaseStore,
+        poll_seconds: float = 1.0,
+        open: OpenRelease = open_release,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells seconds, for the pauses before a refused release is tried again."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
         self._loaded: dict[str, LoadedRelease] = {}
-        self._refused: dict[str, str] = {}
+        self._clock = clock
+        self._refused: dict[str, _Refusal] = {}
 
     @property
     def loaded(self) -> dict[str, LoadedRelease]:
@@ -60,11 +82,14 @@ class Holder:
         return next(iter(self._loaded.values()))
 
     async def refresh(self) -> None:
-        """Loads, warms and swaps in what the pointers name. A release that fails is refused once, with its reason."""
+        """Loads, warms and swaps in what the pointers name.
+
+        A release that fails is refused and tried again after ever longer pauses; a reason is logged once.
+        """
         for catalog in self._store.catalogs():
             wanted = self._store.current(catalog)
             served = self._loaded.get(catalog)
-            if wanted is None or wanted == self._refused.get(catalog) or (served and served.release_id == wanted):
+            if wanted is None or self._pauses(catalog, wanted) or (served and served.release_id == wanted):
                 continue
             fresh = None
             try:
@@ -75,9 +100,7 @@ class Holder:
             ) as error:  # whatever is wrong with it, what is in service stays and later ones get their turn
                 if fresh is not None:
                     fresh.retire()
-                self._refused[catalog] = wanted
-                kept = f"{served.release_id} stays" if served else "nothing is served"
-                log.error("catalog %s: release %s refused, %s: %s", catalog, wanted, kept, error)
+                self._refuse(catalog, wanted, str(error))
                 continue
             self._swap(catalog, fresh)
 
@@ -95,6 +118,22 @@ class Holder:
         for release in self._loaded.values():
             release.retire()
         self._loaded.clear()
+
+    def _pauses(self, catalog: str, wanted: str) -> bool:
+        refusal = self._refused.get(catalog)
+        return refusal is not None and refusal.release == wanted and self._clock() < refusal.until
+
+    def _refuse(self, catalog: str, release: str, reason: str) -> None:
+        before = self._refused.get(catalog)
+        if before is not None and before.release != release:
+            before = None
+        pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+        self._refused[catalog] = _Refusal(release, reason, pause, self._clock() + pause)
+        if before and before.reason == reason:
+            return
+        served = self._loaded.get(catalog)
+        kept = f"{served.release_id} stays" if served else "nothing is served"
+        log.error("catalog %s: release %s refused, %s: %s", catalog, release, kept, reason)
 
     def _load(self, catalog: str, release: str) -> LoadedRelease:
         return self._open(self._store.path(catalog, release), self._store.verify(catalog, release))

@@ -65,6 +65,14 @@ def _add(store: ReleaseStore, scratch: Path, data: bytes) -> FileEntry:
     return store.add(path)
 
 
+def damage(path: Path) -> None:
+    """Changes one byte in the middle of a release's file, and not of the object it may be a link to."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
 def product(product_id: str, title: str = "thing", **fields: Any) -> dict[str, Any]:
     """A row of the catalog's columns; what is not given is missing."""
     return dict.fromkeys(CATALOG_SCHEMA.names) | {"id": product_id, "title": title} | fields

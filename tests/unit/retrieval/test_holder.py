@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from builders import publish
+from builders import damage, publish
 from doubles import make_release, rows_of
 
 from core.errors import ModelError
@@ -30,6 +30,7 @@ class Shop:
         self.broken: list[str] = []
         self.error: BaseException | None = None
         self.opened: list[str] = []
+        self.now = 0.0
         self._number = 0
 
     def publish(self, prefix: str, catalog: str = "shop") -> str:
@@ -50,7 +51,7 @@ class Shop:
         return make_release(folder, rows_of(20, prefix), manifest=manifest, engine=engine)
 
     def holder(self, poll_seconds: float = 0.005) -> Holder:
-        return Holder(self.store, poll_seconds, self.open)
+        return Holder(self.store, poll_seconds, self.open, lambda: self.now)
 
 
 @pytest.fixture
@@ -135,11 +136,12 @@ async def test_no_answer_is_made_of_two_releases(shop: Shop) -> None:
     assert [engine.closed for engine in shop.engines.values()] == [True, True, True, False]
 
 
-def damage(shop: Shop, release: str) -> None:
+def damage_products(shop: Shop, release: str) -> bytes:
+    """Returns what the file held before."""
     path = shop.store.path("shop", release) / "products.arrow"
-    data = path.read_bytes()
-    path.unlink()
-    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    whole = path.read_bytes()
+    damage(path)
+    return whole
 
 
 async def test_a_damaged_release_is_refused_once_with_a_reason_and_the_old_one_stays(
@@ -149,7 +151,7 @@ async def test_a_damaged_release_is_refused_once_with_a_reason_and_the_old_one_s
     holder = shop.holder()
     await holder.refresh()
     bad = shop.publish("b-")
-    damage(shop, bad)
+    damage_products(shop, bad)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             await holder.refresh()
@@ -160,6 +162,41 @@ async def test_a_damaged_release_is_refused_once_with_a_reason_and_the_old_one_s
     good = shop.publish("c-")
     await holder.refresh()
     assert holder.get("").release_id == good
+
+
+async def test_a_refused_release_is_served_once_it_is_mended(shop: Shop) -> None:
+    shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    bad = shop.publish("b-")
+    whole = damage_products(shop, bad)
+    await holder.refresh()
+    (shop.store.path("shop", bad) / "products.arrow").write_bytes(whole)
+    shop.now = 1.9
+    await holder.refresh()
+    assert holder.get("").release_id != bad
+    shop.now = 2.0
+    await holder.refresh()
+    assert holder.get("").release_id == bad
+
+
+async def test_tries_of_a_refused_release_grow_rare_and_a_reason_is_told_once(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    holder = shop.holder()
+    shop.publish("a-")
+    shop.error = ModelError("no model")
+    tries = []
+    for second in range(200):
+        shop.now = float(second)
+        if second == 150:
+            shop.error = OSError("too many open files")
+        before = len(shop.opened)
+        await holder.refresh()
+        tries += [second] * (len(shop.opened) - before)
+    assert tries == [0, 2, 6, 14, 30, 62, 122, 182]
+    told = [record.getMessage().rpartition(": ")[2] for record in caplog.records if record.levelno == logging.ERROR]
+    assert told == ["no model", "too many open files"]
 
 
 @pytest.mark.parametrize("error", [ModelError("no model"), OSError("gone"), ValueError("odd"), RuntimeError("odder")])
@@ -191,7 +228,7 @@ async def test_a_release_that_does_not_warm_is_refused_and_closed(shop: Shop) ->
 
 
 async def test_the_first_release_refused_leaves_nothing_served_until_a_good_one(shop: Shop) -> None:
-    damage(shop, shop.publish("a-"))
+    damage_products(shop, shop.publish("a-"))
     holder = shop.holder()
     await holder.refresh()
     with pytest.raises(NotReady):
@@ -202,7 +239,7 @@ async def test_the_first_release_refused_leaves_nothing_served_until_a_good_one(
 
 
 async def test_a_broken_catalog_does_not_keep_another_from_being_served(shop: Shop) -> None:
-    damage(shop, shop.publish("a-"))
+    damage_products(shop, shop.publish("a-"))
     good = shop.publish("b-", "zebra")
     holder = shop.holder()
     await holder.refresh()
