@@ -108,11 +108,16 @@ def index_feed(
 
 
 def apply_models(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Steps) -> Outcome:
-    """Publishes the current products of a catalog under another model set. Raises ReleaseError when there are none."""
+    """Publishes the current products of a catalog under another model set.
+
+    Raises ReleaseError when there are none or they are damaged.
+    """
     with store.lock(catalog):
         served = _served(store, catalog)
         if served is None:
             raise ReleaseError(f"catalog {catalog!r} has no release yet: make one with `tandem index`")
+        for name in (COLUMNS_FILE, QUARANTINE_FILE):
+            store.verify(catalog, served.release_id, name)
         folder = store.path(catalog, served.release_id)
         work = _work(store, catalog)
         columns = work / COLUMNS_FILE

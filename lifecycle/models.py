@@ -15,25 +15,29 @@ def resolve_models(encoder: str | None, ranker: str | None, store: ReleaseStore,
 
     Each may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id; the
     latter are exported once and kept in the release folder. What is not given is taken from the release in service;
-    before the first, the encoder is the bundled untuned one and there is no ranker. Raises ModelError.
+    before the first, the encoder is the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError
+    when what is in service is damaged.
     """
-    served = _served(store, catalog)
+    served = store.current(catalog)
     return Models(
-        encoder=_encoder(encoder, store) if encoder or served is None else served.encoder,
-        ranker=_ranker(ranker, store) if ranker else served.ranker if served else None,
+        encoder=_encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
+        ranker=_ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
     )
 
 
-def _served(store: ReleaseStore, catalog: str) -> Models | None:
-    current = store.current(catalog)
-    return models_of(store, catalog, current) if current else None
-
-
 def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
-    """The model folders inside a release. Raises ReleaseError when there is no such release."""
-    folder = store.path(catalog, release)
-    has_ranker = store.manifest(catalog, release).model.ranker is not None
-    return Models(folder / "encoder", folder / "ranker" if has_ranker else None)
+    """The model folders inside a release, found whole. Raises ReleaseError when they are not."""
+    return Models(_encoder_of(store, catalog, release), _ranker_of(store, catalog, release))
+
+
+def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:
+    store.verify(catalog, release, "encoder/")
+    return store.path(catalog, release) / "encoder"
+
+
+def _ranker_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
+    manifest = store.verify(catalog, release, "ranker/")
+    return store.path(catalog, release) / "ranker" if manifest.model.ranker is not None else None
 
 
 def _encoder(given: str | None, store: ReleaseStore) -> Path:

@@ -23,16 +23,15 @@ def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
 def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Outcome:
     """Publishes the current products under an earlier model set, so that no old stock comes back.
 
-    Raises ReleaseError when no release of the catalog has that model set.
+    Raises ReleaseError when no release of the catalog has that model set, or its files or the products are damaged.
     """
     manifests = store.manifests(catalog)
     having = [entry for entry in manifests if entry.model.model_id == model]
     if not having:
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
         raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
-    source = having[-1].release_id
-    store.verify(catalog, source)
-    return apply_models(catalog, models_of(store, catalog, source), Options(), store, steps)
+    models = models_of(store, catalog, having[-1].release_id)
+    return apply_models(catalog, models, Options(), store, steps)
 
 
 def _before(store: ReleaseStore, catalog: str, current: str | None) -> str:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from builders import product, write_columns
+from builders import damage, product, publish, write_columns
 
 from core.columns import Columns
 from core.errors import FeedError, ReleaseError
@@ -65,3 +65,12 @@ def test_held_out_queries_are_the_first_words_of_titles_and_the_same_each_time(t
 def test_models_cannot_be_applied_to_a_catalog_without_products(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="has no release yet: make one with `tandem index`"):
         apply_models("shop", Models(tmp_path, None), Options(), ReleaseStore(tmp_path / "r"), Silent())
+
+
+def test_models_are_not_applied_to_damaged_products(tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "r")
+    manifest = publish(store, tmp_path / "scratch", {"products.arrow": b"columns", "index.faiss": b"index"})
+    damage(store.path("shop", manifest.release_id) / "products.arrow")
+    with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
+        apply_models("shop", Models(tmp_path, None), Options(), store, Silent())
+    assert store.current("shop") == manifest.release_id
