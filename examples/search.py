@@ -11,7 +11,10 @@ address = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1:50051"
 
 with grpc.insecure_channel(address) as channel:
     stub = search_pb2_grpc.SearchServiceStub(channel)
-    answer = stub.Search(search_pb2.SearchRequest(query=query, top_k=5), timeout=0.5)
+    try:
+        answer = stub.Search(search_pb2.SearchRequest(query=query, top_k=5), timeout=0.5)
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code().name}: {error.details()}")
 
 print(f"release {answer.release_id}")
 for hit in answer.hits:

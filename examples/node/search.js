@@ -1,11 +1,11 @@
 // Asks a running Tandem from Node.js:
-//   npm install @grpc/grpc-js @grpc/proto-loader && node examples/node/search.js "red mug" 127.0.0.1:50051
+//   npm install --prefix examples/node && node examples/node/search.js "red mug" 127.0.0.1:50051
 const path = require("path");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
 const protos = path.join(__dirname, "..", "..", "protos");
-const definition = loader.loadSync("tandem/v1/search.proto", { includeDirs: [protos], keepCase: true });
+const definition = loader.loadSync("tandem/v1/search.proto", { includeDirs: [protos], keepCase: true, defaults: true, enums: String });
 const { SearchService } = grpc.loadPackageDefinition(definition).tandem.v1;
 
 const [query = "red mug", address = "127.0.0.1:50051"] = process.argv.slice(2);
@@ -19,6 +19,9 @@ client.Search({ query, top_k: 5 }, { deadline }, (error, answer) => {
   } else {
     for (const hit of answer.hits) {
       console.log(`${hit.rank}. ${hit.product.title} (${hit.score.toFixed(3)})`);
+    }
+    for (const { reason, detail } of answer.degraded) {
+      console.log(`degraded: ${reason} ${detail}`);
     }
   }
   client.close();
