@@ -5,7 +5,12 @@ const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
 const protos = path.join(__dirname, "..", "..", "protos");
-const definition = loader.loadSync("tandem/v1/search.proto", { includeDirs: [protos], keepCase: true, defaults: true, enums: String });
+const definition = loader.loadSync("tandem/v1/search.proto", {
+  includeDirs: [protos],
+  keepCase: true,
+  defaults: true, // an empty list is [] and not undefined
+  enums: String,
+});
 const { SearchService } = grpc.loadPackageDefinition(definition).tandem.v1;
 
 const [query = "red mug", address = "127.0.0.1:50051"] = process.argv.slice(2);
