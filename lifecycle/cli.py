@@ -184,7 +184,7 @@ def sample(
     """Make the sample shop."""
     from lifecycle.sample.shop import write_sample
 
-    console.print(write_sample(output, products, seed), highlight=False)
+    console.print(write_sample(output, products, seed).line(), highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from core.columns import Columns
 from core.config import load_settings
 from core.digest import file_digest, value_digest
 from core.errors import FeedError, TandemError
@@ -32,6 +33,7 @@ from tandem.v1 import search_pb2
 
 _SHOWN = 5
 _TOP = 5
+_WORDS = 4
 _DEMO_DEADLINE = 5.0
 
 
@@ -49,6 +51,8 @@ def run_shop(
 ) -> None:
     """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError."""
     settings = load_settings(ServeSettings, None, {"releases": releases, "address": address})
+    if catalog is None and (mapping or judgments):
+        raise FeedError("a mapping or judgments are of a shop of your own: give --catalog too")
     shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
     for path in (shop.catalog, shop.mapping, shop.judgments):
         if path is not None and not path.is_file():
@@ -71,7 +75,7 @@ def _sample(folder: Path, console: Console) -> Shop:
         with Bars(console).step("make the sample shop"):
             report = write_sample(folder)
         stamp.touch()
-        console.print(str(report), highlight=False)
+        console.print(report.line(), highlight=False, markup=False, soft_wrap=True)
     return shop
 
 
@@ -116,15 +120,18 @@ def _queries(shop: Shop, store: ReleaseStore, catalog: str) -> list[str]:
         table = load_judgments(shop.judgments)
         rows = zip(table["query"].to_pylist(), table["split"].to_pylist(), strict=True)
         texts = list(dict.fromkeys(query for query, split in rows if split == "test"))
-    else:
-        from core.columns import Columns
+        return [texts[place] for place in _spread(len(texts))]
+    current = store.current(catalog)
+    assert current is not None
+    columns = Columns(store.path(catalog, current) / "products.arrow")
+    titles = [columns.row(row, ["title"])["title"] for row in _spread(len(columns))]
+    return [" ".join(title.split()[:_WORDS]) for title in titles]
 
-        current = store.current(catalog)
-        assert current is not None
-        columns = Columns(store.path(catalog, current) / "products.arrow")
-        step = max(1, len(columns) // _SHOWN)
-        texts = [" ".join(columns.row(row, ["title"])["title"].split()[:4]) for row in range(0, len(columns), step)]
-    return texts[:: max(1, len(texts) // _SHOWN)][:_SHOWN]
+
+def _spread(count: int) -> list[int]:
+    """Up to five places of so many, evenly apart."""
+    shown = min(_SHOWN, count)
+    return [place * count // shown for place in range(shown)]
 
 
 def _show(console: Console, running: Running, catalog: str, queries: list[str]) -> None:

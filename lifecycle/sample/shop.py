@@ -43,6 +43,14 @@ class SampleReport:
     queries: dict[str, int]
     judged: int
 
+    def line(self) -> str:
+        """All of it in one line."""
+        splits = ", ".join(f"{count:,} {split}" for split, count in self.queries.items())
+        return (
+            f"sample shop: {self.products:,} products of {self.types:,} types, {sum(self.queries.values()):,} queries "
+            f"({splits}), {self.judged:,} judgments in {self.catalog.parent}"
+        )
+
 
 def write_sample(folder: Path, products: int = 3000, seed: int = 7) -> SampleReport:
     """Writes feed, mapping and judgments into `folder`, the same bytes for the same count and seed.
