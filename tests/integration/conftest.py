@@ -1,10 +1,14 @@
-"""Real models, exported once a session: the bundled towers and a cross-encoder with an untrained head."""
+"""Real models, exported once a session: the bundled towers and an untrained cross-encoder; and a release of them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from shops import index, write_feed
 
+from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
+from indexer.job import Models
 from ranker.train.export import export_ranker
 
 
@@ -20,3 +24,24 @@ def ranker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "ranker"
     export_ranker(None, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def models(encoder_dir: Path, ranker_dir: Path) -> Models:
+    return Models(encoder_dir, ranker_dir)
+
+
+@pytest.fixture(scope="session")
+def indexed(models: Models, tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
+    """One release of products a-0 to a-29. Not to be changed: take `store` for that."""
+    folder = tmp_path_factory.mktemp("indexed")
+    store = ReleaseStore(folder / "releases")
+    index(write_feed(folder / "a.jsonl", "a-"), models, store)
+    return store
+
+
+@pytest.fixture
+def store(indexed: ReleaseStore, tmp_path: Path) -> ReleaseStore:
+    """A copy to publish into."""
+    shutil.copytree(indexed.root, tmp_path / "releases")
+    return ReleaseStore(tmp_path / "releases")
