@@ -115,6 +115,13 @@ def test_rolling_back(tandem: Command, store: ReleaseStore, tmp_path: Path) -> N
     assert "there is no release at" in tandem.error("rollback", "--releases", store.root, "--to", "r-1")
 
 
+def test_the_sample_is_told_in_one_line(tandem: Command, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 20)
+    status, told, _ = tandem("sample", "--output", folder, "--products", 1000)
+    assert status == 0 and told.count("\n") == 1
+    assert told.startswith("sample shop: 1,000 products of ") and told.endswith(f" judgments in {folder}\n")
+
+
 def test_serving_what_is_not_there(tandem: Command, tmp_path: Path) -> None:
     assert "no release can be served from" in tandem.error("serve", "--releases", tmp_path, "--address", "127.0.0.1:0")
 
