@@ -96,8 +96,8 @@ def test_both_models_are_trained_on_all_the_files(
     training = train()
     models = _models(shop, store, console)
     assert models.ranker is not None and models.encoder.parent == models.ranker.parent
-    expected = (("encoder", models.encoder), ("ranker", models.ranker))
-    for command, (kind, output) in zip(training.commands, expected, strict=True):
+    expected = (("encoder", models.encoder, {}), ("ranker", models.ranker, {"--encoder": str(models.encoder)}))
+    for command, (kind, output, more) in zip(training.commands, expected, strict=True):
         assert command[1:5] == ["-m", "lifecycle.cli", "train", kind]
         options = dict(zip(command[5::2], command[6::2], strict=True))
         assert options == {
@@ -105,6 +105,7 @@ def test_both_models_are_trained_on_all_the_files(
             "--judgments": str(shop.judgments),
             "--mapping": str(shop.mapping),
             "--output": str(output),
+            **more,
         }
 
 
