@@ -1,7 +1,7 @@
 """Fine-tunes the cross-encoder on graded pairs, by sentence-transformers' trainer.
 
-Where the towers' similarity is at hand, the cross-encoder learns what it does not say yet: the loss is taken of the sum
-of its logit and theirs, so that a few thousand judgments go into what only reading both texts together can tell.
+Where the towers' similarity is at hand, a product's score is made of both, by weights fitted on validation judgments: a
+cross-encoder that saw a few thousand judgments knows other things than the towers, but not yet more.
 """
 
 import time
@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from pydantic import Field
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
-from sentence_transformers.util import batch_to_device
-from torch import Tensor, nn
+from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+from torch import nn
 
 from core.measures import Grades
 from core.progress import Report, ignore
@@ -72,12 +71,14 @@ class _Validation:
     pairs: list[tuple[str, str]]
     similarities: NDArray[np.float32]
 
-    @property
-    def labels(self) -> NDArray[np.float64]:
-        return np.array([grade for products in self.grades.values() for grade in products.values()])
+    def calibration(self, logits: NDArray[np.float32]) -> Calibration:
+        """Fitted to the pairs' logits, shape (n,)."""
+        labels = np.array([grade for products in self.grades.values() for grade in products.values()])
+        return calibrate(labels, logits, self.similarities)
 
-    def ndcg(self, evidence: NDArray[np.floating]) -> float:
-        """Mean nDCG@10 of the pools when ordered by `evidence`, shape (n,)."""
+    def ndcg(self, logits: NDArray[np.float32]) -> float:
+        """Mean nDCG@10 of the pools in the order that the calibrated scores of these logits, shape (n,), give."""
+        evidence = self.calibration(logits).evidence(logits, self.similarities)
         ends = np.cumsum([len(products) for products in self.grades.values()])
         parts = np.split(evidence, ends[:-1])
         return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
@@ -104,9 +105,9 @@ def train_ranker(
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
     output.mkdir(parents=True, exist_ok=True)
-    examples, prior = _with_prior(training_pairs(train, texts, settings), similarity)
+    examples = training_pairs(train, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
-        trainer = _trainer(model, examples, validation, prior, output, settings)
+        trainer = _trainer(model, examples, validation, output, settings)
         curve = run_trainer(trainer, settings, report)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
@@ -130,31 +131,6 @@ def training_pairs(train: Judged, texts: Mapping[str, str], settings: RankerTrai
     return Dataset.from_dict(dict(columns))
 
 
-class SumLoss(nn.Module):
-    """Binary cross-entropy of the model's logit plus what is known of the pair already."""
-
-    def __init__(self, model: CrossEncoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: list[list[str]], labels: list[Tensor], **_: Any) -> Tensor:
-        """`inputs` are n queries and n products; a label holds the target from 0 to 1 and the known log odds."""
-        target, known = torch.stack(labels).to(self.model.device).unbind(1)
-        features = self.model.preprocess(list(zip(*inputs, strict=True)))
-        logits = self.model(batch_to_device(features, self.model.device))["scores"].view(-1)
-        return nn.functional.binary_cross_entropy_with_logits(logits.float() + known, target)
-
-
-def _with_prior(pairs: Dataset, similarity: Similarity) -> tuple[Dataset, Calibration]:
-    """The pairs with labels as `SumLoss` reads them, and what similarity alone says of a pair."""
-    labels = np.array(pairs["label"])
-    similarities = similarity(list(pairs["query"]), list(pairs["product"]))
-    nothing = np.zeros(len(labels))
-    prior = calibrate(labels, nothing, similarities)
-    both = np.stack([labels, prior.evidence(nothing, similarities)], axis=1).astype(np.float32)
-    return pairs.remove_columns("label").add_column("label", both.tolist()), prior
-
-
 def _validation(grades: Grades, texts: Mapping[str, str], similarity: Similarity) -> _Validation:
     pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
     return _Validation(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
@@ -164,7 +140,6 @@ def _trainer(
     model: CrossEncoder,
     examples: Dataset,
     validation: _Validation,
-    prior: Calibration,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -174,10 +149,8 @@ def _trainer(
         model=model,
         args=CrossEncoderTrainingArguments(**trainer_arguments(settings, output, steps)),
         train_dataset=examples,
-        loss=SumLoss(model),
-        evaluator=evaluator(
-            lambda current: validation.ndcg(prior.evidence(_logits(current, validation.pairs), validation.similarities))
-        ),
+        loss=BinaryCrossEntropyLoss(model),
+        evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs))),
     )
 
 
@@ -195,6 +168,6 @@ def _calibrate_export(folder: Path, validation: _Validation) -> dict[str, float]
     model = OnnxModel(ranker.model_path)
     packed = map(ranker.pack, queries, products)
     logits = np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])
-    found = calibrate(validation.labels, logits, validation.similarities)
+    found = validation.calibration(logits)
     write_spec(folder, ranker.spec.model_copy(update=found.as_spec()))
     return found.as_spec()
