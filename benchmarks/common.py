@@ -1,15 +1,22 @@
-"""What every benchmark shares: the hardware it ran on, percentiles, and the file it leaves."""
+"""What benchmarks share: the hardware they ran on, percentiles, a service to ask, and the file each leaves."""
 
 import json
 import os
 import platform
-from collections.abc import Sequence
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
+
+from core.errors import TandemError
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("tandem-retrieval", "onnxruntime", "faiss-cpu", "grpcio", "numpy", "torch", "sentence-transformers")
@@ -49,3 +56,22 @@ def save(name: str, parameters: dict[str, Any], results: Any) -> Path:
     }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+@contextmanager
+def serving(releases: Path, address: str, environment: Mapping[str, str]) -> Iterator[int]:
+    """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id.
+
+    Raises TandemError when it does not start within five minutes.
+    """
+    command = [sys.executable, "-m", "lifecycle.cli", "serve", "--releases", str(releases), "--address", address]
+    process = subprocess.Popen(command, env=os.environ | dict(environment), stdout=subprocess.DEVNULL)
+    try:
+        with grpc.insecure_channel(address) as channel:
+            grpc.channel_ready_future(channel).result(timeout=300)
+        yield process.pid
+    except grpc.FutureTimeoutError:
+        raise TandemError(f"the service did not start on {address}") from None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)

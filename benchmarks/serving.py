@@ -11,13 +11,10 @@ import asyncio
 import itertools
 import os
 import resource
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import faiss
@@ -25,7 +22,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import latencies, save
+from benchmarks.common import latencies, save, serving
 from benchmarks.plain import PlainSearch
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.errors import TandemError
@@ -75,26 +72,9 @@ def main() -> None:
 
 def _tandem(shop: BenchShop, options: argparse.Namespace) -> dict[int, dict[str, float]]:
     address = f"127.0.0.1:{options.port}"
-    with _service(shop, address, options.depth) as pid:
+    plan = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.depth)}
+    with serving(shop.store.root, address, plan) as pid:
         return {n: asyncio.run(_ask(address, shop.queries, n, options.seconds, pid)) for n in _CLIENTS}
-
-
-@contextmanager
-def _service(shop: BenchShop, address: str, depth: int) -> Iterator[int]:
-    """A `tandem serve` of its own; yields its process id."""
-    command = [sys.executable, "-m", "lifecycle.cli", "serve", "--releases", str(shop.store.root), "--address", address]
-    environment = os.environ | {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(depth)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        channel = grpc.insecure_channel(address)
-        grpc.channel_ready_future(channel).result(timeout=60)
-        channel.close()
-        yield process.pid
-    except grpc.FutureTimeoutError:
-        raise TandemError(f"the service did not start on {address}") from None
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
 
 
 async def _ask(address: str, queries: list[str], clients: int, seconds: float, server: int) -> dict[str, float]:
