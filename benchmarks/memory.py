@@ -31,6 +31,7 @@ from core.judgments import load_judgments
 from core.manifest import Manifest
 from core.progress import Report
 from core.releases import ReleaseStore
+from indexer.build import IndexSettings
 from indexer.job import Models, Options, index_feed
 from indexer.mapping import load_mapping
 from lifecycle.progress import Bars
@@ -40,6 +41,7 @@ from tandem.v1 import search_pb2
 
 _EVERY = 0.02
 _TIMEOUT = 10.0
+_OPTIONS = Options(index=IndexSettings(exact_budget_ms=0))  # every kind is tried, however fast this machine scans
 
 Sample = tuple[float, dict[str, float]]
 Step = tuple[str, float, float]
@@ -132,10 +134,8 @@ def _watched(job: Callable[..., None], *arguments: Any) -> tuple[list[Step], flo
 
 def _index(folder: Path, models: Models, sending: Connection) -> None:
     """The index job, in its own process; sends the steps' times and the greatest resident MiB."""
-    clock = _Clock()
-    index_feed(
-        folder / CATALOG, load_mapping(folder / MAPPING), models, Options(), ReleaseStore(folder / "releases"), clock
-    )
+    clock, mapping = _Clock(), load_mapping(folder / MAPPING)
+    index_feed(folder / CATALOG, mapping, models, _OPTIONS, ReleaseStore(folder / "releases"), clock)
     sending.send((clock.steps, _memory(os.getpid())["peak"]))
 
 
