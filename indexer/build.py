@@ -22,6 +22,8 @@ _TRAINING_PER_LIST = 64
 _HNSW_LINKS = 32
 _HNSW_MOST = 200_000  # beyond, two cores take longer to link the graph than a nightly job has
 
+_HALF, _EIGHT, _INNER = faiss.ScalarQuantizer.QT_fp16, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+
 Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 
@@ -89,7 +91,8 @@ def build_index(
 ) -> IndexReport:
     """Builds and writes the index of unit vectors of shape (n, d); `queries`, shape (q, d), are held-out ones.
 
-    The exact kind scans half-precision vectors. Memory stays at the exact index, one candidate and a chunk of vectors.
+    The exact kind scans half-precision vectors. Memory stays at one index and a chunk of vectors: the best so far is
+    on disk.
     Raises ReleaseError when there is nothing to index.
     """
     settings = settings or IndexSettings()
@@ -98,15 +101,18 @@ def build_index(
     start = time.monotonic()
     candidates = _candidates(len(vectors), settings)
     total = len(vectors) * (1 + len(candidates))
-    exact = _filled(_new(EXACT, vectors.shape[1], {}), vectors, 0, total, report)
+    exact = _filled(faiss.IndexScalarQuantizer(vectors.shape[1], _HALF, _INNER), vectors, 0, total, report)
     k = min(settings.k, len(vectors))
     truth = _truth(exact, queries, k)
     exact_ms = _latency(exact, queries, k)
-    tried = [Tried(kind=EXACT, settings={}, recall_at_100=1.0, latency_ms=exact_ms)]
-    best, best_index = tried[0], exact
+    faiss.write_index(exact, str(output))
+    del exact
+    best = Tried(kind=EXACT, settings={}, recall_at_100=1.0, latency_ms=exact_ms)
+    tried = [best]
     if settings.kind != EXACT and (settings.kind or exact_ms > settings.exact_budget_ms):
+        coarse = faiss.IndexFlatIP(vectors.shape[1])  # of all IVF kinds: the first one trains it
         for number, (kind, made) in enumerate(candidates, 1):
-            index = _new(kind, vectors.shape[1], made)
+            index = _new(kind, vectors.shape[1], made, coarse)
             _train(index, vectors, made, settings.seed)
             _filled(index, vectors, number * len(vectors), total, report)
             swept = list(_sweep(index, kind, made, vectors, truth))
@@ -114,9 +120,9 @@ def build_index(
             fit = [entry for entry in swept if entry.recall_at_100 >= settings.recall_target]
             fastest = min(fit, key=lambda entry: entry.latency_ms, default=None)
             if fastest and (settings.kind == kind or fastest.latency_ms < best.latency_ms):
-                best, best_index = fastest, index
+                best = fastest
+                faiss.write_index(index, str(output))
     report(total, total)
-    faiss.write_index(best_index, str(output))
     return IndexReport(
         kind=best.kind,
         settings=best.settings,
@@ -141,20 +147,12 @@ def _candidates(count: int, settings: IndexSettings) -> list[tuple[str, dict[str
     return [(kind, made) for kind, made in kinds if settings.kind in (None, kind)]
 
 
-def _new(kind: str, dimensions: int, made: dict[str, int]) -> faiss.Index:
-    inner = faiss.METRIC_INNER_PRODUCT
-    half, eight = faiss.ScalarQuantizer.QT_fp16, faiss.ScalarQuantizer.QT_8bit
-    if kind == EXACT:
-        return faiss.IndexScalarQuantizer(dimensions, half, inner)
+def _new(kind: str, dimensions: int, made: dict[str, int], coarse: faiss.Index) -> faiss.Index:
     if kind == "hnsw_fp16":
-        return faiss.IndexHNSWSQ(dimensions, half, made["links"], inner)  # type: ignore[arg-type]
-    coarse = faiss.IndexFlatIP(dimensions)
-    index = faiss.IndexIVFScalarQuantizer(
-        coarse, dimensions, made["nlist"], half if kind == "ivf_fp16" else eight, inner, False
+        return faiss.IndexHNSWSQ(dimensions, _HALF, made["links"], _INNER)  # type: ignore[arg-type]
+    return faiss.IndexIVFScalarQuantizer(
+        coarse, dimensions, made["nlist"], _HALF if kind == "ivf_fp16" else _EIGHT, _INNER, False
     )
-    index.own_fields = True
-    coarse.this.disown()  # type: ignore[attr-defined]
-    return index
 
 
 def _train(index: faiss.Index, vectors: Vectors, made: dict[str, int], seed: int) -> None:
