@@ -59,7 +59,7 @@ def _sample(texts: list[str], count: int) -> list[str]:
 
 
 def _tandem(model: OnnxModel, tower: Tower, texts: list[str]) -> np.ndarray:
-    return embed_all(model, tower.tokenize_items(texts), tower.spec.dimensions)
+    return embed_all(model, tower.tokenize_items(texts))
 
 
 def _plain(model: SentenceTransformer, texts: list[str]) -> np.ndarray:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import Report, ignore
 from engine.onnx import OnnxModel
 
 # A batch's activations stay in the core's own cache; larger ones are no faster.
@@ -28,12 +29,15 @@ def embed_items(
         yield from zip(batches, pool.map(lambda places: model.run([tokens[i] for i in places]), batches), strict=True)
 
 
-def embed_all(model: OnnxModel, tokens: Sequence[NDArray[np.int32]], dimensions: int) -> NDArray[np.float32]:
-    """Unit vectors of shape (n, d) in the order of `tokens`; see `embed_items`."""
-    vectors = np.empty((len(tokens), dimensions), np.float32)
-    for places, part in embed_items(model, tokens):
-        vectors[places] = part
-    return vectors
+def embed_all(model: OnnxModel, tokens: Sequence[NDArray[np.int32]], report: Report = ignore) -> NDArray[np.float32]:
+    """Unit vectors of shape (n, d), row i that of array i, by `embed_items`; n is at least 1."""
+    places, parts, done = [], [], 0
+    for place, part in embed_items(model, tokens):
+        places.append(place)
+        parts.append(part)
+        done += len(place)
+        report(done, len(tokens))
+    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
 
 def length_batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from core.columns import Columns
 from core.digest import value_digest
 from core.product import PRODUCT_TEXT_VERSION, product_text
 from core.progress import Report
-from encoder.embed import embed_items
+from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.onnx import OnnxModel
 from indexer.embeddings import EmbeddingStore, text_keys
@@ -44,7 +44,8 @@ def embed_products(columns: Columns, tower: Tower, work: Path, report: Report) -
     model = OnnxModel(tower.model_path("item"))
     done = 0
     for rows, texts in _chunks(columns, missing):
-        store.add(keys[rows], _embed(model, tower, texts, done, len(missing), report))
+        tokens = tower.tokenize_items(texts)
+        store.add(keys[rows], embed_all(model, tokens, _beyond(done, len(missing), report)))
         done += len(rows)
     vectors = store.gather(keys, work / "vectors.npy")
     store.compact(keys, _KEPT_PER_PRODUCT * len(keys))
@@ -82,13 +83,6 @@ def _wanted_texts(columns: Columns, rows: NDArray[np.int64]) -> Iterator[tuple[i
         start = stop
 
 
-def _embed(
-    model: OnnxModel, tower: Tower, texts: list[str], before: int, total: int, report: Report
-) -> NDArray[np.float32]:
-    vectors = np.empty((len(texts), tower.spec.dimensions), np.float32)
-    done = before
-    for places, part in embed_items(model, tower.tokenize_items(texts)):
-        vectors[places] = part
-        done += len(places)
-        report(done, total)
-    return vectors
+def _beyond(before: int, total: int, report: Report) -> Report:
+    """A part's report as one of the whole."""
+    return lambda done, _: report(before + done, total)

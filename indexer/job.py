@@ -19,6 +19,7 @@ from core.product import PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
 from core.text import fold_text
+from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.onnx import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
@@ -253,7 +254,7 @@ def _model_inputs(models: Models) -> dict[str, str]:
 def _held_out(columns: Columns, tower: Tower, queries: tuple[str, ...]) -> NDArray[np.float32]:
     """Vectors of shape (q, d) of the user's held-out queries, or of short ones made of titles' words."""
     texts = list(queries) or _title_queries(columns)
-    return OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(texts))
+    return embed_all(OnnxModel(tower.model_path("query")), tower.tokenize_queries(texts))
 
 
 def _title_queries(columns: Columns) -> list[str]:

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.columns import Columns
 from core.errors import ReleaseError
 from core.product import product_text
+from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.index import VectorIndex
 from engine.onnx import OnnxModel
 
 _NORM_TOLERANCE = 0.02
-_CHUNK = 65_536
+_CHUNK = 8192
 _SELF_QUERIES = 100
 _SELF_TOP = 10
 # A sound model finds nearly every product by its own text; far fewer means vectors and rows do not belong together.
@@ -75,7 +76,7 @@ def _check_self_retrieval(columns: Columns, index: VectorIndex, tower: Tower) ->
     rows = np.random.default_rng(0).choice(len(columns), min(_SELF_QUERIES, len(columns)), replace=False)
     texts = [product_text(columns.row(int(row))) for row in rows]
     model = OnnxModel(tower.model_path("item"))
-    found, _ = index.search(model.run(tower.tokenize_items(texts)), _SELF_TOP)
+    found, _ = index.search(embed_all(model, tower.tokenize_items(texts)), _SELF_TOP)
     hits = [
         any(product_text(columns.row(int(other))) == text for other in line if other >= 0)
         for text, line in zip(texts, found, strict=True)

@@ -149,7 +149,7 @@ async def _pool_rankings(release: LoadedRelease, pools: Grades, rows: dict[str, 
 def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:
     texts = [product_text(release.columns.row(row)) for row in rows]
     tower = release.tower
-    return embed_all(OnnxModel(tower.model_path("item")), tower.tokenize_items(texts), tower.spec.dimensions)
+    return embed_all(OnnxModel(tower.model_path("item")), tower.tokenize_items(texts))
 
 
 def _order(ids: list[str], scores: np.ndarray) -> list[str]:

@@ -23,9 +23,9 @@ class TowerSimilarity:
     def __call__(self, queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
         """The cosine of each query with the product text of the same place, shape (n,)."""
         texts, rows = _unique(queries)
-        vectors = embed_all(self._queries, self._tower.tokenize_queries(texts), self._tower.spec.dimensions)
+        vectors = embed_all(self._queries, self._tower.tokenize_queries(texts))
         items, columns = _unique(products)
-        others = embed_all(self._items, self._tower.tokenize_items(items), self._tower.spec.dimensions)
+        others = embed_all(self._items, self._tower.tokenize_items(items))
         return np.einsum("nd,nd->n", vectors[rows], others[columns])
 
 

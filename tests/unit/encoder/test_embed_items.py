@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.embed import embed_items, length_batches
+from encoder.embed import embed_all, embed_items, length_batches
 
 
 class FakeModel:
@@ -44,6 +44,14 @@ def test_vectors_come_back_with_their_places(workers: int) -> None:
         found[places] = part
     np.testing.assert_array_equal(found, [[len(sequence), i] for i, sequence in enumerate(tokens)])
     assert all(count == 1 or count * longest <= 64 for count, longest in model.shapes)
+
+
+def test_all_at_once_come_in_their_order_and_are_told() -> None:
+    tokens = [np.full(1 + i * 7 % 23, i, np.int32) for i in range(300)]
+    told: list[tuple[int, int | None]] = []
+    found = embed_all(FakeModel(), tokens, lambda *seen: told.append(seen))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, [[len(sequence), i] for i, sequence in enumerate(tokens)])
+    assert told == sorted(told) and told[-1] == (300, 300)
 
 
 def test_nothing_to_embed_yields_nothing() -> None:
