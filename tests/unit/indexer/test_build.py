@@ -45,6 +45,10 @@ def test_beyond_the_budget_the_fastest_that_finds_enough_is_taken(shop, tmp_path
     assert {"ivf_fp16", "ivf_sq8", "hnsw_fp16"} <= {entry.kind for entry in report.tried}
     assert report.latency_ms == min(entry.latency_ms for entry in fit)
     assert report.recall_at_100 >= 0.9
+    # Each kind that led for a while was written; the last one written is the one told.
+    assert report.file_bytes == (tmp_path / "i").stat().st_size
+    rows, _ = VectorIndex.open(tmp_path / "i", report.model_dump()).search(queries, 100)
+    assert share_found(rows, brute_force(vectors, queries, 100)) == pytest.approx(report.recall_at_100, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["ivf_fp16", "ivf_sq8", "hnsw_fp16"])
