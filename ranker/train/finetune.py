@@ -53,8 +53,9 @@ Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 class RankerTraining(TrainingSettings):
     """How to fine-tune the cross-encoder."""
 
-    learning_rate: float = Field(default=2e-4, gt=0)
-    judgments: int = Field(default=12, ge=1, description="at most so many judged products of a query, all grades alike")
+    epochs: float = Field(default=1.5, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    judgments: int = Field(default=16, ge=1, description="at most so many judged products of a query, all grades alike")
     random_negatives: int = Field(default=2, ge=0, description="products of other queries beside them, as irrelevant")
 
 
