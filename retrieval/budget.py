@@ -3,10 +3,16 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-# Left for arranging the answer and sending it.
-RESERVE_SECONDS = 0.004
+# Left for arranging the answer and sending it, at the least and as a share: a busy machine wakes late.
+_LEAST_RESERVE = 0.004
+_RESERVE_SHARE = 0.02
 _SMOOTHING = 0.2
 _RELAX = 0.9
+
+
+def usable(seconds: float) -> float:
+    """What rescoring may take of the seconds left until the deadline."""
+    return seconds - max(_LEAST_RESERVE, _RESERVE_SHARE * seconds)
 
 
 class RerankPace:
@@ -30,5 +36,5 @@ class RerankPace:
 
     def affordable(self, lengths: Sequence[int], seconds: float) -> int:
         """How many of the pairs, in their order and given by their tokens, fit into so many seconds."""
-        left = seconds - RESERVE_SECONDS
+        left = usable(seconds)
         return sum(1 for tokens in accumulate(lengths) if tokens * self._pace <= left)

@@ -10,7 +10,7 @@ import numpy as np
 from core.plan import Plan
 from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Pair
 from retrieval.admission import Permit
-from retrieval.budget import RESERVE_SECONDS
+from retrieval.budget import usable
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 
@@ -103,7 +103,7 @@ async def _rescore(
             return np.empty(0, np.float32)
         loop = asyncio.get_running_loop()
         start, tokens = loop.time(), sum(len(pair.tokens) for pair in pairs[:depth])
-        latest = None if deadline is None else deadline - RESERVE_SECONDS
+        latest = None if deadline is None else start + usable(deadline - start)
         try:
             async with asyncio.timeout_at(latest):
                 logits = await release.engine.rescore(pairs[:depth], latest)
