@@ -351,7 +351,7 @@ async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
 
 async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
     def talk() -> str:
-        with SearchClient(f"127.0.0.1:{unused_tcp_port}", 2.0) as client, pytest.raises(TandemError) as error:
+        with SearchClient(f"127.0.0.1:{unused_tcp_port}", 20.0) as client, pytest.raises(TandemError) as error:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 
