@@ -22,7 +22,7 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
     # Text, since what shoppers and feeds put in brackets is no markup.
     table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
     table.add_column("#", justify="right", min_width=2)
-    table.add_column("product", max_width=76, no_wrap=True)
+    table.add_column("product", max_width=72, no_wrap=True)
     table.add_column("price", justify="right", min_width=12)
     names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
     for name in names:
