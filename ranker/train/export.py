@@ -114,7 +114,7 @@ def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -
     if not difference <= GREATEST_DIFFERENCE:
         raise ModelError(
             f"{ranker.folder}: int8 logits differ from the original's by {difference:.2f} of their spread, over "
-            f"{GREATEST_DIFFERENCE}; choose a base model that can be made int8"
+            f"{GREATEST_DIFFERENCE}; train it longer, since logits that hardly differ suffer most, or choose another base"
         )
     ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
     return {"difference": difference, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}

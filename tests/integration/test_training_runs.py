@@ -67,7 +67,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def ranker(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("trained") / "ranker"
-    settings = RankerTraining(max_steps=30, batch_size=16, learning_rate=4e-4, **SMALL)
+    settings = RankerTraining(epochs=5, max_steps=60, batch_size=16, learning_rate=2e-4, **SMALL)
     return folder, train_ranker(texts, judgments, folder, settings)
 
 
@@ -92,7 +92,7 @@ def test_exported_towers_have_learned_too(encoder: tuple[Path, Any], texts: dict
 
 def test_the_ranker_learns_and_exports(ranker: tuple[Path, Any], texts: dict[str, str]) -> None:
     folder, report = ranker
-    assert report["best"] > report["start"] + 0.1
+    assert report["best"] > report["start"] + 0.2
     opened = Ranker.open(folder)
     query = opened.tokenize_query("zorb red")
     pairs = [opened.pack(query, product) for product in opened.tokenize_products(list(texts.values()))]
