@@ -114,7 +114,7 @@ def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -
     if not difference <= GREATEST_DIFFERENCE:
         raise ModelError(
             f"{ranker.folder}: int8 logits differ from the original's by {difference:.2f} of their spread, over "
-            f"{GREATEST_DIFFERENCE}; train it longer, since logits that hardly differ suffer most, or choose another base"
+            f"{GREATEST_DIFFERENCE}; train it longer, as logits that hardly differ suffer most, or change the base"
         )
     ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
     return {"difference": difference, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}
