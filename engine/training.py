@@ -20,7 +20,7 @@ from core.progress import Report
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-METRIC = "pool_ndcg@10"
+METRIC = "ndcg@10"
 CHECKPOINT = "checkpoint"
 REPORT_FILE = "report.json"
 

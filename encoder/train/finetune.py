@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
 from core.errors import ModelError
-from core.measures import Grades
+from core.measures import CUTOFF, Grades, pool_ndcg
 from core.progress import Report, ignore
 from encoder.tower import SPEC_FILE
 from encoder.train.export import export_model, load_encoder
@@ -29,7 +29,6 @@ from engine.training import (
     autocast,
     evaluator,
     judged,
-    mean_ndcg,
     run_trainer,
     torch_threads,
     total_steps,
@@ -44,9 +43,10 @@ _PARITY_TEXTS = 64
 class EncoderTraining(TrainingSettings):
     """How to fine-tune the towers."""
 
-    negatives: int = Field(default=1, ge=1, le=8, description="judged negatives beside each positive")
+    negatives: int = Field(default=1, ge=0, le=8, description="judged negatives beside each positive")
     positives: int = Field(default=8, ge=1, description="at most so many positives of a query")
     scale: float = Field(default=20.0, gt=0, description="what cosines are multiplied by in the loss")
+    distractors: int = Field(default=2000, ge=0, description="further products among which validation looks")
 
 
 def train_encoder(
@@ -67,7 +67,8 @@ def train_encoder(
     output.mkdir(parents=True, exist_ok=True)
     examples = training_examples(train, texts, settings, model.prompts or {})
     with quiet_libraries(), torch_threads(settings.threads):
-        trainer = _trainer(model, examples, sample, texts, output, settings)
+        shelf = shelf_of(sample, texts, settings)
+        trainer = _trainer(model, examples, sample, shelf, output, settings)
         curve = run_trainer(trainer, settings, report)
         if curve.best[0] == 0:
             model = load_encoder(settings.base)  # nothing learned was better than what was there
@@ -110,7 +111,7 @@ def _trainer(
     model: SentenceTransformer,
     examples: Dataset,
     sample: Grades,
-    texts: Mapping[str, str],
+    shelf: Mapping[str, str],
     output: Path,
     settings: EncoderTraining,
 ) -> SentenceTransformerTrainer:
@@ -124,21 +125,28 @@ def _trainer(
         args=arguments,
         train_dataset=examples,
         loss=MultipleNegativesRankingLoss(model, scale=settings.scale),
-        evaluator=evaluator(lambda current: _validate(current, sample, texts)),
+        evaluator=evaluator(lambda current: validate(current, sample, shelf)),
     )
 
 
-def _validate(model: SentenceTransformer, sample: Grades, texts: Mapping[str, str]) -> float:
-    products = sorted({product for graded in sample.values() for product in graded})
-    rows = {product: row for row, product in enumerate(products)}
+def shelf_of(sample: Grades, texts: Mapping[str, str], settings: EncoderTraining) -> dict[str, str]:
+    """Texts of the judged products and of the distractors: retrieval has to find the ones among the others."""
+    judged_ones = {product for products in sample.values() for product in products}
+    others = sorted(texts.keys() - judged_ones)
+    count = min(settings.distractors, len(others))
+    drawn = np.random.default_rng(settings.seed).choice(len(others), count, replace=False)
+    return {name: texts[name] for name in [*sorted(judged_ones), *(others[row] for row in drawn)]}
+
+
+def validate(model: SentenceTransformer, sample: Grades, shelf: Mapping[str, str]) -> float:
+    """Mean nDCG@10 of searching the shelf; what is not judged gains nothing."""
     with autocast():
-        items = _vectors(model, [texts[product] for product in products], "document")
+        items = _vectors(model, list(shelf.values()), "document")
         queries = _vectors(model, list(sample), "query")
-    scores = {
-        query: (items[[rows[product] for product in sample[query]]] @ vector).tolist()
-        for query, vector in zip(sample, queries, strict=True)
-    }
-    return mean_ndcg(sample, scores)
+    best = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :CUTOFF]
+    products = list(shelf)
+    rankings = {query: [products[row] for row in rows] for query, rows in zip(sample, best, strict=True)}
+    return float(np.mean(list(pool_ndcg(sample, rankings, 0.0).values())))
 
 
 def _vectors(model: SentenceTransformer, texts: list[str], prompt: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Fine-tuning on a shop whose shoppers use words of their own: it must learn them, repeat itself, and export."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from core.errors import ModelError
 from core.judgments import JUDGMENTS_SCHEMA
 from encoder.embed import embed_items
 from encoder.tower import Tower
 from encoder.train.export import export_encoder
-from encoder.train.finetune import EncoderTraining, train_encoder, training_examples
+from encoder.train.finetune import EncoderTraining, shelf_of, train_encoder, training_examples, validate
 from engine.onnx import OnnxModel
 from engine.training import judged
 from ranker.ranker import Ranker
@@ -170,6 +172,35 @@ def test_examples_pair_good_products_with_poor_ones(texts: dict[str, str], judgm
         graded = train.queries[row["query"].removeprefix("ask: ")]
         assert graded[names[row["positive"]]] >= 0.5
         assert all(graded[names[row[f"negative_{i}"]]] <= 0.34 for i in range(2))
+
+
+class Angles:
+    """Encodes a text that is a number as the unit vector at so many degrees."""
+
+    prompts = None
+
+    def encode(self, texts: list[str], **_: Any) -> torch.Tensor:
+        return torch.tensor(
+            [[math.cos(math.radians(float(text))), math.sin(math.radians(float(text)))] for text in texts]
+        )
+
+
+def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
+    texts = {"good": "10", "poor": "50", "other": "2", "far": "90"}
+    sample = {"0": {"good": 1.0, "poor": 0.0}}
+    alone = shelf_of(sample, texts, EncoderTraining(distractors=0))
+    assert list(alone) == ["good", "poor"]
+    assert validate(Angles(), sample, alone) == pytest.approx(1.0)
+    # Nobody judged the product at 2 degrees: it gains nothing and takes the first place, 1 / log2(3) is left.
+    among = shelf_of(sample, texts, EncoderTraining(distractors=2))
+    assert set(among) == set(texts)
+    assert validate(Angles(), sample, among) == pytest.approx(1 / math.log2(3))
+
+
+def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:
+    train = judged(judgments, texts, "train")
+    rows = training_examples(train, texts, EncoderTraining(negatives=0, positives=1), {})
+    assert rows.column_names == ["query", "positive"] and len(rows) == len(train.queries)
 
 
 def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], judgments: pa.Table) -> None:
