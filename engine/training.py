@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.digest import value_digest
 from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
@@ -68,6 +69,12 @@ class Curve:
 
     scores: list[tuple[int, float]] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, history: Sequence[Mapping[str, Any]]) -> "Curve":
+        """From a trainer's log, which reaches back beyond an interruption."""
+        scores = [(entry["step"], entry[f"eval_{METRIC}"]) for entry in history if f"eval_{METRIC}" in entry]
+        return cls(scores, [(entry["step"], entry["loss"]) for entry in history if "loss" in entry])
 
     @property
     def best(self) -> tuple[int, float]:
@@ -150,7 +157,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "save_strategy": "steps",
         "save_steps": every,
         "save_total_limit": 1,
-        "save_only_model": True,
+        "restore_callback_states_from_checkpoint": True,  # early stopping counts on where it was
         "load_best_model_at_end": True,
         "metric_for_best_model": f"eval_{METRIC}",
         "greater_is_better": True,
@@ -180,19 +187,43 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 
 def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) -> Curve:
-    """Trains to the end or to the early stop, and leaves the best weights in the trainer's model."""
+    """Trains to the end or to the early stop, and leaves the best weights in the trainer's model.
+
+    A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same.
+    """
     from transformers import EarlyStoppingCallback, PrinterCallback
 
-    curve = Curve()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    trainer.add_callback(_watcher(curve, report))
-    try:
-        trainer.train()
-    finally:
-        shutil.rmtree(Path(trainer.args.output_dir), ignore_errors=True)
+    trainer.add_callback(_reporter(report))
+    scratch = Path(trainer.args.output_dir)
+    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), trainer.train_dataset.to_dict()]))
+    trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
-    return curve
+    return Curve.of(trainer.state.log_history)
+
+
+def _last_checkpoint(scratch: Path, inputs: str) -> Path | None:
+    """The newest whole checkpoint of a run with the same inputs; anything else is removed."""
+    stamp = scratch / "inputs"
+    if not stamp.is_file() or stamp.read_text() != inputs:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        stamp.write_text(inputs)
+    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    while found and not _is_json(found[-1] / "trainer_state.json"):  # what the trainer writes last
+        shutil.rmtree(found.pop())
+    return found[-1] if found else None
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def write_report(output: Path, settings: TrainingSettings, curve: Curve, parts: dict[str, Any]) -> dict[str, Any]:
@@ -239,18 +270,11 @@ def _fast_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _watcher(curve: Curve, report: Report) -> "TrainerCallback":
+def _reporter(report: Report) -> "TrainerCallback":
     from transformers import TrainerCallback
 
-    class Watcher(TrainerCallback):
+    class Reporter(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             report(state.global_step, state.max_steps)
 
-        def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-            curve.scores.append((state.global_step, given["metrics"][f"eval_{METRIC}"]))
-
-        def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-            if "loss" in given["logs"]:
-                curve.losses.append((state.global_step, given["logs"]["loss"]))
-
-    return Watcher()
+    return Reporter()

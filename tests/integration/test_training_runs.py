@@ -155,6 +155,43 @@ def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgmen
     assert not (tmp_path / "report.json").exists()
 
 
+def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
+    texts: dict[str, str], judgments: pa.Table, tmp_path: Path
+) -> None:
+    settings = EncoderTraining(max_steps=8, batch_size=8, patience=9, **{**SMALL, "evaluations": 4})
+    whole = train_encoder(texts, judgments, tmp_path / "whole", settings)
+    cut = tmp_path / "cut"
+
+    def interrupt(done: int, total: int | None) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(texts, judgments, cut, settings, interrupt)
+    (cut / "scratch" / "checkpoint-8").mkdir()  # as if the end had come while it was being written
+    steps: list[int] = []
+    again = train_encoder(texts, judgments, cut, settings, lambda done, total: steps.append(done))
+    assert steps == [7, 8]
+    assert again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
+    assert Tower.open(cut).digest == Tower.open(tmp_path / "whole").digest
+
+
+def test_other_settings_do_not_go_on_from_an_old_checkpoint(
+    texts: dict[str, str], judgments: pa.Table, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    small = SMALL | {"evaluations": 4}
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=4, batch_size=8, **small), interrupt)
+    steps: list[int] = []
+    other = EncoderTraining(max_steps=4, batch_size=8, scale=10.0, **small)
+    train_encoder(texts, judgments, tmp_path, other, lambda done, total: steps.append(done))
+    assert steps[0] == 1
+
+
 @pytest.mark.parametrize("export", [export_encoder, export_ranker])
 def test_a_folder_that_holds_no_model_is_refused_in_one_line(export: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
