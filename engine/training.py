@@ -19,6 +19,7 @@ from core.measures import Grades, pool_ndcg
 from core.progress import Report
 
 if TYPE_CHECKING:
+    import torch
     from transformers import Trainer, TrainerCallback
 
 METRIC = "ndcg@10"
@@ -40,6 +41,8 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(default=32, ge=2)
     learning_rate: float = Field(default=5e-5, gt=0)
     warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps on which the rate rises")
+    weight_decay: float = Field(default=0.0, ge=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the base model's")
     query_tokens: int = Field(default=32, ge=3)
     product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
     evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
@@ -152,6 +155,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "per_device_train_batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "warmup_steps": round(steps * settings.warmup),
+        "weight_decay": settings.weight_decay,
         "eval_strategy": "steps",
         "eval_steps": every,
         "save_strategy": "steps",
@@ -193,6 +197,8 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) 
     """
     from transformers import EarlyStoppingCallback, PrinterCallback
 
+    if settings.dropout is not None:
+        _set_dropout(trainer.model, settings.dropout)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
@@ -203,6 +209,14 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) 
     shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
+
+
+def _set_dropout(model: "torch.nn.Module", share: float) -> None:
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
 
 
 def _last_checkpoint(scratch: Path, inputs: str) -> Path | None:

@@ -134,6 +134,17 @@ def test_the_same_seed_trains_the_same_towers(
     assert Tower.open(folders[0]).digest == Tower.open(folders[1]).digest != Tower.open(encoder[0]).digest
 
 
+@pytest.mark.parametrize("change", [{"dropout": 0.5}, {"weight_decay": 0.9}])
+def test_dropout_and_weight_decay_change_what_is_learned(
+    change: dict[str, float], texts: dict[str, str], judgments: pa.Table, tmp_path: Path
+) -> None:
+    losses = []
+    for name, more in (("plain", {}), ("changed", change)):
+        settings = EncoderTraining(max_steps=3, batch_size=8, learning_rate=4e-4, **SMALL, **more)
+        losses.append([entry["loss"] for entry in train_encoder(texts, judgments, tmp_path / name, settings)["loss"]])
+    assert losses[0] != losses[1]
+
+
 def test_a_local_checkpoint_is_a_base_in_its_turn(encoder: tuple[Path, Any], tmp_path: Path) -> None:
     export_encoder(str(encoder[0] / "checkpoint"), tmp_path)
     again, trained = Tower.open(tmp_path), Tower.open(encoder[0])
