@@ -17,9 +17,11 @@ from core.digest import value_digest
 from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
+from engine.card import write_card
 
 if TYPE_CHECKING:
     import torch
+    from sentence_transformers.base.model import BaseModel as Model
     from transformers import Trainer, TrainerCallback
 
 METRIC = "ndcg@10"
@@ -240,8 +242,18 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def write_report(output: Path, settings: TrainingSettings, curve: Curve, parts: dict[str, Any]) -> dict[str, Any]:
-    """Writes `report.json`, last of all: where it is, the folder is whole. Returns what it says."""
+def write_report(
+    output: Path,
+    settings: TrainingSettings,
+    curve: Curve,
+    parts: dict[str, Any],
+    model: "Model",
+    language: str | None,
+) -> dict[str, Any]:
+    """Writes the checkpoint's card and, last of all, `report.json`: where it is, the folder is whole.
+
+    `language` is the shop's (BCP 47), for the card. Returns what the report says.
+    """
     step, score = curve.best
     report = {
         **parts,
@@ -252,12 +264,14 @@ def write_report(output: Path, settings: TrainingSettings, curve: Curve, parts: 
         "best_step": step,
         "best": score,
     }
+    scores = {METRIC: score, f"{METRIC} before training": report["start"]}
+    write_card(model, output / CHECKPOINT, scores, language)
     (output / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
     return report
 
 
-def evaluator(score: Callable[[Any], float]) -> Any:
-    """What the trainers call to validate: gives `score` of the model as their metric."""
+def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
+    """What the trainers call to validate: gives `score` of the model on the judged pools `grades` as their metric."""
     from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
     class PoolNdcg(BaseEvaluator):
@@ -265,8 +279,17 @@ def evaluator(score: Callable[[Any], float]) -> Any:
             super().__init__()
             self.primary_metric = METRIC
 
-        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
-            return {METRIC: score(model)}
+        @property
+        def description(self) -> str:
+            return "Order of judged pools"
+
+        def get_config_dict(self) -> dict[str, Any]:
+            return {"split": "valid", "queries": len(grades), "judgments": sum(map(len, grades.values()))}
+
+        def __call__(self, model: Any, output_path: Any = None, epoch: int = 0, steps: int = 0) -> dict[str, float]:
+            metrics = {METRIC: score(model)}
+            self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
+            return metrics
 
     return PoolNdcg()
 

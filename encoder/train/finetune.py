@@ -18,6 +18,7 @@ from core.measures import CUTOFF, Grades, pool_ndcg
 from core.progress import Report, ignore
 from encoder.tower import SPEC_FILE
 from encoder.train.export import export_model, load_encoder
+from engine.card import keep_card
 from engine.export import base_name, quiet_libraries
 from engine.training import (
     CHECKPOINT,
@@ -50,13 +51,19 @@ class EncoderTraining(TrainingSettings):
 
 
 def train_encoder(
-    texts: Mapping[str, str], judgments: pa.Table, output: Path, settings: EncoderTraining, report: Report = ignore
+    texts: Mapping[str, str],
+    judgments: pa.Table,
+    output: Path,
+    settings: EncoderTraining,
+    report: Report = ignore,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as towers.
 
     `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. In-batch products and
     judged poor ones are the negatives (multiple negatives ranking loss, Henderson et al. 2017, arXiv 1705.00652).
-    Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base is no encoder.
+    `language` is the shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn
+    from or the base is no encoder.
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
@@ -71,15 +78,15 @@ def train_encoder(
         trainer = _trainer(model, examples, sample, shelf, output, settings)
         curve = run_trainer(trainer, settings, report)
         if curve.best[0] == 0:
-            model = load_encoder(settings.base)  # nothing learned was better than what was there
+            trained, model = model, load_encoder(settings.base)  # nothing learned was better than what was there
+            keep_card(trained, model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
         parity = export_model(model, base_name(settings.base), output, _some(texts), limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
     data |= {"valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
-    return write_report(
-        output, settings, curve, {"data": data, "parity": parity, "seconds": round(time.monotonic() - began, 1)}
-    )
+    parts = {"data": data, "parity": parity, "seconds": round(time.monotonic() - began, 1)}
+    return write_report(output, settings, curve, parts, model, language)
 
 
 def training_examples(
@@ -125,7 +132,7 @@ def _trainer(
         args=arguments,
         train_dataset=examples,
         loss=MultipleNegativesRankingLoss(model, scale=settings.scale),
-        evaluator=evaluator(lambda current: validate(current, sample, shelf)),
+        evaluator=evaluator(lambda current: validate(current, sample, shelf), sample),
     )
 
 

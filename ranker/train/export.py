@@ -10,6 +10,7 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from engine.card import prepare_card
 from engine.export import base_location, base_name, quiet_libraries, write_int8
 from engine.folder import TOKENIZER_FILE
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
@@ -59,7 +60,7 @@ def load_ranker(base: str | None, seed: int = 0) -> CrossEncoder:
             raise ModelError(f"{location}: cannot be loaded as a cross-encoder: {reason}") from None
     if not hasattr(model.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
-    model.model_card_data.widget = [{}]  # else examples are made for a card nobody reads, under a bar of their own
+    prepare_card(model, base)
     return model
 
 

@@ -92,12 +92,13 @@ def train_ranker(
     settings: RankerTraining,
     similarity: Similarity = no_similarity,
     report: Report = ignore,
+    language: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it, calibrated, to `output` as a cross-encoder.
 
     `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The target of a pair
-    is its grade's place in the range of grades, the loss binary cross-entropy. Returns what `report.json` says. Raises
-    ModelError when there is nothing to learn from or the base is no encoder.
+    is its grade's place in the range of grades, the loss binary cross-entropy. `language` is the shop's (BCP 47).
+    Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base is no encoder.
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
@@ -115,8 +116,9 @@ def train_ranker(
         parity = export_model(model, base_name(settings.base), output, validation.pairs[:_PARITY_PAIRS], limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    parts = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
-    return write_report(output, settings, curve, {**parts, "seconds": round(time.monotonic() - began, 1)})
+    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    parts |= {"seconds": round(time.monotonic() - began, 1)}
+    return write_report(output, settings, curve, parts, model, language)
 
 
 def training_pairs(train: Judged, texts: Mapping[str, str], settings: RankerTraining) -> Dataset:
@@ -151,7 +153,7 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**trainer_arguments(settings, output, steps)),
         train_dataset=examples,
         loss=BinaryCrossEntropyLoss(model),
-        evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs))),
+        evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs)), validation.grades),
     )
 
 

@@ -61,7 +61,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("trained") / "encoder"
     settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
     seen: list[tuple[int, int | None]] = []
-    report = train_encoder(texts, judgments, folder, settings, lambda done, total: seen.append((done, total)))
+    report = train_encoder(texts, judgments, folder, settings, lambda done, total: seen.append((done, total)), "en")
     assert seen == [(step, 14) for step in range(1, 15)]
     return folder, report
 
@@ -70,7 +70,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
 def ranker(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("trained") / "ranker"
     settings = RankerTraining(epochs=5, max_steps=60, batch_size=16, learning_rate=2e-4, **SMALL)
-    return folder, train_ranker(texts, judgments, folder, settings)
+    return folder, train_ranker(texts, judgments, folder, settings, language="en")
 
 
 def test_the_towers_learn_the_shops_words(encoder: tuple[Path, Any]) -> None:
@@ -262,3 +262,29 @@ def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], j
         if row not in unjudged:
             assert row["label"] == pytest.approx(thin.queries[row["query"]][names[row["product"]]])
     assert len(rows) - len(unjudged) == 3 * len(thin.queries)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "ranker"])
+def test_the_checkpoints_card_tells_its_evaluation_and_no_text_of_the_shop(
+    kind: str, texts: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    folder, report = request.getfixturevalue(kind)
+    card = (folder / "checkpoint" / "README.md").read_text("utf-8")
+    assert "language:\n- en\n" in card and "base_model: sentence-transformers/all-MiniLM-L6-v2" in card
+    assert f"Size: {report['data']['examples']:,} training samples" in card
+    assert f"**{report['best']:.4f}**" in card and f"{report['start']:.4f}" in card
+    assert f'"judgments": {report["data"]["valid_judgments"]}' in card
+    assert not any(text in card for text in texts.values())
+    assert not any(word in card for word in NAMES)
+    assert "widget" not in card
+
+
+def test_a_base_of_ones_own_is_named_and_not_linked(
+    encoder: tuple[Path, Any], texts: dict[str, str], judgments: pa.Table, tmp_path: Path
+) -> None:
+    base = str(encoder[0] / "checkpoint")
+    settings = EncoderTraining(base=base, max_steps=1, batch_size=4, **SMALL)
+    train_encoder(texts, judgments, tmp_path, settings)
+    card = (tmp_path / "checkpoint" / "README.md").read_text("utf-8")
+    assert "# SentenceTransformer based on checkpoint" in card
+    assert "base_model:" not in card and str(encoder[0]) not in card
