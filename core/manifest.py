@@ -31,11 +31,15 @@ def _relative(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
 
 
 class ModelSet(_Frozen):
-    """The towers and, where there is one, the cross-encoder. Files stand under `encoder/` and `ranker/`."""
+    """The towers and, where there is one, the cross-encoder. Files stand under `encoder/` and `ranker/`.
+
+    `lineage` is what training left of each, where it is known; the same weights of two runs are the same model set.
+    """
 
     model_id: str
     encoder: dict[str, Any]
     ranker: dict[str, Any] | None
+    lineage: dict[str, Any] | None = None
     files: dict[str, FileEntry]
 
     _files_stay_inside = field_validator("files")(_relative)

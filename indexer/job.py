@@ -59,10 +59,11 @@ class Products:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The folders of a model set."""
+    """The folders of a model set, and what is known of how each was made."""
 
     encoder: Path
     ranker: Path | None
+    lineage: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def _release(
         seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
     with steps.step("publish"):
         files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
-        manifest = _publish(products, files, tower, ranker, index, seen, inputs, store)
+        manifest = _publish(products, files, tower, ranker, models.lineage, index, seen, inputs, store)
     (work / "vectors.npy").unlink()
     return Outcome(manifest, embedded)
 
@@ -168,6 +169,7 @@ def _publish(
     files: dict[str, Path],
     tower: Tower,
     ranker: Ranker | None,
+    lineage: dict[str, Any] | None,
     index: IndexReport,
     seen: dict[str, Any],
     inputs: dict[str, str],
@@ -193,6 +195,7 @@ def _publish(
             model_id=model,
             encoder=tower.spec.model_dump(),
             ranker=ranker.spec.model_dump() if ranker else None,
+            lineage=lineage,
             files=model_files,
         ),
         snapshot=CatalogSnapshot(

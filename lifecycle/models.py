@@ -1,12 +1,15 @@
 """Finds the model set an index job is to use: given, in service, or the bundled untuned towers."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from core.digest import value_digest
 from core.errors import ModelError
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE as TOWER_FILE
 from indexer.job import Models
+from lifecycle.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 
@@ -19,15 +22,26 @@ def resolve_models(encoder: str | None, ranker: str | None, store: ReleaseStore,
     when what is in service is damaged.
     """
     served = store.current(catalog)
-    return Models(
-        encoder=_encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
-        ranker=_ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
+    known = (store.manifest(catalog, served).model.lineage or {}) if served else {}
+    given = {"encoder": encoder, "ranker": ranker}
+    return with_lineage(
+        _encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
+        _ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
+        {kind: told for kind, told in known.items() if not given.get(kind)},
     )
 
 
 def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
     """The model folders inside a release, found whole. Raises ReleaseError when they are not."""
-    return Models(_encoder_of(store, catalog, release), _ranker_of(store, catalog, release))
+    known = store.manifest(catalog, release).model.lineage
+    return with_lineage(_encoder_of(store, catalog, release), _ranker_of(store, catalog, release), known)
+
+
+def with_lineage(encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None) -> Models:
+    """A model set with what is known of each model, else what its training left beside it. Raises ModelError."""
+    found = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
+    lineage = {kind: told for kind, told in {**found, **(known or {})}.items() if told and kind in found}
+    return Models(encoder, ranker, lineage or None)
 
 
 def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:

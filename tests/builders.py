@@ -10,9 +10,20 @@ import pyarrow as pa
 from core.manifest import CatalogSnapshot, FileEntry, Manifest, ModelSet, catalog_id, model_id, release_id
 from core.product import CATALOG_SCHEMA
 from core.releases import ReleaseStore
+from lifecycle.lineage import Lineage, Tracked
 
 COLUMNS_FILE = "products.arrow"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LINEAGE = Lineage(
+    kind="encoder",
+    base="all-MiniLM-L6-v2",
+    catalog="shop",
+    started=START,
+    data={"catalog": "a" * 64, "judgments": "b" * 64},
+    tandem_version="0",
+    git="c" * 40,
+    run=Tracked(uri="http://mlflow:5000", run_id="r1", model="tandem-shop-encoder", version="3"),
+)
 
 
 def entry(character: str, size: int = 1) -> FileEntry:

@@ -63,6 +63,13 @@ def test_release_ids_sort_by_time_and_tell_their_content_apart() -> None:
     assert len({release_id(early, "m", "c"), release_id(early, "n", "c"), release_id(early, "m", "d")}) == 3
 
 
+def test_a_manifest_of_before_lineage_reads_the_same() -> None:
+    manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")})
+    old = manifest.model_dump(mode="json")
+    del old["model"]["lineage"]
+    assert Manifest.model_validate(old) == manifest
+
+
 def test_a_manifest_survives_its_file() -> None:
     manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, country="IE")
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import pytest
-from builders import damage, publish
+from builders import LINEAGE, damage, publish
 
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE
 from indexer.job import Models
-from lifecycle.models import resolve_models
+from lifecycle.lineage import write_lineage
+from lifecycle.models import models_of, resolve_models
 
 FILES = {"encoder/m.onnx": b"encoder", "ranker/m.onnx": b"ranker"}
 
@@ -44,6 +45,21 @@ def test_what_is_not_given_is_taken_from_the_release_in_service(
     folder = store.path("shop", served.release_id)
     assert resolve_models(None, None, store, "shop") == Models(folder / "encoder", folder / "ranker")
     assert resolve_models(str(given), None, store, "shop") == Models(given, folder / "ranker")
+
+
+def test_the_lineage_of_each_model_follows_it(
+    store: ReleaseStore, served: Manifest, given: Path, tmp_path: Path
+) -> None:
+    write_lineage(given, LINEAGE)
+    of_given = LINEAGE.model_dump(mode="json")
+    assert resolve_models(str(given), None, store, "shop").lineage == {"encoder": of_given}
+    known = {"encoder": {"run": "before"}, "ranker": {"run": "of the ranker"}}
+    model = served.model.model_copy(update={"lineage": known})
+    store.publish(served.model_copy(update={"model": model, "release_id": "r-told"}))
+    assert resolve_models(None, None, store, "shop").lineage == known
+    mixed = {"encoder": of_given, "ranker": known["ranker"]}
+    assert resolve_models(str(given), None, store, "shop").lineage == mixed
+    assert models_of(store, "shop", "r-told").lineage == known
 
 
 def test_given_towers_need_no_release(store: ReleaseStore, given: Path) -> None:

@@ -1,0 +1,88 @@
+"""What a model was made of: `run.json` beside it, which indexing carries into the manifest of every release with it."""
+
+import os
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import ModelError
+from core.manifest import Manifest
+
+RUN_FILE = "run.json"
+_GIT_SECONDS = 10
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tracked(_Frozen):
+    """Where the run is kept, without credentials, and what the registry calls the model it made."""
+
+    uri: str
+    run_id: str
+    model: str | None = None
+    version: str | None = None
+
+
+class Lineage(_Frozen):
+    """What `run.json` says. `data` has a SHA-256 for each input; `git` is the commit of Tandem's own code."""
+
+    format: Literal[1] = 1
+    kind: Literal["encoder", "ranker"]
+    base: str
+    catalog: str
+    started: datetime
+    data: dict[str, str]
+    tandem_version: str
+    git: str | None = None
+    run: Tracked | None = None
+
+
+def write_lineage(folder: Path, lineage: Lineage) -> None:
+    """Leaves `run.json` in the folder of a trained model."""
+    (folder / RUN_FILE).write_text(lineage.model_dump_json(indent=2) + "\n")
+
+
+def read_lineage(folder: Path) -> dict[str, Any] | None:
+    """What `run.json` in a model's folder says, or None without one. Raises ModelError when it cannot be read."""
+    path = folder / RUN_FILE
+    try:
+        return Lineage.model_validate_json(path.read_bytes()).model_dump(mode="json")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError):
+        raise ModelError(f"{path}: is not what a training leaves; remove it to go on without the lineage") from None
+
+
+def release_lineage(manifest: Manifest) -> dict[str, Any]:
+    """From a release back to its inputs: the digests of what it was indexed from, its model set and their runs."""
+    known = manifest.model.lineage or {}
+    return {
+        "release": manifest.release_id,
+        "catalog": manifest.catalog,
+        "snapshot": manifest.snapshot.catalog_id,
+        "inputs": manifest.inputs,
+        "model_set": manifest.model.model_id,
+        "encoder": known.get("encoder"),
+        "ranker": known.get("ranker"),
+    }
+
+
+def git_revision(file: Path) -> str | None:
+    """The commit that a file of Tandem's is of, with `+changes` where tracked files differ; None where git has none."""
+    try:
+        _git(file, "ls-files", "--error-unmatch", file.name)  # an installed copy may lie in a repository not its own
+        changed = _git(file, "status", "--porcelain", "--untracked-files=no")
+        return _git(file, "rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(file: Path, *arguments: str) -> str:
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    options: dict[str, Any] = {"cwd": file.parent, "env": environment, "timeout": _GIT_SECONDS, "check": True}
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, **options).stdout.strip()
