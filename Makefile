@@ -55,12 +55,12 @@ $(VENV)/bin/python:
 # The stamps hold what was installed, so that nothing is installed twice.
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing what Tandem needs into $(VENV) (one to three minutes the first time)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,test]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,test]'
 	@touch $@
 
 clean:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,9 @@ from core.config import load_settings
 from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
+from lifecycle.model_commands import Config, Trained, models
 from lifecycle.progress import Bars
+from lifecycle.terminal import console, tell
 from retrieval.client import SearchClient
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -29,15 +30,7 @@ app = typer.Typer(
 )
 
 
-class Trained(StrEnum):
-    """The models that can be fine-tuned."""
-
-    ENCODER = "encoder"
-    RANKER = "ranker"
-
-
-# Wide enough for the tables where the output is a file or a pipe.
-console = Console() if sys.stdout.isatty() else Console(width=120)
+app.add_typer(models, name="models")
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
@@ -102,6 +95,28 @@ def list_releases(
             gone = store.prune(name, keep)
         console.print(f"removed {len(gone)} releases", highlight=False)
     show_releases(console, store.manifests(name), store.current(name))
+
+
+@app.command()
+def lineage(
+    release: Annotated[str | None, typer.Argument(help="Release; default: the one in service.")] = None,
+    releases: Releases = _RELEASES,
+    catalog: Catalog = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Tell what a release was made of: its model set, their training runs, and the digests of all data."""
+    from lifecycle.lineage import release_lineage
+    from lifecycle.show import show_lineage
+
+    store = ReleaseStore(releases)
+    name = _catalog(store, catalog)
+    current = release or store.current(name)
+    assert current is not None, "a catalog without a release is not among the store's catalogs"
+    found = release_lineage(store.manifest(name, current))
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        show_lineage(console, found)
 
 
 @app.command()
@@ -200,14 +215,22 @@ def train(
     encoder: Annotated[
         Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
     ] = None,
+    track: Annotated[
+        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+    ] = None,
+    config: Config = None,
 ) -> None:
     """Fine-tune the towers or the cross-encoder on judgments."""
-    from lifecycle.training import train_model
+    from lifecycle.tracking import TrackingSettings, open_tracker
+    from lifecycle.training import Inputs, train_model
 
     if encoder and model is Trained.ENCODER:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
+    tracking = load_settings(TrackingSettings, config, {"tracking": {"uri": track} if track else None}).tracking
+    tracker = open_tracker(tracking.uri, output.parent, tell)
+    inputs = Inputs(catalog, mapping, judgments, encoder)
     given = {"base": base, "epochs": epochs, "seed": seed}
-    train_model(model.value, catalog, mapping, judgments, output, given, Bars(console), encoder)
+    train_model(model.value, inputs, output, given, Bars(console), tracker)
 
 
 @app.command()

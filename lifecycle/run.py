@@ -22,10 +22,11 @@ from core.releases import ReleaseStore
 from engine.training import REPORT_FILE
 from indexer.job import Models, Options, index_feed
 from lifecycle.feeds import mapping_of
-from lifecycle.models import resolve_models
+from lifecycle.models import resolve_models, with_lineage
 from lifecycle.progress import Bars
 from lifecycle.serving import announce
 from lifecycle.show import show_answer, show_release
+from lifecycle.tracking import FOLDER, TrackingSettings
 from retrieval.client import SearchClient
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
@@ -88,13 +89,15 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
     folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
     encoder, ranker = folder / "encoder", folder / "ranker"
     if not (encoder / REPORT_FILE).is_file():
-        _train("encoder", shop, encoder, console)
+        _train("encoder", shop, encoder, store.root / FOLDER, console)
     if not (ranker / REPORT_FILE).is_file():
-        _train("ranker", shop, ranker, console, ["--encoder", encoder])
-    return Models(encoder, ranker)
+        _train("ranker", shop, ranker, store.root / FOLDER, console, ["--encoder", encoder])
+    return with_lineage(encoder, ranker)
 
 
-def _train(kind: str, shop: Shop, output: Path, console: Console, more: Sequence[str | Path] = ()) -> None:
+def _train(
+    kind: str, shop: Shop, output: Path, tracking: Path, console: Console, more: Sequence[str | Path] = ()
+) -> None:
     """Trains in a process of its own, so that the one that serves never loads torch."""
     console.print(f"fine-tune the {kind} on {shop.judgments}", highlight=False)
     command = [
@@ -109,6 +112,8 @@ def _train(kind: str, shop: Shop, output: Path, console: Console, more: Sequence
         shop.judgments,
     ]
     command += ["--output", output, *more, *(["--mapping", shop.mapping] if shop.mapping else [])]
+    if load_settings(TrackingSettings, None, {}).tracking.uri is None:
+        command += ["--track", tracking]  # one place for every state of the shop
     result = subprocess.run([str(part) for part in command], check=False)
     if result.returncode:
         raise TandemError(f"training the {kind} ended with status {result.returncode}; what it printed says why")

@@ -1,7 +1,8 @@
 """Answers, releases and measures as tables on the terminal."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,7 @@ from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
     from lifecycle.evaluate import Evaluation
+    from lifecycle.registry import Registered
 
 _NANOS = Decimal(10) ** 9
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
@@ -70,6 +72,38 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
         highlight=False,
     )
     console.print(f"published release {manifest.release_id} of catalog {manifest.catalog}", highlight=False)
+
+
+def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
+    """What `lifecycle.lineage.release_lineage` found, one fact a line."""
+    lines = [f"release {lineage['release']} of catalog {lineage['catalog']}", f"  products {lineage['snapshot']}"]
+    lines += [f"    {name:<9} {digest or '-'}" for name, digest in lineage["inputs"].items()]
+    lines.append(f"  model set {lineage['model_set']}")
+    for kind in ("encoder", "ranker"):
+        lines += _training_lines(kind, lineage[kind])
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _training_lines(kind: str, told: Mapping[str, Any] | None) -> list[str]:
+    if told is None:
+        return [f"    {kind}: no training known"]
+    facts = {"started": told["started"], "code": told["git"] or "-", **told["data"]}
+    if told["run"]:
+        run = told["run"]
+        facts |= {"run": f"{run['run_id']} in {run['uri']}", "version": f"{run['version']} of {run['model']}"}
+    return [f"    {kind}: from {told['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
+
+
+def show_models(console: Console, models: "Sequence[Registered]") -> None:
+    """The registered models, a version a row."""
+    table = Table()
+    for name in ("model", "version", "aliases", "validation", "created (UTC)", "run"):
+        table.add_column(name, overflow="fold")
+    for entry in models:
+        best = f"{entry.best:.3f}" if entry.best is not None else ""
+        created = f"{entry.created:%Y-%m-%d %H:%M:%S}"
+        table.add_row(entry.name, entry.version, ", ".join(entry.aliases), best, created, entry.run_id)
+    console.print(table)
 
 
 def show_evaluation(console: Console, evaluation: "Evaluation") -> None:

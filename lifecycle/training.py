@@ -1,6 +1,11 @@
 """From a feed and judgments to a trained model folder."""
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,55 +13,117 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.columns import Columns
+from core.digest import file_digest, value_digest
 from core.errors import FeedError, ModelError
 from core.judgments import load_judgments
 from core.product import product_text
 from core.progress import Steps
+from encoder.tower import SPEC_FILE as TOWER_FILE
+from encoder.tower import Tower
+from engine.export import base_name
+from engine.training import REPORT_FILE, TrainingSettings
+from indexer.mapping import Mapping
 from indexer.products import clean_feed
+from lifecycle.curves import CURVES_FILE, draw_curves
 from lifecycle.feeds import mapping_of
+from lifecycle.lineage import RUN_FILE, Lineage, git_revision, write_lineage
 from lifecycle.similarity import TowerSimilarity
+from lifecycle.tracking import Tracker
+from ranker.ranker import SPEC_FILE as RANKER_FILE
+from ranker.ranker import Ranker
 
 Kind = Literal["encoder", "ranker"]
 
+_STEPS: dict[Kind, str] = {"encoder": "fine-tune the towers", "ranker": "fine-tune the ranker"}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files to learn from. `towers` is the folder of those whose similarity a ranker is to build on."""
+
+    catalog: Path
+    mapping: Path | None
+    judgments: Path
+    towers: Path | None = None
+
 
 def train_model(
-    kind: Kind,
-    catalog: Path,
-    mapping: Path | None,
-    judgments: Path,
-    output: Path,
-    settings: dict[str, Any],
-    steps: Steps,
-    towers: Path | None = None,
+    kind: Kind, inputs: Inputs, output: Path, settings: dict[str, Any], steps: Steps, tracker: Tracker
 ) -> dict[str, Any]:
-    """Fine-tunes one model and leaves it, exported, in `output`; returns its report.
+    """Fine-tunes one model and leaves it in `output`, exported, with its lineage and curves; returns its report.
 
-    Settings that are None keep their defaults. `towers` is the folder of those whose similarity a ranker is to build
-    on. Raises FeedError or ModelError.
+    Settings that are None keep their defaults. Raises FeedError or ModelError.
     """
-    similarity = TowerSimilarity(towers) if towers else None
-    table = load_judgments(judgments)
-    texts = _texts(catalog, mapping, steps)
-    table = _known(table, texts, judgments)
+    similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
+    table = load_judgments(inputs.judgments)
+    mapping = mapping_of(inputs.mapping)
+    texts = _texts(inputs.catalog, mapping, steps)
+    table = _known(table, texts, inputs.judgments)
     given = {name: value for name, value in settings.items() if value is not None}
+    lineage = _lineage(kind, inputs, mapping, given.get("base"))
+    for name in (RUN_FILE, CURVES_FILE):
+        (output / name).unlink(missing_ok=True)
     try:
-        if kind == "encoder":
-            from encoder.train.finetune import EncoderTraining, train_encoder
-
-            with steps.step("fine-tune the towers") as report:
-                return train_encoder(texts, table, output, EncoderTraining(**given), report)
-        from ranker.train.finetune import RankerTraining, no_similarity, train_ranker
-
-        with steps.step("fine-tune the ranker") as report:
-            return train_ranker(texts, table, output, RankerTraining(**given), similarity or no_similarity, report)
+        chosen, train = _fine_tuning(kind, given, similarity)
+        with tracker.run(lineage, chosen.model_dump()) as run:
+            with steps.step(_STEPS[kind]) as report:
+                made = train(texts, table, output, report=report, language=mapping.catalog.language)
+            tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
     except ModuleNotFoundError as error:
         raise ModelError(f"training needs {error.name}: pip install 'tandem-retrieval[train]'") from None
+    write_lineage(output, lineage.model_copy(update={"run": tracked}))
+    return made
 
 
-def _texts(catalog: Path, mapping: Path | None, steps: Steps) -> dict[str, str]:
+def _fine_tuning(
+    kind: Kind, given: dict[str, Any], similarity: TowerSimilarity | None
+) -> tuple[TrainingSettings, Callable[..., dict[str, Any]]]:
+    """All settings of a training, and the function that trains by them. Loads torch."""
+    if kind == "encoder":
+        from encoder.train.finetune import EncoderTraining, train_encoder
+
+        towers = EncoderTraining(**given)
+        return towers, partial(train_encoder, settings=towers)
+    from ranker.train.finetune import RankerTraining, no_similarity, train_ranker
+
+    ranker = RankerTraining(**given)
+    return ranker, partial(train_ranker, settings=ranker, similarity=similarity or no_similarity)
+
+
+def _lineage(kind: Kind, inputs: Inputs, mapping: Mapping, base: str | None) -> Lineage:
+    data = {"catalog": file_digest(inputs.catalog), "judgments": file_digest(inputs.judgments)}
+    data["mapping"] = value_digest(mapping.model_dump(mode="json"))
+    if inputs.towers:
+        data["towers"] = Tower.open(inputs.towers).digest
+    return Lineage(
+        kind=kind,
+        base=base_name(base),
+        catalog=mapping.catalog.name,
+        started=datetime.now(UTC),
+        data=data,
+        tandem_version=version("tandem-retrieval"),
+        git=git_revision(Path(__file__)),
+    )
+
+
+def _digest(kind: Kind, output: Path) -> str:
+    return Tower.open(output).digest if kind == "encoder" else Ranker.open(output).digest
+
+
+def _kept(kind: Kind, output: Path, report: dict[str, Any], catalog: str) -> list[Path]:
+    """Draws the curves, where matplotlib is there, and names the files to keep with the run."""
+    files = [output / REPORT_FILE, output / (TOWER_FILE if kind == "encoder" else RANKER_FILE)]
+    try:
+        draw_curves(report, f"{catalog}: {kind}", output / CURVES_FILE)
+    except ModuleNotFoundError:
+        return files
+    return [*files, output / CURVES_FILE]
+
+
+def _texts(catalog: Path, mapping: Mapping, steps: Steps) -> dict[str, str]:
     """Product texts by id, through the same cleaning as indexing."""
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
-        columns = Columns(clean_feed(catalog, mapping_of(mapping), Path(work), report).columns)
+        columns = Columns(clean_feed(catalog, mapping, Path(work), report).columns)
         return {row["id"]: product_text(row) for batch in columns.batches() for row in batch.to_pylist()}
 
 

@@ -49,9 +49,11 @@ def test_an_earlier_model_set_comes_back_without_its_old_products(
     shutil.copytree(models.encoder, other)
     spec = json.loads((other / SPEC_FILE).read_text())
     (other / SPEC_FILE).write_text(json.dumps(spec | {"max_item_tokens": spec["max_item_tokens"] - 1}))
-    new = index(write_feed(tmp_path / "b.jsonl", "b-", changed=2), Models(other, None), store)
+    lineage = {"encoder": {"base": "another"}}
+    new = index(write_feed(tmp_path / "b.jsonl", "b-", changed=2), Models(other, None, lineage), store)
     assert new.embedded == 30  # another model: everything
     assert new.manifest.model.model_id != old.model.model_id
+    assert new.manifest.model.lineage == lineage
     back = to_model(store, "default", old.model.model_id, Silent())
     assert back.embedded == 2  # the old model had seen the rest
     assert back.manifest.model == old.model

@@ -66,7 +66,19 @@ def fill(store: ReleaseStore, folder: Path, count: int = 3, catalog: str = "shop
 def test_help_names_every_command(tandem: Command) -> None:
     status, told, _ = tandem("--help")
     assert status == 0
-    for name in ("index", "releases", "rollback", "serve", "search", "sample", "train", "evaluate", "run"):
+    for name in (
+        "index",
+        "releases",
+        "rollback",
+        "serve",
+        "search",
+        "sample",
+        "train",
+        "evaluate",
+        "run",
+        "lineage",
+        "models",
+    ):
         assert name in told
 
 
@@ -113,6 +125,21 @@ def test_rolling_back(tandem: Command, store: ReleaseStore, tmp_path: Path) -> N
         "rollback", "--releases", store.root, "--model", "m-1"
     )
     assert "there is no release at" in tandem.error("rollback", "--releases", store.root, "--to", "r-1")
+
+
+def test_the_lineage_of_a_release(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    [made] = fill(store, tmp_path, 1)
+    told = json.loads(tandem("lineage", "--releases", store.root, "--json")[1])
+    assert (told["release"], told["model_set"], told["encoder"]) == (made.release_id, made.model.model_id, None)
+    status, shown, _ = tandem("lineage", made.release_id, "--releases", store.root)
+    assert status == 0 and "encoder: no training known" in shown
+    assert "there is no release" in tandem.error("lineage", "r-none", "--releases", store.root)
+
+
+def test_models_need_a_place_that_is_there(tandem: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no such folder; give --track" in tandem.error("models", "--track", tmp_path / "none")
+    monkeypatch.setenv("TANDEM_TRACKING__URI", "off")
+    assert "tracking is off" in tandem.error("models", "promote", "--kind", "encoder", "--version", 1)
 
 
 def test_the_sample_is_told_in_one_line(tandem: Command, tmp_path: Path) -> None:

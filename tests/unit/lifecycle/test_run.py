@@ -105,8 +105,18 @@ def test_both_models_are_trained_on_all_the_files(
             "--judgments": str(shop.judgments),
             "--mapping": str(shop.mapping),
             "--output": str(output),
+            "--track": str(store.root / "tracking"),
             **more,
         }
+
+
+def test_tracking_set_elsewhere_is_left_to_the_training(
+    shop: Shop, store: ReleaseStore, console: Console, train: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_TRACKING__URI", "http://mlflow:5000")
+    training = train()
+    _models(shop, store, console)
+    assert not any("--track" in command for command in training.commands)
 
 
 def test_trained_models_are_used_again_until_a_file_changes(

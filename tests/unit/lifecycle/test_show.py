@@ -2,13 +2,23 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from builders import entry, make_manifest
+from builders import LINEAGE, entry, make_manifest
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from core.manifest import CatalogSnapshot
 from lifecycle.evaluate import Evaluation
-from lifecycle.show import counts, show_answer, show_evaluation, show_release, show_releases
+from lifecycle.lineage import release_lineage
+from lifecycle.registry import Registered
+from lifecycle.show import (
+    counts,
+    show_answer,
+    show_evaluation,
+    show_lineage,
+    show_models,
+    show_release,
+    show_releases,
+)
 from tandem.v1 import search_pb2
 
 
@@ -143,3 +153,28 @@ def test_an_evaluation_shows_means_and_intervals(console: Console) -> None:
     assert "0.500 [0.500, 0.500]" in text and "0.125 [0.125, 0.125]" in text
     assert "2 queries; gain 2^(grade - 1) - 1; relevant from grade 2" in text
     assert "3 judged products are not in the catalog" in text
+
+
+def test_a_lineage_is_shown_uncut() -> None:
+    console = Console(file=StringIO(), width=80)
+    manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, inputs={"feed": "d" * 64})
+    told = LINEAGE.model_copy(update={"base": "[mine]"}).model_dump(mode="json")
+    model = manifest.model.model_copy(update={"lineage": {"encoder": told}})
+    show_lineage(console, release_lineage(manifest.model_copy(update={"model": model})))
+    lines = [line.strip() for line in shown(console).splitlines()]
+    assert lines[0] == f"release {manifest.release_id} of catalog shop"
+    for line in ("encoder: from [mine]", f"judgments {'b' * 64}", f"feed      {'d' * 64}", "ranker: no training known"):
+        assert line in lines
+    assert "run       r1 in http://mlflow:5000" in lines and "version   3 of tandem-shop-encoder" in lines
+
+
+def test_models_are_listed_with_their_aliases(console: Console) -> None:
+    made = LINEAGE.started
+    rows = [
+        Registered("tandem-shop-encoder", "1", ("champion",), 0.8125, made, "r1", "d"),
+        Registered("tandem-shop-encoder", "2", ("candidate",), None, made, "r2", "d"),
+    ]
+    show_models(console, rows)
+    [first] = [line for line in shown(console).splitlines() if "champion" in line]
+    assert "0.812" in first and "r1" in first and "2026-01-02 03:04:05" in first
+    assert "candidate" in shown(console)
