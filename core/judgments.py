@@ -10,6 +10,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from core.errors import FeedError
+from core.text import query_key
 
 SPLITS = ("train", "valid", "test")
 JUDGMENTS_SCHEMA = pa.schema(
@@ -81,7 +82,7 @@ def _splits(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
 
 
 def _split_of(query: str) -> str:
-    share = hashlib.sha256(query.casefold().encode()).digest()[0] / 256
+    share = hashlib.sha256(query_key(query).encode()).digest()[0] / 256
     return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
 
 
@@ -97,10 +98,21 @@ def _check(table: pa.Table, path: Path) -> None:
     low, high = pc.min_max(table["grade"]).as_py().values()
     if low == high:
         raise FeedError(f"{path}: every grade is {low:g}; a model needs at least two different grades to learn from")
-    splits = table.group_by("query").aggregate([("split", "count_distinct")])
-    torn = splits.filter(pc.greater(splits["split_count_distinct"], 1))
-    if len(torn):
+    _check_splits(table, path)
+
+
+def _check_splits(table: pa.Table, path: Path) -> None:
+    """No query may stand in two splits, nor its like in other case or spaces: a test query would be trained on."""
+    first: dict[str, tuple[str, str]] = {}
+    torn: dict[str, tuple[str, str, str, str]] = {}
+    for row in table.group_by(["query", "split"], use_threads=False).aggregate([]).to_pylist():
+        key, here = query_key(row["query"]), (row["query"], row["split"])
+        there = first.setdefault(key, here)
+        if there[1] != here[1]:
+            torn[key] = (*there, *here)
+    if torn:
+        query, split, other, another = next(iter(torn.values()))
         raise FeedError(
-            f"{path}: {len(torn)} queries stand in more than one split, such as {torn['query'][0].as_py()!r}; "
-            "give each query one split"
+            f"{path}: {len(torn)} queries stand in more than one split, such as {query!r} in {split} and {other!r} in "
+            f"{another}, so that what is tested would have been trained on; give each query one split"
         )

@@ -17,3 +17,8 @@ def fold_text(text: str) -> str:
         return " ".join(text.split())
     # Composed last: what an unwanted character kept apart belongs together once it is gone.
     return _SPACES.sub(" ", unicodedata.normalize("NFC", _UNWANTED.sub("", text))).strip()
+
+
+def query_key(query: str) -> str:
+    """What queries share that differ in case and spaces alone."""
+    return fold_text(query).casefold()

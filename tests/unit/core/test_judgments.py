@@ -71,8 +71,9 @@ def test_splits_made_are_by_query_stable_and_near_80_10_10(tmp_path: Path) -> No
     assert {query: split[query] for query in known} == known
 
 
-def test_letters_case_does_not_change_the_split(tmp_path: Path) -> None:
-    table = load_judgments(_csv(tmp_path, "query,product_id,grade\nRed Shoes,1,1\nred shoes,1,2\n"))
+def test_neither_case_nor_spaces_change_the_split(tmp_path: Path) -> None:
+    # By sha256sum the first bytes of "red shoes" and " red  shoes" are 97 and 255: as written they would fall apart.
+    table = load_judgments(_csv(tmp_path, "query,product_id,grade\nRed Shoes,1,1\nred shoes,1,2\n red  shoes,1,2\n"))
     assert len(set(table["split"].to_pylist())) == 1
 
 
@@ -89,6 +90,10 @@ def test_letters_case_does_not_change_the_split(tmp_path: Path) -> None:
         ("query,product_id,grade\n", "holds no judgments"),
         ("query,product_id,grade,split\na,1,1,dev\na,2,2,train\n", "'dev'; it must be train, valid or test"),
         ("query,product_id,grade,split\na,1,1,test\na,2,2,train\n", "more than one split, such as 'a'"),
+        (
+            "query,product_id,grade,split\nRed  hat,1,1,test\nred hat,2,2,train\n",
+            "'Red  hat' in test and 'red hat' in train",
+        ),
         ("query,product_id,grade\na,1\n", "cannot be read as csv"),
         ("", "cannot be read as csv"),
     ],
