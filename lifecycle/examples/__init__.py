@@ -1,0 +1,1 @@
+"""What the models learn from beyond the judgments: queries made up or varied, and hard negatives. No torch."""
