@@ -1,0 +1,191 @@
+"""Hard negatives: drawn from what retrieval finds for a query, less what may well be good for it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.errors import FeedError
+from engine.training import GOOD, POOR, Judged
+from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.products import Products
+
+NEGATIVES_SCHEMA = pa.schema(
+    [
+        ("query", pa.string()),
+        ("product_id", pa.string()),
+        ("source", pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float32()),
+    ]
+)
+
+# What a model says of pairs: places of queries and rows of products, both of shape (n,) -> scores of shape (n,).
+PairScores = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+
+_PAIR = np.dtype([("query", "i8"), ("row", "i8"), ("source", "i4"), ("rank", "i4"), ("score", "f4")])
+_JUDGED = np.dtype([("query", "i8"), ("row", "i8"), ("relevance", "f4")])
+# The teacher reads so many candidates for each negative wanted.
+_SPARE = 3
+
+
+class Mining(BaseModel):
+    """How to draw negatives, and what to hold off.
+
+    The defaults are chosen on real judgments, half of the positives hidden. The first ten ranks that are left were as
+    often good as not, wherever they were judged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    negatives: int = Field(default=4, ge=1, le=100, description="at most so many of a query from each source")
+    first: int = Field(default=11, ge=1, le=1000, description="the rank to begin at; those before are skipped")
+    last: int = Field(default=60, ge=1, le=1000, description="the rank to end with")
+    relevance: float = Field(default=POOR, ge=0, le=1, description="products judged above it are no negatives")
+    overlap: float = Field(default=0.7, gt=0, le=1, description="share of words that makes titles twins")
+    similarity: float = Field(default=0.9, gt=0, le=2, description="share of the positives' that is held off")
+    margin: float = Field(default=0.05, ge=0, le=1, description="the teacher's score must be so far below positives'")
+    seed: int = Field(default=0, ge=0, description="another one in each round")
+
+    @model_validator(mode="after")
+    def _window(self) -> "Mining":
+        if self.first > self.last:
+            raise ValueError(f"the ranks to draw from begin at {self.first} and end at {self.last}; give last >= first")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """A table of `NEGATIVES_SCHEMA`, and how many of how many candidates each rule in turn held off."""
+
+    table: pa.Table
+    candidates: int
+    held_off: dict[str, int]
+
+
+def mine(
+    judged: Judged,
+    products: Products,
+    sources: Mapping[str, Candidates],
+    settings: Mining,
+    similarity: PairScores | None = None,
+    teacher: PairScores | None = None,
+) -> Mined:
+    """Negatives of the queries that have a product judged good.
+
+    `sources` names what was found for the queries of `judged`, in their order. `similarity` is the towers' cosine, and
+    holds off what comes near the positives' (de Souza Moreira et al., "NV-Retriever", 2024, arXiv 2407.15831).
+    `teacher` is a cross-encoder's score from 0 to 1, asked only of candidates that the other rules leave (Qu et al.,
+    "RocketQA", 2021, arXiv 2010.08191). Raises FeedError when no query has a product judged good.
+    """
+    random = np.random.default_rng(settings.seed)
+    known = _known(judged, products)
+    positives = known[known["relevance"] >= GOOD]
+    if not len(positives):
+        raise FeedError(f"no query of split {judged.split} has a good product of the catalog; nothing to mine for")
+    pairs = _pairs(sources, settings, len(products.ids))
+    pairs = pairs[np.isin(pairs["query"], positives["query"])]
+    seen = len(pairs)
+    held: dict[str, int] = {}
+
+    def keep(rule: str, off: NDArray[np.bool_]) -> None:
+        nonlocal pairs
+        held[rule], pairs = int(off.sum()), pairs[~off]
+
+    keep("judged", judged_above(pairs, known, settings.relevance, len(products.ids)))
+    keep("twin", twins(pairs, positives, products, settings.overlap))
+    if similarity:
+        limits = settings.similarity * typical(positives, similarity, len(judged.queries))
+        keep("similar", similarity(pairs["query"], pairs["row"]) > limits[pairs["query"]])
+    pairs = pairs[random.permutation(len(pairs))]
+    if teacher:
+        pairs = first_of_each(pairs, settings.negatives * _SPARE)
+        limits = typical(positives, teacher, len(judged.queries)) - settings.margin
+        keep("teacher", teacher(pairs["query"], pairs["row"]) > limits[pairs["query"]])
+    pairs = first_of_each(pairs, settings.negatives)
+    return Mined(_table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), seen, held)
+
+
+def judged_above(pairs: NDArray, known: NDArray, relevance: float, products: int) -> NDArray[np.bool_]:
+    """Which pairs, shape (n,), are judged above `relevance`; `products` is how many there are."""
+    above = known[known["relevance"] > relevance]
+    return np.isin(_keys(pairs, products), _keys(above, products))
+
+
+def twins(pairs: NDArray, positives: NDArray, products: Products, overlap: float) -> NDArray[np.bool_]:
+    """Which pairs, shape (n,), are about a product nearly the same as a positive of their query."""
+    starts = np.searchsorted(positives["query"], pairs["query"], "left")
+    counts = np.searchsorted(positives["query"], pairs["query"], "right") - starts
+    result = np.zeros(len(pairs), bool)
+    for turn in range(counts.max(initial=0)):  # the pairs with the first positive of their query, the second, ...
+        places = np.flatnonzero((counts > turn) & ~result)
+        others = positives["row"][starts[places] + turn]
+        result[places] = products.twins(pairs["row"][places], others, overlap)
+    return result
+
+
+def typical(positives: NDArray, scores: PairScores, queries: int) -> NDArray[np.float64]:
+    """The mean score of each query's positives, shape (queries,); NaN, which holds nothing off, where it has none."""
+    values = scores(positives["query"], positives["row"])
+    with np.errstate(invalid="ignore"):
+        total, count = (np.bincount(positives["query"], weights, queries) for weights in (values, None))
+        return total / count
+
+
+def first_of_each(pairs: NDArray, count: int) -> NDArray:
+    """The first `count` pairs of each query and source, in their order."""
+    order = np.lexsort((pairs["source"], pairs["query"]))
+    query, source = pairs["query"][order], pairs["source"][order]
+    new = np.ones(len(order), bool)
+    new[1:] = (query[1:] != query[:-1]) | (source[1:] != source[:-1])
+    starts = np.flatnonzero(new)
+    turns = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return pairs[np.sort(order[turns < count])]
+
+
+def _known(judged: Judged, products: Products) -> NDArray:
+    """The judgments of products of the catalog, by query."""
+    entries = [
+        (query, products.rows[product], relevance)
+        for query, graded in enumerate(judged.queries.values())
+        for product, relevance in graded.items()
+        if product in products.rows
+    ]
+    return np.array(entries, _JUDGED)
+
+
+def _keys(pairs: NDArray, products: int) -> NDArray[np.int64]:
+    """One number for each pair, shape (n,)."""
+    return pairs["query"] * products + pairs["row"]
+
+
+def _pairs(sources: Mapping[str, Candidates], settings: Mining, products: int) -> NDArray:
+    """The candidates in the window of ranks, each once: of a product that two sources find, the first one counts."""
+    parts = []
+    for number, found in enumerate(sources.values()):
+        rows = found.rows[:, settings.first - 1 : settings.last]
+        query, place = np.nonzero(rows >= 0)
+        part = np.empty(len(query), _PAIR)
+        part["query"], part["row"], part["source"] = query, rows[query, place], number
+        part["rank"] = settings.first + place
+        part["score"] = found.scores[query, settings.first - 1 + place]
+        parts.append(part)
+    pairs = np.concatenate(parts)
+    return pairs[np.sort(np.unique(_keys(pairs, products), return_index=True)[1])]
+
+
+def _table(pairs: NDArray, judged: Judged, products: Products, sources: list[str]) -> pa.Table:
+    queries = list(judged.queries)
+    columns = [
+        [queries[i] for i in pairs["query"]],
+        [products.ids[i] for i in pairs["row"]],
+        [sources[i] for i in pairs["source"]],
+        pairs["rank"],
+        pairs["score"],
+    ]
+    return pa.table(
+        [pa.array(*column) for column in zip(columns, NEGATIVES_SCHEMA.types, strict=True)], schema=NEGATIVES_SCHEMA
+    )
