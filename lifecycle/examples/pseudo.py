@@ -1,0 +1,145 @@
+"""Titles and attributes turned into queries, so that products that nobody judged are learned too."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from bm25s import stopwords
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.text import query_key
+
+PSEUDO_SCHEMA = pa.schema([("query", pa.string()), ("product_id", pa.string())])
+
+_WORD = re.compile(r"\w[\w/.'-]*\w|\w")
+# Letters and digits mixed, such as dcd771c2 or sc-141; but not a number and its unit, such as 12-gauge or 1080p.
+_MODEL = re.compile(r"(?=.*\d)(?=.*[^\W\d_])(?!\d+([/.]\d+)*-?[^\W\d_]+$)[\w/-]{5,}")
+_TYPE_LEVELS = re.compile(r"\s*[>/|]\s*")
+# Of every language that bm25s lists; a query neither begins nor ends with one.
+_STOP = frozenset(word for name, words in vars(stopwords).items() if name.startswith("STOPWORDS_") for word in words)
+# A model number that more products have is a series, or a size.
+_MODEL_SHARED = 3
+_FIELDS = ("id", "title", "brand", "product_type", "color")
+
+
+class Pseudo(BaseModel):
+    """How many queries to make up, and of what length in words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queries: int = Field(default=10_000, ge=1, description="at most so many in all")
+    per_product: int = Field(default=2, ge=1, le=10)
+    shortest: int = Field(default=2, ge=1, le=10, description="words of a title taken together, at least")
+    longest: int = Field(default=4, ge=1, le=10, description="and at most")
+    common: float = Field(default=0.01, gt=0, le=1, description="share of products that may hold its rarest word")
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How many of `total` products hold each word in their title."""
+
+    holders: Counter[str]
+    total: int
+
+    def idf(self, word: str) -> float:
+        """ln(N / n), the inverse document frequency of Sparck Jones (1972); n at least 1."""
+        return log(self.total / max(1, self.holders[word]))
+
+
+def pseudo_queries(
+    catalog: pa.Table, known: Collection[str], settings: Pseudo, forbidden: Collection[str] = frozenset()
+) -> pa.Table:
+    """Queries for the products whose ids are not `known`, as a table of `PSEUDO_SCHEMA`; each query once.
+
+    `catalog` has columns of `core.product.CATALOG_SCHEMA`, id and title at least. Products come from each product type
+    in turn, so that rare types are not outweighed. No query's key is among `forbidden`, those to validate and test on.
+    """
+    random = np.random.default_rng(settings.seed)
+    table = catalog.select([name for name in _FIELDS if name in catalog.column_names])
+    products = [row for batch in table.to_batches() for row in batch.to_pylist()]
+    counts: Counter[str] = Counter()
+    for product in products:
+        counts.update(set(words_of(product["title"])))
+    words = _Words(counts, len(products))
+    without = [product for product in products if product["id"] not in known]
+    rows: list[tuple[str, str]] = []
+    seen = set(forbidden)
+    for product in in_turn(without, random):
+        if len(rows) >= settings.queries:
+            break
+        queries = [query for query in _drawn(product, words, settings, random) if query not in seen]
+        seen.update(queries)
+        rows += [(query, product["id"]) for query in queries]
+    columns = zip(*rows[: settings.queries], strict=True) if rows else ([], [])
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=PSEUDO_SCHEMA)
+
+
+def words_of(title: str) -> list[str]:
+    """A title's words as queries have them: lower case, sizes and model numbers whole."""
+    return _WORD.findall(query_key(title))
+
+
+def in_turn(products: Sequence[dict[str, Any]], random: np.random.Generator) -> Iterable[dict[str, Any]]:
+    """The products at random, one of each product type after another until none is left."""
+    types: Counter[str | None] = Counter()
+    turns: list[tuple[int, int]] = []
+    for place in random.permutation(len(products)):
+        kind = products[place].get("product_type")
+        turns.append((types[kind], int(place)))
+        types[kind] += 1
+    return (products[place] for _, place in sorted(turns, key=lambda turn: turn[0]))
+
+
+def _drawn(product: dict[str, Any], words: _Words, settings: Pseudo, random: np.random.Generator) -> list[str]:
+    """Different queries of one product: each kind that it has is as likely, then its queries by their weight."""
+    kinds = [kind for kind in (title_queries(product, words, settings), field_queries(product, words)) if kind]
+    chosen: dict[str, None] = {}
+    for _ in range(settings.per_product if kinds else 0):
+        kind = kinds[random.integers(len(kinds))]
+        weights = np.array(list(kind.values()))
+        chosen[list(kind)[random.choice(len(kind), p=weights / weights.sum())]] = None
+    return list(chosen)
+
+
+def title_queries(product: dict[str, Any], words: _Words, settings: Pseudo) -> dict[str, float]:
+    """Words that stand together in the title, and as weight their mean idf.
+
+    They begin and end with a word that tells something, and one of them is rare enough.
+    """
+    title = words_of(product["title"])
+    found: dict[str, float] = {}
+    for start in range(len(title)):
+        for stop in range(start + settings.shortest, min(len(title), start + settings.longest) + 1):
+            part = title[start:stop]
+            rarest = min(words.holders[word] for word in part)
+            if _whole(title, start, stop) and rarest <= max(1, settings.common * words.total):
+                found[" ".join(part)] = sum(map(words.idf, part)) / len(part) + 1e-6
+    return found
+
+
+def _whole(title: list[str], start: int, stop: int) -> bool:
+    """Whether the part can stand alone: no unit without its number, no number without a word after it."""
+    first, last = title[start], title[stop - 1]
+    if {first, last} & _STOP or (start and _has_digit(title[start - 1]) and len(first) <= 3):
+        return False
+    return len(last) >= 3 and not _has_digit(last) and (len(first) >= 3 or _has_digit(first))
+
+
+def field_queries(product: dict[str, Any], words: _Words) -> dict[str, float]:
+    """Brand and type, colour and type, the model number: each that the product has, with weight 1."""
+    kind = _TYPE_LEVELS.split(product.get("product_type") or "")[-1]
+    parts = [f"{product[name]} {kind}" for name in ("brand", "color") if kind and product.get(name)]
+    models = [
+        word for word in words_of(product["title"]) if _MODEL.fullmatch(word) and words.holders[word] <= _MODEL_SHARED
+    ]
+    return {query_key(text): 1.0 for text in [*parts, *models]}
+
+
+def _has_digit(word: str) -> bool:
+    return any(map(str.isdigit, word))
