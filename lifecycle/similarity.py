@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import Report, ignore
 from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.onnx import OnnxModel
@@ -23,10 +24,16 @@ class TowerSimilarity:
     def __call__(self, queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
         """The cosine of each query with the product text of the same place, shape (n,)."""
         texts, rows = _unique(queries)
-        vectors = embed_all(self._queries, self._tower.tokenize_queries(texts))
         items, columns = _unique(products)
-        others = embed_all(self._items, self._tower.tokenize_items(items))
-        return np.einsum("nd,nd->n", vectors[rows], others[columns])
+        return np.einsum("nd,nd->n", self.queries(texts)[rows], self.items(items)[columns])
+
+    def queries(self, texts: list[str], report: Report = ignore) -> NDArray[np.float32]:
+        """Unit vectors of queries, shape (n, d)."""
+        return embed_all(self._queries, self._tower.tokenize_queries(texts), report)
+
+    def items(self, texts: list[str], report: Report = ignore) -> NDArray[np.float32]:
+        """Unit vectors of product texts, shape (n, d)."""
+        return embed_all(self._items, self._tower.tokenize_items(texts), report)
 
 
 def _unique(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

@@ -1,0 +1,92 @@
+"""One round of mining with the towers as they are; after training on what it gives, the next."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.progress import Steps
+from encoder.embed import length_batches
+from engine.onnx import OnnxModel
+from engine.training import Judged
+from lifecycle.examples.candidates import nearest
+from lifecycle.examples.lexical import Lexical
+from lifecycle.examples.mining import Mined, Mining, PairScores, mine
+from lifecycle.examples.products import Products
+from lifecycle.similarity import TowerSimilarity
+from ranker.ranker import Ranker
+
+_TOKEN_BUDGET = 768
+# Vectors of so many pairs are side by side in memory at a time.
+_PAIRS = 65_536
+
+
+def mine_negatives(
+    judged: Judged, products: Products, towers: Path, settings: Mining, steps: Steps, ranker: Path | None = None
+) -> Mined:
+    """Negatives for the queries of one split, from BM25 (`bm25`) and the folder's towers (`towers`), over all products.
+
+    The folder `ranker` holds the teacher, if there is one. Mining again after training is another call, with the towers
+    trained and another seed. Raises ModelError when a folder holds no model.
+    """
+    model = TowerSimilarity(towers)
+    teacher = Teacher(ranker) if ranker else None
+    queries = list(judged.queries)
+    with steps.step("find words in common") as report:
+        lexical = Lexical(products.texts).search(queries, settings.last, report)
+    with steps.step("embed the products to mine") as report:
+        items = model.items(list(products.texts), report)
+    vectors = model.queries(queries)
+    sources = {"bm25": lexical, "towers": nearest(vectors, items, settings.last)}
+    cosine = cosines(vectors, items)
+    scored = teacher.of(queries, products.texts, cosine) if teacher else None
+    with steps.step("mine hard negatives"):
+        return mine(judged, products, sources, settings, cosine, scored)
+
+
+def cosines(queries: NDArray[np.float32], items: NDArray[np.float32]) -> PairScores:
+    """Scores pairs by unit vectors of shape (q, d) and (n, d)."""
+
+    def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        result = np.empty(len(places), np.float32)
+        for start in range(0, len(places), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            result[part] = np.einsum("nd,nd->n", queries[places[part]], items[rows[part]])
+        return result
+
+    return score
+
+
+class Teacher:
+    """A cross-encoder's calibrated probability that a product is good for a query."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ModelError when the folder holds no cross-encoder."""
+        self._ranker = Ranker.open(folder)
+        self._model = OnnxModel(self._ranker.model_path)
+
+    def of(self, queries: list[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
+        """Scores pairs of these queries and product texts; `similarity` is that of the towers that it builds on."""
+
+        def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            used, where = np.unique(rows, return_inverse=True)
+            products = self._ranker.tokenize_products([texts[row] for row in used])
+            asked = {place: self._ranker.tokenize_query(queries[place]) for place in np.unique(places)}
+            pairs = [self._ranker.pack(asked[place], products[row]) for place, row in zip(places, where, strict=True)]
+            return self._ranker.scores(self._logits(pairs), similarity(places, rows))
+
+        return score
+
+    def _logits(self, pairs: list[tuple[NDArray[np.int32], NDArray[np.int32]]]) -> NDArray[np.float32]:
+        """Of n pairs, shape (n,), by length and on every core."""
+        logits = np.empty(len(pairs), np.float32)
+
+        def run(batch: NDArray[np.int64]) -> None:
+            logits[batch] = self._model.run([pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
+
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="teach") as pool:
+            list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs], _TOKEN_BUDGET)))
+        return logits
