@@ -45,7 +45,7 @@ class Lexical:
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Places of the highest scores above 0, best first, shape (at most `count`,).
 
-    `BM25.retrieve` partitions the zeros too, and a partition of mostly equal numbers takes thirty times as long.
+    `BM25.retrieve` partitions the zeros too, and a partition of mostly equal numbers takes many times as long.
     """
     rows = np.flatnonzero(scores > 0)
     if len(rows) > count:
