@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from core import measures
+from core.classification import Scores
 from core.errors import FeedError
 from core.measures import Estimate, Grades, PerQuery, Rankings
 from core.plan import Plan
@@ -26,12 +27,16 @@ from retrieval.search import search
 
 _CONCURRENT = 8
 _DEPTH = 100
-RETRIEVED, RERANKED = "retrieval", "reranked"
+RETRIEVED, RERANKED, RANDOM = "retrieval", "reranked", "random order"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Per-query values by stage and measure; `unknown` counts judged products that the catalog does not hold."""
+    """Per-query values by stage and measure, and what they are of.
+
+    `unknown` counts judged products that the catalog does not hold. `pools` are the grades of those it does, `scores`
+    what each stage gives them: similarities, or probabilities of relevance where a ranker spoke.
+    """
 
     release_id: str
     split: str
@@ -39,6 +44,15 @@ class Evaluation:
     relevant: float
     unknown: int
     values: dict[str, PerQuery]
+    grades: Grades = field(default_factory=dict)
+    rankings: dict[str, Rankings] = field(default_factory=dict)
+    pools: Grades = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+    @property
+    def served(self) -> str:
+        """The stage whose order shoppers see."""
+        return RERANKED if RERANKED in self.values else RETRIEVED
 
     def summary(self) -> dict[str, dict[str, Estimate]]:
         """Means with 95% intervals, by stage and measure."""
@@ -76,34 +90,59 @@ class Evaluation:
 
 
 async def evaluate(
-    release: LoadedRelease, judgments: pa.Table, split: str, plan: Plan, relevant: float | None, report: Report
+    release: LoadedRelease,
+    judgments: pa.Table,
+    split: str,
+    plan: Plan,
+    relevant: float | None,
+    report: Report,
+    held: Collection[str] | None = None,
 ) -> Evaluation:
     """Searches every query of a split without a deadline and measures the two stages, over the catalog and the pool.
 
-    `relevant` is the grade from which a product counts as relevant; the middle of the range when None. Raises
-    FeedError when the split holds no query, or the catalog none of its products.
+    `relevant` is the grade from which a product counts as relevant; the middle of the range when None. `held` are the
+    products that pools may hold; the catalog's when None. Raises FeedError when the split holds no query, or the
+    catalog none of its products.
     """
-    everything = _grades(judgments)
-    chosen = _grades(judgments.filter(pc.equal(judgments["split"], split)) if split != "all" else judgments)
+    chosen = grades_of(judgments, split)
     if not chosen:
         raise FeedError(f"the judgments hold no query of split {split!r}")
-    lowest, highest = measures.grade_range(everything)
+    lowest, highest = measures.grade_range(grades_of(judgments, "all"))
     relevant = (lowest + highest) / 2 if relevant is None else relevant
-    rows = {product: row for row, product in enumerate(release.columns.ids())}
-    known = {query: {p: g for p, g in products.items() if p in rows} for query, products in chosen.items()}
-    unknown = sum(map(len, chosen.values())) - sum(map(len, known.values()))
-    if not any(known.values()):
+    pools = pools_of(chosen, release.columns.ids() if held is None else held)
+    unknown = sum(map(len, chosen.values())) - sum(map(len, pools.values()))
+    if not pools:
         raise FeedError("the catalog holds none of the judged products: check that both use the same product ids")
     rankings = await _search_all(release, list(chosen), plan, report)
-    pools = {query: products for query, products in known.items() if products}
-    pool_rankings = await _pool_rankings(release, pools, rows)
+    scores = await score_pools(release, pools)
     values = {
         stage: measures.full_ranking_measures(chosen, rankings[stage], lowest, relevant)
-        | {"pool nDCG@10": measures.pool_ndcg(pools, pool_rankings[stage], lowest)}
+        | {"pool nDCG@10": measures.pool_ndcg(pools, orders(scores[stage]), lowest)}
         for stage in rankings
     }
-    values["random order"] = {"pool nDCG@10": _random(pools, lowest)}
-    return Evaluation(release.release_id, split, lowest, relevant, unknown, values)
+    values[RANDOM] = {"pool nDCG@10": _random(pools, lowest)}
+    return Evaluation(release.release_id, split, lowest, relevant, unknown, values, chosen, rankings, pools, scores)
+
+
+def grades_of(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
+    """The grades of a split, or of `all`."""
+    table = judgments if split == "all" else judgments.filter(pc.equal(judgments["split"], split))
+    result: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in table.select(["query", "product_id", "grade"]).to_pylist():
+        result[row["query"]][row["product_id"]] = row["grade"]
+    return dict(result)
+
+
+def pools_of(grades: Grades, held: Collection[str]) -> dict[str, dict[str, float]]:
+    """The grades of products that are held, without the queries that have none."""
+    held = frozenset(held)
+    known = {query: {p: grade for p, grade in products.items() if p in held} for query, products in grades.items()}
+    return {query: products for query, products in known.items() if products}
+
+
+def orders(scores: Scores) -> dict[str, list[str]]:
+    """Each query's products, the best score first; of equals the first given."""
+    return {query: sorted(products, key=lambda p: -products[p]) for query, products in scores.items()}
 
 
 async def _search_all(
@@ -128,21 +167,22 @@ async def _search_all(
     return {RETRIEVED: retrieved, RERANKED: reranked} if release.ranker else {RETRIEVED: retrieved}
 
 
-async def _pool_rankings(release: LoadedRelease, pools: Grades, rows: dict[str, int]) -> dict[str, Rankings]:
-    """Each query's judged products in the order of either model."""
+async def score_pools(release: LoadedRelease, pools: Grades) -> dict[str, Scores]:
+    """What either model gives each query's judged products, all of which the catalog holds."""
+    rows = {product: row for row, product in enumerate(release.columns.ids())}
     products = sorted({product for pool in pools.values() for product in pool}, key=rows.__getitem__)
     places = {product: place for place, product in enumerate(products)}
     vectors = _embed(release, [rows[product] for product in products])
-    result: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    result: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for query, pool in pools.items():
         ids = list(pool)
         [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
         similarities = vectors[[places[product] for product in ids]] @ vector
-        result[RETRIEVED][query] = _order(ids, similarities)
+        result[RETRIEVED][query] = dict(zip(ids, similarities.tolist(), strict=True))
         if release.ranker is not None:
             pairs = release.pack(query, np.array([rows[product] for product in ids]))
             logits = await release.engine.rescore(pairs, None)
-            result[RERANKED][query] = _order(ids, release.relevance(logits, similarities))
+            result[RERANKED][query] = dict(zip(ids, release.relevance(logits, similarities).tolist(), strict=True))
     return dict(result)
 
 
@@ -152,20 +192,9 @@ def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:
     return embed_all(OnnxModel(tower.model_path("item")), tower.tokenize_items(texts))
 
 
-def _order(ids: list[str], scores: np.ndarray) -> list[str]:
-    return [ids[i] for i in np.argsort(-scores, kind="stable")]
-
-
 def _random(pools: Grades, lowest: float) -> dict[str, float]:
     return {
         query: measures.random_pool_ndcg(products, lowest)
         for query, products in pools.items()
         if max(products.values()) > lowest
     }
-
-
-def _grades(judgments: pa.Table) -> dict[str, dict[str, float]]:
-    result: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in judgments.select(["query", "product_id", "grade"]).to_pylist():
-        result[row["query"]][row["product_id"]] = row["grade"]
-    return dict(result)
