@@ -43,6 +43,23 @@ def load_judgments(path: Path) -> pa.Table:
     return result
 
 
+def load_frequencies(path: Path) -> dict[str, float] | None:
+    """How often each query is asked: the file's `frequency` or `count`, the highest of its rows; None without both.
+
+    Raises FeedError for a file that cannot be used.
+    """
+    table = _read(path)
+    name = next((name for name in ("frequency", "count") if name in table.column_names), None)
+    if name is None:
+        return None
+    try:
+        numbers = pa.table({"query": table["query"].cast(pa.string()), "asked": table[name].cast(pa.float64())})
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise FeedError(f"{path}: column {name} holds {table[name].type}, which cannot be read as numbers") from None
+    most = numbers.drop_null().group_by("query").aggregate([("asked", "max")])
+    return dict(zip(most["query"].to_pylist(), most["asked_max"].to_pylist(), strict=True))
+
+
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise FeedError(f"{path}: no such file; give judgments as Parquet, CSV or JSONL")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import FeedError
-from core.judgments import JUDGMENTS_SCHEMA, load_judgments
+from core.judgments import JUDGMENTS_SCHEMA, load_frequencies, load_judgments
 
 _ROWS = [("red shoes", "1", 3.0), ("red shoes", "2", 1.0), ("blue hat", "1", 1.5)]
 
@@ -126,3 +126,14 @@ def test_files_of_no_known_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "j.jsonl").write_text('{"query": ')
     with pytest.raises(FeedError, match="cannot be read as jsonl"):
         load_judgments(tmp_path / "j.jsonl")
+
+
+def test_frequencies_are_the_highest_of_a_querys_rows(tmp_path: Path) -> None:
+    path = tmp_path / "judged.csv"
+    path.write_text("query,product_id,grade,count\na,1,1,7\na,2,0,9\nb,1,1,\n")
+    assert load_frequencies(path) == {"a": 9.0}
+    path.write_text("query,product_id,grade\na,1,1\n")
+    assert load_frequencies(path) is None
+    path.write_text("query,product_id,grade,frequency\na,1,1,often\n")
+    with pytest.raises(FeedError, match="column frequency holds string"):
+        load_frequencies(path)
