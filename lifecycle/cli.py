@@ -38,9 +38,13 @@ Address = Annotated[str, typer.Option(help="Host and port of the service.")]
 Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")]
 Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
 Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
+Cutoff = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Probability that means relevant; default: best F1 on split valid.")
+]
 
 _RELEASES = Path("releases")
 _ADDRESS = "127.0.0.1:50051"
+REFUSED = 3
 
 
 @app.command()
@@ -236,27 +240,80 @@ def train(
 @app.command()
 def evaluate(
     judgments: Judgments,
+    other: Annotated[str | None, typer.Argument(help="With --compare A: the release B, by id or folder.")] = None,
     releases: Releases = _RELEASES,
     catalog: Catalog = None,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     relevant: Annotated[float | None, typer.Option(help="Least grade that is relevant; default: mid-range.")] = None,
     rerank_depth: Annotated[int, typer.Option(min=0, max=500, help="Candidates to rescore.")] = 32,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare release A with B, each by id or folder; B alone is compared with the one in service."
+        ),
+    ] = None,
+    cutoff: Cutoff = None,
     per_query: Annotated[Path | None, typer.Option(help="Parquet file for per-query results.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measures as JSON.")] = False,
 ) -> None:
-    """Measure the release in service on judgments, through the search code that serves."""
-    from lifecycle.evaluation import evaluate_release
+    """Measure the release in service on judgments, through the search code that serves, or compare two."""
+    from lifecycle.evaluation import CURRENT, Ask, compare_releases, evaluate_release, find_release
     from lifecycle.show import show_evaluation
+    from lifecycle.show_comparison import show_comparison
 
+    if compare is None and (other is not None or cutoff is not None):
+        raise TandemError("a release to evaluate, and --cutoff, go with --compare")
     store = ReleaseStore(releases)
     bars = Bars(Console(stderr=True) if as_json else console)
-    result = evaluate_release(store, _catalog(store, catalog), judgments, split, relevant, rerank_depth, bars)
+    name = _catalog(store, catalog)
+    if compare is not None:
+        a, b = (find_release(store, name, given) for given in ((compare, other) if other else (CURRENT, compare)))
+        comparison, slices = compare_releases(a, b, Ask(judgments, split, relevant, rerank_depth, cutoff), bars)
+        if per_query:
+            comparison.write_per_query(per_query, slices)
+        if as_json:
+            print(json.dumps(comparison.as_json(), ensure_ascii=False, indent=2))
+        else:
+            show_comparison(console, comparison)
+        return
+    result = evaluate_release(store, name, judgments, split, relevant, rerank_depth, bars)
     if per_query:
         result.write_per_query(per_query)
     if as_json:
         print(json.dumps(result.as_json(), indent=2))
     else:
         show_evaluation(console, result)
+
+
+@app.command()
+def gate(
+    candidate: Annotated[str, typer.Option(help="Release that is to be served, by id or folder.")],
+    judgments: Judgments,
+    releases: Releases = _RELEASES,
+    catalog: Catalog = None,
+    against: Annotated[str, typer.Option(help="Release it would replace, by id or folder.")] = "current",
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    config: Annotated[Path | None, typer.Option(help="TOML file of rules and thresholds.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Decide whether a release may replace the one in service. Exit status 0 if every rule holds, 3 if refused."""
+    from lifecycle.evaluation import Ask, compare_releases, find_release
+    from lifecycle.gate import GateSettings, judge
+    from lifecycle.show_comparison import show_verdict
+
+    settings = load_settings(GateSettings, config, {})
+    store = ReleaseStore(releases)
+    name = _catalog(store, catalog)
+    a, b = (find_release(store, name, given) for given in (against, candidate))
+    bars = Bars(Console(stderr=True) if as_json else console)
+    comparison, _ = compare_releases(a, b, Ask(judgments, split), bars)
+    verdict = judge(comparison, settings)
+    if as_json:
+        print(json.dumps(verdict.as_json(), indent=2))
+    else:
+        show_verdict(console, verdict)
+    if not verdict.released:
+        raise typer.Exit(REFUSED)
 
 
 @app.command()

@@ -20,5 +20,6 @@ settings.load_profile("tandem")
 @pytest.fixture(autouse=True)
 def no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's TANDEM_* variables change no test."""
-    for name in [name for name in os.environ if name.startswith(("TANDEM_SERVE_", "TANDEM_TRACKING_"))]:
+    ours = ("TANDEM_SERVE_", "TANDEM_TRACKING_", "TANDEM_GATE_")
+    for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import pytest
 from builders import publish
+from comparisons import comparison
 from doubles import make_release
 
 from core.manifest import Manifest
+from core.progress import Steps
 from core.releases import ReleaseStore
+from lifecycle import evaluation
 from lifecycle.cli import main
+from lifecycle.comparison import Comparison
+from lifecycle.evaluation import Ask, Place
+from lifecycle.slices import Slices
 from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import running
@@ -75,6 +81,7 @@ def test_help_names_every_command(tandem: Command) -> None:
         "sample",
         "train",
         "evaluate",
+        "gate",
         "run",
         "lineage",
         "models",
@@ -230,3 +237,48 @@ def test_a_search_that_cannot_be_answered(tandem: Command, address: str) -> None
     for top_k in ("201", "99999999999999999999"):
         status, _, told = tandem("search", "x", "--address", address, "--top-k", top_k)
         assert status == 2 and "Traceback" not in told and "200" in told
+
+
+@pytest.fixture
+def compared(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Two releases that were compared already, B a little better; tells which were asked for."""
+    fill(store, tmp_path, 2)
+    asked: list[tuple[str, str]] = []
+
+    def compare(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Comparison, Slices]:
+        asked.append((a.release, b.release))
+        return comparison(), {}
+
+    monkeypatch.setattr(evaluation, "compare_releases", compare)
+    return asked
+
+
+def test_a_release_is_compared_with_the_one_in_service_or_another(
+    tandem: Command, store: ReleaseStore, compared: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    first, second = (manifest.release_id for manifest in store.manifests("shop"))
+    given = ("--releases", store.root, "--judgments", tmp_path)
+    status, told, _ = tandem("evaluate", *given, "--compare", first)
+    assert status == 0 and "B - A" in told and "+0.020 [+0.010, +0.030]" in told
+    status, told, _ = tandem("evaluate", *given, "--compare", first, second, "--json")
+    assert status == 0 and json.loads(told)["headline"] == "nDCG@10"
+    assert compared == [(second, first), (first, second)]
+    assert "go with --compare" in tandem.error("evaluate", *given, second)
+
+
+def test_the_gates_word_is_its_exit_status(
+    tandem: Command, store: ReleaseStore, compared: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    first, second = (manifest.release_id for manifest in store.manifests("shop"))
+    given = ("gate", "--releases", store.root, "--judgments", tmp_path, "--candidate", first)
+    status, told, _ = tandem(*given)
+    assert status == 0 and "released" in told and "ndcg_not_worse" in told
+    config = tmp_path / "gate.toml"
+    config.write_text("calibration_error = 0.01\n")
+    status, told, _ = tandem(*given, "--config", config)
+    assert status == 3 and "refused: calibration" in told
+    status, told, _ = tandem(*given, "--config", config, "--json")
+    assert status == 3 and json.loads(told)["released"] is False
+    assert compared == [(second, first)] * 3
+    config.write_text("calibration = 1\n")
+    assert "setting calibration:" in tandem.error(*given, "--config", config)

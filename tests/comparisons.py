@@ -1,0 +1,37 @@
+"""Comparisons of two releases with a figure or two of one's own choice; all else speaks for B."""
+
+from core.classification import Report
+from core.comparison import Paired
+from core.measures import Estimate
+from lifecycle.comparison import Comparison, Row, Side, Trust
+from lifecycle.evaluate import Evaluation
+
+NONE = Estimate(0.5, 0.5, 0.5, 9)
+
+
+def pair(mean: float, low: float, queries: int = 100, p: float = 0.01) -> Paired:
+    return Paired(0.5, 0.5 + mean, Estimate(mean, low, mean + 0.01, queries), p, 1, 1, 1)
+
+
+def a_side(name: str, lift: Paired, error: float | None) -> Side:
+    report = Report(NONE, NONE, NONE, 1, 1, 2)
+    trust = None if error is None else Trust(0.5, "given", report, report, Estimate(error, 0, 1, 9), [])
+    return Side(Evaluation(name, "test", 1.0, 2.0, 0, {}), trust, lift)
+
+
+def comparison(
+    ndcg: Paired | None = None,
+    recall: Paired | None = None,
+    lift: Paired | None = None,
+    error: float | None = 0.05,
+    slices: dict[str, Paired] | None = None,
+) -> Comparison:
+    fine = pair(0.02, 0.01)
+    stages = [
+        Row("served", "nDCG@10", ndcg or fine, 1),
+        Row("served", "pool nDCG@10", fine, 1),
+        Row("retrieval", "recall@100", recall or fine, 1),
+    ]
+    rows = [Row(name, "nDCG@10", found, 1) for name, found in (slices or {"every": fine}).items()]
+    a, b = a_side("r-a", fine, None), a_side("r-b", lift or fine, error)
+    return Comparison(a, b, True, "nDCG@10", stages, rows, 0, [], [])
