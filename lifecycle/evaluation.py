@@ -114,7 +114,9 @@ def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], re
     async def measured() -> Side:
         plan = Plan(rerank_depth=ask.rerank_depth)
         evaluation = await evaluate(release, table, ask.split, plan, ask.relevant, report, held)
-        return side(evaluation, await _valid_pairs(release, table, evaluation.relevant, held), ask.cutoff)
+        given = ask.cutoff is not None
+        valid = None if given else await _valid_pairs(release, table, evaluation.relevant, held)
+        return side(evaluation, valid, ask.cutoff)
 
     release = _open(place)
     try:

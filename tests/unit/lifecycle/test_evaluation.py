@@ -119,6 +119,15 @@ def test_two_releases_are_measured_on_the_same_queries(tmp_path: Path, monkeypat
     assert all(release.engine.closed for release in pair.opened)  # type: ignore[attr-defined]
 
 
+def test_the_valid_split_is_not_scored_for_a_cutoff_that_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = make_pair(tmp_path, monkeypatch)
+    monkeypatch.delattr(evaluation, "score_pools")
+    found, _ = compare_releases(pair.a, pair.b, Ask(pair.judgments, cutoff=0.25), Silent())
+    assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == (0.25, "given")
+
+
 def test_of_other_catalogs_only_products_of_both_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch, products=10)
     for a, b in ((pair.a, pair.b), (pair.b, pair.a)):
