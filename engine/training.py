@@ -271,17 +271,17 @@ def write_report(
 
 
 def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
-    """What the trainers call to validate: gives `score` of the model on the judged pools `grades` as their metric."""
+    """What the trainers call to validate: gives `score` of the model on the judged queries `grades` as their metric."""
     from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
-    class PoolNdcg(BaseEvaluator):
+    class Validation(BaseEvaluator):
         def __init__(self) -> None:
             super().__init__()
             self.primary_metric = METRIC
 
         @property
         def description(self) -> str:
-            return "Order of judged pools"
+            return "Validation queries"
 
         def get_config_dict(self) -> dict[str, Any]:
             return {"split": "valid", "queries": len(grades), "judgments": sum(map(len, grades.values()))}
@@ -291,7 +291,7 @@ def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
             self.store_metrics_in_model_card_data(model, metrics, epoch, steps)
             return metrics
 
-    return PoolNdcg()
+    return Validation()
 
 
 def autocast() -> Any:

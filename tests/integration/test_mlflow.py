@@ -48,7 +48,7 @@ def test_runs_are_kept_registered_and_promoted(tmp_path: Path, capfd: pytest.Cap
     assert found.data.tags["mlflow.source.git.commit"] == LINEAGE.git
     assert found.data.metrics["parity.cosine_mean"] == 0.99
     assert [(m.step, m.value) for m in client.get_metric_history(first.run_id, "loss")] == [(1, 0.7), (2, 0.5)]
-    assert [m.value for m in client.get_metric_history(first.run_id, "pool_ndcg_at_10")] == [0.5, 0.75]
+    assert [m.value for m in client.get_metric_history(first.run_id, "ndcg_at_10")] == [0.5, 0.75]
     assert [file.path for file in client.list_artifacts(first.run_id)] == ["report.json"]
     assert (tmp_path / "tracking" / "artifacts" / first.run_id).is_dir()
     experiment = client.get_experiment_by_name(EXPERIMENT)
