@@ -355,6 +355,10 @@ def main() -> None:
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)
         sys.exit(2)
+    except ModuleNotFoundError as error:  # serving is installed without what training and measuring need
+        library = (error.name or "a library").partition(".")[0]
+        print(f"tandem: this command needs {library}: pip install 'tandem-retrieval[train]'", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("tandem: interrupted", file=sys.stderr)
         sys.exit(130)

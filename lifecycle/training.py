@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from core.columns import Columns
 from core.digest import file_digest, value_digest
-from core.errors import FeedError, ModelError
+from core.errors import FeedError
 from core.judgments import load_judgments
 from core.product import product_text
 from core.progress import Steps
@@ -63,14 +63,11 @@ def train_model(
     lineage = _lineage(kind, inputs, mapping, given.get("base"))
     for name in (RUN_FILE, CURVES_FILE):
         (output / name).unlink(missing_ok=True)
-    try:
-        chosen, train = _fine_tuning(kind, given, similarity)
-        with tracker.run(lineage, chosen.model_dump()) as run:
-            with steps.step(_STEPS[kind]) as report:
-                made = train(texts, table, output, report=report, language=mapping.catalog.language)
-            tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
-    except ModuleNotFoundError as error:
-        raise ModelError(f"training needs {error.name}: pip install 'tandem-retrieval[train]'") from None
+    chosen, train = _fine_tuning(kind, given, similarity)
+    with tracker.run(lineage, chosen.model_dump()) as run:
+        with steps.step(_STEPS[kind]) as report:
+            made = train(texts, table, output, report=report, language=mapping.catalog.language)
+        tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
     write_lineage(output, lineage.model_copy(update={"run": tracked}))
     return made
 

@@ -149,6 +149,14 @@ def test_models_need_a_place_that_is_there(tandem: Command, tmp_path: Path, monk
     assert "tracking is off" in tandem.error("models", "promote", "--kind", "encoder", "--version", 1)
 
 
+def test_a_library_that_is_not_installed_is_named(tandem: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'sklearn.metrics'", name="sklearn.metrics")
+
+    monkeypatch.setattr("lifecycle.cli.app", measure)
+    assert tandem.error("gate") == "this command needs sklearn: pip install 'tandem-retrieval[train]'"
+
+
 def test_the_sample_is_told_in_one_line(tandem: Command, tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 20)
     status, told, _ = tandem("sample", "--output", folder, "--products", 1000)
