@@ -18,6 +18,7 @@ from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
 from engine.card import write_card
+from engine.grouping import grouped_by_length
 
 if TYPE_CHECKING:
     import torch
@@ -211,7 +212,8 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     scratch = Path(trainer.args.output_dir)
     last = _last_checkpoint(scratch, value_digest([settings.model_dump(), _rows(trainer.train_dataset), further]))
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with grouped_by_length(trainer.model):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
