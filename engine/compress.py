@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,60 +12,48 @@ from pydantic import Field
 
 from core.errors import ModelError
 from core.progress import Report, ignore
-from engine.training import CHECKPOINT, REPORT_FILE, TrainingSettings
+from engine.layers import keep_layers, kept_layers
+from engine.prune import prune_neurons
+from engine.training import CHECKPOINT, REPORT_FILE, Curve, TrainingSettings
 
 if TYPE_CHECKING:
+    import torch
+    from sentence_transformers.base.model import BaseModel as Model
     from transformers import PreTrainedModel
 
 TEACHER = "teacher"
 
-_LISTS = ("layer", "layers")
+Batch = TypeVar("Batch")
+Example = TypeVar("Example")
 
 
 class Distillation(TrainingSettings):
     """What is left of a trained model, and how it learns to answer as before. `base` None cuts the teacher itself."""
 
+    epochs: float = Field(default=1.0, ge=0, description="0 cuts and teaches nothing")
     learning_rate: float = Field(default=1e-4, gt=0)
     layers: int | None = Field(default=None, ge=1, description="transformer layers to keep; None keeps all")
+    ffn_share: float = Field(default=1.0, gt=0, le=1, description="share of the feed-forward neurons to keep")
+    trim_vocabulary: bool = Field(default=False, description="keep only tokens of the catalog and the examples")
 
 
-def kept_layers(total: int, count: int) -> list[int]:
-    """Places of `count` of `total` layers, evenly spread, the first and the last among them.
+def cut(
+    encoder: "PreTrainedModel",
+    settings: Distillation,
+    run: "Callable[[Batch], torch.Tensor]",
+    batches: Iterable[Batch],
+) -> None:
+    """Takes from the encoder what the settings do not keep of neurons and layers; see `prune_neurons` for the rest."""
+    if settings.ffn_share < 1:
+        prune_neurons(encoder, settings.ffn_share, run, batches)  # first, while the answers are still the teacher's
+    if settings.layers is not None:
+        keep_layers(encoder, kept_layers(encoder.config.num_hidden_layers, settings.layers))
 
-    Raises ModelError when there are not so many.
-    """
-    if not 1 <= count <= total:
-        raise ModelError(f"{count} of {total} layers cannot be kept; choose 1 to {total}")
-    return [round(place) for place in np.linspace(0, total - 1, count)]
 
-
-def keep_layers(encoder: "PreTrainedModel", places: Sequence[int]) -> None:
-    """Removes all other transformer layers and tells the config, so that the model saves and loads as any of its kind.
-
-    Raises ModelError for an encoder that is not one list of layers, as one that shares them is not.
-    """
-    from torch import nn
-
-    config = encoder.config
-    total = config.num_hidden_layers
-    found = [
-        module
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in _LISTS and len(module) == total
-    ]
-    if len(found) != 1:
-        raise ModelError(f"a model of type {config.model_type} has no single list of its layers; choose another base")
-    layers = [found[0][place] for place in places]
-    del found[0][:]
-    for place, layer in enumerate(layers):
-        found[0].append(layer)
-        parts: Iterable[Any] = layer.modules()
-        for part in parts:
-            if hasattr(part, "layer_idx"):
-                part.layer_idx = place
-    config.num_hidden_layers = len(layers)
-    if len(getattr(config, "layer_types", None) or ()) == total:
-        config.layer_types = [config.layer_types[place] for place in places]
+def some_batches(examples: Sequence[Example], seed: int, count: int = 512, size: int = 32) -> list[list[Example]]:
+    """Examples drawn for `cut`: a neuron's importance is the same on a few hundred as on all."""
+    places = np.random.default_rng(seed).permutation(len(examples))[:count]
+    return [[examples[place] for place in places[start : start + size]] for start in range(0, len(places), size)]
 
 
 def teacher_checkpoint(teacher: Path, output: Path) -> Path:
@@ -110,6 +98,12 @@ def remembered(
             done += len(places)
             report(done, shape[0])
     return values
+
+
+def untaught(model: "Model", score: float) -> Curve:
+    """The curve of a student that is cut and not taught, and a card that tells of no training."""
+    model.model_card_data.train_datasets = []
+    return Curve([(0, score)])
 
 
 def forget(output: Path) -> None:

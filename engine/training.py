@@ -192,11 +192,11 @@ def torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, inputs: object = None) -> Curve:
+def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, further: Any = None) -> Curve:
     """Trains to the end or to the early stop, and leaves the best weights in the trainer's model.
 
-    A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same.
-    `inputs` is a JSON value that names the examples, for those too large to be compared themselves.
+    A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same,
+    and so is `further`, a JSON value of what else the loss goes by.
     """
     from transformers import EarlyStoppingCallback, PrinterCallback
 
@@ -206,8 +206,7 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
     scratch = Path(trainer.args.output_dir)
-    examples = trainer.train_dataset.to_dict() if inputs is None else inputs
-    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), examples]))
+    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), trainer.train_dataset.to_dict(), further]))
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     shutil.rmtree(scratch, ignore_errors=True)

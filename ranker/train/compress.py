@@ -1,5 +1,6 @@
 """Makes a smaller cross-encoder of a trained one: cut, then taught to answer as the whole one did."""
 
+import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -23,17 +24,17 @@ from engine.compress import (
     TEACHER,
     Distillation,
     clear_output,
+    cut,
     forget,
-    keep_layers,
-    kept_layers,
     remembered,
+    some_batches,
     teacher_checkpoint,
+    untaught,
 )
 from engine.export import quiet_libraries
 from engine.onnx import OnnxModel, length_batches
 from engine.training import (
     CHECKPOINT,
-    Curve,
     evaluator,
     judged,
     run_trainer,
@@ -43,6 +44,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
+from engine.vocabulary import trim_vocabulary
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.export import export_model, load_ranker
 from ranker.train.finetune import (
@@ -57,6 +59,7 @@ from ranker.train.finetune import (
 
 Pairs = Sequence[tuple[str, str]]
 
+_NO_TEXTS: Mapping[str, str] = {}
 _LOSSES = {"mse": MSELoss, "margin": MarginMSELoss, "bce": BinaryCrossEntropyLoss}
 
 
@@ -89,29 +92,48 @@ def distil_ranker(
     there are no pairs.
     """
     began = time.monotonic()
-    checkpoint = teacher_checkpoint(teacher, output)
-    master = Ranker.open(teacher)
+    checkpoint, master = teacher_checkpoint(teacher, output), Ranker.open(teacher)
     validation = _validation(validation_sample(judged(judgments, texts, "valid"), settings), texts, similarity)
-    model = student(checkpoint, settings)
+    model = student(checkpoint, settings, pairs, texts)
     clear_output(output, SPEC_FILE)
-    examples = distillation_examples(pairs, teacher_logits(master, pairs, output, settings.threads), settings)
     with quiet_libraries(), torch_threads(settings.threads):
-        trainer = _trainer(model, examples, validation, output, settings)
-        curve = run_trainer(trainer, settings, report, [master.digest, value_digest(list(pairs))])
-        if curve.best[0] == 0:
-            taught, model = model, student(checkpoint, settings)  # nothing learned was better than what was there
-            keep_card(taught, model)
-    data = {"pairs": len(pairs), "examples": len(examples)}
-    made = _finish(model, master, output, settings, validation, curve, data, began, language)
+        if settings.epochs:
+            logits = teacher_logits(master, pairs, output, settings.threads)
+            trainer = _trainer(model, distillation_examples(pairs, logits, settings), validation, output, settings)
+            curve = run_trainer(trainer, settings, report)
+            if curve.best[0] == 0:
+                taught, model = model, student(checkpoint, settings, pairs, texts)  # nothing learned was better
+                keep_card(taught, model)
+        else:
+            curve = untaught(model, validation.ndcg(_logits(model, validation.pairs)))
+        model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
+        limits = {name: getattr(master.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
+        parity = export_model(model, master.spec.base, output, validation.pairs[:_PARITY_PAIRS], limits)
+    data = {"pairs": len(pairs), "valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
+    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    parts |= {"teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
+    made = write_report(output, settings, curve, parts, model, language)
     forget(output)
     return made
 
 
-def student(checkpoint: Path, settings: RankerDistillation) -> CrossEncoder:
-    """The untaught student: the teacher's checkpoint, or `settings.base`, cut as the settings say."""
+def student(
+    checkpoint: Path, settings: RankerDistillation, pairs: Pairs, texts: Mapping[str, str] = _NO_TEXTS
+) -> CrossEncoder:
+    """The untaught student: the teacher's checkpoint, or `settings.base`, cut as the settings say.
+
+    Neurons are chosen on some of the `pairs`; a trimmed vocabulary is that of all of them and of `texts`.
+    """
     model = load_ranker(settings.base or str(checkpoint), settings.seed)
-    if settings.layers:
-        keep_layers(model.model, kept_layers(model.model.config.num_hidden_layers, settings.layers))
+    with quiet_libraries():
+        cut(
+            model.model,
+            settings,
+            lambda some: model(model.preprocess(some))["scores"],
+            some_batches(pairs, settings.seed),
+        )
+        if settings.trim_vocabulary:
+            trim_vocabulary(model[0], itertools.chain(texts.values(), *zip(*pairs, strict=True)))
     return model
 
 
@@ -178,25 +200,3 @@ def _trainer(
         loss=_LOSSES[settings.loss](model),
         evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs)), validation.grades),
     )
-
-
-def _finish(
-    model: CrossEncoder,
-    teacher: Ranker,
-    output: Path,
-    settings: RankerDistillation,
-    validation: _Validation,
-    curve: Curve,
-    data: dict[str, int],
-    began: float,
-    language: str | None,
-) -> dict[str, Any]:
-    """Saves and exports the student with the teacher's limits, calibrates it and writes the report."""
-    limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
-    with quiet_libraries():
-        model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-    parity = export_model(model, teacher.spec.base, output, validation.pairs[:_PARITY_PAIRS], limits)
-    data = data | {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
-    parts |= {"teacher": teacher.digest, "seconds": round(time.monotonic() - began, 1)}
-    return write_report(output, settings, curve, parts, model, language)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import TEXTS, judgments, pairs, write_ranker
+import torch
+from teachers import TEXTS, judgments, pairs, write_ranker
 
 from core.errors import ModelError
 from engine.onnx import OnnxModel
@@ -42,7 +43,7 @@ def judged_by(folder: Path) -> Any:
 @pytest.mark.parametrize("loss", ["mse", "margin", "bce"])
 def test_the_student_comes_closer_to_the_teacher(teacher: Path, tmp_path: Path, loss: Any) -> None:
     settings = RankerDistillation(**SMALL, loss=loss, epochs=6)
-    before = student(teacher / "checkpoint", settings)
+    before = student(teacher / "checkpoint", settings, pairs())
     assert before.model.config.num_hidden_layers == 3
     report = distil_ranker(teacher, pairs(), TEXTS, judged_by(teacher), tmp_path / "student", settings)
     goal, reached = logits(teacher), logits(tmp_path / "student")
@@ -112,3 +113,17 @@ def test_what_teaches_nothing_is_refused(teacher: Path, tmp_path: Path) -> None:
         distillation_examples([("a", "1")], np.zeros(1, np.float32), RankerDistillation(loss="margin"))
     with pytest.raises(ModelError, match="1 to 6"):
         distil_ranker(teacher, pairs(), TEXTS, judgments(), tmp_path, RankerDistillation(layers=7))
+
+
+def test_a_student_may_be_cut_in_every_way_and_stay_untaught(teacher: Path, tmp_path: Path) -> None:
+    shape = {"layers": 4, "ffn_share": 0.5, "trim_vocabulary": True, "epochs": 0}
+    settings = RankerDistillation(**(SMALL | shape))
+    report = distil_ranker(teacher, pairs(), TEXTS, judgments(), tmp_path / "student", settings)
+    assert report["validation"] == [{"step": 0, "ndcg@10": report["best"]}] and report["loss"] == []
+    model = load_ranker(str(tmp_path / "student/checkpoint"))
+    config = model.model.config
+    assert (config.num_hidden_layers, config.intermediate_size) == (4, 32)
+    assert config.vocab_size == len(model.tokenizer) < load_ranker(str(teacher / "checkpoint")).model.config.vocab_size
+    assert Ranker.open(tmp_path / "student").vocabulary_size == config.vocab_size
+    exact = model.predict(pairs(), activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    assert np.corrcoef(logits(tmp_path / "student"), exact)[0, 1] > 0.98
