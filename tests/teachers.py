@@ -29,12 +29,12 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_LETTERS, *(f"##{c}" for
 WORDS += [*COLOURS, *THINGS, "cheap", "new"]
 
 
-def write_base(folder: Path, kind: str = "ranker", seed: int = 0) -> Path:
+def write_base(folder: Path, kind: str = "ranker", seed: int = 0, hidden_size: int = 32) -> Path:
     """A transformers folder with random weights, large enough that different texts get different scores."""
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64, num_labels=1, initializer_range=0.2,
+        vocab_size=len(WORDS), hidden_size=hidden_size, num_hidden_layers=LAYERS, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, num_labels=1, initializer_range=0.2,
     )  # fmt: skip
     model = (BertForSequenceClassification if kind == "ranker" else BertModel)(config)
     with quiet_libraries():
