@@ -1,6 +1,6 @@
 """Runs one ONNX model of a tower or a cross-encoder on this machine's cores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +48,19 @@ class OnnxModel:
         Returns float32 of shape (n, d) from a tower, (n,) from a cross-encoder. `segments` are the tokens' segment
         ids, as long as the tokens; a model without them ignores them.
         """
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-        mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
-        feed = {IDS: _padded(tokens, mask), MASK: mask.astype(np.int64)}
-        if SEGMENTS in self._inputs:
-            feed[SEGMENTS] = np.zeros(mask.shape, np.int64) if segments is None else _padded(segments, mask)
-        return self._session.run([self._output], feed)[0]
+        return self._session.run([self._output], padded_inputs(self._inputs, tokens, segments))[0]
+
+
+def padded_inputs(
+    names: Collection[str], tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """What a model with inputs of these names is fed, each of shape (n, longest); see `OnnxModel.run`."""
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    feed = {IDS: _padded(tokens, mask), MASK: mask.astype(np.int64)}
+    if SEGMENTS in names:
+        feed[SEGMENTS] = np.zeros(mask.shape, np.int64) if segments is None else _padded(segments, mask)
+    return feed
 
 
 def length_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[NDArray[np.int64]]:

@@ -69,4 +69,5 @@ def compress(
     given: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
     given |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
     inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
-    compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
+    row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
+    tell(f"{model.value} in {output}: {row.line()}")

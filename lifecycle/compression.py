@@ -1,24 +1,28 @@
 """From a trained model's folder, a feed and judgments to a smaller model's folder."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.progress import Steps
 from encoder.tower import Tower
 from engine.compress import Distillation, teacher_checkpoint
-from engine.training import Judged, judged
+from engine.training import Judged, TrainingSettings, judged, validation_sample
 from lifecycle.examples.candidates import Candidates, nearest
 from lifecycle.examples.lexical import Lexical
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
 from lifecycle.training import Inputs, Kind, lineage_of, read_inputs, recorded
+from lifecycle.trial import RankerTrial, Row, Similarity, TowerTrial, trial_rows
 from ranker.ranker import Ranker
 
+ROW_FILE = "compression.json"
 _ASK = "ask the teacher"
 
 
@@ -39,10 +43,12 @@ def compress_model(
     settings: dict[str, Any],
     steps: Steps,
     tracker: Tracker,
-) -> dict[str, Any]:
-    """Compresses the model that `teacher` holds and leaves it in `output` as `train_model` does; returns its report.
+) -> Row:
+    """Compresses the model that `teacher` holds and leaves it in `output` as `train_model` does.
 
-    Its queries are those of the train split. Settings that are None keep their defaults. Raises FeedError, ModelError.
+    Returns what it costs and keeps beside its teacher, on validation queries; the same is in `compression.json`. The
+    teacher's queries are those of the train split. Settings that are None keep their defaults. Raises FeedError or
+    ModelError.
     """
     teacher_checkpoint(teacher, output)
     whole = Tower.open(teacher) if kind == "encoder" else Ranker.open(teacher)
@@ -60,7 +66,30 @@ def compress_model(
         with steps.step("teach the student") as report:
             return distil(texts, table, output, report=report, language=mapping.catalog.language)
 
-    return recorded(lineage, chosen, distilled, output, tracker)
+    recorded(lineage, chosen, distilled, output, tracker)
+    trial = trial_of(kind, judged(table, texts, "valid"), texts, chosen, similarity)
+    with steps.step("compare with the teacher"):
+        row = trial_rows(trial, {"teacher": trial.subject(teacher), "student": trial.subject(output)}, "teacher")[
+            "student"
+        ]
+    (output / ROW_FILE).write_text(json.dumps(row.as_json(), indent=2) + "\n")
+    return row
+
+
+def trial_of(
+    kind: Kind, valid: Judged, texts: Mapping[str, str], settings: TrainingSettings, similarity: Similarity | None
+) -> RankerTrial | TowerTrial:
+    """The validation of a training with these settings, for exported models. Loads torch."""
+    grades = validation_sample(valid, settings)
+    if kind == "ranker":
+        return RankerTrial(grades, texts, similarity or _unknown)
+    from encoder.train.finetune import EncoderTraining, shelf_of
+
+    return TowerTrial(grades, shelf_of(grades, texts, EncoderTraining(seed=settings.seed)))
+
+
+def _unknown(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
+    return np.zeros(len(queries), np.float32)
 
 
 def _towers(

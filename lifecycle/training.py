@@ -82,7 +82,7 @@ def recorded(
     output: Path,
     tracker: Tracker,
 ) -> dict[str, Any]:
-    """Runs a training that leaves its model in `output`, and leaves its lineage and curves there; returns its report."""
+    """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
     for name in (RUN_FILE, CURVES_FILE):
         (output / name).unlink(missing_ok=True)
     with tracker.run(lineage, settings.model_dump()) as run:

@@ -37,14 +37,17 @@ def run(shop: Path, kind: str, output: Path, *options: str) -> Any:
 
 def test_a_ranker_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
     options = ("--layers", "3", "--ffn-share", "0.5", "--trim-vocabulary", "--encoder", str(shop / "towers"))
-    assert run(shop, "ranker", tmp_path / "small", *options).exit_code == 0
+    outcome = run(shop, "ranker", tmp_path / "small", *options)
+    assert outcome.exit_code == 0 and "ms a pair" in outcome.output
+    row = json.loads((tmp_path / "small/compression.json").read_text())
     report = json.loads((tmp_path / "small/report.json").read_text())
     assert (report["settings"]["layers"], report["settings"]["ffn_share"]) == (3, 0.5)
     lineage = Lineage.model_validate_json((tmp_path / "small/run.json").read_bytes())
     assert lineage.data["teacher"] == Ranker.open(shop / "ranker").digest
     assert lineage.data["towers"] == Tower.open(shop / "towers").digest
     assert (lineage.kind, lineage.base) == ("ranker", "tiny")
-    assert Ranker.open(tmp_path / "small").model_path.stat().st_size < (shop / "ranker/model.onnx").stat().st_size
+    assert row["bytes"] == sum(path.stat().st_size for path in Ranker.open(tmp_path / "small").files())
+    assert row["ndcg"] == pytest.approx(report["best"], abs=0.05)  # int8 and fp32 of the same weights
 
 
 def test_a_query_tower_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
