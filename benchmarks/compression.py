@@ -64,9 +64,9 @@ def main() -> None:
         folder = _folder(options.work, name)
         if not (folder / ROW_FILE).is_file():
             print(f"making: {name}", flush=True)
-            settings = {"epochs": options.epochs, "threads": options.threads} | what
+            given = {"epochs": options.epochs, "threads": options.threads} | what
             material = Material(options.candidates, options.products)
-            compress_model(kind, options.model, inputs, material, folder, settings, bars, Untracked())
+            compress_model(kind, options.model, inputs, material, folder, given, bars, Untracked())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     _, texts, table = read_inputs(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)

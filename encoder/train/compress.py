@@ -154,7 +154,7 @@ def student(
     Neurons are chosen on some of the `examples`; a trimmed vocabulary is that of all of them and of `texts`.
     """
     model = load_encoder(settings.base or str(checkpoint))
-    with quiet_libraries():
+    with quiet_libraries(), torch_threads(settings.threads):
         some = some_batches(examples, settings.seed)
         cut(model[0].auto_model, settings, lambda batch: model(model.preprocess(batch))["sentence_embedding"], some)
         if settings.trim_vocabulary:
