@@ -14,7 +14,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 from encoder.tower import Tower
 from encoder.train.export import Pooled, example_inputs, export_model, load_encoder
 from engine.export import write_fp32
-from engine.onnx import IDS, MASK, OnnxModel
+from engine.onnx import OnnxModel, padded_inputs
 from engine.quantize import WEIGHT_LIMIT, quantize_rows
 
 # Sequences and tokens of each: a query, a busy moment's queries, a reranked list, products being indexed.
@@ -51,9 +51,14 @@ class Result:
     megabytes: float
 
 
+Tokens = Sequence[np.ndarray]
+
+
 class _Calibration(quantization.CalibrationDataReader):
-    def __init__(self, tokens: list[np.ndarray]) -> None:
-        self._feeds = iter([{IDS: t[None].astype(np.int64), MASK: np.ones((1, len(t)), np.int64)} for t in tokens])
+    def __init__(self, source: Path, tokens: Tokens, segments: Tokens | None) -> None:
+        names = {entry.name for entry in onnx.load(source).graph.input}
+        kinds = [None] * len(tokens) if segments is None else [[part] for part in segments]
+        self._feeds = iter([padded_inputs(names, [t], kind) for t, kind in zip(tokens, kinds, strict=True)])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._feeds, None)
@@ -66,9 +71,9 @@ def _dynamic(source: Path, target: Path) -> None:
     )  # fmt: skip
 
 
-def _static(source: Path, target: Path, tokens: list[np.ndarray]) -> None:
+def _static(source: Path, target: Path, tokens: Tokens, segments: Tokens | None) -> None:
     quantization.quantize_static(
-        source, target, _Calibration(tokens), per_channel=True, op_types_to_quantize=["MatMul"],
+        source, target, _Calibration(source, tokens, segments), per_channel=True, op_types_to_quantize=["MatMul"],
         extra_options={"MatMulConstBOnly": True, **_FLOAT}, weight_type=quantization.QuantType.QInt8,
     )  # fmt: skip
 
@@ -80,12 +85,15 @@ def _blocks(source: Path, target: Path, size: int) -> None:
     onnx.save(quantizer.model.model, target)
 
 
-def variants(tokens: list[np.ndarray]) -> dict[str, Callable[[Path, Path], Any]]:
-    """Name -> what writes the variant of an fp32 file."""
+FIXED = "fixed scales (static, calibrated)"
+
+
+def variants(tokens: Tokens, segments: Tokens | None = None) -> dict[str, Callable[[Path, Path], Any]]:
+    """Name -> what writes the variant of an fp32 file; the fixed scales are calibrated on these sequences."""
     return {
         "fp32": lambda source, target: target.write_bytes(source.read_bytes()),
         "one scale a batch (plain dynamic)": _dynamic,
-        "fixed scales (static, calibrated)": lambda source, target: _static(source, target, tokens),
+        FIXED: lambda source, target: _static(source, target, tokens, segments),
         **{f"blocks of {n} (MatMulNBits)": partial(_blocks, size=n) for n in (32, 64, 128)},
         "a scale a row, 8-bit weights": lambda source, target: quantize_rows(source, target, 127),
         f"a scale a row, weights to {WEIGHT_LIMIT}": quantize_rows,

@@ -8,16 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, ignore
-from engine.onnx import OnnxModel
-
-# A batch's activations stay in the core's own cache; larger ones are no faster.
-_TOKEN_BUDGET = 768
-# Sequences share a batch when the shortest is at least this share of the longest.
-_LEAST_SHARE = 0.9
+from engine.onnx import TOKEN_BUDGET, OnnxModel, length_batches
 
 
 def embed_items(
-    model: OnnxModel, tokens: Sequence[NDArray[np.int32]], token_budget: int = _TOKEN_BUDGET, workers: int | None = None
+    model: OnnxModel, tokens: Sequence[NDArray[np.int32]], token_budget: int = TOKEN_BUDGET, workers: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yields places in `tokens` and their unit vectors, shape (n, d), batch by batch, longest first.
 
@@ -38,19 +33,3 @@ def embed_all(model: OnnxModel, tokens: Sequence[NDArray[np.int32]], report: Rep
         done += len(place)
         report(done, len(tokens))
     return np.concatenate(parts)[np.argsort(np.concatenate(places))]
-
-
-def length_batches(lengths: Sequence[int], token_budget: int) -> list[NDArray[np.int64]]:
-    """Places grouped by near-equal length, longest first, each group within the budget once padded."""
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
-    batches: list[NDArray[np.int64]] = []
-    start = 0
-    while start < len(order):
-        longest = lengths[order[start]]
-        stop = start + 1
-        room = start + max(1, token_budget // max(1, longest))
-        while stop < min(room, len(order)) and lengths[order[stop]] >= _LEAST_SHARE * longest:
-            stop += 1
-        batches.append(order[start:stop])
-        start = stop
-    return batches

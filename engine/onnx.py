@@ -1,6 +1,6 @@
 """Runs one ONNX model of a tower or a cross-encoder on this machine's cores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,11 @@ IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 # Its kernel is scalar: ten times slower than the two additions and the LayerNormalization it stands for.
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 _ERRORS_ONLY = 3
+
+# Tokens of a batch: its activations stay in the core's own cache; larger ones are no faster.
+TOKEN_BUDGET = 768
+# Sequences share a batch when the shortest is at least this share of the longest.
+_LEAST_SHARE = 0.9
 
 
 class OnnxModel:
@@ -43,12 +48,35 @@ class OnnxModel:
         Returns float32 of shape (n, d) from a tower, (n,) from a cross-encoder. `segments` are the tokens' segment
         ids, as long as the tokens; a model without them ignores them.
         """
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-        mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
-        feed = {IDS: _padded(tokens, mask), MASK: mask.astype(np.int64)}
-        if SEGMENTS in self._inputs:
-            feed[SEGMENTS] = np.zeros(mask.shape, np.int64) if segments is None else _padded(segments, mask)
-        return self._session.run([self._output], feed)[0]
+        return self._session.run([self._output], padded_inputs(self._inputs, tokens, segments))[0]
+
+
+def padded_inputs(
+    names: Collection[str], tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """What a model with inputs of these names is fed, each of shape (n, longest); see `OnnxModel.run`."""
+    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+    mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    feed = {IDS: _padded(tokens, mask), MASK: mask.astype(np.int64)}
+    if SEGMENTS in names:
+        feed[SEGMENTS] = np.zeros(mask.shape, np.int64) if segments is None else _padded(segments, mask)
+    return feed
+
+
+def length_batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[NDArray[np.int64]]:
+    """Places grouped by near-equal length, longest first, each group within the budget once padded."""
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    batches: list[NDArray[np.int64]] = []
+    start = 0
+    while start < len(order):
+        longest = lengths[order[start]]
+        stop = start + 1
+        room = start + max(1, token_budget // max(1, longest))
+        while stop < min(room, len(order)) and lengths[order[stop]] >= _LEAST_SHARE * longest:
+            stop += 1
+        batches.append(order[start:stop])
+        start = stop
+    return batches
 
 
 def _padded(values: Sequence[NDArray[np.int32]], mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from core.config import load_settings
 from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
+from lifecycle.compress_command import compress
 from lifecycle.model_commands import Config, Trained, models
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 
 app.add_typer(models, name="models")
+app.command()(compress)
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]

@@ -55,19 +55,40 @@ def train_model(
     Settings that are None keep their defaults. Raises FeedError or ModelError.
     """
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
+    mapping, texts, table = read_inputs(inputs, steps)
+    given = {name: value for name, value in settings.items() if value is not None}
+    lineage = lineage_of(kind, inputs, mapping, base_name(given.get("base")))
+    chosen, train = _fine_tuning(kind, given, similarity)
+
+    def trained() -> dict[str, Any]:
+        with steps.step(_STEPS[kind]) as report:
+            return train(texts, table, output, report=report, language=mapping.catalog.language)
+
+    return recorded(lineage, chosen, trained, output, tracker)
+
+
+def read_inputs(inputs: Inputs, steps: Steps) -> tuple[Mapping, dict[str, str], pa.Table]:
+    """The mapping, product texts by id, and the judgments of products that have one. Raises FeedError."""
     table = load_judgments(inputs.judgments)
     mapping = mapping_of(inputs.mapping)
     texts = _texts(inputs.catalog, mapping, steps)
-    table = _known(table, texts, inputs.judgments)
-    given = {name: value for name, value in settings.items() if value is not None}
-    lineage = _lineage(kind, inputs, mapping, given.get("base"))
+    return mapping, texts, _known(table, texts, inputs.judgments)
+
+
+def recorded(
+    lineage: Lineage,
+    settings: TrainingSettings,
+    train: Callable[[], dict[str, Any]],
+    output: Path,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
     for name in (RUN_FILE, CURVES_FILE):
         (output / name).unlink(missing_ok=True)
-    chosen, train = _fine_tuning(kind, given, similarity)
-    with tracker.run(lineage, chosen.model_dump()) as run:
-        with steps.step(_STEPS[kind]) as report:
-            made = train(texts, table, output, report=report, language=mapping.catalog.language)
-        tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
+    with tracker.run(lineage, settings.model_dump()) as run:
+        made = train()
+        kept = _kept(lineage.kind, output, made, lineage.catalog)
+        tracked = run.record(made, _digest(lineage.kind, output), kept)
     write_lineage(output, lineage.model_copy(update={"run": tracked}))
     return made
 
@@ -87,17 +108,20 @@ def _fine_tuning(
     return ranker, partial(train_ranker, settings=ranker, similarity=similarity or no_similarity)
 
 
-def _lineage(kind: Kind, inputs: Inputs, mapping: Mapping, base: str | None) -> Lineage:
+def lineage_of(
+    kind: Kind, inputs: Inputs, mapping: Mapping, base: str, further: dict[str, str] | None = None
+) -> Lineage:
+    """What a model is about to be made of: digests of the inputs, those of `further` among them, and the code."""
     data = {"catalog": file_digest(inputs.catalog), "judgments": file_digest(inputs.judgments)}
     data["mapping"] = value_digest(mapping.model_dump(mode="json"))
     if inputs.towers:
         data["towers"] = Tower.open(inputs.towers).digest
     return Lineage(
         kind=kind,
-        base=base_name(base),
+        base=base,
         catalog=mapping.catalog.name,
         started=datetime.now(UTC),
-        data=data,
+        data=data | (further or {}),
         tandem_version=version("tandem-retrieval"),
         git=git_revision(Path(__file__)),
     )

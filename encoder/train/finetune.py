@@ -112,10 +112,15 @@ def shelf_of(sample: Grades, texts: Mapping[str, str], settings: EncoderTraining
     return {name: texts[name] for name in [*sorted(judged_ones), *(others[row] for row in drawn)]}
 
 
-def validate(model: SentenceTransformer, sample: Grades, shelf: Mapping[str, str]) -> float:
-    """Mean nDCG@10 of searching the shelf; what is not judged gains nothing."""
+def validate(
+    model: SentenceTransformer, sample: Grades, shelf: Mapping[str, str], items: np.ndarray | None = None
+) -> float:
+    """Mean nDCG@10 of searching the shelf; what is not judged gains nothing.
+
+    `items` are the shelf's unit vectors, shape (n, d), where another model makes them.
+    """
     with autocast():
-        items = _vectors(model, list(shelf.values()), "document")
+        items = _vectors(model, list(shelf.values()), "document") if items is None else items
         queries = _vectors(model, list(sample), "query")
     best = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :CUTOFF]
     products = list(shelf)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Steps
-from encoder.embed import length_batches
-from engine.onnx import OnnxModel
+from engine.onnx import OnnxModel, length_batches
 from engine.training import Judged
 from lifecycle.examples.candidates import nearest
 from lifecycle.examples.lexical import Lexical
@@ -19,7 +18,6 @@ from lifecycle.examples.products import Products
 from lifecycle.similarity import TowerSimilarity
 from ranker.ranker import Ranker
 
-_TOKEN_BUDGET = 768
 # Vectors of so many pairs are side by side in memory at a time.
 _PAIRS = 65_536
 
@@ -88,5 +86,5 @@ class Teacher:
             logits[batch] = self._model.run([pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
 
         with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="teach") as pool:
-            list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs], _TOKEN_BUDGET)))
+            list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs])))
         return logits

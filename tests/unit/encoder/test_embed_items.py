@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.embed import embed_all, embed_items, length_batches
+from encoder.embed import embed_all, embed_items
+from engine.onnx import length_batches
 
 
 class FakeModel:

@@ -1,0 +1,162 @@
+"""From a trained model's folder, a feed and judgments to a smaller model's folder."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.progress import Steps
+from encoder.tower import Tower
+from engine.compress import Distillation, teacher_checkpoint
+from engine.training import Judged, TrainingSettings, judged, validation_sample
+from lifecycle.examples.candidates import Candidates, nearest
+from lifecycle.examples.lexical import Lexical
+from lifecycle.similarity import TowerSimilarity
+from lifecycle.tracking import Tracker
+from lifecycle.training import Inputs, Kind, lineage_of, read_inputs, recorded
+from lifecycle.trial import RankerTrial, Row, Similarity, TowerTrial, trial_rows
+from ranker.ranker import Ranker
+
+ROW_FILE = "compression.json"
+_ASK = "ask the teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a student learns from besides judged pairs: products found for each query; for towers, so many products."""
+
+    candidates: int = 20
+    products: int = 50_000
+
+
+def compress_model(
+    kind: Kind,
+    teacher: Path,
+    inputs: Inputs,
+    material: Material,
+    output: Path,
+    settings: dict[str, Any],
+    steps: Steps,
+    tracker: Tracker,
+) -> Row:
+    """Compresses the model that `teacher` holds and leaves it in `output` as `train_model` does.
+
+    Returns what it costs and keeps beside its teacher, on validation queries; the same is in `compression.json`. The
+    teacher's queries are those of the train split. Settings that are None keep their defaults. Raises FeedError or
+    ModelError.
+    """
+    teacher_checkpoint(teacher, output)
+    whole = Tower.open(teacher) if kind == "encoder" else Ranker.open(teacher)
+    similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
+    mapping, texts, table = read_inputs(inputs, steps)
+    train = judged(table, texts, "train")
+    given = {name: value for name, value in settings.items() if value is not None}
+    lineage = lineage_of(kind, inputs, mapping, whole.spec.base, {"teacher": whole.digest})
+    if isinstance(whole, Tower):
+        chosen, distil = _towers(whole, list(train.queries), texts, material, output, given, steps)
+    else:
+        chosen, distil = _ranker(whole, train, texts, similarity, material, output, given, steps)
+
+    def distilled() -> dict[str, Any]:
+        with steps.step("teach the student") as report:
+            return distil(texts, table, output, report=report, language=mapping.catalog.language)
+
+    recorded(lineage, chosen, distilled, output, tracker)
+    trial = trial_of(kind, judged(table, texts, "valid"), texts, chosen, similarity)
+    with steps.step("compare with the teacher"):
+        row = trial_rows(trial, {"teacher": trial.subject(teacher), "student": trial.subject(output)}, "teacher")[
+            "student"
+        ]
+    (output / ROW_FILE).write_text(json.dumps(row.as_json(), indent=2) + "\n")
+    return row
+
+
+def trial_of(
+    kind: Kind, valid: Judged, texts: Mapping[str, str], settings: TrainingSettings, similarity: Similarity | None
+) -> RankerTrial | TowerTrial:
+    """The validation of a training with these settings, for exported models. Loads torch."""
+    grades = validation_sample(valid, settings)
+    if kind == "ranker":
+        return RankerTrial(grades, texts, similarity or _unknown)
+    from encoder.train.finetune import EncoderTraining, shelf_of
+
+    return TowerTrial(grades, shelf_of(grades, texts, EncoderTraining(seed=settings.seed)))
+
+
+def _unknown(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
+    return np.zeros(len(queries), np.float32)
+
+
+def _towers(
+    teacher: Tower,
+    queries: list[str],
+    texts: Mapping[str, str],
+    material: Material,
+    output: Path,
+    given: dict[str, Any],
+    steps: Steps,
+) -> tuple[Distillation, Callable[..., dict[str, Any]]]:
+    from encoder.train.compress import EncoderDistillation, distil_encoder, teacher_vectors
+
+    settings = EncoderDistillation(**given)
+    products = _drawn(list(texts.values()), material.products, settings.seed)
+    if settings.epochs:
+        with steps.step(_ASK) as report:
+            teacher_vectors(teacher, queries, products, output, settings, report)
+    return settings, partial(distil_encoder, teacher.folder, queries, products, settings=settings)
+
+
+def _ranker(
+    teacher: Ranker,
+    train: Judged,
+    texts: Mapping[str, str],
+    similarity: TowerSimilarity | None,
+    material: Material,
+    output: Path,
+    given: dict[str, Any],
+    steps: Steps,
+) -> tuple[Distillation, Callable[..., dict[str, Any]]]:
+    from ranker.train.compress import RankerDistillation, distil_ranker, teacher_logits
+    from ranker.train.finetune import no_similarity
+
+    settings = RankerDistillation(**given)
+    with steps.step("find products to ask of") as report:
+        pairs = ranker_pairs(train, texts, material.candidates, similarity)
+        report(len(pairs), len(pairs))
+    if settings.epochs:
+        with steps.step(_ASK) as report:
+            teacher_logits(teacher, pairs, output, settings.threads, report)
+    known = similarity or no_similarity
+    return settings, partial(distil_ranker, teacher.folder, pairs, settings=settings, similarity=known)
+
+
+def ranker_pairs(
+    train: Judged, texts: Mapping[str, str], candidates: int, similarity: TowerSimilarity | None = None
+) -> list[tuple[str, str]]:
+    """Each query with its judged products and the first `candidates` of BM25 and, where given, of the towers.
+
+    These are what the ranker will be asked; pairs of one text are given once.
+    """
+    queries, products = list(train.queries), list(texts.values())
+    sources: list[Candidates] = []
+    if candidates:
+        sources.append(Lexical(products).search(queries, candidates))
+        if similarity:
+            sources.append(nearest(similarity.queries(queries), similarity.items(products), candidates))
+    pairs: dict[tuple[str, str], None] = {}
+    for place, query in enumerate(queries):
+        pairs |= dict.fromkeys((query, texts[product]) for product in train.queries[query])
+        for source in sources:
+            pairs |= dict.fromkeys((query, products[row]) for row in source.rows[place] if row >= 0)
+    return list(pairs)
+
+
+def _drawn(texts: list[str], count: int, seed: int) -> list[str]:
+    different = list(dict.fromkeys(texts))
+    places = np.random.default_rng(seed).permutation(len(different))[:count]
+    return [different[place] for place in places]
