@@ -1,7 +1,7 @@
 """From a feed and judgments to a trained model folder."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -72,7 +72,7 @@ def read_inputs(inputs: Inputs, steps: Steps) -> tuple[Mapping, dict[str, str], 
     table = load_judgments(inputs.judgments)
     mapping = mapping_of(inputs.mapping)
     texts = _texts(inputs.catalog, mapping, steps)
-    return mapping, texts, _known(table, texts, inputs.judgments)
+    return mapping, texts, known_judgments(table, texts, inputs.judgments)
 
 
 def recorded(
@@ -148,9 +148,9 @@ def _texts(catalog: Path, mapping: Mapping, steps: Steps) -> dict[str, str]:
         return {row["id"]: product_text(row) for batch in columns.batches() for row in batch.to_pylist()}
 
 
-def _known(table: pa.Table, texts: dict[str, str], judgments: Path) -> pa.Table:
+def known_judgments(table: pa.Table, texts: Collection[str], judgments: Path) -> pa.Table:
     """The judgments of products that the catalog holds; at least half of them must be."""
-    known = table.filter(pc.is_in(table["product_id"], pa.array(texts, pa.string())))
+    known = table.filter(pc.is_in(table["product_id"], pa.array(list(texts), pa.string())))
     if len(known) * 2 < len(table):
         raise FeedError(
             f"{judgments}: {len(table) - len(known):,} of {len(table):,} judgments name products that the catalog does "

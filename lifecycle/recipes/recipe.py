@@ -1,0 +1,152 @@
+"""What a recipe says, and the recipes there are. Loads torch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.errors import TandemError
+from encoder.train.settings import EncoderTraining
+from lifecycle.examples.augment import Augmentation
+from lifecycle.examples.mining import Mining
+from ranker.train.compress import RankerDistillation
+from ranker.train.finetune import RankerTraining
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Frozen):
+    """A shop to learn from. Paths are below the data folder; a mapping may also be one that comes with Tandem."""
+
+    name: str
+    catalog: str
+    judgments: str | None = Field(default=None, description="without, only queries made up are learned")
+    mapping: str | None = None
+    pseudo: int = Field(default=0, ge=0, description="queries to make up of its titles and attributes")
+    late: bool = Field(default=False, description="its judgments are for the last stage alone")
+
+    @model_validator(mode="after")
+    def _something(self) -> "Source":
+        if self.judgments is None and not self.pseudo:
+            raise ValueError(f"source {self.name} has neither judgments nor made-up queries; give one of them")
+        return self
+
+
+class Late(_Frozen):
+    """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
+
+    replay: int = Field(ge=0, description="train queries of the other sources to learn again")
+    towers: EncoderTraining
+    ranker: RankerTraining
+
+
+class Compression(_Frozen):
+    """How the ranker to serve is made of the one that was trained."""
+
+    candidates: int = Field(default=20, ge=0, description="products a query and source that the teacher is asked of")
+    student: RankerDistillation
+
+
+class Recipe(_Frozen):
+    """A whole training. `mined` trains the towers again, on negatives that the first round's find."""
+
+    name: str
+    sources: tuple[Source, ...] = Field(min_length=1)
+    augmentation: Augmentation | None = None
+    towers: EncoderTraining
+    mining: Mining | None = Field(default=None, description="None: no negatives are mined")
+    mined: EncoderTraining | None = None
+    ranker: RankerTraining
+    late: Late | None = None
+    compression: Compression | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Recipe":
+        if self.mined and not self.mining:
+            raise ValueError("mined: a second round needs mining; say how to mine, or leave the round out")
+        if not any(source.judgments and not source.late for source in self.sources):
+            raise ValueError("sources: none has judgments for the stages before the last; give one")
+        if any(source.late for source in self.sources) != (self.late is not None):
+            raise ValueError("late: sources marked late and the settings of the last stage go together")
+        return self
+
+    def on(self, catalog: str, judgments: str, mapping: str | None, name: str) -> "Recipe":
+        """The same training on one shop's files in place of its own sources."""
+        early = next(source for source in self.sources if source.judgments and not source.late)
+        shop = Source(name=name, catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
+        return self.model_copy(update={"sources": (shop,), "late": None})
+
+
+def sample() -> Recipe:
+    """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments."""
+    source = Source(name="sample", catalog="catalog.jsonl.gz", judgments="judgments.parquet", mapping="mapping.toml")
+    return Recipe(name="sample", sources=(source,), towers=EncoderTraining(), ranker=RankerTraining())
+
+
+def home_depot() -> Recipe:
+    """Half an hour on two cores: one large shop with judgments of thousands of queries."""
+    source = _home_depot(pseudo=10_000)
+    return Recipe(name="home_depot", sources=(source,), **_large())
+
+
+def general() -> Recipe:
+    """Less than an hour on two cores: all judged sets, so that a shop nobody has seen gets better models."""
+    sources = (
+        _home_depot(pseudo=8_000),
+        Source(name="icecat", catalog="icecat/products.jsonl.gz", mapping="icecat.toml", pseudo=5_000),
+        Source(name="hm", catalog="hm/articles.parquet", mapping="hm.toml", pseudo=3_000),
+        Source(
+            name="crowdflower",
+            catalog="crowdflower/products.parquet",
+            judgments="crowdflower/judgments.parquet",
+            late=True,
+        ),
+    )
+    late = Late(
+        replay=400,
+        towers=EncoderTraining(
+            batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=5e-5, evaluations=2, **_LARGE_TOWERS
+        ),
+        ranker=RankerTraining(epochs=2.0, learning_rate=5e-5, judgments=40, evaluations=3, freeze_embeddings=True),
+    )
+    return Recipe(name="general", sources=sources, late=late, **_large())
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"sample": sample, "home_depot": home_depot, "general": general}
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of that name. Raises TandemError when there is none."""
+    if name not in RECIPES:
+        raise TandemError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+_LARGE_TOWERS: dict[str, Any] = {"freeze_embeddings": True, "mask_false_negatives": True, "product_tokens": 40}
+
+
+def _home_depot(pseudo: int) -> Source:
+    files = {"catalog": "home_depot/products.parquet", "judgments": "home_depot/judgments.parquet"}
+    return Source(name="home_depot", mapping="home_depot.toml", pseudo=pseudo, **files)
+
+
+def _large() -> dict[str, Any]:
+    """What the recipes for large shops share."""
+    return {
+        "augmentation": Augmentation(),
+        "towers": EncoderTraining(
+            batch_size=256, negatives=0, learning_rate=2e-4, epochs=2.0, max_steps=420, **_LARGE_TOWERS
+        ),
+        "mining": Mining(),
+        "mined": EncoderTraining(
+            batch_size=256, negatives=1, learning_rate=1e-4, epochs=1.0, max_steps=160, evaluations=3, **_LARGE_TOWERS
+        ),
+        "ranker": RankerTraining(
+            epochs=1.0, judgments=10, random_negatives=1, hard_negatives=4, freeze_embeddings=True, product_tokens=40
+        ),
+        "compression": Compression(
+            student=RankerDistillation(layers=2, ffn_share=0.5, epochs=1.0, learning_rate=3e-4, batch_size=64)
+        ),
+    }

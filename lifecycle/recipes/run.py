@@ -1,0 +1,250 @@
+"""Runs a recipe, stage by stage. A stage that is done with the same inputs is not done again; a cut one goes on."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.digest import value_digest
+from core.progress import Steps
+from encoder.tower import Tower
+from encoder.train.finetune import train_encoder
+from engine.export import base_name
+from engine.training import CHECKPOINT, REPORT_FILE, TrainingSettings, judged
+from lifecycle.compression import ranker_pairs
+from lifecycle.examples.mining import Mining
+from lifecycle.examples.rounds import mine_negatives
+from lifecycle.lineage import Lineage, git_revision
+from lifecycle.recipes.recipe import Recipe
+from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
+from lifecycle.similarity import TowerSimilarity
+from lifecycle.tracking import Tracker
+from lifecycle.training import Kind, recorded
+from ranker.ranker import Ranker
+from ranker.train.compress import distil_ranker, teacher_logits
+from ranker.train.finetune import train_ranker
+
+ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
+_STAMP = "stage.json"
+_NEGATIVES = "negatives.parquet"
+
+
+def run_recipe(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    steps: Steps,
+    tracker: Tracker,
+    base: str | None = None,
+    stages: Path | None = None,
+) -> None:
+    """Leaves `encoder` and `ranker` in `output`, and what was before them in `stages`, by default a folder of it.
+
+    `base` is what both start from, instead of the bundled model. Late sources are no part of the stages before the
+    last: several outputs whose late sources differ may share `stages`. Raises FeedError or ModelError.
+    """
+    run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base)
+    before = stages or output / STAGES
+    towers = run.towers(before if recipe.late else output, before)
+    last = None if recipe.late or recipe.compression else output / RANKER
+    teacher = run.ranker(last or before / "teacher", towers)
+    if recipe.late:
+        towers = run.late_towers(output / ENCODER, towers)
+        teacher = run.late_ranker(output / (STAGES if recipe.compression else "") / _late(recipe), towers, teacher)
+    if recipe.compression:
+        run.compress(output / RANKER, towers, teacher)
+
+
+def _late(recipe: Recipe) -> str:
+    return "late-teacher" if recipe.compression else RANKER
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a recipe over the sets that were read."""
+
+    recipe: Recipe
+    sets: Sequence[LearningSet]
+    steps: Steps
+    tracker: Tracker
+    base: str | None
+
+    def towers(self, output: Path, before: Path) -> Path:
+        """One round of towers, or two; the last is left in `output`/encoder."""
+        recipe, early = self.recipe, self._early
+        table = pa.concat_tables([self._varied(mixed(early)), *(entry.made_up for entry in early)])
+        first = before / "first-round" if recipe.mined else output / ENCODER
+        settings = self._from_base(recipe.towers)
+        self._train("encoder", first, early, settings, partial(train_encoder, judgments=table))
+        if recipe.mined is None:
+            return first
+        found = self._mined(before / "mined-1", early, first, recipe.towers.seed)
+        settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT)})
+        train = partial(train_encoder, judgments=table, negatives=found)
+        return self._train("encoder", output / ENCODER, early, settings, train, after=(first,), mined=found)
+
+    def ranker(self, output: Path, towers: Path) -> Path:
+        """The cross-encoder, on judgments and on what the towers find."""
+        early = self._early
+        found = self._mined(output.parent / "mined-2", early, towers, self.recipe.towers.seed + 1)
+        train = partial(train_ranker, judgments=mixed(early), negatives=found, similarity=TowerSimilarity(towers))
+        settings = self._from_base(self.recipe.ranker)
+        return self._train("ranker", output, early, settings, train, after=(towers,), mined=found)
+
+    def late_towers(self, output: Path, towers: Path) -> Path:
+        """The towers, taught the late sources too."""
+        assert self.recipe.late is not None, "called for recipes with a last stage"
+        table = self._varied(mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed))
+        settings = self.recipe.late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
+        train = partial(train_encoder, judgments=table)
+        return self._train("encoder", output, self.sets, settings, train, after=(towers,))
+
+    def late_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
+        """The cross-encoder, taught the late sources too."""
+        assert self.recipe.late is not None, "called for recipes with a last stage"
+        late = [entry for entry in self.sets if entry.source.late]
+        found = self._mined(output.parent / "mined-3", late, towers, self.recipe.towers.seed + 2)
+        table = mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed)
+        settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
+        train = partial(train_ranker, judgments=table, negatives=found, similarity=TowerSimilarity(towers))
+        return self._train("ranker", output, self.sets, settings, train, after=(towers, teacher), mined=found)
+
+    def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
+        """The cross-encoder to serve, taught what the larger one says."""
+        assert self.recipe.compression is not None, "called for recipes that compress"
+        compression, table = self.recipe.compression, mixed(self.sets)
+        similarity = TowerSimilarity(towers)
+
+        def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
+            pairs = self._asked(compression.candidates, similarity)
+            with self.steps.step("ask the teacher") as report:
+                teacher_logits(Ranker.open(teacher), pairs, output, settings.threads, report)
+            return distil_ranker(
+                teacher, pairs, texts, table, output, settings=settings, similarity=similarity, **options
+            )
+
+        after = (towers, teacher)
+        return self._train("ranker", output, self.sets, compression.student, distil, after, compression.candidates)
+
+    @property
+    def _early(self) -> list[LearningSet]:
+        return [entry for entry in self.sets if not entry.source.late]
+
+    def _from_base(self, settings: TrainingSettings) -> Any:
+        return settings.model_copy(update={"base": self.base}) if self.base else settings
+
+    def _varied(self, table: pa.Table) -> pa.Table:
+        return varied(table, self.recipe.augmentation) if self.recipe.augmentation else table
+
+    def _asked(self, candidates: int, similarity: TowerSimilarity) -> list[tuple[str, str]]:
+        """What the student is taught: each source's train queries, with products that its own catalog has."""
+        pairs: list[tuple[str, str]] = []
+        for entry in self.sets:
+            if len(entry.judgments):
+                train = judged(entry.judgments, entry.texts, "train")
+                with self.steps.step(f"find products of {entry.source.name} to ask of") as report:
+                    pairs += ranker_pairs(train, entry.texts, candidates, similarity)
+                    report(len(pairs), len(pairs))
+        return list(dict.fromkeys(pairs))
+
+    def _mined(self, folder: Path, sets: Iterable[LearningSet], towers: Path, seed: int) -> dict[str, list[str]]:
+        """Negatives of each query from its own source's catalog, best rank first; kept for as long as nothing changes."""
+        if self.recipe.mining is None:
+            return {}
+        chosen = [entry for entry in sets if len(entry.judgments)]
+        settings = self.recipe.mining.model_copy(update={"seed": seed})
+        stamp = self._stamp(settings, chosen, (towers,))
+        if not _is_done(folder, stamp, _NEGATIVES):
+            tables = [self._mine(entry, towers, settings) for entry in chosen]
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.concat_tables(tables), folder / _NEGATIVES)
+            _finish(folder, stamp)
+        found: dict[str, list[str]] = {}
+        table = pq.read_table(folder / _NEGATIVES, columns=["query", "product_id", "rank"]).sort_by("rank")
+        for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
+            found.setdefault(query, []).append(product)
+        return found
+
+    def _mine(self, entry: LearningSet, towers: Path, settings: Mining) -> pa.Table:
+        train = judged(mixed([entry]), entry.texts, "train")
+        return mine_negatives(train, entry.products, towers, settings, self.steps).table
+
+    def _train(
+        self,
+        kind: Kind,
+        output: Path,
+        sets: Sequence[LearningSet],
+        settings: TrainingSettings,
+        train: Callable[..., dict[str, Any]],
+        after: Sequence[Path] = (),
+        mined: Any = None,
+    ) -> Path:
+        """One fine-tuning, tracked, unless it is done already with the same settings, data and models before it."""
+        stamp = self._stamp(settings, sets, after, mined)
+        if _is_done(output, stamp, REPORT_FILE):
+            return output
+        texts = {name: text for entry in sets for name, text in entry.texts.items()}
+        (output / _STAMP).unlink(missing_ok=True)
+
+        def trained() -> dict[str, Any]:
+            with self.steps.step(f"train {output.name}") as report:
+                return train(texts=texts, output=output, settings=settings, report=report, language=_language(sets))
+
+        recorded(self._lineage(kind, sets, settings, after), settings, trained, output, self.tracker)
+        _finish(output, stamp)
+        return output
+
+    def _lineage(
+        self, kind: Kind, sets: Iterable[LearningSet], settings: TrainingSettings, after: Iterable[Path]
+    ) -> Lineage:
+        data = {name: digest for entry in sets for name, digest in entry.digests.items()}
+        return Lineage(
+            kind=kind,
+            base=base_name(self.base),
+            catalog=self.recipe.name,
+            started=datetime.now(UTC),
+            data=data | {f"model {folder.name}": _digest(folder) for folder in after},
+            tandem_version=version("tandem-retrieval"),
+            git=git_revision(Path(__file__)),
+        )
+
+    def _stamp(
+        self, settings: BaseModel, sets: Iterable[LearningSet], after: Iterable[Path], further: Any = None
+    ) -> str:
+        """What a stage's result hangs on. Where the models before it lie is not among it."""
+        wanted = settings.model_dump(mode="json") | {"base": None}
+        sources = [[entry.source.model_dump(mode="json"), entry.digests] for entry in sets]
+        augmentation = self.recipe.augmentation and self.recipe.augmentation.model_dump()
+        late = self.recipe.late and self.recipe.late.replay
+        models = [_digest(folder) for folder in after]
+        return value_digest([wanted, self.base, sources, augmentation, late, models, further])
+
+
+def _digest(folder: Path) -> str:
+    """Of the model that a stage left."""
+    is_ranker = (folder / "ranker.json").is_file()
+    return Ranker.open(folder).digest if is_ranker else Tower.open(folder).digest
+
+
+def _language(sets: Sequence[LearningSet]) -> str | None:
+    """The language of the sets, where they all have the same."""
+    spoken = {entry.language for entry in sets}
+    return spoken.pop() if len(spoken) == 1 else None
+
+
+def _is_done(folder: Path, stamp: str, last: str) -> bool:
+    try:
+        return (folder / last).is_file() and json.loads((folder / _STAMP).read_bytes())["inputs"] == stamp
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _finish(folder: Path, stamp: str) -> None:
+    (folder / _STAMP).write_text(json.dumps({"inputs": stamp}) + "\n")
