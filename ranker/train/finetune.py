@@ -43,6 +43,7 @@ from engine.training import (
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.calibrate import Calibration, calibrate
 from ranker.train.export import export_model, load_ranker, write_spec
+from ranker.train.head import Head
 
 _PARITY_PAIRS = 64
 
@@ -55,6 +56,7 @@ class RankerTraining(TrainingSettings):
 
     epochs: float = Field(default=1.5, gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)
+    head: Head = Field(default="pooler", description="match: start as the cosine of the pair's two sides")
     judgments: int = Field(default=16, ge=1, description="at most so many judged products of a query, all grades alike")
     random_negatives: int = Field(default=2, ge=0, description="products of other queries beside them, as irrelevant")
 
@@ -103,7 +105,7 @@ def train_ranker(
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = _validation(validation_sample(valid, settings), texts, similarity)
-    model = load_ranker(settings.base, settings.seed)
+    model = load_ranker(settings.base, settings.seed, settings.head)
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
     output.mkdir(parents=True, exist_ok=True)
