@@ -16,7 +16,8 @@ from engine.folder import TOKENIZER_FILE
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
 from engine.quantize import PRECISION
 from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
-from ranker.train.head import Head, has_match_head, load_match_model, match_model
+from ranker.train.head import has_match_head, load_match_model, match_model
+from ranker.train.settings import Head
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
 GREATEST_DIFFERENCE = 0.25

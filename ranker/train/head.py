@@ -10,7 +10,7 @@ as sentence-transformers' bi-encoders pool theirs (Reimers and Gurevych, "Senten
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from sentence_transformers import CrossEncoder
@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from engine.onnx import IDS, MASK, SEGMENTS
-
-Head = Literal["pooler", "match"]
 
 _MODULES = "modules.json"
 _SCALE = 10.0

@@ -14,7 +14,8 @@ from core.judgments import JUDGMENTS_SCHEMA
 from core.progress import Report, ignore
 from ranker.ranker import Ranker
 from ranker.train.export import load_ranker
-from ranker.train.finetune import RankerTraining, train_ranker
+from ranker.train.finetune import train_ranker
+from ranker.train.settings import RankerTraining
 
 TEXTS = {f"{name}-{colour}": f"{colour} {name}" for name in WORDS[:4] for colour in WORDS[4:6]}
 SMALL = {
@@ -62,7 +63,11 @@ def cut_at(step: int) -> Report:
     return report
 
 
-SORTS: Sequence[dict[str, Any]] = ({"head": "pooler"}, {"head": "match"})
+SORTS: Sequence[dict[str, Any]] = (
+    {"head": "pooler"},
+    {"head": "match", "loss": "listwise", "list_length": 4},
+    {"loss": "pairwise", "list_length": 3, "bce_weight": 0.0},
+)
 
 
 @pytest.mark.parametrize("sort", SORTS, ids=str)
@@ -75,7 +80,29 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_ranker(sort: dict, base
     assert steps == [3, 4] and again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
     assert Ranker.open(tmp_path / "cut").digest == Ranker.open(tmp_path / "whole").digest
     ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    card = (tmp_path / "whole/checkpoint/README.md").read_text("utf-8")
+    assert f"{whole['data']['examples']:,} training samples" in card and not any(
+        text in card for text in TEXTS.values()
+    )
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path: Path) -> None:
+    """One product that nobody judged is mined for every query."""
+    table = judgments()
+    negatives = {query: ["more"] for query in table["query"].unique().to_pylist()}
+    texts = TEXTS | {"more": "wool sock"}
+    settings = RankerTraining(base=base, **SMALL)
+    plain, mined, soft = (
+        train_ranker(texts, table, tmp_path, settings, **more)
+        for more in (
+            {},
+            {"negatives": negatives},
+            {"negatives": negatives, "soft": lambda queries, products: np.ones(len(queries), np.float32)},
+        )
+    )
+    assert mined["data"]["pairs"] == soft["data"]["pairs"] == plain["data"]["pairs"] + plain["data"]["train_queries"]
+    assert mined["loss"] != soft["loss"]
 
 
 def test_the_match_head_learns_and_the_best_weights_are_kept(
