@@ -16,6 +16,8 @@ from engine.folder import TOKENIZER_FILE
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
 from engine.quantize import PRECISION
 from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
+from ranker.train.head import has_match_head, load_match_model, match_model
+from ranker.train.settings import Head
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
 GREATEST_DIFFERENCE = 0.25
@@ -33,28 +35,29 @@ _PAIRS = tuple(
 
 
 class _Logits(nn.Module):
-    """Token ids to one logit a pair."""
+    """Token ids, their mask and segments, each of shape (n, t), to logits, shape (n,), by the model's own modules."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: CrossEncoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         kinds = {} if token_type_ids is None else {SEGMENTS: token_type_ids}
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, **kinds).logits.squeeze(-1)
+        return self.model({IDS: input_ids, MASK: attention_mask, **kinds})["scores"].squeeze(-1)
 
 
-def load_ranker(base: str | None, seed: int = 0) -> CrossEncoder:
-    """A cross-encoder's or a plain encoder's folder or hub id; None is the bundled encoder. A head it lacks is fresh.
+def load_ranker(base: str | None, seed: int = 0, head: Head = "pooler") -> CrossEncoder:
+    """A cross-encoder's or a plain encoder's folder or hub id; None is the bundled encoder.
 
-    Raises ModelError when there is no such model, or it gives more than one score a pair.
+    A `pooler` head that it lacks is fresh; a `match` head (`ranker/train/head.py`) is, unless the folder was saved with
+    one, which it keeps. Raises ModelError when there is no such model, it gives more than one score a pair, or nothing
+    tells the two sides of its pairs apart for a `match` head.
     """
     location = base_location(base)
     torch.manual_seed(seed)
     with quiet_libraries():
         try:
-            options = {"attn_implementation": "eager"}
-            model = CrossEncoder(location, num_labels=1, device="cpu", model_kwargs=options)
+            model = _load(location, head)
         except Exception as error:  # the hub, transformers and torch each raise their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{location}: cannot be loaded as a cross-encoder: {reason}") from None
@@ -62,6 +65,15 @@ def load_ranker(base: str | None, seed: int = 0) -> CrossEncoder:
         raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
     prepare_card(model, base)
     return model
+
+
+def _load(location: str, head: Head) -> CrossEncoder:
+    options = {"attn_implementation": "eager"}
+    if has_match_head(location):
+        return load_match_model(location, options)
+    if head == "match":
+        return match_model(location, options)
+    return CrossEncoder(location, num_labels=1, device="cpu", model_kwargs=options)
 
 
 def export_ranker(base: str | None, output: Path, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -89,7 +101,7 @@ def export_model(
     if getattr(model.config, "type_vocab_size", 1) > 1:
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
     with quiet_libraries():
-        write_int8(_Logits(model.model), inputs, output / spec.model)
+        write_int8(_Logits(model), inputs, output / spec.model)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     write_spec(output, spec)
     return _parity(model, Ranker.open(output), list(pairs) or list(_PAIRS))
@@ -102,7 +114,7 @@ def write_spec(folder: Path, spec: RankerSpec) -> None:
 
 def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     session = OnnxModel(ranker.model_path)
-    exact_model = _Logits(model.model).eval()
+    exact_model = _Logits(model).eval()
     found, exact = [], []
     for query, product in pairs:
         tokens, segments = ranker.pack(ranker.tokenize_query(query), ranker.tokenize_products([product])[0])

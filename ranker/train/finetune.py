@@ -5,18 +5,17 @@ cross-encoder that saw a few thousand judgments knows other things than the towe
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 from numpy.typing import NDArray
-from pydantic import Field
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
-from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from torch import nn
 
 from core.measures import Grades
@@ -26,14 +25,11 @@ from engine.onnx import OnnxModel
 from engine.training import (
     CHECKPOINT,
     REPORT_FILE,
-    Judged,
-    TrainingSettings,
     autocast,
     evaluator,
     judged,
     mean_ndcg,
     run_trainer,
-    spread,
     torch_threads,
     total_steps,
     trainer_arguments,
@@ -42,21 +38,12 @@ from engine.training import (
 )
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.calibrate import Calibration, calibrate
+from ranker.train.examples import PairValues, training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
+from ranker.train.losses import make_loss, rows_per_batch
+from ranker.train.settings import RankerTraining
 
 _PARITY_PAIRS = 64
-
-# The towers' cosines of n queries and n product texts, pair by pair: shape (n,).
-Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
-
-
-class RankerTraining(TrainingSettings):
-    """How to fine-tune the cross-encoder."""
-
-    epochs: float = Field(default=1.5, gt=0)
-    learning_rate: float = Field(default=1e-4, gt=0)
-    judgments: int = Field(default=16, ge=1, description="at most so many judged products of a query, all grades alike")
-    random_negatives: int = Field(default=2, ge=0, description="products of other queries beside them, as irrelevant")
 
 
 def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
@@ -90,24 +77,29 @@ def train_ranker(
     judgments: pa.Table,
     output: Path,
     settings: RankerTraining,
-    similarity: Similarity = no_similarity,
+    similarity: PairValues = no_similarity,
     report: Report = ignore,
     language: str | None = None,
+    negatives: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    soft: PairValues | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it, calibrated, to `output` as a cross-encoder.
 
-    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The target of a pair
-    is its grade's place in the range of grades, the loss binary cross-entropy. `language` is the shop's (BCP 47).
-    Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base is no encoder.
+    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The label of a pair is
+    its grade's place in the range of grades. `similarity` is the towers' cosine of pairs; `negatives` are products by
+    query that retrieval found, and `soft` how likely they are good after all (see `training_labels`). `language` is the
+    shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base
+    is no encoder.
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = _validation(validation_sample(valid, settings), texts, similarity)
-    model = load_ranker(settings.base, settings.seed)
+    model = load_ranker(settings.base, settings.seed, settings.head)
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
     output.mkdir(parents=True, exist_ok=True)
-    examples = training_pairs(train, texts, settings)
+    labels = training_labels(train, texts, settings, negatives, soft)
+    examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
         trainer = _trainer(model, examples, validation, output, settings)
         curve = run_trainer(trainer, settings, report)
@@ -115,26 +107,14 @@ def train_ranker(
         limits = {"max_query_tokens": settings.query_tokens}
         parity = export_model(model, base_name(settings.base), output, validation.pairs[:_PARITY_PAIRS], limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
+    data["pairs"] = sum(map(len, labels.values()))
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
     parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
 
 
-def training_pairs(train: Judged, texts: Mapping[str, str], settings: RankerTraining) -> Dataset:
-    """Rows of query, product and label: judged ones in even shares of each grade, and random ones with label 0."""
-    random = np.random.default_rng(settings.seed)
-    everything = sorted({product for products in train.queries.values() for product in products})
-    rows: list[tuple[str, str, float]] = []
-    for query, products in train.queries.items():
-        rows += [(query, texts[name], products[name]) for name in spread(products, settings.judgments, random)]
-        others = [everything[place] for place in random.integers(len(everything), size=settings.random_negatives)]
-        rows += [(query, texts[name], 0.0) for name in others if name not in products]
-    columns = zip(("query", "product", "label"), map(list, zip(*rows, strict=True)), strict=True)
-    return Dataset.from_dict(dict(columns))
-
-
-def _validation(grades: Grades, texts: Mapping[str, str], similarity: Similarity) -> _Validation:
+def _validation(grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> _Validation:
     pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
     return _Validation(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
 
@@ -147,12 +127,13 @@ def _trainer(
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
     model.max_length = settings.query_tokens + settings.product_tokens
-    steps = total_steps(len(examples), settings)
+    by_rows = settings.model_copy(update={"batch_size": rows_per_batch(settings)})
+    steps = total_steps(len(examples), by_rows)
     return CrossEncoderTrainer(
         model=model,
-        args=CrossEncoderTrainingArguments(**trainer_arguments(settings, output, steps)),
+        args=CrossEncoderTrainingArguments(**trainer_arguments(by_rows, output, steps)),
         train_dataset=examples,
-        loss=BinaryCrossEntropyLoss(model),
+        loss=make_loss(model, settings),
         evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs)), validation.grades),
     )
 

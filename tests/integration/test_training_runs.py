@@ -21,8 +21,10 @@ from encoder.train.settings import EncoderTraining
 from engine.onnx import OnnxModel
 from engine.training import judged
 from ranker.ranker import Ranker
+from ranker.train.examples import training_labels, training_pairs
 from ranker.train.export import export_ranker
-from ranker.train.finetune import RankerTraining, train_ranker, training_pairs
+from ranker.train.finetune import train_ranker
+from ranker.train.settings import RankerTraining
 
 # What this shop's shoppers call its products: nothing that a model could know beforehand.
 NAMES = {
@@ -257,7 +259,8 @@ def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], j
     train = judged(judgments, texts, "train")
     thin = type(train)(train.split, {query: dict(list(graded.items())[:4]) for query, graded in train.queries.items()})
     names = {text: name for name, text in texts.items()}
-    rows = training_pairs(thin, texts, RankerTraining(judgments=3, random_negatives=2, seed=1)).to_list()
+    settings = RankerTraining(judgments=3, random_negatives=2, seed=1)
+    rows = training_pairs(training_labels(thin, texts, settings, {}), texts).to_list()
     unjudged = [row for row in rows if names[row["product"]] not in thin.queries[row["query"]]]
     assert all(row["label"] == 0 for row in unjudged)
     for row in rows:

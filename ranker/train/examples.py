@@ -1,0 +1,95 @@
+"""What the cross-encoder learns from: judged products, random ones, and those that retrieval finds and nobody wants."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from core.errors import ModelError
+from engine.training import POOR, Judged, spread
+from ranker.train.settings import RankerTraining
+
+Labels = dict[str, dict[str, float]]  # query -> product -> label from 0 to 1
+
+# What is known of n queries and n product texts, pair by pair: shape (n,).
+PairValues = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
+
+
+def training_labels(
+    train: Judged,
+    texts: Mapping[str, str],
+    settings: RankerTraining,
+    negatives: Mapping[str, Sequence[str]],
+    soft: PairValues | None = None,
+) -> Labels:
+    """The products to learn from and their labels: judged ones in even shares of each grade, mined and random ones.
+
+    `negatives` are products by query, those of other queries than `train` holds are passed over. Of what is judged, the
+    judgment is the label, and above `POOR` it is no negative; of the rest the label is 0, or what `soft` says of the
+    pair: a good product that nobody judged is not taught as irrelevant. Random products are labelled 0. Raises
+    ModelError when `soft` gives no probabilities.
+    """
+    random = np.random.default_rng(settings.seed)
+    everything = sorted({product for products in train.queries.values() for product in products})
+    result: Labels = {}
+    unjudged: list[tuple[str, str]] = []
+    for query, judged in train.queries.items():
+        labels = {name: judged[name] for name in spread(judged, settings.judgments, random)}
+        found = dict.fromkeys(negatives.get(query, ()))
+        usable = [name for name in found if name in texts and name not in labels and judged.get(name, 0.0) <= POOR]
+        mined = [usable[place] for place in random.permutation(len(usable))[: settings.hard_negatives]]
+        labels |= {name: judged.get(name, 0.0) for name in mined}
+        unjudged += [(query, name) for name in mined if name not in judged]
+        others = [everything[place] for place in random.integers(len(everything), size=settings.random_negatives)]
+        labels |= {name: 0.0 for name in others if name not in judged and name not in labels}
+        result[query] = labels
+    if soft and unjudged:
+        for (query, name), chance in zip(unjudged, _chances(soft, unjudged, texts), strict=True):
+            result[query][name] = float(chance)
+    return result
+
+
+def training_pairs(labels: Labels, texts: Mapping[str, str]) -> Dataset:
+    """Rows of query, product and label."""
+    rows = [(query, texts[name], label) for query, products in labels.items() for name, label in products.items()]
+    return _dataset(("query", "product", "label"), rows)
+
+
+def training_lists(labels: Labels, texts: Mapping[str, str], settings: RankerTraining) -> Dataset:
+    """Rows of query, products and labels: at most `list_length` products of a query, of all its labels, shuffled.
+
+    Losses of an order break ties by place, so a list in order of its labels would tell them. A list of one label
+    teaches no order: it is left out where nothing but order is taught. Raises ModelError when no list is left.
+    """
+    random = np.random.default_rng(settings.seed)
+    rows: list[tuple[str, list[str], list[float]]] = []
+    for query, products in labels.items():
+        for names in _deal(products, settings.list_length, random):
+            values = [products[name] for name in names]
+            if settings.bce_weight or min(values) < max(values):
+                rows.append((query, [texts[name] for name in names], values))
+    if not rows:
+        raise ModelError("no query has products of two grades to order; give some, or train with loss 'bce'")
+    return _dataset(("query", "products", "labels"), rows)
+
+
+def _deal(products: Mapping[str, float], length: int, random: np.random.Generator) -> list[list[str]]:
+    """As few lists as there must be, dealt out by falling label, each then shuffled."""
+    names = [list(products)[place] for place in random.permutation(len(products))]
+    names.sort(key=lambda name: -products[name])
+    count = -(-len(names) // length)
+    hands = [names[turn::count] for turn in range(count)]
+    return [[hand[place] for place in random.permutation(len(hand))] for hand in hands]
+
+
+def _chances(soft: PairValues, pairs: list[tuple[str, str]], texts: Mapping[str, str]) -> NDArray[np.float32]:
+    chances = soft([query for query, _ in pairs], [texts[name] for _, name in pairs])
+    if chances.shape != (len(pairs),) or not ((chances >= 0) & (chances <= 1)).all():
+        raise ModelError("the teacher of the mined negatives has to give one probability from 0 to 1 for each pair")
+    return chances
+
+
+def _dataset(names: tuple[str, str, str], rows: Sequence[tuple[Any, Any, Any]]) -> Dataset:
+    return Dataset.from_dict(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))

@@ -1,0 +1,115 @@
+"""Fine-tuning of a tiny cross-encoder, with each head: it repeats itself, goes on after a cut, and exports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from tiny_encoders import WORDS, tiny_bert
+
+from core.judgments import JUDGMENTS_SCHEMA
+from core.progress import Report, ignore
+from ranker.ranker import Ranker
+from ranker.train.export import load_ranker
+from ranker.train.finetune import train_ranker
+from ranker.train.settings import RankerTraining
+
+TEXTS = {f"{name}-{colour}": f"{colour} {name}" for name in WORDS[:4] for colour in WORDS[4:6]}
+SMALL = {
+    "max_steps": 4, "batch_size": 8, "query_tokens": 6, "product_tokens": 8, "learning_rate": 1e-3, "threads": 1,
+    "evaluations": 2, "patience": 9,
+}  # fmt: skip
+
+
+def judgments() -> pa.Table:
+    """Queries are two words of a product; it has grade 3, one of its words 1.5, and the rest 0."""
+    rows = [
+        (query, other, 1.5 * len({*query.split()} & {*text.split()}), split)
+        for split, form in (("train", "{} {}"), ("valid", "{} {} lamp"))
+        for query in (form.format(*reversed(name.split("-"))) for name in TEXTS)
+        for other, text in TEXTS.items()
+    ]
+    return pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_bert(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def any_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few steps teach a random model nothing that int8 would keep."""
+    monkeypatch.setattr("ranker.train.export.GREATEST_DIFFERENCE", 9.0)
+
+
+def trained(base: str, folder: Path, report: Report = ignore, **more: Any) -> dict[str, Any]:
+    settings = RankerTraining(base=base, **{**SMALL, **more})
+    return train_ranker(TEXTS, judgments(), folder, settings, report=report)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in load_ranker(str(folder / "checkpoint")).state_dict().items()}
+
+
+def cut_at(step: int) -> Report:
+    def report(done: int, total: int | None) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+SORTS: Sequence[dict[str, Any]] = (
+    {"head": "pooler"},
+    {"head": "match", "loss": "listwise", "list_length": 4},
+    {"loss": "pairwise", "list_length": 3, "bce_weight": 0.0},
+)
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=str)
+def test_a_training_that_was_cut_off_goes_on_to_the_same_ranker(sort: dict, base: str, tmp_path: Path) -> None:
+    whole = trained(base, tmp_path / "whole", **sort)
+    with pytest.raises(KeyboardInterrupt):
+        trained(base, tmp_path / "cut", cut_at(3), **sort)
+    steps: list[int] = []
+    again = trained(base, tmp_path / "cut", lambda done, _: steps.append(done), **sort)
+    assert steps == [3, 4] and again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
+    assert Ranker.open(tmp_path / "cut").digest == Ranker.open(tmp_path / "whole").digest
+    ours, theirs = weights(tmp_path / "cut"), weights(tmp_path / "whole")
+    card = (tmp_path / "whole/checkpoint/README.md").read_text("utf-8")
+    assert f"{whole['data']['examples']:,} training samples" in card and not any(
+        text in card for text in TEXTS.values()
+    )
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path: Path) -> None:
+    """One product that nobody judged is mined for every query."""
+    table = judgments()
+    negatives = {query: ["more"] for query in table["query"].unique().to_pylist()}
+    texts = TEXTS | {"more": "wool sock"}
+    settings = RankerTraining(base=base, **SMALL)
+    plain, mined, soft = (
+        train_ranker(texts, table, tmp_path, settings, **more)
+        for more in (
+            {},
+            {"negatives": negatives},
+            {"negatives": negatives, "soft": lambda queries, products: np.ones(len(queries), np.float32)},
+        )
+    )
+    assert mined["data"]["pairs"] == soft["data"]["pairs"] == plain["data"]["pairs"] + plain["data"]["train_queries"]
+    assert mined["loss"] != soft["loss"]
+
+
+def test_the_match_head_learns_and_the_best_weights_are_kept(
+    base: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = trained(base, tmp_path, head="match", dropout=0.0, max_steps=6, evaluations=3, learning_rate=5e-3)
+    kept = load_ranker(str(tmp_path / "checkpoint"))
+    assert kept[1].first.abs().sum() > 0 and not torch.equal(kept[1].weights, torch.ones(16))
+    assert report["best"] == max(entry["ndcg@10"] for entry in report["validation"])
+    assert "Could not load the best model" not in caplog.text  # which the trainer only tells
