@@ -45,6 +45,7 @@ class TrainingSettings(BaseModel):
     warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps on which the rate rises")
     weight_decay: float = Field(default=0.0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the base model's")
+    freeze_embeddings: bool = Field(default=False, description="words keep the vectors that the base gives them")
     query_tokens: int = Field(default=32, ge=3)
     product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
     evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
@@ -192,25 +193,35 @@ def torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report) -> Curve:
+def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, further: Any = None) -> Curve:
     """Trains to the end or to the early stop, and leaves the best weights in the trainer's model.
 
-    A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same.
+    A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same,
+    and so is `further`, a JSON value of what else the loss goes by.
     """
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     if settings.dropout is not None:
         _set_dropout(trainer.model, settings.dropout)
+    if settings.freeze_embeddings:
+        _freeze_embeddings(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
     scratch = Path(trainer.args.output_dir)
-    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), trainer.train_dataset.to_dict()]))
+    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), _rows(trainer.train_dataset), further]))
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     shutil.rmtree(scratch, ignore_errors=True)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
+
+
+def _rows(dataset: Any) -> Any:
+    """The columns of a dataset, or of each that a DatasetDict holds."""
+    if isinstance(dataset, Mapping):
+        return {name: _rows(part) for name, part in dataset.items()}
+    return dataset.with_format(None).to_dict()  # a trainer of several datasets adds a format that names each
 
 
 def _set_dropout(model: "torch.nn.Module", share: float) -> None:
@@ -219,6 +230,14 @@ def _set_dropout(model: "torch.nn.Module", share: float) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
+
+
+def _freeze_embeddings(model: "torch.nn.Module") -> None:
+    from transformers import PreTrainedModel
+
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.get_input_embeddings().requires_grad_(False)
 
 
 def _last_checkpoint(scratch: Path, inputs: str) -> Path | None:
