@@ -1,32 +1,29 @@
 """Fine-tunes the towers on judgments, by sentence-transformers' trainer."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
-from pydantic import Field
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+from torch import nn
 
-from core.errors import ModelError
 from core.measures import CUTOFF, Grades, pool_ndcg
 from core.progress import Report, ignore
 from encoder.tower import SPEC_FILE
+from encoder.train.examples import Examples, training_examples
 from encoder.train.export import export_model, load_encoder
+from encoder.train.false_negatives import FalseNegatives
+from encoder.train.losses import ranking_loss
+from encoder.train.settings import EncoderTraining
 from engine.card import keep_card
 from engine.export import base_name, quiet_libraries
 from engine.training import (
     CHECKPOINT,
-    GOOD,
-    POOR,
     REPORT_FILE,
-    Judged,
-    TrainingSettings,
     autocast,
     evaluator,
     judged,
@@ -39,15 +36,7 @@ from engine.training import (
 )
 
 _PARITY_TEXTS = 64
-
-
-class EncoderTraining(TrainingSettings):
-    """How to fine-tune the towers."""
-
-    negatives: int = Field(default=1, ge=0, le=8, description="judged negatives beside each positive")
-    positives: int = Field(default=8, ge=1, description="at most so many positives of a query")
-    scale: float = Field(default=20.0, gt=0, description="what cosines are multiplied by in the loss")
-    distractors: int = Field(default=2000, ge=0, description="further products among which validation looks")
+_NONE: Mapping[str, Sequence[str]] = {}
 
 
 def train_encoder(
@@ -55,15 +44,15 @@ def train_encoder(
     judgments: pa.Table,
     output: Path,
     settings: EncoderTraining,
+    negatives: Mapping[str, Sequence[str]] = _NONE,
     report: Report = ignore,
     language: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as towers.
 
-    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. In-batch products and
-    judged poor ones are the negatives (multiple negatives ranking loss, Henderson et al. 2017, arXiv 1705.00652).
-    `language` is the shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn
-    from or the base is no encoder.
+    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`; `negatives` are mined
+    ones, query -> product ids, best first. `language` is the shop's (BCP 47). Returns what `report.json` says. Raises
+    ModelError when there is nothing to learn from or the base is no encoder.
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
@@ -72,11 +61,13 @@ def train_encoder(
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
     output.mkdir(parents=True, exist_ok=True)
-    examples = training_examples(train, texts, settings, model.prompts or {})
+    examples = training_examples(train, texts, settings, model.prompts or {}, negatives)
+    mask = FalseNegatives(examples, train, texts) if settings.mask_false_negatives else None
     with quiet_libraries(), torch_threads(settings.threads):
         shelf = shelf_of(sample, texts, settings)
-        trainer = _trainer(model, examples, sample, shelf, output, settings)
-        curve = run_trainer(trainer, settings, report)
+        loss = ranking_loss(model, settings, mask)
+        trainer = _trainer(model, examples, loss, sample, shelf, output, settings)
+        curve = run_trainer(trainer, settings, report, train.queries if mask else None)
         if curve.best[0] == 0:
             trained, model = model, load_encoder(settings.base)  # nothing learned was better than what was there
             keep_card(trained, model)
@@ -89,34 +80,10 @@ def train_encoder(
     return write_report(output, settings, curve, parts, model, language)
 
 
-def training_examples(
-    train: Judged, texts: Mapping[str, str], settings: EncoderTraining, prompts: Mapping[str, str]
-) -> Dataset:
-    """Rows of one query, one good product and `negatives` poor ones: judged ones first, else any not judged good."""
-    random = np.random.default_rng(settings.seed)
-    everything = sorted({product for products in train.queries.values() for product in products})
-    query_prefix, item_prefix = prompts.get("query", ""), prompts.get("document", "")
-    rows: list[list[str]] = []
-    for query, products in train.queries.items():
-        good = [product for product, relevance in products.items() if relevance >= GOOD]
-        poor = [product for product, relevance in products.items() if relevance <= POOR]
-        good = sorted(random.permutation(good), key=lambda product: -products[product])[: settings.positives]
-        for positive in good:
-            chosen = [*random.permutation(poor)[: settings.negatives]]
-            while len(chosen) < settings.negatives:
-                other = everything[random.integers(len(everything))]
-                if products.get(other, 0.0) < GOOD:
-                    chosen.append(other)
-            rows.append([query_prefix + query, *(item_prefix + texts[str(name)] for name in (positive, *chosen))])
-    if not rows:
-        raise ModelError("no query of the train split has a product in the upper half of the grades; nothing to learn")
-    names = ["query", "positive", *(f"negative_{i}" for i in range(settings.negatives))]
-    return Dataset.from_dict(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-
-
 def _trainer(
     model: SentenceTransformer,
-    examples: Dataset,
+    examples: Examples,
+    loss: nn.Module,
     sample: Grades,
     shelf: Mapping[str, str],
     output: Path,
@@ -130,8 +97,8 @@ def _trainer(
     return SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=examples,
-        loss=MultipleNegativesRankingLoss(model, scale=settings.scale),
+        train_dataset=examples.rows,
+        loss=loss,
         evaluator=evaluator(lambda current: validate(current, sample, shelf), sample),
     )
 

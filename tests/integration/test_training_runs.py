@@ -14,8 +14,10 @@ from core.errors import ModelError
 from core.judgments import JUDGMENTS_SCHEMA
 from encoder.embed import embed_items
 from encoder.tower import Tower
+from encoder.train.examples import training_examples
 from encoder.train.export import export_encoder
-from encoder.train.finetune import EncoderTraining, shelf_of, train_encoder, training_examples, validate
+from encoder.train.finetune import shelf_of, train_encoder, validate
+from encoder.train.settings import EncoderTraining
 from engine.onnx import OnnxModel
 from engine.training import judged
 from ranker.ranker import Ranker
@@ -61,7 +63,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("trained") / "encoder"
     settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
     seen: list[tuple[int, int | None]] = []
-    report = train_encoder(texts, judgments, folder, settings, lambda done, total: seen.append((done, total)), "en")
+    report = train_encoder(texts, judgments, folder, settings, {}, lambda done, total: seen.append((done, total)), "en")
     assert seen == [(step, 14) for step in range(1, 15)]
     return folder, report
 
@@ -160,7 +162,7 @@ def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgmen
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=2, batch_size=4, **SMALL), interrupt)
+        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=2, batch_size=4, **SMALL), report=interrupt)
     with pytest.raises(ModelError):
         Tower.open(tmp_path)
     assert not (tmp_path / "report.json").exists()
@@ -178,10 +180,10 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, cut, settings, interrupt)
+        train_encoder(texts, judgments, cut, settings, report=interrupt)
     (cut / "scratch" / "checkpoint-8").mkdir()  # as if the end had come while it was being written
     steps: list[int] = []
-    again = train_encoder(texts, judgments, cut, settings, lambda done, total: steps.append(done))
+    again = train_encoder(texts, judgments, cut, settings, report=lambda done, total: steps.append(done))
     assert steps == [7, 8]
     assert again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
     assert Tower.open(cut).digest == Tower.open(tmp_path / "whole").digest
@@ -196,10 +198,10 @@ def test_other_settings_do_not_go_on_from_an_old_checkpoint(
 
     small = SMALL | {"evaluations": 4}
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=4, batch_size=8, **small), interrupt)
+        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=4, batch_size=8, **small), report=interrupt)
     steps: list[int] = []
     other = EncoderTraining(max_steps=4, batch_size=8, scale=10.0, **small)
-    train_encoder(texts, judgments, tmp_path, other, lambda done, total: steps.append(done))
+    train_encoder(texts, judgments, tmp_path, other, report=lambda done, total: steps.append(done))
     assert steps[0] == 1
 
 
@@ -214,7 +216,7 @@ def test_examples_pair_good_products_with_poor_ones(texts: dict[str, str], judgm
     train = judged(judgments, texts, "train")
     names = {text: name for name, text in texts.items()}
     settings = EncoderTraining(negatives=2, positives=3, seed=1)
-    rows = training_examples(train, texts, settings, {"query": "ask: "}).to_list()
+    rows = training_examples(train, texts, settings, {"query": "ask: "}, {}).rows.to_list()
     assert len(rows) == 3 * len(train.queries)
     for row in rows:
         graded = train.queries[row["query"].removeprefix("ask: ")]
@@ -247,8 +249,8 @@ def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
 
 def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:
     train = judged(judgments, texts, "train")
-    rows = training_examples(train, texts, EncoderTraining(negatives=0, positives=1), {})
-    assert rows.column_names == ["query", "positive"] and len(rows) == len(train.queries)
+    rows = training_examples(train, texts, EncoderTraining(negatives=0, positives=1), {}, {}).rows
+    assert rows.column_names == ["query", "positive", "label"] and len(rows) == len(train.queries)
 
 
 def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], judgments: pa.Table) -> None:

@@ -1,0 +1,72 @@
+"""What the towers learn from: rows of a query, a product that answers it, and products that do not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+from datasets import Dataset
+
+from core.errors import ModelError
+from encoder.train.settings import EncoderTraining
+from engine.training import GOOD, POOR, Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """m rows. `rows` has their texts and, as `label`, their numbers; `products` are n + 1 ids a row, good one first."""
+
+    rows: Dataset
+    queries: list[str]
+    products: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+def training_examples(
+    train: Judged,
+    texts: Mapping[str, str],
+    settings: EncoderTraining,
+    prompts: Mapping[str, str],
+    mined: Mapping[str, Sequence[str]],
+) -> Examples:
+    """Rows of one query, one good product and `settings.negatives` that are not judged good.
+
+    These are judged poor ones, then `mined` ones (query -> ids) in their order, a query's rows taking turns, then any.
+    A mined one that is judged or has no text is passed over. Raises ModelError when there is no row to make.
+    """
+    random = np.random.default_rng(settings.seed)
+    count = settings.negatives
+    everything = sorted({product for products in train.queries.values() for product in products})
+    queries: list[str] = []
+    chosen: list[list[str]] = []
+    for query, products in train.queries.items():
+        good = [product for product, relevance in products.items() if relevance >= GOOD]
+        poor = [product for product, relevance in products.items() if relevance <= POOR]
+        found = list(dict.fromkeys(name for name in mined.get(query, ()) if name in texts and name not in products))
+        turns = cycle(found)
+        good = sorted(random.permutation(good), key=lambda product: -products[product])
+        for positive in good[: settings.positives]:
+            row = [positive, *random.permutation(poor)[:count]]
+            row += islice(turns, min(len(found), count + 1 - len(row)))
+            while len(row) <= count and len(good) < len(everything):
+                other = everything[random.integers(len(everything))]
+                if products.get(other, 0.0) < GOOD:
+                    row.append(other)
+            if len(row) > count:
+                queries.append(query)
+                chosen.append([str(name) for name in row])
+    if not queries:
+        raise ModelError("no query of the train split has a product in the upper half of the grades; nothing to learn")
+    return Examples(_dataset(queries, chosen, texts, prompts), queries, chosen)
+
+
+def _dataset(
+    queries: list[str], products: list[list[str]], texts: Mapping[str, str], prompts: Mapping[str, str]
+) -> Dataset:
+    query_prefix, item_prefix = prompts.get("query", ""), prompts.get("document", "")
+    columns = {"query": [query_prefix + query for query in queries]}
+    for place, names in enumerate(zip(*products, strict=True)):
+        columns[f"negative_{place - 1}" if place else "positive"] = [item_prefix + texts[name] for name in names]
+    return Dataset.from_dict({**columns, "label": list(range(len(queries)))})

@@ -1,0 +1,78 @@
+"""Rows to learn from: which negatives they take, in which order, and what does not count as one."""
+
+import numpy as np
+import pytest
+
+from core.errors import ModelError
+from encoder.train.examples import Examples, training_examples
+from encoder.train.false_negatives import FalseNegatives
+from encoder.train.settings import EncoderTraining
+from engine.training import Judged
+
+TEXTS = {name: f"text of {name}" for name in "abcdefgh"}
+
+
+def examples(queries: dict[str, dict[str, float]], mined: dict[str, list[str]], **given: int) -> Examples:
+    return training_examples(Judged("train", queries), TEXTS, EncoderTraining(**given), {}, mined)
+
+
+def test_mined_negatives_follow_judged_ones_and_come_before_any() -> None:
+    judged = {"q": {"a": 1.0, "b": 0.0}, "other": {"c": 1.0, "d": 0.0}}
+    found = examples(judged, {"q": ["g", "f"]}, negatives=4)
+    row = found.products[found.queries.index("q")]
+    assert row[:4] == ["a", "b", "g", "f"]
+    assert row[4] in "bcd"
+    assert found.rows[0]["negative_1"] == "text of g"
+
+
+def test_rows_of_a_query_take_turns_at_its_mined_negatives() -> None:
+    found = examples({"q": {"a": 1.0, "b": 1.0, "c": 1.0}, "r": {"d": 1.0}}, {"q": ["e", "f", "g", "h"]}, negatives=2)
+    rows = [row[1:] for query, row in zip(found.queries, found.products, strict=True) if query == "q"]
+    assert rows == [["e", "f"], ["g", "h"], ["e", "f"]]
+
+
+def test_no_mined_negative_is_judged_good_or_without_a_text() -> None:
+    judged = {"q": {"a": 1.0, "b": 0.6}, "r": {"d": 1.0, "e": 0.0}}
+    found = examples(judged, {"q": ["b", "gone", "h", "h"]}, negatives=2)
+    assert len(found) == 3
+    for query, row in zip(found.queries, found.products, strict=True):
+        if query == "q":
+            assert row[1] == "h" and row[2] in "de"
+
+
+def test_without_mined_negatives_rows_are_what_they_were() -> None:
+    judged = {"q": {"a": 1.0, "b": 0.0}, "other": {"c": 1.0}}
+    assert examples(judged, {}, negatives=2).products == examples(judged, {"stranger": ["h"]}, negatives=2).products
+
+
+def test_rows_are_numbered() -> None:
+    assert examples({"q": {"a": 1.0, "b": 1.0}}, {}, negatives=0).rows["label"][:] == [0, 1]
+
+
+def test_a_query_whose_every_product_is_good_has_no_negatives() -> None:
+    with pytest.raises(ModelError, match="nothing to learn"):
+        examples({"q": {"a": 1.0, "b": 1.0}}, {}, negatives=1)
+    assert len(examples({"q": {"a": 1.0, "b": 1.0}}, {"q": ["c"]}, negatives=1)) == 2
+
+
+def test_what_is_judged_an_answer_or_a_twin_is_a_false_negative() -> None:
+    judged = Judged("train", {"q": {"a": 1.0, "b": 0.4, "c": 0.0}, "r": {"b": 1.0}, "s": {"c": 1.0}, "t": {"d": 1.0}})
+    texts = TEXTS | {"d": "Text of  A"}  # the words of a
+    rows = training_examples(judged, texts, EncoderTraining(negatives=0), {}, {})
+    assert rows.queries == ["q", "r", "s", "t"]
+    found = FalseNegatives(rows, judged, texts)(np.arange(4), np.arange(4))
+    # q: its own, b is middling for it, c is poor, d has the words of a.
+    assert found.tolist() == [
+        [True, True, False, True],
+        [False, True, False, False],
+        [False, False, True, False],
+        [True, False, False, True],
+    ]
+
+
+def test_columns_of_negatives_follow_the_good_products() -> None:
+    judged = Judged("train", {"q": {"a": 1.0, "b": 0.0}, "r": {"c": 1.0, "a": 0.0, "b": 0.4}})
+    rows = training_examples(judged, TEXTS, EncoderTraining(negatives=1), {}, {})
+    assert rows.products == [["a", "b"], ["c", "a"]]
+    found = FalseNegatives(rows, judged, TEXTS)(np.array([1]), np.array([0, 1]))
+    assert found.tolist() == [[False, True, True, False]]  # a, c, then b, which r's judges find middling, a

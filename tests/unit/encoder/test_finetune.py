@@ -1,0 +1,77 @@
+"""Fine-tuning a tiny model with each option: it trains, exports and loads."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file
+
+from encoder.tower import Tower
+from encoder.train.finetune import train_encoder
+from encoder.train.settings import EncoderTraining
+from engine.onnx import OnnxModel
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny.write_base(tmp_path_factory.mktemp("base"))
+
+
+def settings(base: str, **given: Any) -> EncoderTraining:
+    small = {"max_steps": 2, "batch_size": 6, "learning_rate": 5e-3, "evaluations": 1, "threads": 1}
+    return EncoderTraining.model_validate({"base": base, **small, **given})
+
+
+def trained(base: str, folder: Path, **given: Any) -> tuple[dict[str, Any], Tower]:
+    report = train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings(base, **given))
+    return report, Tower.open(folder)
+
+
+def vectors(tower: Tower, side: Any = "item") -> np.ndarray:
+    return OnnxModel(tower.model_path(side)).run(tower.tokenize_items(list(tiny.TEXTS.values())))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"mini_batch": 2},
+        {"mask_false_negatives": True, "negatives": 2},
+        {"mask_false_negatives": True, "mini_batch": 4, "hardness": 2.0},
+    ],
+)
+def test_towers_train_with_each_option(given: dict[str, Any], base: str, tmp_path: Path) -> None:
+    report, tower = trained(base, tmp_path, **given)
+    assert report["parity"]["cosine_mean"] > 0.98
+    assert vectors(tower).shape == (len(tiny.TEXTS), tiny.DIMENSIONS)
+
+
+def test_mini_batches_learn_what_the_whole_batch_does(base: str, tmp_path: Path) -> None:
+    losses = [trained(base, tmp_path / str(size), mini_batch=size, dropout=0.0)[0]["loss"] for size in (None, 4)]
+    found, expected = ([entry["loss"] for entry in part] for part in losses)
+    assert found == pytest.approx(expected, rel=2e-3)
+
+
+def test_mined_negatives_are_learned_from(base: str, tmp_path: Path) -> None:
+    mined = {"zorb red": ["duvet-green"]}
+    judgments = tiny.judgments()
+    keep = [query != "zorb red" or grade > 0 for query, grade in zip(*_columns(judgments), strict=True)]
+    losses = []
+    for name, negatives in (("without", {}), ("with", mined)):
+        report = train_encoder(tiny.TEXTS, judgments.filter(keep), tmp_path / name, settings(base), negatives)
+        losses.append(report["loss"])
+    assert losses[0] != losses[1]
+
+
+def _columns(table: Any) -> tuple[list[str], list[float]]:
+    return table["query"].to_pylist(), table["grade"].to_pylist()
+
+
+def test_frozen_words_keep_their_vectors(base: str, tmp_path: Path) -> None:
+    name = "embeddings.word_embeddings.weight"
+    before = load_file(Path(base) / "model.safetensors")[name]
+    for frozen in (True, False):
+        trained(base, tmp_path / str(frozen), freeze_embeddings=frozen)
+        after = load_file(tmp_path / str(frozen) / "checkpoint" / "model.safetensors")[name]
+        assert np.array_equal(before, after) == frozen
