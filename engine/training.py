@@ -16,11 +16,11 @@ from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
 from engine import processes
+from engine.adapters import add_adapters, freeze_embeddings, merge_adapters, set_dropout
 from engine.card import write_card
 from engine.checkpoints import last_checkpoint, remove_checkpoints
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers.base.model import BaseModel as Model
     from transformers import Trainer, TrainerCallback
 
@@ -49,6 +49,9 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the base model's")
     freeze_embeddings: bool = Field(default=False, description="words keep the vectors that the base gives them")
+    lora: int | None = Field(default=None, ge=1, description="rank of adapters, trained in place of the weights")
+    lora_alpha: float = Field(default=16.0, gt=0, description="over the rank, what an adapter's output is times")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     query_tokens: int = Field(default=32, ge=3)
     product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
     evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
@@ -213,9 +216,12 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     if settings.dropout is not None:
-        _set_dropout(trainer.model, settings.dropout)
+        set_dropout(trainer.model, settings.dropout)
     if settings.freeze_embeddings:
-        _freeze_embeddings(trainer.model)
+        freeze_embeddings(trainer.model)
+    # After the trainer was made, which sets the seed: adapters begin the same each time.
+    lora = settings.lora
+    adapters = add_adapters(trainer, lora, settings.lora_alpha, settings.lora_dropout) if lora else []
     if processes.count() > 1:
         _freeze_unused(trainer)
     trainer.remove_callback(PrinterCallback)
@@ -226,24 +232,9 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     remove_checkpoints(scratch)
+    merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
-
-
-def _set_dropout(model: "torch.nn.Module", share: float) -> None:
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = share
-
-
-def _freeze_embeddings(model: "torch.nn.Module") -> None:
-    from transformers import PreTrainedModel
-
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            module.get_input_embeddings().requires_grad_(False)
 
 
 def _freeze_unused(trainer: "Trainer") -> None:
