@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.digest import value_digest
 from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
+from engine import processes
+from engine.adapters import add_adapters, freeze_embeddings, merge_adapters, set_dropout
 from engine.card import write_card
-from engine.grouping import grouped_by_length
+from engine.checkpoints import last_checkpoint, remove_checkpoints
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers.base.model import BaseModel as Model
     from transformers import Trainer, TrainerCallback
 
@@ -34,7 +33,10 @@ GOOD, POOR = 0.5, 0.34
 
 
 class TrainingSettings(BaseModel):
-    """The knobs that both trainings have. Lengths are in tokens; `threads` None means one a core."""
+    """The knobs that both trainings have. Lengths are in tokens; `threads` None means one a core.
+
+    Under torchrun, `batch_size` and `threads` are those of each process: a step takes as many batches as there are.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +49,9 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the base model's")
     freeze_embeddings: bool = Field(default=False, description="words keep the vectors that the base gives them")
+    lora: int | None = Field(default=None, ge=1, description="rank of adapters, trained in place of the weights")
+    lora_alpha: float = Field(default=16.0, gt=0, description="over the rank, what an adapter's output is times")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     query_tokens: int = Field(default=32, ge=3)
     product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
     evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
@@ -145,8 +150,14 @@ def mean_ndcg(grades: Grades, scores: Mapping[str, Sequence[float]]) -> float:
 
 
 def total_steps(examples: int, settings: TrainingSettings) -> int:
-    """Optimiser steps of the whole run."""
-    steps = max(1, round(examples / settings.batch_size * settings.epochs))
+    """Optimiser steps of the whole run. Raises ModelError when several processes have not a whole batch each."""
+    together = settings.batch_size * processes.count()
+    if processes.count() > 1 and examples < together:
+        raise ModelError(
+            f"{examples:,} examples are no batch of {settings.batch_size} for each of {processes.count()} processes; "
+            "give fewer processes or a smaller batch_size"
+        )
+    steps = max(1, round(examples / together * settings.epochs))
     return min(steps, settings.max_steps or steps)
 
 
@@ -178,6 +189,8 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "disable_tqdm": True,
         "report_to": "none",
         "dataloader_num_workers": 0,
+        "ddp_find_unused_parameters": False,  # see `_freeze_unused`
+        "dataloader_drop_last": processes.count() > 1,  # every process needs as many batches, and all of one size
     }
 
 
@@ -187,7 +200,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(count or os.cpu_count() or 1)
+    torch.set_num_threads(count or max(1, (os.cpu_count() or 1) // processes.count_here()))
     try:
         yield
     finally:
@@ -203,64 +216,39 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     if settings.dropout is not None:
-        _set_dropout(trainer.model, settings.dropout)
+        set_dropout(trainer.model, settings.dropout)
     if settings.freeze_embeddings:
-        _freeze_embeddings(trainer.model)
+        freeze_embeddings(trainer.model)
+    # After the trainer was made, which sets the seed: adapters begin the same each time.
+    lora = settings.lora
+    adapters = add_adapters(trainer, lora, settings.lora_alpha, settings.lora_dropout) if lora else []
+    if processes.count() > 1:
+        _freeze_unused(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
     scratch = Path(trainer.args.output_dir)
-    last = _last_checkpoint(scratch, value_digest([settings.model_dump(), _rows(trainer.train_dataset), further]))
+    last = last_checkpoint(scratch, settings.model_dump(), trainer.train_dataset, further)
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
-    with grouped_by_length(trainer.model):
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-    shutil.rmtree(scratch, ignore_errors=True)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    remove_checkpoints(scratch)
+    merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
 
 
-def _rows(dataset: Any) -> Any:
-    """The columns of a dataset, or of each that a DatasetDict holds."""
-    if isinstance(dataset, Mapping):
-        return {name: _rows(part) for name, part in dataset.items()}
-    return dataset.with_format(None).to_dict()  # a trainer of several datasets adds a format that names each
+def _freeze_unused(trainer: "Trainer") -> None:
+    """Weights that no output hangs on, a pooler's say, need no gradient: processes would wait for it together.
 
-
-def _set_dropout(model: "torch.nn.Module", share: float) -> None:
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = share
-
-
-def _freeze_embeddings(model: "torch.nn.Module") -> None:
-    from transformers import PreTrainedModel
-
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            module.get_input_embeddings().requires_grad_(False)
-
-
-def _last_checkpoint(scratch: Path, inputs: str) -> Path | None:
-    """The newest whole checkpoint of a run with the same inputs; anything else is removed."""
-    stamp = scratch / "inputs"
-    if not stamp.is_file() or stamp.read_text() != inputs:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        stamp.write_text(inputs)
-    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    while found and not _is_json(found[-1] / "trainer_state.json"):  # what the trainer writes last
-        shutil.rmtree(found.pop())
-    return found[-1] if found else None
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
+    torch can look for them at every step, but misses the outputs of a cross-encoder and of towers with two models.
+    """
+    batch = next(iter(trainer.get_train_dataloader()), None)
+    if batch is None:
+        raise ModelError("no batch can be filled with different texts; give a smaller batch_size")
+    trainer.compute_loss(trainer.model.train(), batch).backward()
+    for weight in trainer.model.parameters():
+        weight.requires_grad_(weight.grad is not None)
+    trainer.model.zero_grad()
 
 
 def write_report(
@@ -288,6 +276,14 @@ def write_report(
     scores = {METRIC: score, f"{METRIC} before training": report["start"]}
     write_card(model, output / CHECKPOINT, scores, language)
     (output / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
+    processes.wait()
+    return report
+
+
+def report_of_first(output: Path) -> dict[str, Any]:
+    """What `report.json` says, once the process that writes it has."""
+    processes.wait()
+    report: dict[str, Any] = json.loads((output / REPORT_FILE).read_text())
     return report
 
 
@@ -316,10 +312,13 @@ def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
 
 
 def autocast() -> Any:
-    """bf16 arithmetic where the processor has it, else none; for validation, as the trainer does for training."""
+    """bf16 arithmetic where the processor has it, else none; for validation, as the trainer does for training.
+
+    Not where processes share a validation: the library runs the others' part outside of this.
+    """
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16())
+    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16() and processes.count() == 1)
 
 
 def _fast_bf16() -> bool:

@@ -15,7 +15,7 @@ from core.config import load_settings
 from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
-from lifecycle.compress_command import compress
+from engine.processes import first
 from lifecycle.model_commands import Config, Trained, models
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
@@ -227,13 +227,13 @@ def train(
     config: Config = None,
 ) -> None:
     """Fine-tune the towers or the cross-encoder on judgments."""
-    from lifecycle.tracking import TrackingSettings, open_tracker
+    from lifecycle.tracking import OFF, TrackingSettings, open_tracker
     from lifecycle.training import Inputs, train_model
 
     if encoder and model is Trained.ENCODER:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
     tracking = load_settings(TrackingSettings, config, {"tracking": {"uri": track} if track else None}).tracking
-    tracker = open_tracker(tracking.uri, output.parent, tell)
+    tracker = open_tracker(tracking.uri if first() else OFF, output.parent, tell)
     inputs = Inputs(catalog, mapping, judgments, encoder)
     given = {"base": base, "epochs": epochs, "seed": seed}
     train_model(model.value, inputs, output, given, Bars(console), tracker)

@@ -17,10 +17,11 @@ from core.digest import file_digest, value_digest
 from core.errors import FeedError
 from core.judgments import load_judgments
 from core.product import product_text
-from core.progress import Steps
+from core.progress import Silent, Steps
 from encoder.tower import SPEC_FILE as TOWER_FILE
 from encoder.tower import Tower
 from engine.export import base_name
+from engine.processes import first
 from engine.training import REPORT_FILE, TrainingSettings
 from indexer.mapping import Mapping
 from indexer.products import clean_feed
@@ -28,7 +29,7 @@ from lifecycle.curves import CURVES_FILE, draw_curves
 from lifecycle.feeds import mapping_of
 from lifecycle.lineage import RUN_FILE, Lineage, git_revision, write_lineage
 from lifecycle.similarity import TowerSimilarity
-from lifecycle.tracking import Tracker
+from lifecycle.tracking import Tracker, Untracked
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 from ranker.ranker import Ranker
 
@@ -52,8 +53,11 @@ def train_model(
 ) -> dict[str, Any]:
     """Fine-tunes one model and leaves it in `output`, exported, with its lineage and curves; returns its report.
 
-    Settings that are None keep their defaults. Raises FeedError or ModelError.
+    Settings that are None keep their defaults. Under torchrun the first process writes and tells for all. Raises
+    FeedError or ModelError.
     """
+    if not first():
+        steps, tracker = Silent(), Untracked()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     mapping, texts, table = read_inputs(inputs, steps)
     given = {name: value for name, value in settings.items() if value is not None}
@@ -72,23 +76,18 @@ def read_inputs(inputs: Inputs, steps: Steps) -> tuple[Mapping, dict[str, str], 
     table = load_judgments(inputs.judgments)
     mapping = mapping_of(inputs.mapping)
     texts = _texts(inputs.catalog, mapping, steps)
-    return mapping, texts, known_judgments(table, texts, inputs.judgments)
-
-
-def recorded(
-    lineage: Lineage,
-    settings: TrainingSettings,
-    train: Callable[[], dict[str, Any]],
-    output: Path,
-    tracker: Tracker,
-) -> dict[str, Any]:
-    """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
-    for name in (RUN_FILE, CURVES_FILE):
+    table = _known(table, texts, inputs.judgments)
+    given = {name: value for name, value in settings.items() if value is not None}
+    lineage = _lineage(kind, inputs, mapping, given.get("base"))
+    for name in (RUN_FILE, CURVES_FILE) if first() else ():
         (output / name).unlink(missing_ok=True)
-    with tracker.run(lineage, settings.model_dump()) as run:
-        made = train()
-        kept = _kept(lineage.kind, output, made, lineage.catalog)
-        tracked = run.record(made, _digest(lineage.kind, output), kept)
+    chosen, train = _fine_tuning(kind, given, similarity)
+    with tracker.run(lineage, chosen.model_dump()) as run:
+        with steps.step(_STEPS[kind]) as report:
+            made = train(texts, table, output, report=report, language=mapping.catalog.language)
+        if not first():
+            return made
+        tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
     write_lineage(output, lineage.model_copy(update={"run": tracked}))
     return made
 

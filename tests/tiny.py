@@ -3,28 +3,45 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from shops import write_rows
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import BertProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from core.judgments import JUDGMENTS_SCHEMA
 
-NAMES = ("kettle", "hammer", "sandals", "duvet")
-COLOURS = ("red", "blue", "green")
+# What shoppers say, and the product they mean.
+WORDS = {
+    "zorb": "kettle",
+    "quil": "hammer",
+    "plent": "sandals",
+    "brask": "duvet",
+    "fenno": "headphones",
+    "gruta": "spade",
+    "milvo": "mug",
+    "tarn": "lamp",
+    "osk": "drill",
+    "wipp": "hose",
+    "jund": "chair",
+    "ferl": "towel",
+}
+NAMES = tuple(WORDS.values())
+COLOURS = ("red", "blue", "green", "black", "white", "grey", "pink", "brown")
 TEXTS = {f"{name}-{colour}": f"{name.title()}, {colour}" for name in NAMES for colour in COLOURS}
 DIMENSIONS = 32
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_WORDS = ("new", "cheap", "zorb", "quil", "plent", "brask", ",")
+_OTHERS = ("new", "cheap", ",", *WORDS)
 
 
 def write_base(folder: Path, seed: int = 0) -> str:
     """Writes a plain transformers folder with two layers of random weights; returns where it is."""
     torch.manual_seed(seed)
-    words = {word: number for number, word in enumerate((*_SPECIAL, *NAMES, *COLOURS, *_WORDS))}
+    words = {word: number for number, word in enumerate((*_SPECIAL, *NAMES, *COLOURS, *_OTHERS))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = Whitespace()
@@ -33,22 +50,36 @@ def write_base(folder: Path, seed: int = 0) -> str:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(words), hidden_size=DIMENSIONS, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=64,
+        intermediate_size=64, max_position_embeddings=64, initializer_range=0.2,  # else texts hardly differ
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return str(folder)
 
 
+def write_ranker_base(folder: Path) -> str:
+    """The same with a head whose logits differ enough to survive int8; returns where it is."""
+    model = BertForSequenceClassification.from_pretrained(write_base(folder), num_labels=1)
+    model.classifier.weight.data *= 5
+    model.save_pretrained(folder)
+    return str(folder)
+
+
 def judgments() -> pa.Table:
-    """Shoppers say zorb for kettle, and so on: what they mean has grade 2, another colour of it 1, the rest 0."""
+    """What is meant has grade 2, another colour of it 1, and a few products besides 0."""
     rows: list[tuple[str, str, float, str]] = []
     for split, way in (("train", "{} {}"), ("train", "cheap {} {}"), ("valid", "new {} {}")):
-        for word, name in zip(_WORDS[2:6], NAMES, strict=True):
+        for place, (word, name) in enumerate(WORDS.items()):
+            others = [f"{NAMES[place - 1]}-{colour}" for colour in COLOURS[:4]]
             for colour in COLOURS:
                 query = way.format(word, colour)
-                rows += [(query, product, _grade(product, name, colour), split) for product in TEXTS]
+                rows += [(query, f"{name}-{other}", 1.0 + (other == colour), split) for other in COLOURS]
+                rows += [(query, other, 0.0, split) for other in others]
     return pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)
 
 
-def _grade(product: str, name: str, colour: str) -> float:
-    return float(product.startswith(name)) * (1 + product.endswith(colour))
+def write_shop(folder: Path) -> list[str]:
+    """The same as files; returns the options of `tandem train` that name them."""
+    catalog, judged = folder / "catalog.jsonl", folder / "judgments.parquet"
+    write_rows(catalog, ({"id": product, "title": text} for product, text in TEXTS.items()))
+    pq.write_table(judgments(), judged)
+    return ["--catalog", str(catalog), "--judgments", str(judged)]

@@ -21,12 +21,14 @@ from encoder.train.losses import ranking_loss
 from encoder.train.settings import EncoderTraining
 from engine.card import keep_card
 from engine.export import base_name, quiet_libraries
+from engine.processes import count, first
 from engine.training import (
     CHECKPOINT,
     REPORT_FILE,
     autocast,
     evaluator,
     judged,
+    report_of_first,
     run_trainer,
     torch_threads,
     total_steps,
@@ -58,16 +60,21 @@ def train_encoder(
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     sample = validation_sample(valid, settings)
     model = load_encoder(settings.base)
-    for name in (SPEC_FILE, REPORT_FILE):
-        (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
-    output.mkdir(parents=True, exist_ok=True)
+    if first():
+        for name in (SPEC_FILE, REPORT_FILE):
+            (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
+        output.mkdir(parents=True, exist_ok=True)
     examples = training_examples(train, texts, settings, model.prompts or {}, negatives)
-    mask = FalseNegatives(examples, train, texts) if settings.mask_false_negatives else None
+    # Between processes nothing else keeps a query's other answers, or another's same product, apart.
+    masked = settings.mask_false_negatives or count() > 1
+    mask = FalseNegatives(examples, train, texts) if masked else None
     with quiet_libraries(), torch_threads(settings.threads):
         shelf = shelf_of(sample, texts, settings)
         loss = ranking_loss(model, settings, mask)
         trainer = _trainer(model, examples, loss, sample, shelf, output, settings)
         curve = run_trainer(trainer, settings, report, train.queries if mask else None)
+        if not first():
+            return report_of_first(output)
         if curve.best[0] == 0:
             trained, model = model, load_encoder(settings.base)  # nothing learned was better than what was there
             keep_card(trained, model)

@@ -12,10 +12,11 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.util import cos_sim
+from sentence_transformers.util import all_gather, cos_sim, get_rank
 from torch import Tensor, nn
 
 from encoder.train.settings import EncoderTraining
+from engine.processes import count
 
 # Of b rows and the rows they are told from, shapes (b,) and (a,): which products do not count, shape (b, a * (n + 1)).
 Mask = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
@@ -27,7 +28,7 @@ def ranking_loss(model: SentenceTransformer, settings: EncoderTraining, mask: Ma
     Multiple negatives ranking loss (Henderson et al. 2017, arXiv 1705.00652); with `mini_batch`, its gradients are
     cached (Gao et al. 2021, arXiv 2101.06983); `hardness` is alpha of Lan et al. 2025 (arXiv 2503.04812), eq. 5.
     """
-    options: dict[str, Any] = {"scale": settings.scale}
+    options: dict[str, Any] = {"scale": settings.scale, "gather_across_devices": count() > 1}
     if settings.hardness:
         options |= {"hardness_mode": "all_negatives", "hardness_strength": settings.hardness}
     if mask is None and settings.mini_batch is None:
@@ -48,10 +49,12 @@ class MaskedRankingLoss(MultipleNegativesRankingLoss):
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         """Of queries, good products and n columns of negatives, each of shape (b, d)."""
-        rows = labels.cpu().numpy()
-        mask = torch.from_numpy(self._mask(rows, rows)).to(labels.device)
-        own = torch.arange(len(rows), device=labels.device)
-        mask[own, own] = False
+        among, before = labels, 0
+        if self.gather_across_devices:
+            among, before = all_gather(labels), get_rank() * len(labels)
+        mask = torch.from_numpy(self._mask(labels.cpu().numpy(), among.cpu().numpy())).to(labels.device)
+        own = torch.arange(len(labels), device=labels.device)
+        mask[own, own + before] = False
         self.similarity_fct = lambda queries, products: cos_sim(queries, products).masked_fill(mask, -torch.inf)
         return super().compute_loss_from_embeddings(embeddings, labels)
 

@@ -22,6 +22,7 @@ from core.measures import Grades
 from core.progress import Report, ignore
 from engine.export import base_name, quiet_libraries
 from engine.onnx import OnnxModel
+from engine.processes import first
 from engine.training import (
     CHECKPOINT,
     REPORT_FILE,
@@ -29,6 +30,7 @@ from engine.training import (
     evaluator,
     judged,
     mean_ndcg,
+    report_of_first,
     run_trainer,
     torch_threads,
     total_steps,
@@ -94,15 +96,17 @@ def train_ranker(
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = _validation(validation_sample(valid, settings), texts, similarity)
-    model = load_ranker(settings.base, settings.seed, settings.head)
-    for name in (SPEC_FILE, REPORT_FILE):
-        (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
-    output.mkdir(parents=True, exist_ok=True)
-    labels = training_labels(train, texts, settings, negatives, soft)
-    examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
+    model = load_ranker(settings.base, settings.seed)
+    if first():
+        for name in (SPEC_FILE, REPORT_FILE):
+            (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
+        output.mkdir(parents=True, exist_ok=True)
+    examples = training_pairs(train, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
         trainer = _trainer(model, examples, validation, output, settings)
         curve = run_trainer(trainer, settings, report)
+        if not first():
+            return report_of_first(output)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
         parity = export_model(model, base_name(settings.base), output, validation.pairs[:_PARITY_PAIRS], limits)

@@ -1,5 +1,6 @@
 """Fine-tuning a tiny model with each option: it trains, exports and loads."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
 
+from core.progress import ignore
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
@@ -75,3 +78,33 @@ def test_frozen_words_keep_their_vectors(base: str, tmp_path: Path) -> None:
         trained(base, tmp_path / str(frozen), freeze_embeddings=frozen)
         after = load_file(tmp_path / str(frozen) / "checkpoint" / "model.safetensors")[name]
         assert np.array_equal(before, after) == frozen
+
+
+def test_adapters_are_merged_into_what_is_exported(base: str, tmp_path: Path) -> None:
+    report, tower = trained(base, tmp_path, lora=2, max_steps=4, evaluations=2)
+    plain = load_file(Path(base) / "model.safetensors")
+    learned = load_file(tmp_path / "checkpoint" / "model.safetensors")
+    assert learned.keys() == plain.keys()
+    changed = {name for name, weight in learned.items() if not np.array_equal(weight, plain[name])}
+    assert report["best_step"] > 0 and changed
+    assert all("dense.weight" in name or ".self." in name for name in changed)
+    model = SentenceTransformer(str(tmp_path / "checkpoint"), device="cpu")
+    exact = model.encode(list(tiny.TEXTS.values()), normalize_embeddings=True)
+    assert (vectors(tower) * exact).sum(axis=1).mean() > 0.98
+
+
+@pytest.mark.parametrize("given", [{"lora": 2}])
+def test_a_run_with_an_option_goes_on_to_the_same_towers(given: dict[str, Any], base: str, tmp_path: Path) -> None:
+    wanted = settings(base, max_steps=6, evaluations=3, patience=9, **given)
+
+    def interrupt(done: int, total: int | None) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    for folder, report in (("cut", interrupt), ("whole", ignore)):
+        with contextlib.suppress(KeyboardInterrupt):
+            train_encoder(tiny.TEXTS, tiny.judgments(), tmp_path / folder, wanted, report=report)
+    steps: list[int] = []
+    train_encoder(tiny.TEXTS, tiny.judgments(), tmp_path / "cut", wanted, report=lambda done, _: steps.append(done))
+    assert steps == [5, 6]
+    assert Tower.open(tmp_path / "cut").digest == Tower.open(tmp_path / "whole").digest

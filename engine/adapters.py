@@ -1,0 +1,80 @@
+"""Which weights of a model are trained, and low-rank adapters beside them. Loads torch and peft when called."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraModel
+    from transformers import PreTrainedModel, Trainer
+
+_WEIGHTS = "weights.safetensors"
+
+
+def set_dropout(model: "torch.nn.Module", share: float) -> None:
+    """Everywhere in the model."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+
+
+def freeze_embeddings(model: "torch.nn.Module") -> None:
+    """Words keep their vectors."""
+    for encoder in _encoders(model):
+        encoder.get_input_embeddings().requires_grad_(False)
+
+
+def add_adapters(trainer: "Trainer", rank: int, alpha: float, dropout: float) -> "list[LoraModel]":
+    """Puts an adapter beside each linear layer of the trainer's model, and leaves only these and a head to be trained.
+
+    W x becomes W x + alpha / rank · B A x, with A of shape (rank, inputs) and B, at first zero, of shape (outputs,
+    rank) (Hu et al. 2021, arXiv 2106.09685). Raises ModelError without peft or linear layers.
+    """
+    if find_spec("peft") is None:
+        raise ModelError("adapters (lora) need peft: pip install 'tandem-retrieval[train]'")
+    import torch
+    from peft import LoraConfig, LoraModel
+
+    adapters = []
+    for encoder in _encoders(trainer.model):
+        layers = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear)]
+        if not layers:
+            raise ModelError("the base model has no linear layers to put adapters (lora) beside; train it without")
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=layers)
+        adapters.append(LoraModel(encoder, config, "default"))
+    _keep_all_weights(trainer)
+    return adapters
+
+
+def merge_adapters(adapters: "Sequence[LoraModel]") -> None:
+    """Adds each adapter to its layer, which is left as it was before in all but its weights."""
+    for adapter in adapters:
+        adapter.merge_and_unload()
+
+
+def _encoders(model: "torch.nn.Module") -> "list[PreTrainedModel]":
+    """The transformers in a model, without their heads."""
+    from transformers import PreTrainedModel
+
+    found = [module.base_model for module in model.modules() if isinstance(module, PreTrainedModel)]
+    return list({id(encoder): encoder for encoder in found}.values())
+
+
+def _keep_all_weights(trainer: "Trainer") -> None:
+    """Checkpoints hold the model's weights as they are: the library would look for the base's where adapters are."""
+    from safetensors.torch import load_model, save_model
+
+    def save(folder: str, state_dict: Any = None) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_model(trainer.model, str(Path(folder) / _WEIGHTS))
+
+    def load(folder: str) -> None:
+        load_model(trainer.model, str(Path(folder) / _WEIGHTS))
+
+    trainer._save, trainer._load_from_checkpoint = save, load

@@ -1,0 +1,26 @@
+"""Training in several processes, as torchrun starts them: the first writes, the others wait for it."""
+
+import os
+
+
+def count() -> int:
+    """How many processes train together; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def count_here() -> int:
+    """How many of them share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def first() -> bool:
+    """Whether this process is the one that writes, tells and records."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def wait() -> None:
+    """Returns when every process has come here; at once where there is one. Only after a trainer was made."""
+    if count() > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()

@@ -1,0 +1,60 @@
+"""Training in two processes, as torchrun starts them: one result, whole, and as good as that of one process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gathering
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from shops import environment
+
+from encoder.tower import Tower
+from lifecycle.lineage import RUN_FILE
+from ranker.ranker import Ranker
+
+_TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *_TORCHRUN, *map(str, arguments)]
+    more = {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment() | more, timeout=280)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "ranker"])
+def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None:
+    write = tiny.write_base if kind == "encoder" else tiny.write_ranker_base
+    base, output, epochs = write(tmp_path / "base"), tmp_path / "models" / kind, 0.1
+    shop = tiny.write_shop(tmp_path)
+    ran = torchrun(
+        "-m", "lifecycle.cli", "train", kind, *shop, "--base", base, "--output", output, "--epochs", epochs
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("done in") == 2 and "not tracked" not in ran.stderr
+    tower = Tower.open(output) if kind == "encoder" else Ranker.open(output)
+    run = json.loads((output / RUN_FILE).read_text())
+    assert run["run"]["version"] == "1" and tower.digest
+    report = json.loads((output / "report.json").read_text())
+    assert report["loss"] and len(report["validation"]) > 1
+    steps = report["validation"][-1]["step"]
+    assert steps == round(report["data"]["examples"] / 64 * epochs)
+    assert not (output / "scratch").exists()
+
+
+def test_a_divided_batch_learns_what_the_whole_one_does(tmp_path: Path) -> None:
+    ran = torchrun(Path(gathering.__file__), tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+
+
+def test_processes_without_a_whole_batch_each_are_told(tmp_path: Path) -> None:
+    base, shop = tiny.write_base(tmp_path / "base"), tiny.write_shop(tmp_path)
+    table = pq.read_table(shop[3])
+    pq.write_table(table.filter(pc.match_substring_regex(table["query"], "(zorb|quil) red")), shop[3])
+    ran = torchrun("-m", "lifecycle.cli", "train", "ranker", *shop, "--base", base, "--output", tmp_path / "out")
+    assert ran.returncode != 0
+    assert "tandem: 51 examples are no batch of 32 for each of 2 processes" in ran.stderr
