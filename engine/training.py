@@ -19,6 +19,7 @@ from engine import processes
 from engine.adapters import add_adapters, freeze_embeddings, merge_adapters, set_dropout
 from engine.card import write_card
 from engine.checkpoints import last_checkpoint, remove_checkpoints
+from engine.grouping import grouped_by_length
 
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel as Model
@@ -230,7 +231,8 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     scratch = Path(trainer.args.output_dir)
     last = last_checkpoint(scratch, settings.model_dump(), trainer.train_dataset, further)
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with grouped_by_length(trainer.model):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     remove_checkpoints(scratch)
     merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported

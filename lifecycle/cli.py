@@ -15,10 +15,11 @@ from core.config import load_settings
 from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
-from engine.processes import first
-from lifecycle.model_commands import Config, Trained, models
+from lifecycle.compress_command import compress
+from lifecycle.model_commands import models
 from lifecycle.progress import Bars
-from lifecycle.terminal import console, tell
+from lifecycle.terminal import console
+from lifecycle.train_command import train
 from retrieval.client import SearchClient
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 
 app.add_typer(models, name="models")
+app.command()(train)
 app.command()(compress)
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
@@ -206,37 +208,6 @@ def sample(
     from lifecycle.sample.shop import write_sample
 
     console.print(write_sample(output, products, seed).line(), highlight=False, markup=False, soft_wrap=True)
-
-
-@app.command()
-def train(
-    model: Annotated[Trained, typer.Argument(help="Which model to fine-tune.")],
-    catalog: Feed,
-    judgments: Judgments,
-    output: Annotated[Path, typer.Option(help="Folder for the trained model.")],
-    mapping: Mapping = None,
-    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
-    ] = None,
-    track: Annotated[
-        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Fine-tune the towers or the cross-encoder on judgments."""
-    from lifecycle.tracking import OFF, TrackingSettings, open_tracker
-    from lifecycle.training import Inputs, train_model
-
-    if encoder and model is Trained.ENCODER:
-        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
-    tracking = load_settings(TrackingSettings, config, {"tracking": {"uri": track} if track else None}).tracking
-    tracker = open_tracker(tracking.uri if first() else OFF, output.parent, tell)
-    inputs = Inputs(catalog, mapping, judgments, encoder)
-    given = {"base": base, "epochs": epochs, "seed": seed}
-    train_model(model.value, inputs, output, given, Bars(console), tracker)
 
 
 @app.command()

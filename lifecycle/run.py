@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +35,7 @@ _SHOWN = 5
 _TOP = 5
 _WORDS = 4
 _DEMO_DEADLINE = 5.0
+RECIPE = "sample"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,35 +88,22 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
     files = [file_digest(path) for path in (shop.catalog, shop.mapping, shop.judgments) if path]
     folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
     encoder, ranker = folder / "encoder", folder / "ranker"
-    if not (encoder / REPORT_FILE).is_file():
-        _train("encoder", shop, encoder, store.root / FOLDER, console)
-    if not (ranker / REPORT_FILE).is_file():
-        _train("ranker", shop, ranker, store.root / FOLDER, console, ["--encoder", encoder])
+    if not all((model / REPORT_FILE).is_file() for model in (encoder, ranker)):
+        _train(shop, folder, store.root / FOLDER, console)
     return with_lineage(encoder, ranker)
 
 
-def _train(
-    kind: str, shop: Shop, output: Path, tracking: Path, console: Console, more: Sequence[str | Path] = ()
-) -> None:
+def _train(shop: Shop, output: Path, tracking: Path, console: Console) -> None:
     """Trains in a process of its own, so that the one that serves never loads torch."""
-    console.print(f"fine-tune the {kind} on {shop.judgments}", highlight=False)
-    command = [
-        sys.executable,
-        "-m",
-        "lifecycle.cli",
-        "train",
-        kind,
-        "--catalog",
-        shop.catalog,
-        "--judgments",
-        shop.judgments,
-    ]
-    command += ["--output", output, *more, *(["--mapping", shop.mapping] if shop.mapping else [])]
+    console.print(f"fine-tune both models on {shop.judgments}", highlight=False)
+    command = [sys.executable, "-m", "lifecycle.cli", "train", "--recipe", RECIPE]
+    command += ["--catalog", shop.catalog, "--judgments", shop.judgments, "--output", output]
+    command += ["--mapping", shop.mapping] if shop.mapping else []
     if load_settings(TrackingSettings, None, {}).tracking.uri is None:
         command += ["--track", tracking]  # one place for every state of the shop
     result = subprocess.run([str(part) for part in command], check=False)
     if result.returncode:
-        raise TandemError(f"training the {kind} ended with status {result.returncode}; what it printed says why")
+        raise TandemError(f"training ended with status {result.returncode}; what it printed says why")
 
 
 def _queries(shop: Shop, store: ReleaseStore, catalog: str) -> list[str]:

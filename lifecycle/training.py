@@ -76,18 +76,25 @@ def read_inputs(inputs: Inputs, steps: Steps) -> tuple[Mapping, dict[str, str], 
     table = load_judgments(inputs.judgments)
     mapping = mapping_of(inputs.mapping)
     texts = _texts(inputs.catalog, mapping, steps)
-    table = _known(table, texts, inputs.judgments)
-    given = {name: value for name, value in settings.items() if value is not None}
-    lineage = _lineage(kind, inputs, mapping, given.get("base"))
+    return mapping, texts, known_judgments(table, texts, inputs.judgments)
+
+
+def recorded(
+    lineage: Lineage,
+    settings: TrainingSettings,
+    train: Callable[[], dict[str, Any]],
+    output: Path,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
     for name in (RUN_FILE, CURVES_FILE) if first() else ():
         (output / name).unlink(missing_ok=True)
-    chosen, train = _fine_tuning(kind, given, similarity)
-    with tracker.run(lineage, chosen.model_dump()) as run:
-        with steps.step(_STEPS[kind]) as report:
-            made = train(texts, table, output, report=report, language=mapping.catalog.language)
+    with tracker.run(lineage, settings.model_dump()) as run:
+        made = train()
         if not first():
             return made
-        tracked = run.record(made, _digest(kind, output), _kept(kind, output, made, mapping.catalog.name))
+        kept = _kept(lineage.kind, output, made, lineage.catalog)
+        tracked = run.record(made, _digest(lineage.kind, output), kept)
     write_lineage(output, lineage.model_copy(update={"run": tracked}))
     return made
 

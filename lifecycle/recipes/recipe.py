@@ -72,10 +72,10 @@ class Recipe(_Frozen):
             raise ValueError("late: sources marked late and the settings of the last stage go together")
         return self
 
-    def on(self, catalog: str, judgments: str, mapping: str | None, name: str) -> "Recipe":
+    def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
         early = next(source for source in self.sources if source.judgments and not source.late)
-        shop = Source(name=name, catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
+        shop = Source(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
         return self.model_copy(update={"sources": (shop,), "late": None})
 
 
@@ -128,8 +128,13 @@ _LARGE_TOWERS: dict[str, Any] = {"freeze_embeddings": True, "mask_false_negative
 
 
 def _home_depot(pseudo: int) -> Source:
-    files = {"catalog": "home_depot/products.parquet", "judgments": "home_depot/judgments.parquet"}
-    return Source(name="home_depot", mapping="home_depot.toml", pseudo=pseudo, **files)
+    return Source(
+        name="home_depot",
+        catalog="home_depot/products.parquet",
+        judgments="home_depot/judgments.parquet",
+        mapping="home_depot.toml",
+        pseudo=pseudo,
+    )
 
 
 def _large() -> dict[str, Any]:

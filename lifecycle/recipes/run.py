@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from core.digest import value_digest
 from core.progress import Steps
@@ -155,7 +156,7 @@ class _Run:
         return list(dict.fromkeys(pairs))
 
     def _mined(self, folder: Path, sets: Iterable[LearningSet], towers: Path, seed: int) -> dict[str, list[str]]:
-        """Negatives of each query from its own source's catalog, best rank first; kept for as long as nothing changes."""
+        """Negatives of each query from its own source's catalog, best rank first; kept until something changes."""
         if self.recipe.mining is None:
             return {}
         chosen = [entry for entry in sets if len(entry.judgments)]

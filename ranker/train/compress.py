@@ -49,12 +49,14 @@ from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.export import export_model, load_ranker
 from ranker.train.finetune import (
     _PARITY_PAIRS,
-    Similarity,
     _calibrate_export,
     _logits,
     _Validation,
     _validation,
     no_similarity,
+)
+from ranker.train.finetune import (
+    PairValues as Similarity,
 )
 
 Pairs = Sequence[tuple[str, str]]

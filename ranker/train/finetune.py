@@ -96,12 +96,13 @@ def train_ranker(
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = _validation(validation_sample(valid, settings), texts, similarity)
-    model = load_ranker(settings.base, settings.seed)
+    model = load_ranker(settings.base, settings.seed, settings.head)
     if first():
         for name in (SPEC_FILE, REPORT_FILE):
             (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
         output.mkdir(parents=True, exist_ok=True)
-    examples = training_pairs(train, texts, settings)
+    labels = training_labels(train, texts, settings, negatives, soft)
+    examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
         trainer = _trainer(model, examples, validation, output, settings)
         curve = run_trainer(trainer, settings, report)

@@ -1,0 +1,121 @@
+"""`tandem train`: one model on judgments, or both by a recipe."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import Field, ValidationError
+
+from core.config import load_settings
+from core.errors import TandemError
+from engine.processes import first
+from lifecycle.model_commands import Config, Trained
+from lifecycle.progress import Bars
+from lifecycle.terminal import console, tell
+from lifecycle.tracking import OFF, Tracker, TrackingSettings, open_tracker
+
+
+class TrainSettings(TrackingSettings):
+    """What the `--config` file may say: `[tracking]`, and `[encoder]` and `[ranker]`, each model's knobs."""
+
+    encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
+    ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
+
+
+def train(
+    model: Annotated[Trained | None, typer.Argument(help="Which model to fine-tune; with --recipe, both.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the trained model, or for both.")] = None,
+    catalog: Annotated[Path | None, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")] = None,
+    judgments: Annotated[
+        Path | None, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A whole training: sample, home_depot or general; both models are its result.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --recipe: folder of its sets. Or give --catalog and --judgments instead.")
+    ] = None,
+    stages: Annotated[
+        Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
+    ] = None,
+    track: Annotated[
+        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe. A run that was cut goes on."""
+    if output is None:
+        raise TandemError("give --output, the folder for what is trained")
+    if (model is None) == (recipe is None):
+        raise TandemError("say what to train: encoder or ranker, or --recipe for both")
+    settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
+    if recipe is not None:
+        if encoder or epochs or seed is not None or settings.encoder or settings.ranker:
+            raise TandemError(
+                "a recipe has settings of its own: leave out --encoder, --epochs, --seed and their tables"
+            )
+        tracker = open_tracker(settings.tracking.uri, output, tell)
+        _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, base, tracker)
+        return
+    from lifecycle.training import Inputs, train_model
+
+    if data or stages:
+        raise TandemError("--data and --stages go with --recipe; for one model give --catalog and --judgments")
+    if catalog is None or judgments is None:
+        raise TandemError("give --catalog and --judgments, the files to learn from")
+    if encoder and model is Trained.ENCODER:
+        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
+    assert model is not None, "one of model and recipe is given"
+    tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
+    given = getattr(settings, model.value) | _given(base=base, epochs=epochs, seed=seed)
+    try:
+        train_model(model.value, Inputs(catalog, mapping, judgments, encoder), output, given, Bars(console), tracker)
+    except ValidationError as error:
+        raise TandemError(f"[{model.value}] {_first_fault(error)}") from None
+
+
+def _by_recipe(
+    name: str,
+    data: Path | None,
+    catalog: Path | None,
+    judgments: Path | None,
+    mapping: Path | None,
+    output: Path,
+    stages: Path | None,
+    base: str | None,
+    tracker: Tracker,
+) -> None:
+    from lifecycle.recipes.recipe import recipe_of
+    from lifecycle.recipes.run import run_recipe
+
+    recipe = recipe_of(name)
+    if data is not None and (catalog or judgments or mapping):
+        raise TandemError("give --data, or the --catalog and --judgments of one shop, not both")
+    if data is None:
+        if catalog is None or judgments is None:
+            raise TandemError("give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop")
+        paths = [str(path.resolve()) for path in (catalog, judgments, mapping) if path]
+        recipe = recipe.on(*paths)
+    if not first():
+        raise TandemError("a recipe runs in one process; torchrun is for training one model")
+    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages)
+    tell(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
