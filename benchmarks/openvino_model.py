@@ -1,4 +1,4 @@
-"""The same ONNX files through OpenVINO, where it is installed (it is no part of Tandem: `pip install openvino`)."""
+"""The same ONNX files through OpenVINO, where the extra `bench` is installed."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec

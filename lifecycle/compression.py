@@ -51,6 +51,7 @@ def compress_model(
     ModelError.
     """
     teacher_checkpoint(teacher, output)
+    (output / ROW_FILE).unlink(missing_ok=True)
     whole = Tower.open(teacher) if kind == "encoder" else Ranker.open(teacher)
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     mapping, texts, table = read_inputs(inputs, steps)

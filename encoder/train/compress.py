@@ -120,16 +120,7 @@ def distil_encoder(
         if settings.epochs:
             vectors = teacher_vectors(master, queries, products, output, settings)
             model.max_seq_length = _longest(settings)
-            rows = Dataset.from_dict({"text": examples, "label": range(len(examples))})
-            trainer = SentenceTransformerTrainer(
-                model=model,
-                args=SentenceTransformerTrainingArguments(
-                    **trainer_arguments(settings, output, total_steps(len(rows), settings))
-                ),
-                train_dataset=rows,
-                loss=_FromTeacher(model, vectors, settings.loss),
-                evaluator=evaluator(score, sample),
-            )
+            trainer = _trainer(model, examples, vectors, evaluator(score, sample), output, settings)
             curve = run_trainer(trainer, settings, report, master.digest)
             if curve.best[0] == 0:
                 taught, model = model, student(checkpoint, settings, examples, texts)  # nothing learned was better
@@ -212,6 +203,24 @@ def _check(model: SentenceTransformer, teacher: Tower, settings: EncoderDistilla
     vocabulary = read_tokenizer(teacher.folder).get_vocab()
     if settings.side == "query" and model.tokenizer.backend_tokenizer.get_vocab() != vocabulary:
         raise ModelError(f"{settings.base}: reads other tokens than the teacher's item tower; choose side both")
+
+
+def _trainer(
+    model: SentenceTransformer,
+    examples: Sequence[str],
+    vectors: NDArray[np.float32],
+    validation: Any,
+    output: Path,
+    settings: EncoderDistillation,
+) -> SentenceTransformerTrainer:
+    steps = total_steps(len(examples), settings)
+    return SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(**trainer_arguments(settings, output, steps)),
+        train_dataset=Dataset.from_dict({"text": examples, "label": range(len(examples))}),
+        loss=_FromTeacher(model, vectors, settings.loss),
+        evaluator=validation,
+    )
 
 
 def _longest(settings: EncoderDistillation) -> int:

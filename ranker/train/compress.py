@@ -127,15 +127,14 @@ def student(
     Neurons are chosen on some of the `pairs`; a trimmed vocabulary is that of all of them and of `texts`.
     """
     model = load_ranker(settings.base or str(checkpoint), settings.seed)
-    with quiet_libraries():
-        cut(
-            model.model,
-            settings,
-            lambda some: model(model.preprocess(some))["scores"],
-            some_batches(pairs, settings.seed),
-        )
+    with quiet_libraries(), torch_threads(settings.threads):
+        some = some_batches(pairs, settings.seed)
+        cut(model.model, settings, lambda batch: model(model.preprocess(batch))["scores"], some)
         if settings.trim_vocabulary:
             trim_vocabulary(model[0], itertools.chain(texts.values(), *zip(*pairs, strict=True)))
+            for head in model:
+                if getattr(head, "separator", None) is not None:  # it knows the token by its id, which is another now
+                    head.separator = model.tokenizer.sep_token_id
     return model
 
 
