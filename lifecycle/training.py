@@ -81,8 +81,9 @@ def _fine_tuning(
 
         towers = EncoderTraining(**given)
         return towers, partial(train_encoder, settings=towers)
-    from ranker.train.finetune import no_similarity, train_ranker
+    from ranker.train.finetune import train_ranker
     from ranker.train.settings import RankerTraining
+    from ranker.train.validation import no_similarity
 
     ranker = RankerTraining(**given)
     return ranker, partial(train_ranker, settings=ranker, similarity=similarity or no_similarity)

@@ -6,7 +6,6 @@ cross-encoder that saw a few thousand judgments knows other things than the towe
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
 
-from core.measures import Grades
 from core.progress import Report, ignore
 from engine.export import base_name, quiet_libraries
 from engine.onnx import OnnxModel
@@ -28,7 +26,6 @@ from engine.training import (
     autocast,
     evaluator,
     judged,
-    mean_ndcg,
     run_trainer,
     torch_threads,
     total_steps,
@@ -37,39 +34,13 @@ from engine.training import (
     write_report,
 )
 from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.calibrate import Calibration, calibrate
 from ranker.train.examples import PairValues, training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
-from ranker.train.settings import RankerTraining
+from ranker.train.settings import Method, RankerTraining
+from ranker.train.validation import Validation, calibration_report, no_similarity, reliability_report
 
 _PARITY_PAIRS = 64
-
-
-def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
-    """For a cross-encoder that is to stand alone: nothing is known of any pair."""
-    return np.zeros(len(queries), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class _Validation:
-    """The judged pairs of whole queries, one after another, and the towers' similarity of each."""
-
-    grades: Grades
-    pairs: list[tuple[str, str]]
-    similarities: NDArray[np.float32]
-
-    def calibration(self, logits: NDArray[np.float32]) -> Calibration:
-        """Fitted to the pairs' logits, shape (n,)."""
-        labels = np.array([grade for products in self.grades.values() for grade in products.values()])
-        return calibrate(labels, logits, self.similarities)
-
-    def ndcg(self, logits: NDArray[np.float32]) -> float:
-        """Mean nDCG@10 of the pools in the order that the calibrated scores of these logits, shape (n,), give."""
-        evidence = self.calibration(logits).evidence(logits, self.similarities)
-        ends = np.cumsum([len(products) for products in self.grades.values()])
-        parts = np.split(evidence, ends[:-1])
-        return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
 
 
 def train_ranker(
@@ -93,7 +64,7 @@ def train_ranker(
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
-    validation = _validation(validation_sample(valid, settings), texts, similarity)
+    validation = Validation.of(validation_sample(valid, settings), texts, similarity)
     model = load_ranker(settings.base, settings.seed, settings.head)
     for name in (SPEC_FILE, REPORT_FILE):
         (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
@@ -109,20 +80,16 @@ def train_ranker(
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
     data["pairs"] = sum(map(len, labels.values()))
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    parts: dict[str, Any] = {"data": data, "parity": parity}
+    parts |= _calibrate_export(output, validation, settings.calibration)
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
-
-
-def _validation(grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> _Validation:
-    pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
-    return _Validation(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
 
 
 def _trainer(
     model: CrossEncoder,
     examples: Dataset,
-    validation: _Validation,
+    validation: Validation,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -144,14 +111,19 @@ def _logits(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.flo
         return model.predict(pairs, activation_fn=nn.Identity(), **options).float().cpu().numpy()
 
 
-def _calibrate_export(folder: Path, validation: _Validation) -> dict[str, float]:
-    """Fits the exported model's own logits to the validation pairs, and writes that into its spec."""
+def _calibrate_export(folder: Path, validation: Validation, method: Method) -> dict[str, Any]:
+    """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it."""
     ranker = Ranker.open(folder)
-    queries = [ranker.tokenize_query(query) for query, _ in validation.pairs]
-    products = ranker.tokenize_products([text for _, text in validation.pairs])
+    logits = _exported_logits(ranker, validation.pairs)
+    found = validation.calibration(logits, method).as_spec()
+    write_spec(folder, ranker.spec.model_copy(update=found))
+    held_out = validation.held_out(logits, method)
+    report = {"calibration": found | {"method": method, "held_out": calibration_report(validation, logits)}}
+    return report | {"reliability": reliability_report(held_out) if held_out else None}
+
+
+def _exported_logits(ranker: Ranker, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     model = OnnxModel(ranker.model_path)
-    packed = map(ranker.pack, queries, products)
-    logits = np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])
-    found = validation.calibration(logits)
-    write_spec(folder, ranker.spec.model_copy(update=found.as_spec()))
-    return found.as_spec()
+    products = ranker.tokenize_products([text for _, text in pairs])
+    packed = map(ranker.pack, map(ranker.tokenize_query, [query for query, _ in pairs]), products)
+    return np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])

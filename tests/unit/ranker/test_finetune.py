@@ -1,5 +1,6 @@
 """Fine-tuning of a tiny cross-encoder, with each head: it repeats itself, goes on after a cut, and exports."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,17 @@ def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path:
     )
     assert mined["data"]["pairs"] == soft["data"]["pairs"] == plain["data"]["pairs"] + plain["data"]["train_queries"]
     assert mined["loss"] != soft["loss"]
+
+
+def test_the_report_tells_what_the_probabilities_are_worth(base: str, tmp_path: Path) -> None:
+    report = trained(base, tmp_path, calibration="isotonic")
+    found = report["calibration"]
+    opened = Ranker.open(tmp_path)
+    assert opened.spec.knots == found["knots"] and len(found["knots"]) >= 3 and found["method"] == "isotonic"
+    assert found["held_out"].keys() == {"none", "platt", "isotonic"}
+    assert sum(entry["pairs"] for entry in report["reliability"]["bins"]) == report["data"]["valid_judgments"]
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["reliability"] == report["reliability"]
 
 
 def test_the_match_head_learns_and_the_best_weights_are_kept(
