@@ -27,6 +27,7 @@ from indexer.products import clean_feed
 from lifecycle.curves import CURVES_FILE, draw_curves
 from lifecycle.feeds import mapping_of
 from lifecycle.lineage import RUN_FILE, Lineage, git_revision, write_lineage
+from lifecycle.reliability import RELIABILITY_FILE, draw_reliability
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
 from ranker.ranker import SPEC_FILE as RANKER_FILE
@@ -61,7 +62,7 @@ def train_model(
     table = _known(table, texts, inputs.judgments)
     given = {name: value for name, value in settings.items() if value is not None}
     lineage = _lineage(kind, inputs, mapping, given.get("base"))
-    for name in (RUN_FILE, CURVES_FILE):
+    for name in (RUN_FILE, CURVES_FILE, RELIABILITY_FILE):
         (output / name).unlink(missing_ok=True)
     chosen, train = _fine_tuning(kind, given, similarity)
     with tracker.run(lineage, chosen.model_dump()) as run:
@@ -110,13 +111,17 @@ def _digest(kind: Kind, output: Path) -> str:
 
 
 def _kept(kind: Kind, output: Path, report: dict[str, Any], catalog: str) -> list[Path]:
-    """Draws the curves, where matplotlib is there, and names the files to keep with the run."""
+    """Draws what there is to draw, where matplotlib is there, and names the files to keep with the run."""
     files = [output / REPORT_FILE, output / (TOWER_FILE if kind == "encoder" else RANKER_FILE)]
     try:
         draw_curves(report, f"{catalog}: {kind}", output / CURVES_FILE)
+        files.append(output / CURVES_FILE)
+        if report.get("reliability"):
+            draw_reliability(report["reliability"], f"{catalog}: {kind}", output / RELIABILITY_FILE)
+            files.append(output / RELIABILITY_FILE)
     except ModuleNotFoundError:
-        return files
-    return [*files, output / CURVES_FILE]
+        pass
+    return files
 
 
 def _texts(catalog: Path, mapping: Mapping, steps: Steps) -> dict[str, str]:
