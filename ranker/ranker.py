@@ -21,7 +21,8 @@ class RankerSpec(BaseModel):
     """What `ranker.json` says.
 
     The probability of relevance is what `Calibration` makes of logit and cosine, the cosine being that of the towers
-    which retrieved the product. A ranker that was trained without towers has no share of it.
+    which retrieved the product. A ranker that was trained without towers has no share of it. Where a query's best
+    product stays below the cutoff, nothing fits it; without one, nobody knows from where on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class RankerSpec(BaseModel):
     similarity: float = Field(default=0.0, ge=0)
     intercept: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
+    cutoff: float | None = Field(default=None, ge=0, le=1)
 
     @field_validator("knots")
     @classmethod
@@ -97,6 +99,11 @@ class Ranker:
     def model_path(self) -> Path:
         """The ONNX file."""
         return self.folder / self.spec.model
+
+    @property
+    def cutoff(self) -> float | None:
+        """The probability below which a query's best product means that nothing fits."""
+        return self.spec.cutoff
 
     @cached_property
     def vocabulary_size(self) -> int:

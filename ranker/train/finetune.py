@@ -34,6 +34,7 @@ from engine.training import (
     write_report,
 )
 from ranker.ranker import SPEC_FILE, Ranker
+from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.examples import PairValues, training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
@@ -81,7 +82,9 @@ def train_ranker(
     data["pairs"] = sum(map(len, labels.values()))
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
     parts: dict[str, Any] = {"data": data, "parity": parity}
-    parts |= _calibrate_export(output, validation, settings.calibration)
+    unfit = unfit_pools(valid, validation.grades, settings)
+    others = [Validation.of(unfit, texts, similarity)] if unfit else []
+    parts |= _calibrate_export(output, validation, others, settings.calibration)
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
 
@@ -111,15 +114,21 @@ def _logits(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.flo
         return model.predict(pairs, activation_fn=nn.Identity(), **options).float().cpu().numpy()
 
 
-def _calibrate_export(folder: Path, validation: Validation, method: Method) -> dict[str, Any]:
+def _calibrate_export(folder: Path, validation: Validation, others: list[Validation], method: Method) -> dict[str, Any]:
     """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it."""
     ranker = Ranker.open(folder)
-    logits = _exported_logits(ranker, validation.pairs)
-    found = validation.calibration(logits, method).as_spec()
-    write_spec(folder, ranker.spec.model_copy(update=found))
+    sides = [(side, _exported_logits(ranker, side.pairs)) for side in (validation, *others)]
+    logits = sides[0][1]
+    found = validation.calibration(logits, method)
+    cutoff = cutoff_report(found, sides)
     held_out = validation.held_out(logits, method)
-    report = {"calibration": found | {"method": method, "held_out": calibration_report(validation, logits)}}
-    return report | {"reliability": reliability_report(held_out) if held_out else None}
+    chosen = found.as_spec() | {"cutoff": cutoff["value"] if cutoff else None}
+    write_spec(folder, ranker.spec.model_copy(update=chosen))
+    return {
+        "calibration": found.as_spec() | {"method": method, "held_out": calibration_report(validation, logits)},
+        "reliability": reliability_report(held_out) if held_out else None,
+        "cutoff": cutoff,
+    }
 
 
 def _exported_logits(ranker: Ranker, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
