@@ -71,6 +71,19 @@ def best_cutoff(pairs: Pairs) -> float:
     return float(cutoffs[np.flatnonzero(f1 == f1.max())[-1]])
 
 
+def nothing_cutoff(best: Numbers, fits: Flags) -> float | None:
+    """Of queries' best probabilities the one below which a "nothing fits" gives the best F1 of saying so.
+
+    Half-way between the last query that is told so and the next; of equals the lowest. None where all fit or none does,
+    or where telling everyone so would be best.
+    """
+    if fits.all() or not fits.any():
+        return None
+    last = -best_cutoff(Pairs(np.arange(len(best)), -best, ~fits))
+    above = best[best > last]
+    return float((last + above.min()) / 2) if len(above) else None
+
+
 def report(pairs: Pairs, cutoff: float) -> Report:
     """Of saying relevant from the cutoff on, over pairs."""
     return _report(pairs.probabilities >= cutoff, pairs.relevant, pairs.queries)

@@ -43,7 +43,8 @@ Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or
 Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
 Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
 Cutoff = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Probability that means relevant; default: best F1 on split valid.")
+    float | None,
+    typer.Option(min=0, max=1, help="Probability that means relevant; default: the ranker's, or best F1 on valid."),
 ]
 
 _RELEASES = Path("releases")

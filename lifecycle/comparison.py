@@ -108,14 +108,19 @@ class Comparison:
         pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def side(evaluation: Evaluation, valid: Pairs | None, cutoff: float | None) -> Side:
-    """A release with what its probabilities are worth; the cutoff, if not given, has the best F1 on the valid pairs."""
+def side(evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = None, own: float | None = None) -> Side:
+    """A release with what its probabilities are worth.
+
+    The cutoff, if not given, is its own, or else has the best F1 on the valid pairs.
+    """
     lift = paired(evaluation.values[RANDOM][POOL], evaluation.values[evaluation.served][POOL])
     if evaluation.served != RERANKED:
         return Side(evaluation, None, lift)
     pairs = Pairs.of(evaluation.pools, evaluation.scores[RERANKED], evaluation.relevant)
     if cutoff is not None:
         chosen = "given"
+    elif own is not None:
+        cutoff, chosen = own, "the ranker's own"
     elif valid is not None:
         cutoff, chosen = best_cutoff(valid), "best F1 on valid"
     else:

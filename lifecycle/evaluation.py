@@ -114,9 +114,10 @@ def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], re
     async def measured() -> Side:
         plan = Plan(rerank_depth=ask.rerank_depth)
         evaluation = await evaluate(release, table, ask.split, plan, ask.relevant, report, held)
-        given = ask.cutoff is not None
-        valid = None if given else await _valid_pairs(release, table, evaluation.relevant, held)
-        return side(evaluation, valid, ask.cutoff)
+        own = release.ranker.cutoff if release.ranker else None
+        known = ask.cutoff is not None or own is not None
+        valid = None if known else await _valid_pairs(release, table, evaluation.relevant, held)
+        return side(evaluation, valid, ask.cutoff, own)
 
     release = _open(place)
     try:

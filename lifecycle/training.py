@@ -28,6 +28,7 @@ from indexer.products import clean_feed
 from lifecycle.curves import CURVES_FILE, draw_curves
 from lifecycle.feeds import mapping_of
 from lifecycle.lineage import RUN_FILE, Lineage, git_revision, write_lineage
+from lifecycle.reliability import RELIABILITY_FILE, draw_reliability
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker, Untracked
 from ranker.ranker import SPEC_FILE as RANKER_FILE
@@ -87,7 +88,7 @@ def recorded(
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
-    for name in (RUN_FILE, CURVES_FILE) if first() else ():
+    for name in (RUN_FILE, CURVES_FILE, RELIABILITY_FILE) if first() else ():
         (output / name).unlink(missing_ok=True)
     with tracker.run(lineage, settings.model_dump()) as run:
         made = train()
@@ -108,8 +109,9 @@ def _fine_tuning(
 
         towers = EncoderTraining(**given)
         return towers, partial(train_encoder, settings=towers)
-    from ranker.train.finetune import no_similarity, train_ranker
+    from ranker.train.finetune import train_ranker
     from ranker.train.settings import RankerTraining
+    from ranker.train.validation import no_similarity
 
     ranker = RankerTraining(**given)
     return ranker, partial(train_ranker, settings=ranker, similarity=similarity or no_similarity)
@@ -139,13 +141,17 @@ def _digest(kind: Kind, output: Path) -> str:
 
 
 def _kept(kind: Kind, output: Path, report: dict[str, Any], catalog: str) -> list[Path]:
-    """Draws the curves, where matplotlib is there, and names the files to keep with the run."""
+    """Draws what there is to draw, where matplotlib is there, and names the files to keep with the run."""
     files = [output / REPORT_FILE, output / (TOWER_FILE if kind == "encoder" else RANKER_FILE)]
     try:
         draw_curves(report, f"{catalog}: {kind}", output / CURVES_FILE)
+        files.append(output / CURVES_FILE)
+        if report.get("reliability"):
+            draw_reliability(report["reliability"], f"{catalog}: {kind}", output / RELIABILITY_FILE)
+            files.append(output / RELIABILITY_FILE)
     except ModuleNotFoundError:
-        return files
-    return [*files, output / CURVES_FILE]
+        pass
+    return files
 
 
 def _texts(catalog: Path, mapping: Mapping, steps: Steps) -> dict[str, str]:

@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tokenizers import Tokenizer
 
 from core.errors import ModelError
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+from ranker.calibration import Calibration
 
 SPEC_FILE = "ranker.json"
 _PROBE = "a"
@@ -19,8 +20,9 @@ _PROBE = "a"
 class RankerSpec(BaseModel):
     """What `ranker.json` says.
 
-    The probability of relevance is sigmoid(slope * logit + similarity * cosine + intercept), the cosine being that of
-    the towers which retrieved the product. A ranker that was trained without towers has no share of it.
+    The probability of relevance is what `Calibration` makes of logit and cosine, the cosine being that of the towers
+    which retrieved the product. A ranker that was trained without towers has no share of it. Where a query's best
+    product stays below the cutoff, nothing fits it; without one, nobody knows from where on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,21 @@ class RankerSpec(BaseModel):
     slope: float = Field(default=1.0, gt=0)
     similarity: float = Field(default=0.0, ge=0)
     intercept: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+    cutoff: float | None = Field(default=None, ge=0, le=1)
+
+    @field_validator("knots")
+    @classmethod
+    def _rising(cls, knots: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        for values in zip(*knots, strict=True):
+            if not (np.diff(values) > 0).all() or values[0] < 0 or values[-1] > 1:
+                raise ValueError("knots have to rise between 0 and 1: train or export the ranker again")
+        return knots
+
+    @property
+    def calibration(self) -> Calibration:
+        """From logits and cosines to probabilities."""
+        return Calibration(self.slope, self.similarity, self.intercept, self.knots)
 
 
 class PairTemplate:
@@ -83,6 +100,11 @@ class Ranker:
         """The ONNX file."""
         return self.folder / self.spec.model
 
+    @property
+    def cutoff(self) -> float | None:
+        """The probability below which a query's best product means that nothing fits."""
+        return self.spec.cutoff
+
     @cached_property
     def vocabulary_size(self) -> int:
         """One more than the greatest token id."""
@@ -104,9 +126,7 @@ class Ranker:
 
     def scores(self, logits: NDArray[np.float32], similarities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities of relevance of n pairs, from their logits and the towers' cosines, both (n,)."""
-        spec = self.spec
-        evidence = spec.slope * logits + spec.similarity * similarities + spec.intercept
-        return (0.5 + 0.5 * np.tanh(0.5 * evidence)).astype(np.float32)
+        return self.spec.calibration.probabilities(logits, similarities).astype(np.float32)
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""

@@ -31,6 +31,8 @@ class Tower:
 class Ranker:
     """Packs [CLS] query [SEP] product [SEP]; a query is one token."""
 
+    cutoff: float | None = None
+
     def tokenize_query(self, text: str) -> np.ndarray:
         return np.array([len(text)], np.int32)
 

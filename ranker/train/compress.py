@@ -46,18 +46,11 @@ from engine.training import (
 )
 from engine.vocabulary import trim_vocabulary
 from ranker.ranker import SPEC_FILE, Ranker
+from ranker.train.examples import PairValues
 from ranker.train.export import export_model, load_ranker
-from ranker.train.finetune import (
-    _PARITY_PAIRS,
-    _calibrate_export,
-    _logits,
-    _Validation,
-    _validation,
-    no_similarity,
-)
-from ranker.train.finetune import (
-    PairValues as Similarity,
-)
+from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
+from ranker.train.settings import Method
+from ranker.train.validation import Validation, no_similarity
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -81,7 +74,7 @@ def distil_ranker(
     judgments: pa.Table,
     output: Path,
     settings: RankerDistillation,
-    similarity: Similarity = no_similarity,
+    similarity: PairValues = no_similarity,
     report: Report = ignore,
     language: str | None = None,
 ) -> dict[str, Any]:
@@ -95,7 +88,8 @@ def distil_ranker(
     """
     began = time.monotonic()
     checkpoint, master = teacher_checkpoint(teacher, output), Ranker.open(teacher)
-    validation = _validation(validation_sample(judged(judgments, texts, "valid"), settings), texts, similarity)
+    valid = judged(judgments, texts, "valid")
+    validation = Validation.of(validation_sample(valid, settings), texts, similarity)
     model = student(checkpoint, settings, pairs, texts)
     clear_output(output, SPEC_FILE)
     with quiet_libraries(), torch_threads(settings.threads):
@@ -107,12 +101,14 @@ def distil_ranker(
                 taught, model = model, student(checkpoint, settings, pairs, texts)  # nothing learned was better
                 keep_card(taught, model)
         else:
-            curve = untaught(model, validation.ndcg(_logits(model, validation.pairs)))
+            curve = untaught(model, validation.ndcg(logits_of(model, validation.pairs)))
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {name: getattr(master.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
-        parity = export_model(model, master.spec.base, output, validation.pairs[:_PARITY_PAIRS], limits)
+        parity = export_model(model, master.spec.base, output, validation.pairs[:PARITY_PAIRS], limits)
     data = {"pairs": len(pairs), "valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    parts: dict[str, Any] = {"data": data, "parity": parity}
+    method: Method = "isotonic" if master.spec.knots else "platt"
+    parts |= calibrate_export(output, validation, unfit(valid, validation, texts, similarity, settings), method)
     parts |= {"teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
     made = write_report(output, settings, curve, parts, model, language)
     forget(output)
@@ -190,7 +186,7 @@ def _margins(pairs: Pairs, logits: NDArray[np.float32], seed: int) -> Dataset:
 
 
 def _trainer(
-    model: CrossEncoder, examples: Dataset, validation: _Validation, output: Path, settings: RankerDistillation
+    model: CrossEncoder, examples: Dataset, validation: Validation, output: Path, settings: RankerDistillation
 ) -> CrossEncoderTrainer:
     model.max_length = settings.query_tokens + settings.product_tokens
     arguments = trainer_arguments(settings, output, total_steps(len(examples), settings))
@@ -199,5 +195,5 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**arguments),
         train_dataset=examples,
         loss=_LOSSES[settings.loss](model),
-        evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs)), validation.grades),
+        evaluator=evaluator(lambda current: validation.ndcg(logits_of(current, validation.pairs)), validation.grades),
     )

@@ -6,7 +6,6 @@ cross-encoder that saw a few thousand judgments knows other things than the towe
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
 
-from core.measures import Grades
 from core.progress import Report, ignore
 from engine.export import base_name, quiet_libraries
 from engine.onnx import OnnxModel
@@ -26,10 +24,11 @@ from engine.processes import first
 from engine.training import (
     CHECKPOINT,
     REPORT_FILE,
+    Judged,
+    TrainingSettings,
     autocast,
     evaluator,
     judged,
-    mean_ndcg,
     report_of_first,
     run_trainer,
     torch_threads,
@@ -39,39 +38,14 @@ from engine.training import (
     write_report,
 )
 from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.calibrate import Calibration, calibrate
+from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.examples import PairValues, training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
-from ranker.train.settings import RankerTraining
+from ranker.train.settings import Method, RankerTraining
+from ranker.train.validation import Validation, calibration_report, no_similarity, reliability_report
 
-_PARITY_PAIRS = 64
-
-
-def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
-    """For a cross-encoder that is to stand alone: nothing is known of any pair."""
-    return np.zeros(len(queries), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class _Validation:
-    """The judged pairs of whole queries, one after another, and the towers' similarity of each."""
-
-    grades: Grades
-    pairs: list[tuple[str, str]]
-    similarities: NDArray[np.float32]
-
-    def calibration(self, logits: NDArray[np.float32]) -> Calibration:
-        """Fitted to the pairs' logits, shape (n,)."""
-        labels = np.array([grade for products in self.grades.values() for grade in products.values()])
-        return calibrate(labels, logits, self.similarities)
-
-    def ndcg(self, logits: NDArray[np.float32]) -> float:
-        """Mean nDCG@10 of the pools in the order that the calibrated scores of these logits, shape (n,), give."""
-        evidence = self.calibration(logits).evidence(logits, self.similarities)
-        ends = np.cumsum([len(products) for products in self.grades.values()])
-        parts = np.split(evidence, ends[:-1])
-        return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
+PARITY_PAIRS = 64
 
 
 def train_ranker(
@@ -95,7 +69,7 @@ def train_ranker(
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
-    validation = _validation(validation_sample(valid, settings), texts, similarity)
+    validation = Validation.of(validation_sample(valid, settings), texts, similarity)
     model = load_ranker(settings.base, settings.seed, settings.head)
     if first():
         for name in (SPEC_FILE, REPORT_FILE):
@@ -110,24 +84,21 @@ def train_ranker(
             return report_of_first(output)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
-        parity = export_model(model, base_name(settings.base), output, validation.pairs[:_PARITY_PAIRS], limits)
+        parity = export_model(model, base_name(settings.base), output, validation.pairs[:PARITY_PAIRS], limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
     data["pairs"] = sum(map(len, labels.values()))
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    parts: dict[str, Any] = {"data": data, "parity": parity, "calibration": _calibrate_export(output, validation)}
+    parts: dict[str, Any] = {"data": data, "parity": parity}
+    others = unfit(valid, validation, texts, similarity, settings)
+    parts |= calibrate_export(output, validation, others, settings.calibration)
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
-
-
-def _validation(grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> _Validation:
-    pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
-    return _Validation(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
 
 
 def _trainer(
     model: CrossEncoder,
     examples: Dataset,
-    validation: _Validation,
+    validation: Validation,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -139,24 +110,43 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**trainer_arguments(by_rows, output, steps)),
         train_dataset=examples,
         loss=make_loss(model, settings),
-        evaluator=evaluator(lambda current: validation.ndcg(_logits(current, validation.pairs)), validation.grades),
+        evaluator=evaluator(lambda current: validation.ndcg(logits_of(current, validation.pairs)), validation.grades),
     )
 
 
-def _logits(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+def logits_of(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     with autocast():
         options = {"batch_size": 64, "show_progress_bar": False, "convert_to_tensor": True}
         return model.predict(pairs, activation_fn=nn.Identity(), **options).float().cpu().numpy()
 
 
-def _calibrate_export(folder: Path, validation: _Validation) -> dict[str, float]:
-    """Fits the exported model's own logits to the validation pairs, and writes that into its spec."""
+def unfit(
+    valid: Judged, validation: Validation, texts: Mapping[str, str], similarity: PairValues, settings: TrainingSettings
+) -> list[Validation]:
+    """The pools in which nothing fits, beside those of the validation; none where there are none to be had."""
+    pools = unfit_pools(valid, validation.grades, settings)
+    return [Validation.of(pools, texts, similarity)] if pools else []
+
+
+def calibrate_export(folder: Path, validation: Validation, others: list[Validation], method: Method) -> dict[str, Any]:
+    """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it."""
     ranker = Ranker.open(folder)
-    queries = [ranker.tokenize_query(query) for query, _ in validation.pairs]
-    products = ranker.tokenize_products([text for _, text in validation.pairs])
+    sides = [(side, _exported_logits(ranker, side.pairs)) for side in (validation, *others)]
+    logits = sides[0][1]
+    found = validation.calibration(logits, method)
+    cutoff = cutoff_report(found, sides)
+    held_out = validation.held_out(logits, method)
+    chosen = found.as_spec() | {"cutoff": cutoff["value"] if cutoff else None}
+    write_spec(folder, ranker.spec.model_copy(update=chosen))
+    return {
+        "calibration": found.as_spec() | {"method": method, "held_out": calibration_report(validation, logits)},
+        "reliability": reliability_report(held_out) if held_out else None,
+        "cutoff": cutoff,
+    }
+
+
+def _exported_logits(ranker: Ranker, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     model = OnnxModel(ranker.model_path)
-    packed = map(ranker.pack, queries, products)
-    logits = np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])
-    found = validation.calibration(logits)
-    write_spec(folder, ranker.spec.model_copy(update=found.as_spec()))
-    return found.as_spec()
+    products = ranker.tokenize_products([text for _, text in pairs])
+    packed = map(ranker.pack, map(ranker.tokenize_query, [query for query, _ in pairs]), products)
+    return np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])

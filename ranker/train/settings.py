@@ -8,6 +8,7 @@ from engine.training import TrainingSettings
 
 Head = Literal["pooler", "match"]
 Loss = Literal["bce", "listwise", "pairwise"]
+Method = Literal["platt", "isotonic"]
 
 
 class RankerTraining(TrainingSettings):
@@ -22,3 +23,4 @@ class RankerTraining(TrainingSettings):
     loss: Loss = Field(default="bce", description="of single pairs by grade, or of the order of a query's products")
     list_length: int = Field(default=8, ge=2, description="products of a query that the order is taught of at a time")
     bce_weight: float = Field(default=0.5, ge=0, description="share of bce in the other losses; 0 leaves it out")
+    calibration: Method = Field(default="platt", description="isotonic: bent to the share relevant, after Platt's")

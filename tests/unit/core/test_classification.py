@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from core.classification import Pairs, best_cutoff, calibration_error, nothing_fits, reliability, report
+from core.classification import Pairs, best_cutoff, calibration_error, nothing_cutoff, nothing_fits, reliability, report
 
 # Two queries; from .5 on four are called relevant, of which three are; one relevant is missed.
 PAIRS = Pairs(
@@ -60,6 +60,23 @@ def test_nothing_fits_by_hand() -> None:
     found = nothing_fits(pairs, 0.5)  # said of queries 0 and 1, true of 0
     assert (found.precision.mean, found.recall.mean) == (0.5, 1.0)
     assert (found.said, found.actual, found.of) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("best", "fits", "expected"),
+    [
+        ([0.9, 0.8, 0.3, 0.2], [True, True, False, False], 0.55),  # both sides whole: half-way between
+        # F1 up to .2 is 2/3, up to .5 is 1/2, up to .6 is 4/5, of all 2/3.
+        ([0.9, 0.6, 0.5, 0.2], [True, False, True, False], 0.75),
+        ([0.9, 0.4, 0.3, 0.2], [True, True, True, False], 0.25),
+        ([0.9, 0.2], [False, True], None),  # to tell both would be best
+        ([0.9, 0.2], [True, True], None),
+        ([0.9, 0.2], [False, False], None),
+    ],
+)
+def test_the_cutoff_of_nothing_by_hand(best: list[float], fits: list[bool], expected: float | None) -> None:
+    found = nothing_cutoff(np.array(best), np.array(fits))
+    assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_a_share_of_nothing_is_no_number() -> None:

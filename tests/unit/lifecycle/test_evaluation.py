@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import doubles
 import numpy as np
 import pytest
 from builders import damage, publish, write_columns
@@ -126,6 +127,15 @@ def test_the_valid_split_is_not_scored_for_a_cutoff_that_is_given(
     monkeypatch.delattr(evaluation, "score_pools")
     found, _ = compare_releases(pair.a, pair.b, Ask(pair.judgments, cutoff=0.25), Silent())
     assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == (0.25, "given")
+
+
+def test_a_rankers_own_cutoff_is_taken_where_none_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = make_pair(tmp_path, monkeypatch)
+    monkeypatch.delattr(evaluation, "score_pools")
+    monkeypatch.setattr(doubles.Ranker, "cutoff", 0.4)
+    for given, expected in ((None, (0.4, "the ranker's own")), (0.25, (0.25, "given"))):
+        found, _ = compare_releases(pair.a, pair.b, Ask(pair.judgments, cutoff=given), Silent())
+        assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == expected
 
 
 def test_of_other_catalogs_only_products_of_both_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ from core.progress import Silent
 from engine.training import METRIC, TrainingSettings
 from lifecycle import training
 from lifecycle.lineage import Lineage, Tracked
+from lifecycle.reliability import title_of
 from lifecycle.training import Inputs, train_model
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "loss": [{"step": step, "loss": 1 / step} for step in range(1, 9)],
     "validation": [{"step": step, METRIC: 0.5 + step / 20} for step in (0, 4, 8)],
     "start": 0.5,
@@ -107,6 +108,24 @@ def test_the_curves_are_drawn_beside_the_model(inputs: Inputs, output: Path) -> 
     assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert tracker.recorded[0][2] == ["report.json", "ranker.json", "curves.png"]
     assert json.loads((output / "run.json").read_text())["kind"] == "ranker"
+
+
+def test_a_rankers_reliability_is_drawn_too(inputs: Inputs, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    bins = [
+        {"pairs": 1200, "probability": 0.2, "relevant": 0.1, "low": 0.05, "high": 0.2},
+        {"pairs": 1201, "probability": 0.8, "relevant": 0.9, "low": 0.85, "high": 1.0},
+    ]
+    found = {"bins": bins, "expected_calibration_error": 0.1, "brier": 0.2}
+    assert title_of(found, "shop: ranker") == "shop: ranker, calibration error 0.100 of 2,401 pairs"
+    monkeypatch.setitem(REPORT, "reliability", found)
+    tracker = Recorder()
+    train_model("ranker", inputs, output, {}, Silent(), tracker)
+    assert tracker.recorded[0][2][-1] == "reliability.png"
+    assert (output / "reliability.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setitem(REPORT, "reliability", None)  # one query alone to validate on
+    train_model("ranker", inputs, output, {}, Silent(), tracker)
+    assert tracker.recorded[1][2][-1] == "curves.png" and not (output / "reliability.png").exists()
 
 
 def test_without_matplotlib_there_is_no_picture(inputs: Inputs, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

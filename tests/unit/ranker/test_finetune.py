@@ -1,11 +1,13 @@
 """Fine-tuning of a tiny cross-encoder, with each head: it repeats itself, goes on after a cut, and exports."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from tiny_encoders import WORDS, tiny_bert
@@ -103,6 +105,27 @@ def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path:
     )
     assert mined["data"]["pairs"] == soft["data"]["pairs"] == plain["data"]["pairs"] + plain["data"]["train_queries"]
     assert mined["loss"] != soft["loss"]
+
+
+def shared_words(queries: Sequence[str], products: Sequence[str]) -> np.ndarray:
+    """For towers that know what fits."""
+    pairs = zip(queries, products, strict=True)
+    return np.array([len({*query.split()} & {*text.split()}) for query, text in pairs], np.float32)
+
+
+def test_the_report_tells_what_the_probabilities_are_worth(base: str, tmp_path: Path) -> None:
+    table = judgments()
+    few = pc.or_(pc.equal(table["split"], "train"), pc.greater(table["grade"], 0))  # so that others are unjudged
+    settings = RankerTraining(base=base, **SMALL, calibration="isotonic")
+    report = train_ranker(TEXTS, table.filter(few), tmp_path, settings, shared_words)
+    found = report["calibration"]
+    opened = Ranker.open(tmp_path)
+    assert opened.spec.knots == found["knots"] and len(found["knots"]) >= 3 and found["method"] == "isotonic"
+    assert found["held_out"].keys() == {"none", "platt", "isotonic"}
+    assert sum(entry["pairs"] for entry in report["reliability"]["bins"]) == report["data"]["valid_judgments"]
+    assert opened.cutoff == report["cutoff"]["value"] and report["cutoff"]["all"]["recall"] > 0.8
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["reliability"] == report["reliability"] and written["cutoff"] == report["cutoff"]
 
 
 def test_the_match_head_learns_and_the_best_weights_are_kept(

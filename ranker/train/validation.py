@@ -1,0 +1,124 @@
+"""The judged pairs that a cross-encoder is validated, calibrated and judged by."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
+
+from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
+from core.measures import Grades
+from engine.training import GOOD, mean_ndcg
+from ranker.calibration import Calibration
+from ranker.train.calibrate import calibrate, isotonic_knots
+from ranker.train.examples import PairValues
+from ranker.train.settings import Method
+
+Logits = NDArray[np.float32]
+
+_FOLDS = 5
+_UNCALIBRATED = Calibration(1.0, 0.0, 0.0)
+
+
+def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
+    """For a cross-encoder that is to stand alone: nothing is known of any pair."""
+    return np.zeros(len(queries), np.float32)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The judged pairs of whole queries, one after another, and the towers' similarity of each, shape (n,)."""
+
+    grades: Grades
+    pairs: list[tuple[str, str]]
+    similarities: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> "Validation":
+        """`texts` are product texts by id."""
+        pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
+        return cls(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
+
+    @cached_property
+    def labels(self) -> Numbers:
+        """Each pair's place in the range of grades, from 0 to 1."""
+        return np.array([grade for products in self.grades.values() for grade in products.values()])
+
+    @cached_property
+    def queries(self) -> NDArray[np.int64]:
+        """The number of each pair's query."""
+        return np.repeat(np.arange(len(self.grades)), [len(products) for products in self.grades.values()])
+
+    @property
+    def relevant(self) -> Flags:
+        """The pairs that a probability of relevance is of: those graded in the upper half of the range."""
+        return self.labels >= GOOD
+
+    def ndcg(self, logits: Logits) -> float:
+        """Mean nDCG@10 of the pools in the order that the calibrated scores of these logits, shape (n,), give."""
+        evidence = self.calibration(logits, "platt").evidence(logits, self.similarities)
+        ends = np.flatnonzero(np.diff(self.queries)) + 1
+        parts = np.split(evidence, ends)
+        return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
+
+    def calibration(self, logits: Logits, method: Method, some: Flags | slice = slice(None)) -> Calibration:
+        """Fitted to the logits, shape (n,), of all pairs or some.
+
+        Platt's weights are fitted to the grades, which tell more of the order. The knots bend what comes out of that
+        to the share of pairs that is relevant.
+        """
+        given = logits[some], self.similarities[some]
+        found = calibrate(self.labels[some], *given)
+        if method == "platt":
+            return found
+        return replace(found, knots=isotonic_knots(found.probabilities(*given), self.relevant[some].astype(float)))
+
+    def held_out(self, logits: Logits, method: Method) -> Pairs | None:
+        """Probabilities of each pair by a calibration that saw no pair of its query; None of a single query."""
+        chances = np.empty(len(self.labels))
+        if len(self.grades) < 2:
+            return None
+        for fold in folds(self.queries):
+            found = self.calibration(logits, method, ~fold)
+            chances[fold] = found.probabilities(logits[fold], self.similarities[fold])
+        return Pairs(self.queries, chances, self.relevant)
+
+    def uncalibrated(self, logits: Logits) -> Pairs:
+        """What the logits alone would be taken for."""
+        chances = _UNCALIBRATED.probabilities(logits, self.similarities).astype(np.float64)
+        return Pairs(self.queries, chances, self.relevant)
+
+
+def folds(groups: NDArray[np.int64]) -> Iterator[Flags]:
+    """Parts of n rows, as flags of shape (n,), that leave no group of two or more divided."""
+    for _, places in GroupKFold(min(_FOLDS, len(np.unique(groups)))).split(groups, groups=groups):
+        flags = np.zeros(len(groups), bool)
+        flags[places] = True
+        yield flags
+
+
+def calibration_report(validation: Validation, logits: Logits) -> dict[str, dict[str, float] | None]:
+    """The errors of each calibration's probabilities of pairs that it was not fitted to, and of the logits' alone."""
+    found = {"none": validation.uncalibrated(logits)} | {
+        method: validation.held_out(logits, method) for method in ("platt", "isotonic")
+    }
+    return {method: errors(pairs) if pairs else None for method, pairs in found.items()}
+
+
+def errors(pairs: Pairs) -> dict[str, float]:
+    """Expected calibration error, and the mean square of chance less outcome (Brier, 1950)."""
+    brier = float(np.mean((pairs.probabilities - pairs.relevant) ** 2))
+    return {"expected_calibration_error": calibration_error(pairs).mean, "brier": brier}
+
+
+def reliability_report(pairs: Pairs) -> dict[str, Any]:
+    """Bins of equally many pairs: their mean probability, the share that is relevant and its 95% interval."""
+    bins = [
+        {"pairs": entry.pairs, "probability": entry.probability, "relevant": entry.relevant.mean}
+        | {"low": entry.relevant.low, "high": entry.relevant.high}
+        for entry in reliability(pairs)
+    ]
+    return {"bins": bins, **errors(pairs)}
