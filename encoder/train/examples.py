@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from core.errors import ModelError
 from encoder.train.settings import EncoderTraining
-from engine.training import GOOD, POOR, Judged
+from engine.training import GOOD, POOR, Judged, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,21 @@ def training_examples(
     if not queries:
         raise ModelError("no query of the train split has a product in the upper half of the grades; nothing to learn")
     return Examples(_dataset(queries, chosen, texts, prompts), queries, chosen)
+
+
+def graded_pairs(
+    train: Judged, texts: Mapping[str, str], settings: EncoderTraining, prompts: Mapping[str, str]
+) -> Dataset:
+    """Judged pairs, query by query, with relevance as `label`: at most `graded_products` of each, all grades alike."""
+    random = np.random.default_rng(settings.seed)
+    query_prefix, item_prefix = prompts.get("query", ""), prompts.get("document", "")
+    rows = [
+        (query_prefix + query, item_prefix + texts[name], products[name])
+        for query, products in train.queries.items()
+        for name in spread(products, settings.graded_products, random)
+    ]
+    columns = zip(("query", "product", "label"), map(list, zip(*rows, strict=True)), strict=True)
+    return Dataset.from_dict(dict(columns))
 
 
 def _dataset(

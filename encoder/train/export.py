@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
 from torch import Tensor, nn
 
 from core.errors import ModelError
@@ -18,6 +20,9 @@ from engine.onnx import IDS, MASK, OnnxModel
 from engine.quantize import PRECISION
 
 LEAST_PARITY = 0.98
+
+Side = Literal["query", "item"]
+_TASKS = {"query": "query", "item": "document"}  # what sentence-transformers calls them
 
 # On which the int8 model is held against its original when the caller has no texts of his own.
 _TEXTS = (
@@ -33,15 +38,26 @@ _TEXTS = (
 
 
 class Pooled(nn.Module):
-    """Token ids and their mask, both of shape (n, t), to unit vectors, shape (n, d), by the model's own modules."""
+    """Token ids and their mask, both of shape (n, t), to unit vectors, shape (n, d), by the model's own modules.
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    `side` matters where the model has one for each. A model cut to d dimensions gives the first ones.
+    """
+
+    def __init__(self, model: SentenceTransformer, side: Side = "item") -> None:
         super().__init__()
         self.model = model
+        self.options = {"task": _TASKS[side]} if has_two_models(model) else {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        features = self.model({IDS: input_ids, MASK: attention_mask})
-        return nn.functional.normalize(features["sentence_embedding"], dim=-1)
+        vectors = self.model({IDS: input_ids, MASK: attention_mask}, **self.options)["sentence_embedding"]
+        if self.model.truncate_dim:
+            vectors = vectors[:, : self.model.truncate_dim]
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def has_two_models(model: SentenceTransformer) -> bool:
+    """Whether queries and products have a model each."""
+    return any(isinstance(module, Router) for module in model.children())
 
 
 def load_encoder(base: str | None) -> SentenceTransformer:
@@ -77,8 +93,10 @@ def export_model(
     """Like `export_encoder`, of a model in memory; `limits` are token limits of the spec."""
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
+    sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
     with quiet_libraries():
-        write_int8(Pooled(model), example_inputs(), output / spec.item_model)
+        for file, side in sides.items():
+            write_int8(Pooled(model, side), example_inputs(), output / file)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     return _parity(model, Tower.open(output), list(texts) or list(_TEXTS))
@@ -95,8 +113,11 @@ def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> Towe
     prompts = model.prompts or {}
     fields = TowerSpec.model_fields
     lengths = {key: limits.get(key, fields[key].default) for key in ("max_query_tokens", "max_item_tokens")}
+    query_file, item_file = ("query.onnx", "item.onnx") if has_two_models(model) else ("model.onnx", "model.onnx")
     return TowerSpec(
         dimensions=model.get_embedding_dimension(),
+        query_model=query_file,
+        item_model=item_file,
         **{key: min(value, longest) for key, value in lengths.items()},
         query_prefix=prompts.get("query", ""),
         item_prefix=prompts.get("document", "") or prompts.get("passage", ""),
@@ -106,17 +127,24 @@ def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> Towe
 
 
 def _parity(model: SentenceTransformer, tower: Tower, texts: list[str]) -> dict[str, Any]:
-    tokens = tower.tokenize_items(texts)
-    session = OnnxModel(tower.model_path("item"))
-    found = np.concatenate([session.run([sequence]) for sequence in tokens])
-    pooled = Pooled(model).eval()
-    with torch.no_grad():
-        ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
-        exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()
-    cosines = (found * exact).sum(axis=1)
-    if not cosines.mean() >= LEAST_PARITY:
+    sides: tuple[Side, ...] = ("query", "item") if has_two_models(model) else ("item",)
+    cosines = np.stack([_cosines(model, tower, side, texts) for side in sides])
+    if not (worst := cosines.mean(axis=1).min()) >= LEAST_PARITY:
         raise ModelError(
-            f"{tower.folder}: int8 vectors have a mean cosine of {cosines.mean():.3f} with the original's, "
+            f"{tower.folder}: int8 vectors have a mean cosine of {worst:.3f} with the original's, "
             f"under {LEAST_PARITY}; choose a base model that can be made int8"
         )
     return {"cosine_mean": float(cosines.mean()), "cosine_min": float(cosines.min()), "texts": len(texts)}
+
+
+def _cosines(model: SentenceTransformer, tower: Tower, side: Side, texts: list[str]) -> NDArray[np.float32]:
+    """Of one tower's int8 vectors with the original's, shape (texts,)."""
+    tokens = tower.tokenize_queries(texts) if side == "query" else tower.tokenize_items(texts)
+    session = OnnxModel(tower.model_path(side))
+    found = np.concatenate([session.run([sequence]) for sequence in tokens])
+    pooled = Pooled(model, side).eval()
+    with torch.no_grad():
+        ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
+        exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()
+    cosines: NDArray[np.float32] = (found * exact).sum(axis=1)
+    return cosines

@@ -1,6 +1,7 @@
 """The towers' losses by hand, on vectors of two dimensions."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import Tensor, nn
 
-from encoder.train.losses import CachedMaskedRankingLoss, MaskedRankingLoss, ranking_loss
+from encoder.train.losses import (
+    CachedGradedLoss,
+    CachedRowsLoss,
+    GradedLoss,
+    Known,
+    RowsLoss,
+    graded_loss,
+    nested,
+    rows_loss,
+)
 from encoder.train.settings import EncoderTraining
 
 LABELS = torch.tensor([7, 3])
@@ -30,6 +40,27 @@ class Given(nn.Module):
 
     def __getitem__(self, place: int) -> "Given":
         return self
+
+    def get_embedding_dimension(self) -> int:
+        return 2
+
+    def truncate_embeddings(self, dimensions: int | None) -> Any:
+        return nullcontext()
+
+
+class Layer(Given):
+    """Embeds by one matrix, the same each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(2, 3)
+
+    def get_embedding_dimension(self) -> int:
+        return 3
+
+    def forward(self, features: dict[str, Tensor], **_: Any) -> dict[str, Tensor]:
+        return {"sentence_embedding": self.layer(features["input_ids"])}
 
 
 def mask(*hidden: tuple[int, int]) -> Any:
@@ -50,7 +81,7 @@ def vectors() -> list[Tensor]:
 
 
 def test_what_is_masked_does_not_count() -> None:
-    loss = MaskedRankingLoss(Given(), mask((0, 1), (0, 2), (1, 3)), scale=2.0)
+    loss = RowsLoss(Given(), Known(mask((0, 1), (0, 2), (1, 3))), scale=2.0)
     found = loss.compute_loss_from_embeddings(embeddings := vectors(), LABELS)
     # Query 0: its own 1, then poor 1 with 1. Query 1: its own .8, then good 0 with 0 and poor 0 with .6.
     first = math.log(math.exp(2) + math.exp(2)) - 2
@@ -61,55 +92,102 @@ def test_what_is_masked_does_not_count() -> None:
 
 
 def test_a_masked_product_gets_no_gradient() -> None:
-    loss = MaskedRankingLoss(Given(), mask((0, 2), (1, 2)), scale=2.0)
+    loss = RowsLoss(Given(), Known(mask((0, 2), (1, 2))), scale=2.0)
     loss.compute_loss_from_embeddings(embeddings := vectors(), LABELS).backward()
     poor = embeddings[2].grad
     assert poor is not None and not poor[0].any() and poor[1].any()
 
 
 def test_with_nothing_masked_it_is_the_librarys() -> None:
-    ours = MaskedRankingLoss(Given(), mask(), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
+    ours = RowsLoss(Given(), Known(mask()), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
     theirs = MultipleNegativesRankingLoss(Given(), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
     expected = theirs.compute_loss_from_embeddings(vectors(), LABELS)
     assert ours.compute_loss_from_embeddings(vectors(), LABELS).item() == pytest.approx(expected.item())
 
 
-def test_cached_gradients_are_those_of_the_whole_batch() -> None:
-    hidden = mask((0, 3), (1, 0))
+@pytest.mark.parametrize("first", [None, 2])
+def test_cached_gradients_are_those_of_the_whole_batch(first: int | None) -> None:
+    known = Known(mask((0, 3), (1, 0)), teacher((0, 0.2), (0.9, 0.1)))
     weights = []
-    for loss_of in (
-        lambda model: MaskedRankingLoss(model, hidden, scale=4.0),
-        lambda model: CachedMaskedRankingLoss(model, hidden, mini_batch_size=1, scale=4.0),
-    ):
-        torch.manual_seed(0)
-        layer = nn.Linear(2, 3)
-
-        class Layer(Given):
-            def forward(self, features: dict[str, Tensor], layer: nn.Linear = layer, **_: Any) -> dict[str, Tensor]:
-                return {"sentence_embedding": layer(features["input_ids"])}
-
-        features = [{"input_ids": torch.tensor(values)} for values in (QUERIES, GOOD, POOR)]
-        loss_of(Layer())(features, LABELS).backward()
-        assert layer.weight.grad is not None
-        weights.append(layer.weight.grad)
+    for mini_batch in (None, 1):
+        model = Layer()
+        settings = EncoderTraining(scale=4.0, mini_batch=mini_batch, distil=0.5, matryoshka=(first,) if first else ())
+        loss = nested(model, rows_loss(model, settings, known), settings)
+        loss([{"input_ids": torch.tensor(values)} for values in (QUERIES, GOOD, POOR)], LABELS).backward()
+        assert model.layer.weight.grad is not None
+        weights.append(model.layer.weight.grad)
     torch.testing.assert_close(*weights)
 
 
+def teacher(*scores: tuple[float, float]) -> np.ndarray:
+    """Scores of the rows 7 and 3, in this order; the others' are never looked at."""
+    found = np.full((8, 2), np.nan, np.float32)
+    found[[7, 3]] = scores
+    return found
+
+
+def test_the_divergence_from_the_teacher_is_added() -> None:
+    options = {"scale": 2.0, "distil": 3.0, "temperature": 0.5}
+    loss = RowsLoss(Given(), Known(None, teacher((1.0, 0.5), (0.25, 0.5))), **options)
+    plain = MultipleNegativesRankingLoss(Given(), scale=2.0).compute_loss_from_embeddings(vectors(), LABELS)
+    # Two candidates a row: the softmax is a sigmoid of differences, of cosines times 2 and of scores over 0.5.
+    divergence = 0.0
+    for cosines, scores in (((1.0, 0.8), (1.0, 0.5)), ((0.8, 0.0), (0.25, 0.5))):
+        student, wanted = sigmoid(2 * (cosines[0] - cosines[1])), sigmoid((scores[0] - scores[1]) / 0.5)
+        divergence += wanted * math.log(wanted / student) + (1 - wanted) * math.log((1 - wanted) / (1 - student))
+    found = loss.compute_loss_from_embeddings(vectors(), LABELS)
+    assert found.item() == pytest.approx(plain.item() + 3.0 * divergence / 2, rel=1e-5)
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+@pytest.mark.parametrize("mini_batch", [None, 1])
+def test_pairs_graded_higher_are_to_have_higher_cosines(mini_batch: int | None) -> None:
+    loss = graded_loss(Given(), EncoderTraining(scale=2.0, mini_batch=mini_batch), weight=0.5)
+    assert type(loss) is (GradedLoss if mini_batch is None else CachedGradedLoss)
+    queries = torch.tensor([[1.0, 0.0]] * 3)
+    products = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], requires_grad=True)  # cosines 1, .6 and 0
+    labels = torch.tensor([0.5, 1.0, 0.5])  # only the second is graded higher than others
+    found = loss([{"input_ids": queries}, {"input_ids": products}], labels)
+    wanted = 0.5 * math.log(1 + math.exp(2 * (1.0 - 0.6)) + math.exp(2 * (0.0 - 0.6)))
+    assert found.item() == pytest.approx(wanted)
+
+
+def test_first_dimensions_have_a_loss_of_their_own() -> None:
+    settings = EncoderTraining(scale=2.0, matryoshka=(1,))
+    loss = nested(Given(), rows_loss(Given(), settings, Known()), settings)
+    assert loss.matryoshka_dims == (2, 1)
+    assert nested(Given(), loss, EncoderTraining()) is loss
+
+
 @pytest.mark.parametrize(
-    ("given", "hidden", "kind"),
+    ("given", "known", "kind"),
     [
-        ({}, None, MultipleNegativesRankingLoss),
-        ({"mini_batch": 4}, None, CachedMultipleNegativesRankingLoss),
-        ({}, mask(), MaskedRankingLoss),
-        ({"mini_batch": 4, "hardness": 2.0}, mask(), CachedMaskedRankingLoss),
+        ({}, Known(), MultipleNegativesRankingLoss),
+        ({"mini_batch": 4}, Known(), CachedMultipleNegativesRankingLoss),
+        ({}, Known(mask()), RowsLoss),
+        ({}, Known(None, teacher((1, 0), (1, 0))), RowsLoss),
+        ({"mini_batch": 4, "hardness": 2.0}, Known(mask()), CachedRowsLoss),
     ],
 )
-def test_settings_choose_the_loss(given: dict[str, Any], hidden: Any, kind: type) -> None:
-    loss = ranking_loss(Given(), EncoderTraining(scale=7.0, **given), hidden)
+def test_settings_choose_the_loss(given: dict[str, Any], known: Known, kind: type) -> None:
+    loss = rows_loss(Given(), EncoderTraining(scale=7.0, **given), known)
     assert type(loss) is kind and loss.scale == 7.0
     assert loss.hardness_strength == given.get("hardness", 0.0)
 
 
-def test_settings_that_contradict_are_refused() -> None:
-    with pytest.raises(ValidationError, match="mini_batch 64 is more than batch_size 32"):
-        EncoderTraining(mini_batch=64)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"mini_batch": 64}, "mini_batch 64 is more than batch_size 32"),
+        ({"loss": "graded", "hardness": 1.0, "graded": 0.5}, "no use for hardness, graded"),
+        ({"distil": 1.0, "negatives": 0}, "distil compares a good product with its negatives"),
+        ({"matryoshka": (64, 128), "dimensions": 96}, "dimensions 96 is none that matryoshka trains"),
+        ({"matryoshka": (0,)}, "greater than 0"),
+    ],
+)
+def test_settings_that_contradict_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EncoderTraining.model_validate(given)

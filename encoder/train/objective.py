@@ -1,0 +1,82 @@
+"""What a training of the towers learns: rows or graded pairs or both, and a loss for each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from core.errors import ModelError
+from encoder.train.examples import Examples, graded_pairs, training_examples
+from encoder.train.false_negatives import FalseNegatives
+from encoder.train.losses import Known, graded_loss, nested, rows_loss
+from encoder.train.settings import EncoderTraining
+from engine.processes import count
+from engine.training import Judged
+
+# What a cross-encoder says of n queries and n product texts, pair by pair, shape (n,): the higher, the better.
+Teacher = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """`examples` counts rows, or pairs where there are no rows; `further` is what the losses go by beside the texts."""
+
+    dataset: Dataset | DatasetDict
+    loss: nn.Module | dict[str, nn.Module]
+    examples: int
+    further: Any
+
+    @property
+    def in_an_epoch(self) -> int:
+        """What is gone through in an epoch: with every batch of rows goes one of graded pairs."""
+        return self.examples * (len(self.loss) if isinstance(self.loss, dict) else 1)
+
+    @property
+    def columns(self) -> set[str]:
+        """All that the data sets have."""
+        names = self.dataset.column_names
+        return set(chain.from_iterable(names.values()) if isinstance(names, dict) else names)
+
+
+def make_objective(
+    model: SentenceTransformer,
+    train: Judged,
+    texts: Mapping[str, str],
+    settings: EncoderTraining,
+    negatives: Mapping[str, Sequence[str]],
+    teacher: Teacher | None,
+) -> Objective:
+    """Raises ModelError when there is nothing to learn from, or no teacher for `distil`."""
+    if settings.distil and teacher is None:
+        raise ModelError(f"distil {settings.distil:g} needs the scores of a teacher, a trained cross-encoder; give one")
+    prompts = model.prompts or {}
+    if settings.loss == "graded":
+        pairs = graded_pairs(train, texts, settings, prompts)
+        return Objective(pairs, nested(model, graded_loss(model, settings, 1.0), settings), len(pairs), None)
+    rows = training_examples(train, texts, settings, prompts, negatives)
+    # Between processes nothing else keeps a query's other answers, or another's same product, apart.
+    masked = settings.mask_false_negatives or count() > 1
+    scores = _scores(rows, texts, teacher) if teacher is not None and settings.distil else None
+    known = Known(FalseNegatives(rows, train, texts) if masked else None, scores)
+    further = [train.queries if masked else None, None if scores is None else scores.tolist()]
+    loss = nested(model, rows_loss(model, settings, known), settings)
+    if not settings.graded:
+        return Objective(rows.rows, loss, len(rows), further)
+    graded = nested(model, graded_loss(model, settings, settings.graded), settings)
+    dataset = DatasetDict(rows=rows.rows, graded=graded_pairs(train, texts, settings, prompts))
+    return Objective(dataset, {"rows": loss, "graded": graded}, len(rows), further)
+
+
+def _scores(rows: Examples, texts: Mapping[str, str], teacher: Teacher) -> NDArray[np.float32]:
+    """The teacher's of each row's good product and negatives, shape (m, n + 1); it is asked once a pair."""
+    pairs = [(query, name) for query, names in zip(rows.queries, rows.products, strict=True) for name in names]
+    asked = list(dict.fromkeys(pairs))
+    found = teacher([query for query, _ in asked], [texts[name] for _, name in asked])
+    known = dict(zip(asked, np.asarray(found, np.float32), strict=True))
+    return np.array([known[pair] for pair in pairs], np.float32).reshape(len(rows), -1)
