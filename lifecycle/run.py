@@ -95,6 +95,7 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
 
 def _train(shop: Shop, output: Path, tracking: Path, console: Console) -> None:
     """Trains in a process of its own, so that the one that serves never loads torch."""
+    assert shop.judgments is not None, "without judgments nothing is trained"
     console.print(f"fine-tune both models on {shop.judgments}", highlight=False)
     command: list[str | Path] = [sys.executable, "-m", "lifecycle.cli", "train", "--recipe", RECIPE]
     command += ["--catalog", shop.catalog, "--judgments", shop.judgments, "--output", output]

@@ -10,7 +10,7 @@ from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from ranker.train.compress import RankerDistillation
-from ranker.train.finetune import RankerTraining
+from ranker.train.settings import RankerTraining
 
 
 class _Frozen(BaseModel):
@@ -82,7 +82,9 @@ class Recipe(_Frozen):
 def sample() -> Recipe:
     """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments."""
     source = Source(name="sample", catalog="catalog.jsonl.gz", judgments="judgments.parquet", mapping="mapping.toml")
-    return Recipe(name="sample", sources=(source,), towers=EncoderTraining(), ranker=RankerTraining())
+    return Recipe(
+        name="sample", sources=(source,), towers=EncoderTraining(), ranker=RankerTraining(calibration="isotonic")
+    )
 
 
 def home_depot() -> Recipe:
@@ -109,7 +111,9 @@ def general() -> Recipe:
         towers=EncoderTraining(
             batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=5e-5, evaluations=2, **_LARGE_TOWERS
         ),
-        ranker=RankerTraining(epochs=2.0, learning_rate=5e-5, judgments=40, evaluations=3, freeze_embeddings=True),
+        ranker=RankerTraining(
+            epochs=2.0, learning_rate=5e-5, judgments=40, evaluations=3, calibration="isotonic", freeze_embeddings=True
+        ),
     )
     return Recipe(name="general", sources=sources, late=late, **_large())
 
@@ -149,7 +153,13 @@ def _large() -> dict[str, Any]:
             batch_size=256, negatives=1, learning_rate=1e-4, epochs=1.0, max_steps=160, evaluations=3, **_LARGE_TOWERS
         ),
         "ranker": RankerTraining(
-            epochs=1.0, judgments=10, random_negatives=1, hard_negatives=4, freeze_embeddings=True, product_tokens=40
+            epochs=1.0,
+            judgments=10,
+            random_negatives=1,
+            hard_negatives=4,
+            calibration="isotonic",
+            freeze_embeddings=True,
+            product_tokens=40,
         ),
         "compression": Compression(
             student=RankerDistillation(layers=2, ffn_share=0.5, epochs=1.0, learning_rate=3e-4, batch_size=64)

@@ -1,0 +1,59 @@
+import pytest
+from pydantic import ValidationError
+
+from core.errors import TandemError
+from lifecycle.recipes.recipe import RECIPES, Late, Recipe, Source, general, recipe_of, sample
+from lifecycle.recipes.sets import _mapping_file
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_whole_and_goes_by_its_name(name: str) -> None:
+    recipe = recipe_of(name)
+    assert recipe.name == name
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+def test_the_mappings_that_recipes_name_come_with_tandem(tmp_path) -> None:
+    for source in general().sources:
+        if source.mapping:
+            assert _mapping_file(source, tmp_path).is_file()
+
+
+def test_an_unknown_recipe_names_those_there_are() -> None:
+    with pytest.raises(TandemError, match="no recipe 'amazon'; there are sample, home_depot, general"):
+        recipe_of("amazon")
+
+
+def test_a_shop_of_ones_own_takes_the_place_of_the_sources() -> None:
+    recipe = general().on("/shop/feed.csv", "/shop/judged.csv")
+    (shop,) = recipe.sources
+    assert (shop.catalog, shop.judgments, shop.mapping, shop.late) == (
+        "/shop/feed.csv",
+        "/shop/judged.csv",
+        None,
+        False,
+    )
+    assert recipe.late is None and recipe.towers == general().towers
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"mined": sample().towers}, "mined: a second round needs mining"),
+        ({"sources": [{"name": "a", "catalog": "a", "pseudo": 5}]}, "none has judgments"),
+        ({"sources": [{"name": "a", "catalog": "a"}]}, "source a has neither judgments nor made-up queries"),
+        (
+            {"late": Late(replay=1, towers=sample().towers, ranker=sample().ranker)},
+            "sources marked late and the settings of the last stage go together",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(change: dict, fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        Recipe(**(sample().model_dump() | change))
+
+
+def test_late_sources_need_the_settings_of_the_last_stage() -> None:
+    late = Source(name="b", catalog="b", judgments="b", late=True)
+    with pytest.raises(ValidationError, match="go together"):
+        Recipe(**(sample().model_dump() | {"sources": [*sample().sources, late]}))

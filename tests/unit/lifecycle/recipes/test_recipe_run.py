@@ -1,0 +1,143 @@
+"""A recipe with every stage, on tiny models: what it leaves, and what it does not do twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from shops import write_rows
+
+from core.progress import Silent
+from encoder.tower import Tower
+from encoder.train.settings import EncoderTraining
+from lifecycle.examples.augment import Augmentation
+from lifecycle.examples.mining import Mining
+from lifecycle.lineage import read_lineage
+from lifecycle.recipes import run
+from lifecycle.recipes.recipe import Compression, Late, Recipe, Source
+from lifecycle.recipes.run import run_recipe
+from lifecycle.tracking import Untracked
+from ranker.ranker import Ranker
+from ranker.train.compress import RankerDistillation
+from ranker.train.settings import RankerTraining
+
+SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
+TOWERS = EncoderTraining(negatives=1, mask_false_negatives=True, distractors=5, **SHORT)
+RANKER = RankerTraining(learning_rate=1e-3, **SHORT)
+
+
+def recipe() -> Recipe:
+    """Two shops, one of them late, and two layers of which the student keeps one."""
+    early = Source(name="early", catalog="early.jsonl", judgments="early.parquet", pseudo=5)
+    late = Source(name="late", catalog="late.jsonl", judgments="late.parquet", late=True)
+    return Recipe(
+        name="tiny",
+        sources=(early, late),
+        augmentation=Augmentation(),
+        towers=TOWERS,
+        mining=Mining(first=1, last=20),
+        mined=TOWERS,
+        ranker=RANKER,
+        late=Late(replay=5, towers=TOWERS, ranker=RANKER),
+        compression=Compression(candidates=3, student=RankerDistillation(layers=1, **SHORT)),
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny.write_ranker_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("early", "late"):
+        write_rows(folder / f"{name}.jsonl", ({"id": product, "title": text} for product, text in tiny.TEXTS.items()))
+        pq.write_table(tiny.judgments(), folder / f"{name}.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(base: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("done")
+    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    return output
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the folders that are trained from now on."""
+    names: list[str] = []
+    recorded = run.recorded
+
+    def noted(lineage, settings, train: Callable, output: Path, tracker):  # type: ignore[no-untyped-def]
+        names.append(output.name)
+        return recorded(lineage, settings, train, output, tracker)
+
+    monkeypatch.setattr(run, "recorded", noted)
+    return names
+
+
+def test_both_models_are_left_with_their_lineage(done: Path) -> None:
+    towers, ranker = Tower.open(done / "encoder"), Ranker.open(done / "ranker")
+    assert towers.spec.dimensions == tiny.DIMENSIONS and ranker.spec.slope > 0
+    lineage = read_lineage(done / "ranker")
+    assert lineage is not None and lineage["catalog"] == "tiny"
+    assert {"early judgments", "late judgments", "model encoder", "model late-teacher"} <= lineage["data"].keys()
+    early = read_lineage(done / "stages" / "teacher")
+    assert early is not None and not any(name.startswith("late") for name in early["data"])
+
+
+def test_negatives_are_mined_of_the_querys_own_shop_and_are_not_judged_good(done: Path) -> None:
+    good = {
+        (row["query"], row["product_id"])
+        for row in tiny.judgments().to_pylist()
+        if row["grade"] > 0 and row["split"] == "train"
+    }
+    for name in ("mined-1", "mined-2", "mined-3"):
+        shop = "late" if name == "mined-3" else "early"
+        rows = pq.read_table(done / "stages" / name / "negatives.parquet").to_pylist()
+        assert rows and {row["product_id"].split("/")[0] for row in rows} == {shop}
+        assert not {(row["query"], row["product_id"].split("/")[1]) for row in rows} & good
+
+
+def test_what_is_done_is_not_done_again(base: str, data: Path, done: Path, trained: list[str]) -> None:
+    before = Ranker.open(done / "ranker").digest
+    run_recipe(recipe(), data, done, Silent(), Untracked(), base)
+    assert trained == [] and Ranker.open(done / "ranker").digest == before
+
+
+def test_a_run_that_was_cut_goes_on_where_it_was(base: str, data: Path, done: Path, trained: list[str]) -> None:
+    before = Ranker.open(done / "ranker").digest
+    for folder in (done / "ranker", done / "stages" / "late-teacher"):
+        (folder / "report.json").unlink()
+    run_recipe(recipe(), data, done, Silent(), Untracked(), base)
+    assert trained == ["late-teacher", "ranker"]
+    assert Ranker.open(done / "ranker").digest == before
+
+
+def test_other_late_judgments_share_the_stages_before(
+    base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("early.jsonl", "early.parquet", "late.jsonl"):
+        (other / name).symlink_to(data / name)
+    pq.write_table(
+        pa.concat_tables([tiny.judgments().slice(0, 200), tiny.judgments().slice(220)]), other / "late.parquet"
+    )
+    run_recipe(recipe(), other, tmp_path / "fold", Silent(), Untracked(), base, done / "stages")
+    assert trained == ["encoder", "late-teacher", "ranker"]
+    assert (tmp_path / "fold" / "ranker" / "ranker.json").is_file()
+
+
+def test_without_late_sources_and_compression_the_last_stages_are_the_result(
+    base: str, data: Path, trained: list[str], tmp_path: Path
+) -> None:
+    short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "mined": None})
+    run_recipe(short, data, tmp_path, Silent(), Untracked(), base)
+    assert trained == ["encoder", "ranker"]
+    assert Tower.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
+    assert Ranker.open(tmp_path / "ranker").spec.slope > 0
