@@ -80,7 +80,7 @@ def _ranker(given: str, store: ReleaseStore) -> Path:
 
 def _exported(store: ReleaseStore, kind: str, given: str | None) -> Path:
     """Where an export of a folder or hub id is kept; a folder whose weights change is exported anew."""
-    weights = sorted(Path(given).glob("*.safetensors")) if given else []
+    weights = sorted(Path(given).rglob("*.safetensors")) if given else []
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
     return store.root / "exported" / kind / value_digest([given or "bundled", state])[:12]
 
