@@ -30,6 +30,20 @@ def freeze_embeddings(model: "torch.nn.Module") -> None:
         encoder.get_input_embeddings().requires_grad_(False)
 
 
+def freeze_unused(trainer: "Trainer") -> None:
+    """Weights that no output hangs on, a pooler's say, need no gradient: processes would wait for it together.
+
+    torch can look for them at every step, but misses the outputs of a cross-encoder and of towers with two models.
+    """
+    batch = next(iter(trainer.get_train_dataloader()), None)
+    if batch is None:
+        raise ModelError("no batch can be filled with different texts; give a smaller batch_size")
+    trainer.compute_loss(trainer.model.train(), batch).backward()
+    for weight in trainer.model.parameters():
+        weight.requires_grad_(weight.grad is not None)
+    trainer.model.zero_grad()
+
+
 def add_adapters(trainer: "Trainer", rank: int, alpha: float, dropout: float) -> "list[LoraModel]":
     """Puts an adapter beside each linear layer of the trainer's model, and leaves only these and a head to be trained.
 

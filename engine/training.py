@@ -16,7 +16,7 @@ from core.errors import ModelError
 from core.measures import Grades, pool_ndcg
 from core.progress import Report
 from engine import processes
-from engine.adapters import add_adapters, freeze_embeddings, merge_adapters, set_dropout
+from engine.adapters import add_adapters, freeze_embeddings, freeze_unused, merge_adapters, set_dropout
 from engine.card import write_card
 from engine.checkpoints import last_checkpoint, remove_checkpoints
 from engine.grouping import grouped_by_length
@@ -190,7 +190,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "disable_tqdm": True,
         "report_to": "none",
         "dataloader_num_workers": 0,
-        "ddp_find_unused_parameters": False,  # see `_freeze_unused`
+        "ddp_find_unused_parameters": False,  # see `freeze_unused`
         "dataloader_drop_last": processes.count() > 1,  # every process needs as many batches, and all of one size
     }
 
@@ -224,7 +224,7 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     lora = settings.lora
     adapters = add_adapters(trainer, lora, settings.lora_alpha, settings.lora_dropout) if lora else []
     if processes.count() > 1:
-        _freeze_unused(trainer)
+        freeze_unused(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
@@ -237,20 +237,6 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     return Curve.of(trainer.state.log_history)
-
-
-def _freeze_unused(trainer: "Trainer") -> None:
-    """Weights that no output hangs on, a pooler's say, need no gradient: processes would wait for it together.
-
-    torch can look for them at every step, but misses the outputs of a cross-encoder and of towers with two models.
-    """
-    batch = next(iter(trainer.get_train_dataloader()), None)
-    if batch is None:
-        raise ModelError("no batch can be filled with different texts; give a smaller batch_size")
-    trainer.compute_loss(trainer.model.train(), batch).backward()
-    for weight in trainer.model.parameters():
-        weight.requires_grad_(weight.grad is not None)
-    trainer.model.zero_grad()
 
 
 def write_report(

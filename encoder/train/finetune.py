@@ -93,8 +93,11 @@ def _trainer(
 ) -> SentenceTransformerTrainer:
     model.max_seq_length = max(settings.query_tokens, settings.product_tokens)
     steps = total_steps(objective.in_an_epoch, settings)
+    common = trainer_arguments(settings, output, steps)
+    # Processes come together after the last mini-batch, of which a query's own model is no part.
+    common["ddp_find_unused_parameters"] = settings.mini_batch is not None
     arguments = SentenceTransformerTrainingArguments(
-        **trainer_arguments(settings, output, steps),
+        **common,
         batch_sampler=batches,
         multi_dataset_batch_sampler=Turns,
         router_mapping={} if settings.shared else {name: _side(name) for name in objective.columns},

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gathering
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import tiny
+import together
 from shops import environment
 
 from encoder.tower import Tower
@@ -25,6 +27,11 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment() | more, timeout=280)
 
 
+def report_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return found
+
+
 @pytest.mark.parametrize("kind", ["encoder", "ranker"])
 def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None:
     write = tiny.write_base if kind == "encoder" else tiny.write_ranker_base
@@ -38,7 +45,7 @@ def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None
     tower = Tower.open(output) if kind == "encoder" else Ranker.open(output)
     run = json.loads((output / RUN_FILE).read_text())
     assert run["run"]["version"] == "1" and tower.digest
-    report = json.loads((output / "report.json").read_text())
+    report = report_of(output)
     assert report["loss"] and len(report["validation"]) > 1
     steps = report["validation"][-1]["step"]
     assert steps == round(report["data"]["examples"] / 64 * epochs)
@@ -49,6 +56,32 @@ def test_a_divided_batch_learns_what_the_whole_one_does(tmp_path: Path) -> None:
     ran = torchrun(Path(gathering.__file__), tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+
+
+def test_every_option_trains_in_two_processes(tmp_path: Path) -> None:
+    small = {
+        "max_steps": 2,
+        "batch_size": 4,
+        "evaluations": 1,
+        "threads": 1,
+        "base": tiny.write_base(tmp_path / "base"),
+    }
+    given = [
+        {"graded": 0.5, "shared": False, "matryoshka": [8], "dimensions": 8},
+        {"graded": 0.5, "distil": 1.0, "mini_batch": 3, "matryoshka": [8], "lora": 2, "shared": False},
+        {"loss": "graded", "freeze_embeddings": True},
+        {"shared": False, "dropout": 0.0, "learning_rate": 5e-3},
+        {"shared": False, "dropout": 0.0, "learning_rate": 5e-3, "mini_batch": 3},
+    ]
+    (tmp_path / "given.json").write_text(json.dumps([small | settings for settings in given]))
+    ran = torchrun(Path(together.__file__), tmp_path / "given.json", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+    for place, settings in enumerate(given):
+        tower = Tower.open(tmp_path / "out" / str(place))
+        assert tower.spec.dimensions == settings.get("dimensions", tiny.DIMENSIONS)
+        assert len(tower.files()) == (3 if settings.get("shared", True) else 4)
+    whole, cached = ([entry["loss"] for entry in report_of(tmp_path / "out" / name)["loss"]] for name in "34")
+    assert len(whole) > 1 and whole == pytest.approx(cached, rel=2e-3)
 
 
 def test_processes_without_a_whole_batch_each_are_told(tmp_path: Path) -> None:
