@@ -81,9 +81,9 @@ def main() -> None:
     results: dict[str, Any] = {}
     for text in options.set:
         name, _, split = text.partition(":")
-        shelf = _shelf(options.data / name, split or "test", steps)
-        systems = _systems(shelf, models, options.rerank, steps)
-        results[text] = {"queries": len(shelf.grades), "systems": _table(shelf, systems)}
+        shelf = shelf_of(options.data / name, split or "test", steps)
+        values = measured(shelf, systems_of(shelf, models, options.rerank, steps))
+        results[text] = {"queries": len(shelf.grades), "systems": _table(shelf, values)}
         _show(text, results[text])
     parameters = {"models": {name: Path(folder).name for name, folder in models.items()}, "sets": options.set}
     parameters |= {"depth": _DEPTH, "reranked": options.rerank, "rrf": _RRF}
@@ -109,7 +109,8 @@ def _named(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _shelf(folder: Path, split: str, steps: Steps) -> Shelf:
+def shelf_of(folder: Path, split: str, steps: Steps) -> Shelf:
+    """The set in a folder, to ask the queries of a split. Raises FeedError."""
     judgments = folder / "judgments.parquet"
     _, texts, _ = read_inputs(Inputs(folder / "products.parquet", None, judgments), steps)
     table = load_judgments(judgments)
@@ -125,7 +126,7 @@ def _shelf(folder: Path, split: str, steps: Steps) -> Shelf:
     return Shelf(folder.name, list(texts), list(texts.values()), grades, unseen)
 
 
-def _systems(shelf: Shelf, models: Mapping[str, Path], reranked: int, steps: Steps) -> dict[str, Answers]:
+def systems_of(shelf: Shelf, models: Mapping[str, Path], reranked: int, steps: Steps) -> dict[str, Answers]:
     """BM25, untuned towers and both fused, then each model's towers alone and, where there is a ranker, both stages."""
     with tempfile.TemporaryDirectory() as scratch:
         export_encoder(None, Path(scratch), shelf.texts[:64])
@@ -201,8 +202,8 @@ def _fused(*sources: NDArray[np.float32]) -> NDArray[np.float32]:
     return total
 
 
-def _table(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, Any]:
-    """Each system's measures, and their paired differences to the untuned towers' on the same queries."""
+def measured(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, PerQuery]:
+    """Each system's measures by query."""
     lowest, highest = grade_range(shelf.grades)
     values: dict[str, PerQuery] = {}
     for name, answers in systems.items():
@@ -212,15 +213,21 @@ def _table(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, Any]:
             for query, products in shelf.grades.items()
         }
         values[name] = found | {_POOL: pool_ndcg(shelf.grades, pools, lowest)}
+    return values
+
+
+def _table(shelf: Shelf, values: Mapping[str, PerQuery]) -> dict[str, Any]:
+    """Each system's measures, and their paired differences to the untuned towers' on the same queries."""
+    lowest, _ = grade_range(shelf.grades)
     chance = {q: random_pool_ndcg(p, lowest) for q, p in shelf.grades.items() if max(p.values()) > lowest}
     result: dict[str, Any] = {"random order": {_POOL: asdict(estimate(list(chance.values())))}}
-    for name, measured in values.items():
-        result[name] = {measure: asdict(estimate(list(found.values()))) for measure, found in measured.items()}
-        result[name]["lift over random"] = asdict(paired(chance, measured[_POOL]).difference)
+    for name, found in values.items():
+        result[name] = {measure: asdict(estimate(list(queries.values()))) for measure, queries in found.items()}
+        result[name]["lift over random"] = asdict(paired(chance, found[_POOL]).difference)
         for measure in ("nDCG@10", "recall@100", _POOL):
-            test = paired(values[UNTUNED][measure], measured[measure])
+            test = paired(values[UNTUNED][measure], found[measure])
             result[name][f"{measure} over untuned"] = asdict(test.difference) | {"p": test.p}
-            some = {query: value for query, value in measured[measure].items() if query in shelf.unseen}
+            some = {query: value for query, value in found[measure].items() if query in shelf.unseen}
             if some and len(some) < len(shelf.grades):
                 result[name][f"{measure}, unseen"] = asdict(estimate(list(some.values())))
     return result
@@ -228,10 +235,10 @@ def _table(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, Any]:
 
 def _show(name: str, result: dict[str, Any]) -> None:
     print(f"\n{name}: {result['queries']} queries")
-    for system, measured in result["systems"].items():
+    for system, values in result["systems"].items():
         parts = [
             f"{measure} {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-            for measure, found in measured.items()
+            for measure, found in values.items()
         ]
         print(f"  {system}: " + " | ".join(parts), flush=True)
 
