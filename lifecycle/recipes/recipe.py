@@ -37,7 +37,9 @@ class Source(_Frozen):
 class Late(_Frozen):
     """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
 
-    replay: int = Field(ge=0, description="train queries of the other sources to learn again")
+    replay: int = Field(
+        ge=0, description="train queries of the other sources to learn again, and a quarter of it to validate on"
+    )
     towers: EncoderTraining
     ranker: RankerTraining
 
@@ -45,7 +47,7 @@ class Late(_Frozen):
 class Compression(_Frozen):
     """How the ranker to serve is made of the one that was trained."""
 
-    candidates: int = Field(default=20, ge=0, description="products a query and source that the teacher is asked of")
+    candidates: int = Field(default=10, ge=0, description="products a query and source that the teacher is asked of")
     student: RankerDistillation
 
 
@@ -112,7 +114,13 @@ def general() -> Recipe:
             batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=5e-5, evaluations=2, **_LARGE_TOWERS
         ),
         ranker=RankerTraining(
-            epochs=2.0, learning_rate=5e-5, judgments=40, evaluations=3, calibration="isotonic", freeze_embeddings=True
+            epochs=2.0,
+            learning_rate=5e-5,
+            judgments=40,
+            validation_products=40,
+            evaluations=3,
+            calibration="isotonic",
+            freeze_embeddings=True,
         ),
     )
     return Recipe(name="general", sources=sources, late=late, **_large())

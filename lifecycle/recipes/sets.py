@@ -60,7 +60,8 @@ def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) ->
 def mixed(sets: Iterable[LearningSet], replay: int | None = None, seed: int = 0) -> pa.Table:
     """The judgments of several sets as one table, without train queries that are held out in any of them.
 
-    With `replay`, of the sets that are not late only so many train queries are taken, all together.
+    With `replay`, of the sets that are not late only so many train queries are taken, all together, and a quarter as
+    many to validate on, lest they outweigh the late ones there.
     """
     chosen = list(sets)
     tables = [entry.judgments for entry in chosen if len(entry.judgments)]
@@ -87,12 +88,15 @@ def varied(table: pa.Table, settings: Augmentation) -> pa.Table:
 
 
 def _some_queries(table: pa.Table, count: int, seed: int) -> pa.Table:
-    """All judgments but those of train, and of train those of `count` queries drawn."""
-    train = pc.equal(table["split"], "train")
-    queries = table.filter(train)["query"].unique().to_pylist()
-    drawn = np.random.default_rng(seed).permutation(len(queries))[:count]
-    kept = pc.is_in(table["query"], pa.array([queries[place] for place in drawn], pa.string()))
-    return table.filter(pc.or_(pc.invert(train), kept))
+    """The judgments of `count` train queries drawn, a quarter as many to validate on, and all to test on."""
+    random = np.random.default_rng(seed)
+    parts = [table.filter(pc.equal(table["split"], "test"))]
+    for split, wanted in (("train", count), ("valid", count // 4)):
+        some = table.filter(pc.equal(table["split"], split))
+        queries = some["query"].unique().to_pylist()
+        drawn = pa.array([queries[place] for place in random.permutation(len(queries))[:wanted]], pa.string())
+        parts.append(some.filter(pc.is_in(some["query"], drawn)))
+    return pa.concat_tables(parts)
 
 
 def _read(
