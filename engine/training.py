@@ -264,8 +264,7 @@ def write_report(
     scores = {METRIC: score, f"{METRIC} before training": report["start"]}
     write_card(model, output / CHECKPOINT, scores, language)
     (output / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n")
-    processes.wait()
-    return report
+    return report_of_first(output)
 
 
 def report_of_first(output: Path) -> dict[str, Any]:
