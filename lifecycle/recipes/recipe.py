@@ -114,8 +114,9 @@ def general() -> Recipe:
             batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=5e-5, evaluations=2, **_LARGE_TOWERS
         ),
         ranker=RankerTraining(
+            batch_size=64,
             epochs=2.0,
-            learning_rate=5e-5,
+            learning_rate=7e-5,
             judgments=40,
             validation_products=40,
             evaluations=3,
@@ -161,7 +162,10 @@ def _large() -> dict[str, Any]:
             batch_size=256, negatives=1, learning_rate=1e-4, epochs=1.0, max_steps=160, evaluations=3, **_LARGE_TOWERS
         ),
         "ranker": RankerTraining(
+            batch_size=96,
+            learning_rate=1.5e-4,
             epochs=1.0,
+            max_steps=700,
             judgments=10,
             random_negatives=1,
             hard_negatives=4,
@@ -170,6 +174,6 @@ def _large() -> dict[str, Any]:
             product_tokens=40,
         ),
         "compression": Compression(
-            student=RankerDistillation(layers=2, ffn_share=0.5, epochs=1.0, learning_rate=3e-4, batch_size=64)
+            student=RankerDistillation(layers=2, ffn_share=0.5, epochs=1.0, learning_rate=4e-4, batch_size=128)
         ),
     }
