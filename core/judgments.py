@@ -37,7 +37,7 @@ def load_judgments(path: Path) -> pa.Table:
     if "split" in table.column_names:
         columns["split"] = _splits(_cast(table, "split", path), path)
     else:
-        columns["split"] = pa.array([_split_of(query) for query in columns["query"].to_pylist()], pa.string())
+        columns["split"] = pa.array([split_of(query) for query in columns["query"].to_pylist()], pa.string())
     result = _last_of_each_pair(pa.table(columns, schema=JUDGMENTS_SCHEMA))
     _check(result, path)
     return result
@@ -98,7 +98,8 @@ def _splits(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     return column
 
 
-def _split_of(query: str) -> str:
+def split_of(query: str) -> str:
+    """The split of a query that none is given for; queries alike but for case and spaces share it."""
     share = hashlib.sha256(query_key(query).encode()).digest()[0] / 256
     return "train" if share < 0.8 else "valid" if share < 0.9 else "test"
 

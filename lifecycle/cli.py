@@ -16,6 +16,7 @@ from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
 from lifecycle.compress_command import compress
+from lifecycle.judgments_command import judgments
 from lifecycle.model_commands import models
 from lifecycle.progress import Bars
 from lifecycle.terminal import console
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(models, name="models")
 app.command()(train)
 app.command()(compress)
+app.command()(judgments)
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
