@@ -35,6 +35,9 @@ def judgments(
         graded = judgments_of(log, settings)
     except FeedError as error:
         raise FeedError(f"{events}: {error}") from None
-    output.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(graded.table, output, compression="zstd")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(graded.table, output, compression="zstd")
+    except OSError as error:
+        raise TandemError(f"{output}: cannot be written: {error.strerror or error}") from None
     tell(f"{output}: {graded.line()}")

@@ -39,6 +39,7 @@ def test_one_line_says_what_was_made(
 @pytest.mark.parametrize(
     ("log", "settings", "output", "fault"),
     [
+        (LOG, "", "e.csv/j.parquet", "e.csv/j.parquet: cannot be written: "),
         (LOG, "", "j.csv", "j.csv: judgments are written as Parquet; give a file that ends in .parquet"),
         (LOG, "[behaviour]\nimpressions = 0", "j.parquet", "setting behaviour.impressions: Input should be greater"),
         (LOG, "[behavior]\nimpressions = 1", "j.parquet", "setting behavior: Extra inputs are not permitted"),
