@@ -193,8 +193,8 @@ def _publish(
         inputs=inputs,
         model=ModelSet(
             model_id=model,
-            encoder=tower.spec.model_dump(),
-            ranker=ranker.spec.model_dump() if ranker else None,
+            encoder=tower.spec.model_dump(mode="json"),
+            ranker=ranker.spec.model_dump(mode="json") if ranker else None,
             lineage=lineage,
             files=model_files,
         ),

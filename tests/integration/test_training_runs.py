@@ -65,7 +65,8 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("trained") / "encoder"
     settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
     seen: list[tuple[int, int | None]] = []
-    report = train_encoder(texts, judgments, folder, settings, {}, lambda done, total: seen.append((done, total)), "en")
+    told = {"report": lambda done, total: seen.append((done, total)), "language": "en"}
+    report = train_encoder(texts, judgments, folder, settings, **told)
     assert seen == [(step, 14) for step in range(1, 15)]
     return folder, report
 
