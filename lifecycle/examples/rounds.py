@@ -45,6 +45,16 @@ def mine_negatives(
         return mine(judged, products, sources, settings, cosine, scored)
 
 
+def found_first(judged: Judged, products: Products, towers: Path, count: int, steps: Steps) -> dict[str, list[str]]:
+    """The `count` products that the folder's towers find first for each query, best first. Raises ModelError."""
+    model = TowerSimilarity(towers)
+    with steps.step("embed the products to find") as report:
+        items = model.items(list(products.texts), report)
+    queries = list(judged.queries)
+    rows = nearest(model.queries(queries), items, count).rows
+    return {query: [products.ids[row] for row in line if row >= 0] for query, line in zip(queries, rows, strict=True)}
+
+
 def cosines(queries: NDArray[np.float32], items: NDArray[np.float32]) -> PairScores:
     """Scores pairs by unit vectors of shape (q, d) and (n, d)."""
 

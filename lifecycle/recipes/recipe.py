@@ -61,6 +61,7 @@ class Recipe(_Frozen):
     mining: Mining | None = Field(default=None, description="None: no negatives are mined")
     mined: EncoderTraining | None = None
     ranker: RankerTraining
+    found: int = Field(default=20, ge=0, description="products that retrieval finds, among which rankers are validated")
     late: Late | None = None
     compression: Compression | None = None
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 
 from core.digest import value_digest
 from core.progress import Steps
@@ -21,7 +20,7 @@ from engine.export import base_name
 from engine.training import CHECKPOINT, REPORT_FILE, TrainingSettings, judged
 from lifecycle.compression import ranker_pairs
 from lifecycle.examples.mining import Mining
-from lifecycle.examples.rounds import mine_negatives
+from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.lineage import Lineage, git_revision
 from lifecycle.recipes.recipe import Recipe
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
@@ -35,6 +34,7 @@ from ranker.train.finetune import train_ranker
 ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
 _STAMP = "stage.json"
 _NEGATIVES = "negatives.parquet"
+_FOUND = "found.json"
 
 
 def run_recipe(
@@ -89,15 +89,22 @@ class _Run:
         found = self._mined(before / "mined-1", early, first, recipe.towers.seed)
         settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT)})
         train = partial(train_encoder, judgments=table, negatives=found)
-        return self._train("encoder", output / ENCODER, early, settings, train, after=(first,), mined=found)
+        return self._train("encoder", output / ENCODER, early, settings, train, after=(first,), further=found)
 
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers find."""
         early = self._early
         found = self._mined(output.parent / "mined-2", early, towers, self.recipe.towers.seed + 1)
-        train = partial(train_ranker, judgments=mixed(early), negatives=found, similarity=TowerSimilarity(towers))
+        first = self._found(output.parent / "found-1", early, towers)
+        train = self._ranker_training(mixed(early), towers, found, first)
         settings = self._from_base(self.recipe.ranker)
-        return self._train("ranker", output, early, settings, train, after=(towers,), mined=found)
+        return self._train("ranker", output, early, settings, train, after=(towers,), further=[found, first])
+
+    def _ranker_training(
+        self, table: pa.Table, towers: Path, negatives: dict[str, list[str]], found: dict[str, list[str]]
+    ) -> Callable[..., dict[str, Any]]:
+        similarity = TowerSimilarity(towers)
+        return partial(train_ranker, judgments=table, similarity=similarity, negatives=negatives, found=found)
 
     def late_towers(self, output: Path, towers: Path) -> Path:
         """The towers, taught the late sources too."""
@@ -114,25 +121,30 @@ class _Run:
         found = self._mined(output.parent / "mined-3", late, towers, self.recipe.towers.seed + 2)
         table = mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed)
         settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
-        train = partial(train_ranker, judgments=table, negatives=found, similarity=TowerSimilarity(towers))
-        return self._train("ranker", output, self.sets, settings, train, after=(towers, teacher), mined=found)
+        first = self._found(output.parent / "found-2", self.sets, towers)
+        train = self._ranker_training(table, towers, found, first)
+        return self._train(
+            "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[found, first]
+        )
 
     def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
         """The cross-encoder to serve, taught what the larger one says."""
         assert self.recipe.compression is not None, "called for recipes that compress"
         compression, table = self.recipe.compression, mixed(self.sets)
         similarity = TowerSimilarity(towers)
+        found = self._found(output.parent / STAGES / "found-2", self.sets, towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
             pairs = self._asked(compression.candidates, similarity)
             with self.steps.step("ask the teacher") as report:
                 teacher_logits(Ranker.open(teacher), pairs, output, settings.threads, report)
             return distil_ranker(
-                teacher, pairs, texts, table, output, settings=settings, similarity=similarity, **options
+                teacher, pairs, texts, table, output, settings=settings, similarity=similarity, found=found, **options
             )
 
         after = (towers, teacher)
-        return self._train("ranker", output, self.sets, compression.student, distil, after, compression.candidates)
+        further = [compression.candidates, found]
+        return self._train("ranker", output, self.sets, compression.student, distil, after, further)
 
     @property
     def _early(self) -> list[LearningSet]:
@@ -161,7 +173,7 @@ class _Run:
             return {}
         chosen = [entry for entry in sets if len(entry.judgments)]
         settings = self.recipe.mining.model_copy(update={"seed": seed})
-        stamp = self._stamp(settings, chosen, (towers,))
+        stamp = self._stamp(settings.model_dump(mode="json"), chosen, (towers,))
         if not _is_done(folder, stamp, _NEGATIVES):
             tables = [self._mine(entry, towers, settings) for entry in chosen]
             folder.mkdir(parents=True, exist_ok=True)
@@ -172,6 +184,24 @@ class _Run:
         for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
             found.setdefault(query, []).append(product)
         return found
+
+    def _found(self, folder: Path, sets: Iterable[LearningSet], towers: Path) -> dict[str, list[str]]:
+        """What the towers find first for queries to validate on, in their own source; kept as `_mined` keeps."""
+        if not self.recipe.found:
+            return {}
+        chosen = [entry for entry in sets if len(entry.judgments)]
+        stamp = self._stamp({"found": self.recipe.found}, chosen, (towers,))
+        if not _is_done(folder, stamp, _FOUND):
+            found: dict[str, list[str]] = {}
+            for entry in chosen:
+                valid = judged(entry.judgments, entry.texts, "valid")
+                for query, names in found_first(valid, entry.products, towers, self.recipe.found, self.steps).items():
+                    found.setdefault(query, []).extend(names)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / _FOUND).write_text(json.dumps(found) + "\n")
+            _finish(folder, stamp)
+        kept: dict[str, list[str]] = json.loads((folder / _FOUND).read_bytes())
+        return kept
 
     def _mine(self, entry: LearningSet, towers: Path, settings: Mining) -> pa.Table:
         train = judged(mixed([entry]), entry.texts, "train")
@@ -185,10 +215,10 @@ class _Run:
         settings: TrainingSettings,
         train: Callable[..., dict[str, Any]],
         after: Sequence[Path] = (),
-        mined: Any = None,
+        further: Any = None,
     ) -> Path:
         """One fine-tuning, tracked, unless it is done already with the same settings, data and models before it."""
-        stamp = self._stamp(settings, sets, after, mined)
+        stamp = self._stamp(settings.model_dump(mode="json"), sets, after, further)
         if _is_done(output, stamp, REPORT_FILE):
             return output
         texts = {name: text for entry in sets for name, text in entry.texts.items()}
@@ -217,10 +247,10 @@ class _Run:
         )
 
     def _stamp(
-        self, settings: BaseModel, sets: Iterable[LearningSet], after: Iterable[Path], further: Any = None
+        self, settings: dict[str, Any], sets: Iterable[LearningSet], after: Iterable[Path], further: Any = None
     ) -> str:
         """What a stage's result hangs on. Where the models before it lie is not among it."""
-        wanted = settings.model_dump(mode="json") | {"base": None}
+        wanted = settings | {"base": None}
         sources = [[entry.source.model_dump(mode="json"), entry.digests] for entry in sets]
         augmentation = self.recipe.augmentation and self.recipe.augmentation.model_dump()
         late = self.recipe.late and self.recipe.late.replay

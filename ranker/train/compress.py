@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ from ranker.train.examples import PairValues
 from ranker.train.export import export_model, load_ranker
 from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
 from ranker.train.settings import Method
-from ranker.train.validation import Validation, no_similarity
+from ranker.train.validation import Finding, Validation, no_similarity
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -77,35 +78,38 @@ def distil_ranker(
     similarity: PairValues = no_similarity,
     report: Report = ignore,
     language: str | None = None,
+    found: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Cuts the cross-encoder that `teacher` holds, teaches it the teacher's logits, and exports it to `output`.
 
     `teacher` is a folder that training left; `pairs` are queries and product texts, judged or not. Validation, on the
-    valid split of `judgments`, and what is written are those of `train_ranker`. Losses: mean squared error of the
-    logits or of their differences (Hofstätter et al. 2020, arXiv 2010.02666), or binary cross-entropy with the
-    teacher's probabilities. Returns what `report.json` says. Raises ModelError for a folder without checkpoint, or when
-    there are no pairs.
+    valid split of `judgments` and beside `found`, and what is written are those of `train_ranker`. Losses: mean squared
+    error of the logits or of their differences (Hofstätter et al. 2020, arXiv 2010.02666), or binary cross-entropy with
+    the teacher's probabilities. Returns what `report.json` says. Raises ModelError for a folder without checkpoint, or
+    when there are no pairs.
     """
     began = time.monotonic()
     checkpoint, master = teacher_checkpoint(teacher, output), Ranker.open(teacher)
     valid = judged(judgments, texts, "valid")
     validation = Validation.of(validation_sample(valid, settings), texts, similarity)
+    finding = Finding.of(validation, valid.queries, texts, similarity, found)
     model = student(checkpoint, settings, pairs, texts)
     clear_output(output, SPEC_FILE)
     with quiet_libraries(), torch_threads(settings.threads):
         if settings.epochs:
             logits = teacher_logits(master, pairs, output, settings.threads)
-            trainer = _trainer(model, distillation_examples(pairs, logits, settings), validation, output, settings)
-            curve = run_trainer(trainer, settings, report)
+            trainer = _trainer(model, distillation_examples(pairs, logits, settings), finding, output, settings)
+            curve = run_trainer(trainer, settings, report, finding.others or None)
             if curve.best[0] == 0:
                 taught, model = model, student(checkpoint, settings, pairs, texts)  # nothing learned was better
                 keep_card(taught, model)
         else:
-            curve = untaught(model, validation.ndcg(logits_of(model, validation.pairs)))
+            curve = untaught(model, finding.ndcg(logits_of(model, finding.pairs)))
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {name: getattr(master.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
         parity = export_model(model, master.spec.base, output, validation.pairs[:PARITY_PAIRS], limits)
     data = {"pairs": len(pairs), "valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
+    data["valid_unjudged"] = len(finding.others)
     parts: dict[str, Any] = {"data": data, "parity": parity}
     method: Method = "isotonic" if master.spec.knots else "platt"
     parts |= calibrate_export(output, validation, unfit(valid, validation, texts, similarity, settings), method)
@@ -186,7 +190,7 @@ def _margins(pairs: Pairs, logits: NDArray[np.float32], seed: int) -> Dataset:
 
 
 def _trainer(
-    model: CrossEncoder, examples: Dataset, validation: Validation, output: Path, settings: RankerDistillation
+    model: CrossEncoder, examples: Dataset, finding: Finding, output: Path, settings: RankerDistillation
 ) -> CrossEncoderTrainer:
     model.max_length = settings.query_tokens + settings.product_tokens
     arguments = trainer_arguments(settings, output, total_steps(len(examples), settings))
@@ -195,5 +199,5 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**arguments),
         train_dataset=examples,
         loss=_LOSSES[settings.loss](model),
-        evaluator=evaluator(lambda current: validation.ndcg(logits_of(current, validation.pairs)), validation.grades),
+        evaluator=evaluator(lambda current: finding.ndcg(logits_of(current, finding.pairs)), finding.judged.grades),
     )

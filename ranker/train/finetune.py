@@ -43,7 +43,7 @@ from ranker.train.examples import PairValues, training_labels, training_lists, t
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
 from ranker.train.settings import Method, RankerTraining
-from ranker.train.validation import Validation, calibration_report, no_similarity, reliability_report
+from ranker.train.validation import Finding, Validation, calibration_report, no_similarity, reliability_report
 
 PARITY_PAIRS = 64
 
@@ -58,12 +58,14 @@ def train_ranker(
     language: str | None = None,
     negatives: Mapping[str, Sequence[str]] = MappingProxyType({}),
     soft: PairValues | None = None,
+    found: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it, calibrated, to `output` as a cross-encoder.
 
     `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The label of a pair is
     its grade's place in the range of grades. `similarity` is the towers' cosine of pairs; `negatives` are products by
-    query that retrieval found, and `soft` how likely they are good after all (see `training_labels`). `language` is the
+    query that retrieval found, and `soft` how likely they are good after all (see `training_labels`). `found` are those
+    that it finds first for queries to validate on, where the judged ones have to come before them. `language` is the
     shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base
     is no encoder.
     """
@@ -78,8 +80,9 @@ def train_ranker(
     labels = training_labels(train, texts, settings, negatives, soft)
     examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
-        trainer = _trainer(model, examples, validation, output, settings)
-        curve = run_trainer(trainer, settings, report)
+        finding = Finding.of(validation, valid.queries, texts, similarity, found)
+        trainer = _trainer(model, examples, finding, output, settings)
+        curve = run_trainer(trainer, settings, report, finding.others or None)
         if not first():
             return report_of_first(output)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
@@ -88,6 +91,7 @@ def train_ranker(
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": len(examples)}
     data["pairs"] = sum(map(len, labels.values()))
     data |= {"valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
+    data["valid_unjudged"] = len(finding.others)
     parts: dict[str, Any] = {"data": data, "parity": parity}
     others = unfit(valid, validation, texts, similarity, settings)
     parts |= calibrate_export(output, validation, others, settings.calibration)
@@ -98,7 +102,7 @@ def train_ranker(
 def _trainer(
     model: CrossEncoder,
     examples: Dataset,
-    validation: Validation,
+    finding: Finding,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -110,7 +114,7 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**trainer_arguments(by_rows, output, steps)),
         train_dataset=examples,
         loss=make_loss(model, settings),
-        evaluator=evaluator(lambda current: validation.ndcg(logits_of(current, validation.pairs)), validation.grades),
+        evaluator=evaluator(lambda current: finding.ndcg(logits_of(current, finding.pairs)), finding.judged.grades),
     )
 
 

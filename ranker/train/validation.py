@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
-from core.measures import Grades
+from core.measures import Grades, pool_ndcg
 from engine.training import GOOD, mean_ndcg
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
@@ -90,6 +90,56 @@ class Validation:
         """What the logits alone would be taken for."""
         chances = _UNCALIBRATED.probabilities(logits, self.similarities).astype(np.float64)
         return Pairs(self.queries, chances, self.relevant)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Validation as serving has it: the judged pairs, and beside them what retrieval found and nobody judged."""
+
+    judged: Validation
+    others: list[tuple[str, str]]
+    similarities: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        judged: Validation,
+        known: Mapping[str, Mapping[str, float]],
+        texts: Mapping[str, str],
+        similarity: PairValues,
+        found: Mapping[str, Sequence[str]],
+    ) -> "Finding":
+        """`found` are products by query; those that `known` has a judgment of, or without a text, are passed over."""
+        others = [
+            (query, texts[name])
+            for query in judged.grades
+            for name in found.get(query, ())
+            if name in texts and name not in known[query]
+        ]
+        values = similarity([query for query, _ in others], [text for _, text in others]) if others else np.zeros(0)
+        return cls(judged, others, values.astype(np.float32))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All pairs: the judged ones, then the others."""
+        return [*self.judged.pairs, *self.others]
+
+    def ndcg(self, logits: Logits) -> float:
+        """Mean nDCG@10 of all products of each query in the order that the logits of all pairs, shape (n,), give.
+
+        What nobody judged gains nothing. The score is calibrated on the judged pairs, as it will be.
+        """
+        count = len(self.judged.pairs)
+        calibration = self.judged.calibration(logits[:count], "platt")
+        names = [name for products in self.judged.grades.values() for name in products]
+        rows = [(query, name) for (query, _), name in zip(self.judged.pairs, names, strict=True)]
+        rows += [(query, f"unjudged {place}") for place, (query, _) in enumerate(self.others)]
+        evidence = calibration.evidence(logits, np.concatenate([self.judged.similarities, self.similarities]))
+        rankings: dict[str, list[str]] = {query: [] for query in self.judged.grades}
+        for place in np.argsort(-evidence, kind="stable"):
+            query, name = rows[place]
+            rankings[query].append(name)
+        return float(np.mean(list(pool_ndcg(self.judged.grades, rankings, 0.0).values())))
 
 
 def folds(groups: NDArray[np.int64]) -> Iterator[Flags]:

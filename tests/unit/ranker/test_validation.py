@@ -8,7 +8,15 @@ import pytest
 
 from core.errors import ModelError
 from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.validation import Validation, calibration_report, errors, folds, no_similarity, reliability_report
+from ranker.train.validation import (
+    Finding,
+    Validation,
+    calibration_report,
+    errors,
+    folds,
+    no_similarity,
+    reliability_report,
+)
 
 GRADES = {"kettle": {"a": 1.0, "b": 0.4}, "mug": {"a": 0.5, "c": 0.0, "b": 1.0}}
 TEXTS = {name: f"text {name}" for name in "abc"}
@@ -95,3 +103,22 @@ def test_knots_that_do_not_rise_are_refused(knots: list[list[float]], tmp_path: 
     (tmp_path / SPEC_FILE).write_text(json.dumps({"precision": "fp32", "base": "toy", "knots": knots}))
     with pytest.raises(ModelError, match="knots"):
         Ranker.open(tmp_path)
+
+
+def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> None:
+    side = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS | {"c": "steel mug"}, no_similarity)
+    known = {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}}
+    found = {"kettle": ["a", "c", "d", "gone"], "hose": ["a"]}
+    texts = TEXTS | {"c": "steel mug", "d": "kettle lid"}
+    finding = Finding.of(side, known, texts, no_similarity, found)
+    assert finding.others == [("kettle", "steel mug")]
+    assert finding.pairs == [*side.pairs, ("kettle", "steel mug")]
+    # the good product at rank 1, then behind the unjudged one at rank 2: 1 / log2(3)
+    assert finding.ndcg(np.array([2.0, -2.0, 0.0], np.float32)) == pytest.approx(1.0)
+    assert finding.ndcg(np.array([2.0, -2.0, 9.0], np.float32)) == pytest.approx(1 / np.log2(3), abs=1e-6)
+
+
+def test_without_found_products_it_is_the_judged_pools_measure() -> None:
+    side, logits = validation(20)
+    finding = Finding.of(side, {query: {} for query in side.grades}, {}, no_similarity, {})
+    assert finding.ndcg(logits) == pytest.approx(side.ndcg(logits))

@@ -1,5 +1,6 @@
 """A recipe with every stage, on tiny models: what it leaves, and what it does not do twice."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_negatives_are_mined_of_the_querys_own_shop_and_are_not_judged_good(done
         rows = pq.read_table(done / "stages" / name / "negatives.parquet").to_pylist()
         assert rows and {row["product_id"].split("/")[0] for row in rows} == {shop}
         assert not {(row["query"], row["product_id"].split("/")[1]) for row in rows} & good
+
+
+def test_rankers_are_validated_among_what_the_towers_find(done: Path) -> None:
+    for folder in (done / "stages" / "teacher", done / "stages" / "late-teacher", done / "ranker"):
+        report = json.loads((folder / "report.json").read_text())
+        assert report["data"]["valid_unjudged"] > 0
+    found = json.loads((done / "stages" / "found-1" / "found.json").read_text())
+    valid = {row["query"] for row in tiny.judgments().to_pylist() if row["split"] == "valid"}
+    assert found.keys() == valid and all(len(names) == 20 for names in found.values())
 
 
 def test_what_is_done_is_not_done_again(base: str, data: Path, done: Path, trained: list[str]) -> None:
