@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import ModelError
-from core.measures import Grades, pool_ndcg
+from core.measures import Grades
 from core.progress import Report
 from engine import processes
 from engine.adapters import add_adapters, freeze_embeddings, freeze_unused, merge_adapters, set_dropout
@@ -139,15 +139,6 @@ def validation_sample(judged: Judged, settings: TrainingSettings) -> Grades:
         chosen[useful[place]] = products
         total += len(products)
     return chosen
-
-
-def mean_ndcg(grades: Grades, scores: Mapping[str, Sequence[float]]) -> float:
-    """Mean nDCG@10 over the judged pools, from scores of each query's products in their order."""
-    rankings = {
-        query: [list(products)[place] for place in np.argsort(-np.asarray(scores[query]), kind="stable")]
-        for query, products in grades.items()
-    }
-    return float(np.mean(list(pool_ndcg(grades, rankings, 0.0).values())))
 
 
 def total_steps(examples: int, settings: TrainingSettings) -> int:

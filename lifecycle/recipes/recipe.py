@@ -91,7 +91,7 @@ def sample() -> Recipe:
 
 
 def home_depot() -> Recipe:
-    """Half an hour on two cores: one large shop with judgments of thousands of queries."""
+    """One large shop with judgments of thousands of queries: `general` without its other sources."""
     source = _home_depot(pseudo=10_000)
     return Recipe(name="home_depot", sources=(source,), **_large())
 

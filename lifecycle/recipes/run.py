@@ -51,51 +51,50 @@ def run_recipe(
     `base` is what both start from, instead of the bundled model. Late sources are no part of the stages before the
     last: several outputs whose late sources differ may share `stages`. Raises FeedError or ModelError.
     """
-    run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base)
-    before = stages or output / STAGES
-    towers = run.towers(before if recipe.late else output, before)
+    after = output / STAGES
+    before = stages or after
+    run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base, before, after)
+    towers = run.towers((before if recipe.late else output) / ENCODER)
     last = None if recipe.late or recipe.compression else output / RANKER
     teacher = run.ranker(last or before / "teacher", towers)
     if recipe.late:
         towers = run.late_towers(output / ENCODER, towers)
-        teacher = run.late_ranker(output / (STAGES if recipe.compression else "") / _late(recipe), towers, teacher)
+        teacher = run.late_ranker(after / "late-teacher" if recipe.compression else output / RANKER, towers, teacher)
     if recipe.compression:
         run.compress(output / RANKER, towers, teacher)
 
 
-def _late(recipe: Recipe) -> str:
-    return "late-teacher" if recipe.compression else RANKER
-
-
 @dataclass(frozen=True)
 class _Run:
-    """One run of a recipe over the sets that were read."""
+    """One run of a recipe over the sets that were read; `before` and `after` hold the stages without and with late ones."""
 
     recipe: Recipe
     sets: Sequence[LearningSet]
     steps: Steps
     tracker: Tracker
     base: str | None
+    before: Path
+    after: Path
 
-    def towers(self, output: Path, before: Path) -> Path:
-        """One round of towers, or two; the last is left in `output`/encoder."""
+    def towers(self, output: Path) -> Path:
+        """One round of towers, or two; the last is left in `output`."""
         recipe, early = self.recipe, self._early
         table = pa.concat_tables([self._varied(mixed(early)), *(entry.made_up for entry in early)])
-        first = before / "first-round" if recipe.mined else output / ENCODER
+        first = self.before / "first-round" if recipe.mined else output
         settings = self._from_base(recipe.towers)
         self._train("encoder", first, early, settings, partial(train_encoder, judgments=table))
         if recipe.mined is None:
             return first
-        found = self._mined(before / "mined-1", early, first, recipe.towers.seed)
+        found = self._mined(self.before / "mined-1", early, first, recipe.towers.seed)
         settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT)})
         train = partial(train_encoder, judgments=table, negatives=found)
-        return self._train("encoder", output / ENCODER, early, settings, train, after=(first,), further=found)
+        return self._train("encoder", output, early, settings, train, after=(first,), further=found)
 
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers find."""
         early = self._early
-        found = self._mined(output.parent / "mined-2", early, towers, self.recipe.towers.seed + 1)
-        first = self._found(output.parent / "found-1", early, towers)
+        found = self._mined(self.before / "mined-2", early, towers, self.recipe.towers.seed + 1)
+        first = self._found(self.before / "found-1", early, towers)
         train = self._ranker_training(mixed(early), towers, found, first)
         settings = self._from_base(self.recipe.ranker)
         return self._train("ranker", output, early, settings, train, after=(towers,), further=[found, first])
@@ -118,10 +117,10 @@ class _Run:
         """The cross-encoder, taught the late sources too."""
         assert self.recipe.late is not None, "called for recipes with a last stage"
         late = [entry for entry in self.sets if entry.source.late]
-        found = self._mined(output.parent / "mined-3", late, towers, self.recipe.towers.seed + 2)
+        found = self._mined(self.after / "mined-3", late, towers, self.recipe.towers.seed + 2)
         table = mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed)
         settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
-        first = self._found(output.parent / "found-2", self.sets, towers)
+        first = self._found(self.after / "found-2", self.sets, towers)
         train = self._ranker_training(table, towers, found, first)
         return self._train(
             "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[found, first]
@@ -132,7 +131,8 @@ class _Run:
         assert self.recipe.compression is not None, "called for recipes that compress"
         compression, table = self.recipe.compression, mixed(self.sets)
         similarity = TowerSimilarity(towers)
-        found = self._found(output.parent / STAGES / "found-2", self.sets, towers)
+        folder = self.after / "found-2" if self.recipe.late else self.before / "found-1"
+        found = self._found(folder, self.sets, towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
             pairs = self._asked(compression.candidates, similarity)

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold
 
 from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
 from core.measures import Grades, pool_ndcg
-from engine.training import GOOD, mean_ndcg
+from engine.training import GOOD
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
 from ranker.train.examples import PairValues
@@ -56,13 +56,6 @@ class Validation:
     def relevant(self) -> Flags:
         """The pairs that a probability of relevance is of: those graded in the upper half of the range."""
         return self.labels >= GOOD
-
-    def ndcg(self, logits: Logits) -> float:
-        """Mean nDCG@10 of the pools in the order that the calibrated scores of these logits, shape (n,), give."""
-        evidence = self.calibration(logits, "platt").evidence(logits, self.similarities)
-        ends = np.flatnonzero(np.diff(self.queries)) + 1
-        parts = np.split(evidence, ends)
-        return mean_ndcg(self.grades, {query: part.tolist() for query, part in zip(self.grades, parts, strict=True)})
 
     def calibration(self, logits: Logits, method: Method, some: Flags | slice = slice(None)) -> Calibration:
         """Fitted to the logits, shape (n,), of all pairs or some.

@@ -1,7 +1,5 @@
 """What both trainings share, without torch: relevance, validation samples, the measure, and steps."""
 
-import math
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +11,6 @@ from engine.training import (
     Judged,
     TrainingSettings,
     judged,
-    mean_ndcg,
     spread,
     total_steps,
     validation_sample,
@@ -76,15 +73,6 @@ def test_a_spread_takes_each_grade_in_turn() -> None:
 def test_the_validation_sample_needs_something_to_rank() -> None:
     with pytest.raises(ModelError, match="two different grades"):
         validation_sample(Judged("valid", {"q": {"a": 1.0, "b": 1.0}}), TrainingSettings())
-
-
-def test_ndcg_by_hand() -> None:
-    # Gains are 2^relevance - 1: a 1, b 2^0.5 - 1, c 0. The scores order c, a, b.
-    gains = {"a": 1.0, "b": math.sqrt(2) - 1}
-    ideal = gains["a"] + gains["b"] / math.log2(3)
-    reached = gains["a"] / math.log2(3) + gains["b"] / math.log2(4)
-    found = mean_ndcg({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, {"q": [2.0, 1.0, 3.0]})
-    assert found == pytest.approx(reached / ideal, abs=1e-3)
 
 
 def test_steps_follow_examples_epochs_and_the_limit() -> None:

@@ -40,12 +40,6 @@ def test_pairs_labels_and_queries_lie_one_after_another() -> None:
     assert found.relevant.tolist() == [True, False, True, False, True]
 
 
-def test_ndcg_is_that_of_the_order_of_logits() -> None:
-    found = Validation.of(GRADES, TEXTS, no_similarity)
-    assert found.ndcg(np.array([2, 1, 1, 0, 2], np.float32)) == pytest.approx(1.0)
-    assert found.ndcg(np.array([1, 2, 1, 0, 2], np.float32)) < 1.0
-
-
 def test_no_query_is_in_two_folds() -> None:
     groups = np.repeat(np.arange(7), 3)
     parts = list(folds(groups))
@@ -118,7 +112,11 @@ def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> No
     assert finding.ndcg(np.array([2.0, -2.0, 9.0], np.float32)) == pytest.approx(1 / np.log2(3), abs=1e-6)
 
 
-def test_without_found_products_it_is_the_judged_pools_measure() -> None:
-    side, logits = validation(20)
-    finding = Finding.of(side, {query: {} for query in side.grades}, {}, no_similarity, {})
-    assert finding.ndcg(logits) == pytest.approx(side.ndcg(logits))
+def test_without_found_products_it_is_the_measure_of_the_judged_pools() -> None:
+    # Gains are 2^relevance - 1: a 1, b 2^0.5 - 1, c 0. The logits order c, a, b.
+    side = Validation.of({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, TEXTS, no_similarity)
+    ideal = 1 + (np.sqrt(2) - 1) / np.log2(3)
+    reached = 1 / np.log2(3) + (np.sqrt(2) - 1) / np.log2(4)
+    finding = Finding.of(side, side.grades, {}, no_similarity, {})
+    assert finding.pairs == side.pairs
+    assert finding.ndcg(np.array([2.0, 1.0, 3.0], np.float32)) == pytest.approx(reached / ideal, abs=1e-3)

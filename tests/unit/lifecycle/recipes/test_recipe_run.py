@@ -143,6 +143,15 @@ def test_other_late_judgments_share_the_stages_before(
     assert (tmp_path / "fold" / "ranker" / "ranker.json").is_file()
 
 
+def test_without_late_sources_what_the_towers_find_is_looked_for_once(
+    base: str, data: Path, trained: list[str], tmp_path: Path
+) -> None:
+    run_recipe(recipe().on("early.jsonl", "early.parquet"), data, tmp_path, Silent(), Untracked(), base)
+    assert trained == ["first-round", "encoder", "teacher", "ranker"]
+    stages = {path.name for path in (tmp_path / "stages").iterdir()}
+    assert stages == {"first-round", "mined-1", "mined-2", "found-1", "teacher"}
+
+
 def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
