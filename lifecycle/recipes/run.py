@@ -66,7 +66,7 @@ def run_recipe(
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of a recipe over the sets that were read; `before` and `after` hold the stages without and with late ones."""
+    """One run over the sets that were read; `before` and `after` hold the stages without and with late ones."""
 
     recipe: Recipe
     sets: Sequence[LearningSet]
