@@ -1,6 +1,7 @@
 """A recipe with every stage, on tiny models: what it leaves, and what it does not do twice."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,16 @@ def test_a_run_that_was_cut_goes_on_where_it_was(base: str, data: Path, done: Pa
     run_recipe(recipe(), data, done, Silent(), Untracked(), base)
     assert trained == ["late-teacher", "ranker"]
     assert Ranker.open(done / "ranker").digest == before
+
+
+def test_a_changed_stage_is_followed_by_all_that_build_on_it(
+    base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(done, output)
+    other = recipe().model_copy(update={"towers": TOWERS.model_copy(update={"learning_rate": 1e-2})})
+    run_recipe(other, data, output, Silent(), Untracked(), base)
+    assert trained == ["first-round", "encoder", "teacher", "encoder", "late-teacher", "ranker"]
 
 
 def test_other_late_judgments_share_the_stages_before(
