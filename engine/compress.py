@@ -12,9 +12,10 @@ from pydantic import Field
 
 from core.errors import ModelError
 from core.progress import Report, ignore
+from engine.export import CHECKPOINT
 from engine.layers import keep_layers, kept_layers
 from engine.prune import prune_neurons
-from engine.training import CHECKPOINT, REPORT_FILE, Curve, TrainingSettings
+from engine.training import REPORT_FILE, Curve, TrainingSettings
 
 if TYPE_CHECKING:
     import torch

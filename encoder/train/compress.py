@@ -37,11 +37,10 @@ from engine.compress import (
     teacher_checkpoint,
     untaught,
 )
-from engine.export import quiet_libraries
+from engine.export import CHECKPOINT, quiet_libraries
 from engine.folder import read_spec, read_tokenizer
 from engine.onnx import OnnxModel, length_batches
 from engine.training import (
-    CHECKPOINT,
     evaluator,
     judged,
     run_trainer,
@@ -78,7 +77,9 @@ class _FromTeacher(EmbedDistillLoss):
         self._vectors = vectors
 
     def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
-        return super().forward(sentence_features, torch.from_numpy(self._vectors[labels.numpy()]))
+        return super().forward(
+            sentence_features, torch.from_numpy(self._vectors[labels.cpu().numpy()]).to(labels.device)
+        )
 
 
 def distil_encoder(

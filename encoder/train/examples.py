@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, zip_longest
 
 import numpy as np
 from datasets import Dataset
@@ -33,8 +33,8 @@ def training_examples(
 ) -> Examples:
     """Rows of one query, one good product and `settings.negatives` that are not judged good.
 
-    These are judged poor ones, then `mined` ones (query -> ids) in their order, a query's rows taking turns, then any.
-    A mined one that is judged or has no text is passed over. Raises ModelError when there is no row to make.
+    These are `mined` ones (query -> ids) in their order and judged poor ones by turns, which a query's rows share out,
+    then any. A mined one that is judged or has no text is passed over. Raises ModelError when there is no row to make.
     """
     random = np.random.default_rng(settings.seed)
     count = settings.negatives
@@ -45,11 +45,11 @@ def training_examples(
         good = [product for product, relevance in products.items() if relevance >= GOOD]
         poor = [product for product, relevance in products.items() if relevance <= POOR]
         found = list(dict.fromkeys(name for name in mined.get(query, ()) if name in texts and name not in products))
-        turns = cycle(found)
+        hard = [str(name) for pair in zip_longest(found, random.permutation(poor)) for name in pair if name is not None]
+        turns = cycle(hard)
         good = sorted(random.permutation(good), key=lambda product: -products[product])
         for positive in good[: settings.positives]:
-            row = [positive, *random.permutation(poor)[:count]]
-            row += islice(turns, min(len(found), count + 1 - len(row)))
+            row = [positive, *islice(turns, min(len(hard), count))]
             while len(row) <= count and len(good) < len(everything):
                 other = everything[random.integers(len(everything))]
                 if products.get(other, 0.0) < GOOD:

@@ -1,7 +1,7 @@
 """Fine-tunes the towers on judgments, by sentence-transformers' trainer."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from encoder.train.objective import Objective, Teacher, make_objective
 from encoder.train.samplers import Turns, batches
 from encoder.train.settings import EncoderTraining
 from engine.card import keep_card
-from engine.export import base_name, quiet_libraries
+from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.processes import first
 from engine.training import (
-    CHECKPOINT,
     REPORT_FILE,
+    Judged,
     autocast,
     evaluator,
     judged,
@@ -45,6 +45,7 @@ def train_encoder(
     output: Path,
     settings: EncoderTraining,
     negatives: Mapping[str, Sequence[str]] = _NONE,
+    found: Mapping[str, Sequence[str]] = _NONE,
     teacher: Teacher | None = None,
     report: Report = ignore,
     language: str | None = None,
@@ -52,9 +53,10 @@ def train_encoder(
     """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as towers.
 
     `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`; `negatives` are mined
-    ones, query -> product ids, best first, and `teacher` the scores to learn by `distil`. `language` is the shop's (BCP
-    47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the base is no
-    encoder that the settings fit.
+    ones, query -> product ids, best first; `found` are products that some retrieval finds first for queries to validate
+    on, where the judged ones have to come before them; `teacher` gives the scores to learn by `distil`. `language` is
+    the shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the
+    base is no encoder that the settings fit.
     """
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
@@ -65,10 +67,11 @@ def train_encoder(
             (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
         output.mkdir(parents=True, exist_ok=True)
     with quiet_libraries(), torch_threads(settings.threads):
-        shelf = shelf_of(sample, texts, settings)
+        distractors = _unjudged(found, sample, valid)
+        shelf = shelf_of(sample, texts, settings, distractors)
         objective = make_objective(model, train, texts, settings, negatives, teacher)
         trainer = _trainer(model, objective, sample, shelf, output, settings)
-        curve = run_trainer(trainer, settings, report, objective.further)
+        curve = run_trainer(trainer, settings, report, [objective.further, list(shelf) if found else None])
         if not first():
             return report_of_first(output)
         if curve.best[0] == 0:
@@ -79,6 +82,7 @@ def train_encoder(
         parity = export_model(model, base_name(settings.base), output, _some(texts), limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": objective.examples}
     data |= {"valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
+    data |= {"valid_found": len(distractors)}
     parts = {"data": data, "parity": parity, "seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
 
@@ -115,13 +119,23 @@ def _side(column: str) -> str:
     return "query" if column == "query" else "document"
 
 
-def shelf_of(sample: Grades, texts: Mapping[str, str], settings: EncoderTraining) -> dict[str, str]:
-    """Texts of the judged products and of the distractors: retrieval has to find the ones among the others."""
-    judged_ones = {product for products in sample.values() for product in products}
-    others = sorted(texts.keys() - judged_ones)
+def shelf_of(
+    sample: Grades, texts: Mapping[str, str], settings: EncoderTraining, found: Set[str] = frozenset()
+) -> dict[str, str]:
+    """Texts of the judged products and of the distractors: retrieval has to find the ones among the others.
+
+    Distractors are `found`, those with a text, and random ones.
+    """
+    certain = {product for products in sample.values() for product in products} | (texts.keys() & found)
+    others = sorted(texts.keys() - certain)
     count = min(settings.distractors, len(others))
     drawn = np.random.default_rng(settings.seed).choice(len(others), count, replace=False)
-    return {name: texts[name] for name in [*sorted(judged_ones), *(others[row] for row in drawn)]}
+    return {name: texts[name] for name in [*sorted(certain), *(others[row] for row in drawn)]}
+
+
+def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: Judged) -> set[str]:
+    """What was found for the sample's queries and is not judged: one that is, and not in the sample, may be good."""
+    return {name for query in sample for name in found.get(query, ()) if name not in valid.queries[query]}
 
 
 def validate(

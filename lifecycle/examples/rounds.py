@@ -23,21 +23,25 @@ _PAIRS = 65_536
 
 
 def mine_negatives(
-    judged: Judged, products: Products, towers: Path, settings: Mining, steps: Steps, ranker: Path | None = None
+    judged: Judged,
+    products: Products,
+    towers: TowerSimilarity,
+    settings: Mining,
+    steps: Steps,
+    ranker: Path | None = None,
 ) -> Mined:
-    """Negatives for the queries of one split, from BM25 (`bm25`) and the folder's towers (`towers`), over all products.
+    """Negatives for the queries of one split, from BM25 (`bm25`) and the towers (`towers`), over all products.
 
     The folder `ranker` holds the teacher, if there is one. Mining again after training is another call, with the towers
-    trained and another seed. Raises ModelError when a folder holds no model.
+    trained and another seed. Raises ModelError when the folder holds no model.
     """
-    model = TowerSimilarity(towers)
     teacher = Teacher(ranker) if ranker else None
     queries = list(judged.queries)
     with steps.step("find words in common") as report:
         lexical = Lexical(products.texts).search(queries, settings.last, report)
     with steps.step("embed the products to mine") as report:
-        items = model.items(list(products.texts), report)
-    vectors = model.queries(queries)
+        items = towers.items(list(products.texts), report)
+    vectors = towers.queries(queries)
     sources = {"bm25": lexical, "towers": nearest(vectors, items, settings.last)}
     cosine = cosines(vectors, items)
     scored = teacher.of(queries, products.texts, cosine) if teacher else None
@@ -45,13 +49,18 @@ def mine_negatives(
         return mine(judged, products, sources, settings, cosine, scored)
 
 
-def found_first(judged: Judged, products: Products, towers: Path, count: int, steps: Steps) -> dict[str, list[str]]:
-    """The `count` products that the folder's towers find first for each query, best first. Raises ModelError."""
-    model = TowerSimilarity(towers)
-    with steps.step("embed the products to find") as report:
-        items = model.items(list(products.texts), report)
+def found_first(
+    judged: Judged, products: Products, towers: TowerSimilarity | None, count: int, steps: Steps
+) -> dict[str, list[str]]:
+    """The `count` products that the towers, or BM25 without them, find first for each query, best first."""
     queries = list(judged.queries)
-    rows = nearest(model.queries(queries), items, count).rows
+    if towers is None:
+        with steps.step("find words in common") as report:
+            rows = Lexical(products.texts).search(queries, count, report).rows
+    else:
+        with steps.step("embed the products to find") as report:
+            items = towers.items(list(products.texts), report)
+        rows = nearest(towers.queries(queries), items, count).rows
     return {query: [products.ids[row] for row in line if row >= 0] for query, line in zip(queries, rows, strict=True)}
 
 

@@ -37,8 +37,9 @@ class Source(_Frozen):
 class Late(_Frozen):
     """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
 
-    replay: int = Field(
-        ge=0, description="train queries of the other sources to learn again, and a quarter of it to validate on"
+    replay: int = Field(ge=0, description="train queries of the other sources to learn again")
+    replay_valid: int = Field(
+        default=100, ge=0, description="their queries to validate on, lest they outweigh the late"
     )
     towers: EncoderTraining
     ranker: RankerTraining
@@ -48,6 +49,7 @@ class Compression(_Frozen):
     """How the ranker to serve is made of the one that was trained."""
 
     candidates: int = Field(default=10, ge=0, description="products a query and source that the teacher is asked of")
+    late_candidates: int = Field(default=60, ge=0, description="the same for late sources, which have few queries")
     student: RankerDistillation
 
 
@@ -110,9 +112,9 @@ def general() -> Recipe:
         ),
     )
     late = Late(
-        replay=400,
+        replay=1000,
         towers=EncoderTraining(
-            batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=5e-5, evaluations=2, **_LARGE_TOWERS
+            batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=7e-5, evaluations=3, **_LARGE_TOWERS
         ),
         ranker=RankerTraining(
             batch_size=64,
@@ -120,7 +122,7 @@ def general() -> Recipe:
             learning_rate=7e-5,
             judgments=40,
             validation_products=40,
-            evaluations=3,
+            evaluations=4,
             calibration="isotonic",
             freeze_embeddings=True,
         ),
@@ -138,7 +140,13 @@ def recipe_of(name: str) -> Recipe:
     return RECIPES[name]()
 
 
-_LARGE_TOWERS: dict[str, Any] = {"freeze_embeddings": True, "mask_false_negatives": True, "product_tokens": 40}
+_LARGE_TOWERS: dict[str, Any] = {
+    "freeze_embeddings": True,
+    "mask_false_negatives": True,
+    "product_tokens": 40,
+    "scale": 30.0,
+    "validation_pairs": 3000,
+}
 
 
 def _home_depot(pseudo: int) -> Source:
@@ -156,25 +164,28 @@ def _large() -> dict[str, Any]:
     return {
         "augmentation": Augmentation(),
         "towers": EncoderTraining(
-            batch_size=256, negatives=0, learning_rate=2e-4, epochs=2.0, max_steps=420, **_LARGE_TOWERS
+            batch_size=256, negatives=0, learning_rate=2e-4, max_steps=130, evaluations=2, **_LARGE_TOWERS
         ),
         "mining": Mining(),
         "mined": EncoderTraining(
-            batch_size=256, negatives=1, learning_rate=1e-4, epochs=1.0, max_steps=160, evaluations=3, **_LARGE_TOWERS
+            batch_size=256, negatives=1, learning_rate=2e-4, epochs=2.0, max_steps=310, evaluations=4, **_LARGE_TOWERS
         ),
         "ranker": RankerTraining(
             batch_size=96,
             learning_rate=1.5e-4,
             epochs=1.0,
-            max_steps=700,
+            max_steps=1000,
             judgments=10,
             random_negatives=1,
             hard_negatives=4,
+            validation_pairs=3000,
             calibration="isotonic",
             freeze_embeddings=True,
             product_tokens=40,
         ),
         "compression": Compression(
-            student=RankerDistillation(layers=2, ffn_share=0.5, epochs=1.0, learning_rate=4e-4, batch_size=128)
+            student=RankerDistillation(
+                layers=2, ffn_share=0.4, learning_rate=4e-4, batch_size=128, validation_pairs=3000
+            )
         ),
     }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -16,13 +16,13 @@ from core.digest import value_digest
 from core.progress import Steps
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
-from engine.export import base_name
-from engine.training import CHECKPOINT, REPORT_FILE, TrainingSettings, judged
+from engine.export import CHECKPOINT, base_name
+from engine.training import REPORT_FILE, TrainingSettings, judged
 from lifecycle.compression import ranker_pairs
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.lineage import Lineage, git_revision
-from lifecycle.recipes.recipe import Recipe
+from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
@@ -58,15 +58,20 @@ def run_recipe(
     last = None if recipe.late or recipe.compression else output / RANKER
     teacher = run.ranker(last or before / "teacher", towers)
     if recipe.late:
-        towers = run.late_towers(output / ENCODER, towers)
-        teacher = run.late_ranker(after / "late-teacher" if recipe.compression else output / RANKER, towers, teacher)
+        early, towers = towers, run.late_towers(output / ENCODER, towers)
+        last = after / "late-teacher" if recipe.compression else output / RANKER
+        teacher = run.late_ranker(last, towers, teacher, early)
     if recipe.compression:
         run.compress(output / RANKER, towers, teacher)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run over the sets that were read; `before` and `after` hold the stages without and with late ones."""
+    """One run over the sets that were read; `before` and `after` hold the stages without and with late ones.
+
+    What retrieval finds is looked for with each model anew (`found-1` by words, then by the towers in their order):
+    models are validated among it.
+    """
 
     recipe: Recipe
     sets: Sequence[LearningSet]
@@ -75,67 +80,72 @@ class _Run:
     base: str | None
     before: Path
     after: Path
+    similarities: dict[str, TowerSimilarity] = field(default_factory=dict)
 
     def towers(self, output: Path) -> Path:
         """One round of towers, or two; the last is left in `output`."""
         recipe, early = self.recipe, self._early
         table = pa.concat_tables([self._varied(mixed(early)), *(entry.made_up for entry in early)])
         first = self.before / "first-round" if recipe.mined else output
-        settings = self._from_base(recipe.towers)
-        self._train("encoder", first, early, settings, partial(train_encoder, judgments=table))
+        found = self._found(self.before / "found-1", early, None)
+        train = partial(train_encoder, judgments=table, found=found)
+        self._train("encoder", first, early, self._from_base(recipe.towers), train, further=found)
         if recipe.mined is None:
             return first
-        found = self._mined(self.before / "mined-1", early, first, recipe.towers.seed)
+        negatives = self._mined(self.before / "mined-1", early, first, recipe.towers.seed)
+        found = self._found(self.before / "found-2", early, first)
         settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT)})
-        train = partial(train_encoder, judgments=table, negatives=found)
-        return self._train("encoder", output, early, settings, train, after=(first,), further=found)
+        train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
+        return self._train("encoder", output, early, settings, train, after=(first,), further=[negatives, found])
 
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers find."""
         early = self._early
-        found = self._mined(self.before / "mined-2", early, towers, self.recipe.towers.seed + 1)
-        first = self._found(self.before / "found-1", early, towers)
-        train = self._ranker_training(mixed(early), towers, found, first)
+        negatives = self._early_negatives(towers)
+        found = self._found(self.before / "found-3", early, towers)
+        train = self._ranker_training(mixed(early), towers, negatives, found)
         settings = self._from_base(self.recipe.ranker)
-        return self._train("ranker", output, early, settings, train, after=(towers,), further=[found, first])
+        return self._train("ranker", output, early, settings, train, after=(towers,), further=[negatives, found])
 
     def _ranker_training(
         self, table: pa.Table, towers: Path, negatives: dict[str, list[str]], found: dict[str, list[str]]
     ) -> Callable[..., dict[str, Any]]:
-        similarity = TowerSimilarity(towers)
+        similarity = self._similarity(towers)
         return partial(train_ranker, judgments=table, similarity=similarity, negatives=negatives, found=found)
 
     def late_towers(self, output: Path, towers: Path) -> Path:
         """The towers, taught the late sources too."""
         assert self.recipe.late is not None, "called for recipes with a last stage"
-        table = self._varied(mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed))
+        table = self._varied(mixed(self.sets, self.recipe.late, self.recipe.towers.seed))
         settings = self.recipe.late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
-        train = partial(train_encoder, judgments=table)
-        return self._train("encoder", output, self.sets, settings, train, after=(towers,))
+        negatives = self._early_negatives(towers)
+        found = self._found(self.after / "found-4", self.sets, towers)
+        train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
+        return self._train("encoder", output, self.sets, settings, train, after=(towers,), further=[negatives, found])
 
-    def late_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
-        """The cross-encoder, taught the late sources too."""
+    def late_ranker(self, output: Path, towers: Path, teacher: Path, early: Path) -> Path:
+        """The cross-encoder, taught the late sources too, and on the others what the `early` towers find."""
         assert self.recipe.late is not None, "called for recipes with a last stage"
         late = [entry for entry in self.sets if entry.source.late]
-        found = self._mined(self.after / "mined-3", late, towers, self.recipe.towers.seed + 2)
-        table = mixed(self.sets, self.recipe.late.replay, self.recipe.towers.seed)
+        negatives = self._mined(self.after / "mined-3", late, towers, self.recipe.towers.seed + 2)
+        for query, names in self._early_negatives(early).items():
+            negatives.setdefault(query, []).extend(names)
+        table = mixed(self.sets, self.recipe.late, self.recipe.towers.seed)
         settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
-        first = self._found(self.after / "found-2", self.sets, towers)
-        train = self._ranker_training(table, towers, found, first)
+        found = self._found_last(towers)
+        train = self._ranker_training(table, towers, negatives, found)
         return self._train(
-            "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[found, first]
+            "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[negatives, found]
         )
 
     def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
         """The cross-encoder to serve, taught what the larger one says."""
         assert self.recipe.compression is not None, "called for recipes that compress"
         compression, table = self.recipe.compression, mixed(self.sets)
-        similarity = TowerSimilarity(towers)
-        folder = self.after / "found-2" if self.recipe.late else self.before / "found-1"
-        found = self._found(folder, self.sets, towers)
+        similarity, found = self._similarity(towers), self._found_last(towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
-            pairs = self._asked(compression.candidates, similarity)
+            pairs = self._asked(compression, similarity)
             with self.steps.step("ask the teacher") as report:
                 teacher_logits(Ranker.open(teacher), pairs, output, settings.threads, report)
             return distil_ranker(
@@ -143,7 +153,7 @@ class _Run:
             )
 
         after = (towers, teacher)
-        further = [compression.candidates, found]
+        further = [compression.candidates, compression.late_candidates, found]
         return self._train("ranker", output, self.sets, compression.student, distil, after, further)
 
     @property
@@ -156,16 +166,32 @@ class _Run:
     def _varied(self, table: pa.Table) -> pa.Table:
         return varied(table, self.recipe.augmentation) if self.recipe.augmentation else table
 
-    def _asked(self, candidates: int, similarity: TowerSimilarity) -> list[tuple[str, str]]:
+    def _asked(self, compression: Compression, similarity: TowerSimilarity) -> list[tuple[str, str]]:
         """What the student is taught: each source's train queries, with products that its own catalog has."""
         pairs: list[tuple[str, str]] = []
         for entry in self.sets:
             if len(entry.judgments):
                 train = judged(entry.judgments, entry.texts, "train")
+                candidates = compression.late_candidates if entry.source.late else compression.candidates
                 with self.steps.step(f"find products of {entry.source.name} to ask of") as report:
                     pairs += ranker_pairs(train, entry.texts, candidates, similarity)
                     report(len(pairs), len(pairs))
         return list(dict.fromkeys(pairs))
+
+    def _early_negatives(self, towers: Path) -> dict[str, list[str]]:
+        return self._mined(self.before / "mined-2", self._early, towers, self.recipe.towers.seed + 1)
+
+    def _found_last(self, towers: Path) -> dict[str, list[str]]:
+        folder = self.after / "found-5" if self.recipe.late else self.before / "found-3"
+        return self._found(folder, self.sets, towers)
+
+    def _similarity(self, towers: Path) -> TowerSimilarity:
+        """One for all stages: they embed the same catalogs."""
+        digest = _digest(towers)
+        if digest not in self.similarities:
+            self.similarities.clear()  # the vectors of towers that came before are of no more use
+            self.similarities[digest] = TowerSimilarity(towers)
+        return self.similarities[digest]
 
     def _mined(self, folder: Path, sets: Iterable[LearningSet], towers: Path, seed: int) -> dict[str, list[str]]:
         """Negatives of each query from its own source's catalog, best rank first; kept until something changes."""
@@ -185,17 +211,19 @@ class _Run:
             found.setdefault(query, []).append(product)
         return found
 
-    def _found(self, folder: Path, sets: Iterable[LearningSet], towers: Path) -> dict[str, list[str]]:
-        """What the towers find first for queries to validate on, in their own source; kept as `_mined` keeps."""
+    def _found(self, folder: Path, sets: Iterable[LearningSet], towers: Path | None) -> dict[str, list[str]]:
+        """What the towers, or BM25, find first for queries to validate on, in their own source; kept as mined ones."""
         if not self.recipe.found:
             return {}
         chosen = [entry for entry in sets if len(entry.judgments)]
-        stamp = self._stamp({"found": self.recipe.found}, chosen, (towers,))
+        stamp = self._stamp({"found": self.recipe.found}, chosen, (towers,) if towers else ())
         if not _is_done(folder, stamp, _FOUND):
             found: dict[str, list[str]] = {}
             for entry in chosen:
                 valid = judged(entry.judgments, entry.texts, "valid")
-                for query, names in found_first(valid, entry.products, towers, self.recipe.found, self.steps).items():
+                similarity = self._similarity(towers) if towers else None
+                first = found_first(valid, entry.products, similarity, self.recipe.found, self.steps)
+                for query, names in first.items():
                     found.setdefault(query, []).extend(names)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _FOUND).write_text(json.dumps(found) + "\n")
@@ -205,7 +233,7 @@ class _Run:
 
     def _mine(self, entry: LearningSet, towers: Path, settings: Mining) -> pa.Table:
         train = judged(mixed([entry]), entry.texts, "train")
-        return mine_negatives(train, entry.products, towers, settings, self.steps).table
+        return mine_negatives(train, entry.products, self._similarity(towers), settings, self.steps).table
 
     def _train(
         self,
@@ -251,9 +279,12 @@ class _Run:
     ) -> str:
         """What a stage's result hangs on. Where the models before it lie is not among it."""
         wanted = settings | {"base": None}
+        sets = list(sets)
         sources = [[entry.source.model_dump(mode="json"), entry.digests] for entry in sets]
         augmentation = self.recipe.augmentation and self.recipe.augmentation.model_dump()
-        late = self.recipe.late and self.recipe.late.replay
+        late = None
+        if self.recipe.late and any(entry.source.late for entry in sets):
+            late = [self.recipe.late.replay, self.recipe.late.replay_valid]
         models = [_digest(folder) for folder in after]
         return value_digest([wanted, self.base, sources, augmentation, late, models, further])
 

@@ -21,7 +21,7 @@ from lifecycle.examples.augment import Augmentation, augment, clean_judgments, h
 from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import mapping_of
-from lifecycle.recipes.recipe import Source
+from lifecycle.recipes.recipe import Late, Source
 from lifecycle.training import known_judgments
 
 _MAPPINGS = "mappings"
@@ -57,19 +57,18 @@ def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) ->
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]
 
 
-def mixed(sets: Iterable[LearningSet], replay: int | None = None, seed: int = 0) -> pa.Table:
+def mixed(sets: Iterable[LearningSet], late: Late | None = None, seed: int = 0) -> pa.Table:
     """The judgments of several sets as one table, without train queries that are held out in any of them.
 
-    With `replay`, of the sets that are not late only so many train queries are taken, all together, and a quarter as
-    many to validate on, lest they outweigh the late ones there.
+    For the `late` stage, of the sets that are not late only the queries to replay are taken, all together.
     """
     chosen = list(sets)
     tables = [entry.judgments for entry in chosen if len(entry.judgments)]
     forbidden = {key for table in tables for key in held_out(table)}
-    if replay is not None:
+    if late is not None:
         early = [entry.judgments for entry in chosen if len(entry.judgments) and not entry.source.late]
-        late = [entry.judgments for entry in chosen if len(entry.judgments) and entry.source.late]
-        tables = [*late, *([_some_queries(pa.concat_tables(early), replay, seed)] if early else [])]
+        tables = [entry.judgments for entry in chosen if len(entry.judgments) and entry.source.late]
+        tables += [_some_queries(pa.concat_tables(early), late, seed)] if early else []
     table = pa.concat_tables(tables)
     train = pc.equal(table["split"], "train")
     torn = pa.array([query_key(query) in forbidden for query in table["query"].to_pylist()])
@@ -87,11 +86,11 @@ def varied(table: pa.Table, settings: Augmentation) -> pa.Table:
     return pa.concat_tables([table, more])
 
 
-def _some_queries(table: pa.Table, count: int, seed: int) -> pa.Table:
-    """The judgments of `count` train queries drawn, a quarter as many to validate on, and all to test on."""
+def _some_queries(table: pa.Table, late: Late, seed: int) -> pa.Table:
+    """The judgments of as many train queries, drawn, and queries to validate on as are to replay; all to test on."""
     random = np.random.default_rng(seed)
     parts = [table.filter(pc.equal(table["split"], "test"))]
-    for split, wanted in (("train", count), ("valid", count // 4)):
+    for split, wanted in (("train", late.replay), ("valid", late.replay_valid)):
         some = table.filter(pc.equal(table["split"], split))
         queries = some["query"].unique().to_pylist()
         drawn = pa.array([queries[place] for place in random.permutation(len(queries))[:wanted]], pa.string())

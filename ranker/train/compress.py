@@ -32,10 +32,9 @@ from engine.compress import (
     teacher_checkpoint,
     untaught,
 )
-from engine.export import quiet_libraries
+from engine.export import CHECKPOINT, quiet_libraries
 from engine.onnx import OnnxModel, length_batches
 from engine.training import (
-    CHECKPOINT,
     evaluator,
     judged,
     run_trainer,

@@ -18,11 +18,10 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from torch import nn
 
 from core.progress import Report, ignore
-from engine.export import base_name, quiet_libraries
+from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.onnx import OnnxModel
 from engine.processes import first
 from engine.training import (
-    CHECKPOINT,
     REPORT_FILE,
     Judged,
     TrainingSettings,

@@ -21,12 +21,12 @@ SETTINGS = Mining(first=1, last=10, negatives=3, seed=1)
 
 
 def test_a_round_mines_from_both_sources(encoder_dir: Path, ranker_dir: Path) -> None:
-    result = mine_negatives(JUDGED, PRODUCTS, encoder_dir, SETTINGS, Silent())
+    result = mine_negatives(JUDGED, PRODUCTS, TowerSimilarity(encoder_dir), SETTINGS, Silent())
     assert set(result.table["source"].to_pylist()) == {"bm25", "towers"}
     assert set(result.table["query"].to_pylist()) == set(JUDGED.queries)
     assert not {"p0", "p10"} & set(result.table["product_id"].to_pylist())
     assert set(result.held_off) == {"judged", "twin", "similar"}
-    taught = mine_negatives(JUDGED, PRODUCTS, encoder_dir, SETTINGS, Silent(), ranker_dir)
+    taught = mine_negatives(JUDGED, PRODUCTS, TowerSimilarity(encoder_dir), SETTINGS, Silent(), ranker_dir)
     assert set(taught.held_off) == {"judged", "twin", "similar", "teacher"}
 
 
@@ -50,4 +50,4 @@ def test_similarity_pair_by_pair_is_that_of_the_vectors(encoder_dir: Path) -> No
 
 def test_a_folder_without_towers_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
-        mine_negatives(JUDGED, PRODUCTS, tmp_path, SETTINGS, Silent())
+        TowerSimilarity(tmp_path)

@@ -248,6 +248,8 @@ def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
     among = shelf_of(sample, texts, EncoderTraining(distractors=2))
     assert set(among) == set(texts)
     assert validate(Angles(), sample, among) == pytest.approx(1 / math.log2(3))
+    # What a retrieval found is there without being drawn, if the catalog has it.
+    assert set(shelf_of(sample, texts, EncoderTraining(distractors=0), {"far", "gone"})) == {"good", "poor", "far"}
 
 
 def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:

@@ -16,13 +16,18 @@ def examples(queries: dict[str, dict[str, float]], mined: dict[str, list[str]], 
     return training_examples(Judged("train", queries), TEXTS, EncoderTraining(**given), {}, mined)
 
 
-def test_mined_negatives_follow_judged_ones_and_come_before_any() -> None:
+def test_mined_negatives_and_judged_ones_alternate_and_come_before_any() -> None:
     judged = {"q": {"a": 1.0, "b": 0.0}, "other": {"c": 1.0, "d": 0.0}}
     found = examples(judged, {"q": ["g", "f"]}, negatives=4)
     row = found.products[found.queries.index("q")]
-    assert row[:4] == ["a", "b", "g", "f"]
+    assert row[:4] == ["a", "g", "b", "f"]
     assert row[4] in "bcd"
-    assert found.rows[0]["negative_1"] == "text of g"
+    assert found.rows[0]["negative_1"] == "text of b"
+
+
+def test_rows_of_a_query_share_out_its_judged_negatives() -> None:
+    found = examples({"q": {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0}, "r": {"e": 1.0, "f": 0.0}}, {}, negatives=1)
+    assert {row[1] for query, row in zip(found.queries, found.products, strict=True) if query == "q"} == {"c", "d"}
 
 
 def test_rows_of_a_query_take_turns_at_its_mined_negatives() -> None:

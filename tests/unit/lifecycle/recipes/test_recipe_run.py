@@ -105,13 +105,20 @@ def test_negatives_are_mined_of_the_querys_own_shop_and_are_not_judged_good(done
         assert not {(row["query"], row["product_id"].split("/")[1]) for row in rows} & good
 
 
-def test_rankers_are_validated_among_what_the_towers_find(done: Path) -> None:
+def test_models_are_validated_among_what_is_found_first(done: Path) -> None:
     for folder in (done / "stages" / "teacher", done / "stages" / "late-teacher", done / "ranker"):
         report = json.loads((folder / "report.json").read_text())
         assert report["data"]["valid_unjudged"] > 0
-    found = json.loads((done / "stages" / "found-1" / "found.json").read_text())
     valid = {row["query"] for row in tiny.judgments().to_pylist() if row["split"] == "valid"}
-    assert found.keys() == valid and all(len(names) == 20 for names in found.values())
+    for number in range(1, 6):
+        found = json.loads((done / "stages" / f"found-{number}" / "found.json").read_text())
+        assert found.keys() == valid
+        # Words find those that share one, towers as many as are asked for, of each shop that the query is judged in.
+        assert all(
+            0 < len(names) <= 20 if number == 1 else len(names) == 20 * (1 + (number > 3)) for names in found.values()
+        )
+    for folder in (done / "stages" / "first-round", done / "stages" / "encoder", done / "encoder"):
+        assert json.loads((folder / "report.json").read_text())["data"]["valid_found"] > 0
 
 
 def test_what_is_done_is_not_done_again(base: str, data: Path, done: Path, trained: list[str]) -> None:
@@ -154,13 +161,21 @@ def test_other_late_judgments_share_the_stages_before(
     assert (tmp_path / "fold" / "ranker" / "ranker.json").is_file()
 
 
+def test_another_last_stage_shares_the_stages_before(
+    base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
+) -> None:
+    late = Late(replay=4, towers=TOWERS, ranker=RANKER)
+    run_recipe(recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), Untracked(), base, done / "stages")
+    assert trained == ["encoder", "late-teacher", "ranker"]
+
+
 def test_without_late_sources_what_the_towers_find_is_looked_for_once(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
     run_recipe(recipe().on("early.jsonl", "early.parquet"), data, tmp_path, Silent(), Untracked(), base)
     assert trained == ["first-round", "encoder", "teacher", "ranker"]
     stages = {path.name for path in (tmp_path / "stages").iterdir()}
-    assert stages == {"first-round", "mined-1", "mined-2", "found-1", "teacher"}
+    assert stages == {"first-round", "mined-1", "mined-2", "found-1", "found-2", "found-3", "teacher"}
 
 
 def test_without_late_sources_and_compression_the_last_stages_are_the_result(

@@ -8,9 +8,11 @@ import pytest
 from core.errors import FeedError
 from core.progress import Silent
 from core.text import query_key
+from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
-from lifecycle.recipes.recipe import Source
+from lifecycle.recipes.recipe import Late, Source
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
+from ranker.train.settings import RankerTraining
 
 MUGS = Source(name="mugs", catalog="mugs.jsonl", judgments="mugs.csv")
 LAMPS = Source(name="lamps", catalog="lamps.jsonl", judgments="lamps.csv", late=True)
@@ -60,12 +62,18 @@ def test_what_one_source_holds_out_another_does_not_train_on(data: Path) -> None
     assert "desk lamp" in mixed(sets[:1])["query"].to_pylist()
 
 
+def _late(**given: int) -> Late:
+    return Late(**given, towers=EncoderTraining(), ranker=RankerTraining())
+
+
 def test_replay_takes_some_queries_of_the_early_sources_and_all_of_the_late_ones(data: Path) -> None:
-    rows = mixed(read(data, MUGS, LAMPS), replay=1).to_pylist()
+    rows = mixed(read(data, MUGS, LAMPS), _late(replay=1, replay_valid=0)).to_pylist()
     early = {row["query"] for row in rows if row["product_id"].startswith("mugs") and row["split"] == "train"}
     assert len(early) <= 1
     assert {row["query"] for row in rows if row["split"] != "train"} == {"tea", "Desk lamp", "paper"}
-    assert "blue mug" in {row["query"] for row in mixed(read(data, MUGS, LAMPS), replay=4).to_pylist()}
+    assert "blue mug" in {
+        row["query"] for row in mixed(read(data, MUGS, LAMPS), _late(replay=4, replay_valid=1)).to_pylist()
+    }
     assert {row["query"] for row in rows if row["product_id"].startswith("lamps")} >= {"stool", "paper"}
 
 
