@@ -117,14 +117,13 @@ def general() -> Recipe:
             batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=7e-5, evaluations=3, **_LARGE_TOWERS
         ),
         ranker=RankerTraining(
-            batch_size=64,
+            batch_size=96,
             epochs=2.0,
             learning_rate=7e-5,
             judgments=40,
             validation_products=40,
             evaluations=4,
-            calibration="isotonic",
-            freeze_embeddings=True,
+            **_LARGE_RANKERS,
         ),
     )
     return Recipe(name="general", sources=sources, late=late, **_large())
@@ -146,6 +145,13 @@ _LARGE_TOWERS: dict[str, Any] = {
     "product_tokens": 40,
     "scale": 30.0,
     "validation_pairs": 3000,
+}
+_LARGE_RANKERS: dict[str, Any] = {
+    "loss": "pairwise",
+    "list_length": 16,
+    "freeze_embeddings": True,
+    "product_tokens": 40,
+    "calibration": "isotonic",
 }
 
 
@@ -171,17 +177,15 @@ def _large() -> dict[str, Any]:
             batch_size=256, negatives=1, learning_rate=2e-4, epochs=2.0, max_steps=310, evaluations=4, **_LARGE_TOWERS
         ),
         "ranker": RankerTraining(
-            batch_size=96,
+            batch_size=128,
             learning_rate=1.5e-4,
-            epochs=1.0,
-            max_steps=1000,
+            epochs=1.2,
+            max_steps=1200,
             judgments=10,
             random_negatives=1,
             hard_negatives=4,
             validation_pairs=3000,
-            calibration="isotonic",
-            freeze_embeddings=True,
-            product_tokens=40,
+            **_LARGE_RANKERS,
         ),
         "compression": Compression(
             student=RankerDistillation(

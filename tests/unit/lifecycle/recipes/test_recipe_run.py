@@ -27,7 +27,7 @@ from ranker.train.settings import RankerTraining
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
 TOWERS = EncoderTraining(negatives=1, mask_false_negatives=True, distractors=5, **SHORT)
-RANKER = RankerTraining(learning_rate=1e-3, **SHORT)
+RANKER = RankerTraining(loss="pairwise", learning_rate=1e-3, **SHORT)
 
 
 def recipe() -> Recipe:
