@@ -1,5 +1,6 @@
 """BM25 over product texts, by bm25s."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from lifecycle.examples.candidates import Candidates
 
 # Single letters and digits count: sizes are made of them.
 _WORD = r"(?u)\b\w+\b"
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it shows what it does to whoever runs it
 
 
 class Lexical:

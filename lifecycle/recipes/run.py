@@ -54,15 +54,15 @@ def run_recipe(
     after = output / STAGES
     before = stages or after
     run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base, before, after)
-    towers = run.towers((before if recipe.late else output) / ENCODER)
+    towers = early = run.towers((before if recipe.late else output) / ENCODER)
     last = None if recipe.late or recipe.compression else output / RANKER
     teacher = run.ranker(last or before / "teacher", towers)
     if recipe.late:
-        early, towers = towers, run.late_towers(output / ENCODER, towers)
+        towers = run.late_towers(output / ENCODER, towers)
         last = after / "late-teacher" if recipe.compression else output / RANKER
         teacher = run.late_ranker(last, towers, teacher, early)
     if recipe.compression:
-        run.compress(output / RANKER, towers, teacher)
+        run.compress(output / RANKER, towers, teacher, early)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Run:
         """The cross-encoder, on judgments and on what the towers find."""
         early = self._early
         negatives = self._early_negatives(towers)
-        found = self._found(self.before / "found-3", early, towers)
+        found = self._early_found(towers)
         train = self._ranker_training(mixed(early), towers, negatives, found)
         settings = self._from_base(self.recipe.ranker)
         return self._train("ranker", output, early, settings, train, after=(towers,), further=[negatives, found])
@@ -119,7 +119,7 @@ class _Run:
         table = self._varied(mixed(self.sets, self.recipe.late, self.recipe.towers.seed))
         settings = self.recipe.late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
         negatives = self._early_negatives(towers)
-        found = self._found(self.after / "found-4", self.sets, towers)
+        found = self._late_found("found-4", towers, towers)
         train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
         return self._train("encoder", output, self.sets, settings, train, after=(towers,), further=[negatives, found])
 
@@ -132,17 +132,18 @@ class _Run:
             negatives.setdefault(query, []).extend(names)
         table = mixed(self.sets, self.recipe.late, self.recipe.towers.seed)
         settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
-        found = self._found_last(towers)
+        found = self._late_found("found-5", towers, early)
         train = self._ranker_training(table, towers, negatives, found)
         return self._train(
             "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[negatives, found]
         )
 
-    def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
+    def compress(self, output: Path, towers: Path, teacher: Path, early: Path) -> Path:
         """The cross-encoder to serve, taught what the larger one says."""
         assert self.recipe.compression is not None, "called for recipes that compress"
         compression, table = self.recipe.compression, mixed(self.sets)
-        similarity, found = self._similarity(towers), self._found_last(towers)
+        similarity = self._similarity(towers)
+        found = self._late_found("found-5", towers, early) if self.recipe.late else self._early_found(towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
             pairs = self._asked(compression, similarity)
@@ -181,9 +182,15 @@ class _Run:
     def _early_negatives(self, towers: Path) -> dict[str, list[str]]:
         return self._mined(self.before / "mined-2", self._early, towers, self.recipe.towers.seed + 1)
 
-    def _found_last(self, towers: Path) -> dict[str, list[str]]:
-        folder = self.after / "found-5" if self.recipe.late else self.before / "found-3"
-        return self._found(folder, self.sets, towers)
+    def _early_found(self, towers: Path) -> dict[str, list[str]]:
+        return self._found(self.before / "found-3", self._early, towers)
+
+    def _late_found(self, name: str, towers: Path, early: Path) -> dict[str, list[str]]:
+        """By the towers in the late sources; in the others by the `early` ones, of which little changes there."""
+        found = self._found(self.after / name, [entry for entry in self.sets if entry.source.late], towers)
+        for query, names in self._early_found(early).items():
+            found.setdefault(query, []).extend(names)
+        return found
 
     def _similarity(self, towers: Path) -> TowerSimilarity:
         """One for all stages: they embed the same catalogs."""
