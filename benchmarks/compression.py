@@ -16,12 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.common import save
 from benchmarks.openvino_model import OpenVinoModel, is_installed
 from benchmarks.quantization import FIXED, variants
 from core.errors import TandemError
+from core.judgments import load_judgments
 from encoder.train.export import Pooled, example_inputs, load_encoder
 from engine.compress import Distillation, teacher_checkpoint
 from engine.export import quiet_libraries, write_fp32
@@ -57,7 +62,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # the quantisers tell every node
     kind: Kind = options.kind
     bars = Bars(Console(stderr=True))
-    inputs = Inputs(options.catalog, options.mapping, options.judgments, options.encoder)
+    inputs = Inputs(options.catalog, options.mapping, _judgments(options), options.encoder)
     students = STUDENTS | (QUERY_STUDENTS if kind == "encoder" else {})
     chosen = {name: what for name, what in students.items() if not options.only or name in options.only}
     for name, what in chosen.items():
@@ -81,6 +86,7 @@ def main() -> None:
         "model": options.model.name,
         "epochs": options.epochs,
         "students": chosen,
+        "train_queries": options.train_queries,
         "candidates": options.candidates,
         "products": options.products,
         "validation_pairs": options.validation_pairs,
@@ -89,6 +95,20 @@ def main() -> None:
         "openvino": version("openvino") if is_installed() else None,
     }
     print(save(options.name or f"compression_{kind}", parameters, {name: row.as_json() for name, row in rows.items()}))
+
+
+def _judgments(options: argparse.Namespace) -> Path:
+    """The file itself, or one beside the students that has fewer queries to train on."""
+    if options.train_queries is None:
+        return Path(options.judgments)
+    table = load_judgments(options.judgments)
+    train = pc.equal(table["split"], "train")
+    queries = table.filter(train)["query"].unique().to_pylist()
+    drawn = [queries[place] for place in np.random.default_rng(0).permutation(len(queries))[: options.train_queries]]
+    options.work.mkdir(parents=True, exist_ok=True)
+    target = Path(options.work) / "judgments.parquet"
+    pq.write_table(table.filter(pc.or_(pc.invert(train), pc.is_in(table["query"], pa.array(drawn)))), target)
+    return target
 
 
 def _folder(work: Path, name: str) -> Path:
@@ -144,6 +164,7 @@ def _options() -> argparse.Namespace:
         "--work", type=Path, required=True, help="folder for the students; those there are not made again"
     )
     parser.add_argument("--only", action="append", help="name of a student to make; default: all")
+    parser.add_argument("--train-queries", type=int, help="so many of them, drawn; default: all")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--products", type=int, default=50_000)
