@@ -38,7 +38,7 @@ from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Untracked
 from lifecycle.training import Inputs, Kind, read_inputs
 from lifecycle.trial import RankerTrial, Subject, TowerTrial, trial_rows
-from ranker.train.export import _Logits, load_ranker
+from ranker.train.export import Logits, load_ranker
 
 WHOLE = "as it is"
 # Name -> what is kept. A vocabulary needs no teaching: the tokens that are left say what they said.
@@ -149,7 +149,7 @@ def _write_exact(kind: Kind, folder: Path, target: Path) -> None:
         model = load_ranker(checkpoint)
         if getattr(model.config, "type_vocab_size", 1) > 1:
             inputs[SEGMENTS] = (inputs["input_ids"] > 2).long()
-        write_fp32(_Logits(model.model), inputs, target)
+        write_fp32(Logits(model.model), inputs, target)
 
 
 def _options() -> argparse.Namespace:

@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.quality import UNTUNED, measured, shelf_of, systems_of
-from core.comparison import paired
+from benchmarks.quality import UNTUNED, beside, measured, shelf_of, systems_of
 from core.errors import TandemError
-from core.measures import PerQuery, estimate
+from core.measures import PerQuery
 from core.text import query_key
 from lifecycle.progress import Bars
 from lifecycle.recipes.recipe import Recipe, recipe_of
@@ -56,7 +54,8 @@ def main() -> None:
             for measure, queries in values.items():
                 found.setdefault(name, {}).setdefault(measure, {}).update(queries)
         seconds[f"fold {number}"] = took
-    results: dict[str, Any] = {"seconds of the last stage": seconds, "systems": _table(found)}
+    systems = {name: beside(values, found[UNTUNED], "untuned") for name, values in found.items()}
+    results: dict[str, Any] = {"seconds of the last stage": seconds, "systems": systems}
     for name, values in results["systems"].items():
         print(name, {measure: round(value["mean"], 4) for measure, value in values.items()})
     print(save(f"folds_{options.set}", {"folds": options.folds, "recipe": recipe.model_dump(mode="json")}, results))
@@ -106,16 +105,6 @@ def _remembered(path: Path, seconds: float) -> float:
     before = json.loads(path.read_text()) if path.is_file() else 0.0
     path.write_text(json.dumps(max(before, seconds)))
     return max(before, seconds)
-
-
-def _table(found: dict[str, PerQuery]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, values in found.items():
-        result[name] = {measure: asdict(estimate(list(queries.values()))) for measure, queries in values.items()}
-        for measure, queries in values.items():
-            test = paired(found[UNTUNED][measure], queries)
-            result[name][f"{measure} over untuned"] = asdict(test.difference) | {"p": test.p}
-    return result
 
 
 if __name__ == "__main__":

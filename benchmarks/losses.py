@@ -10,17 +10,13 @@ queries; differences are paired with the first, binary cross-entropy. Parameters
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.quality import measured, shelf_of, systems_of
-from core.comparison import paired
+from benchmarks.quality import beside, measured, shelf_of, systems_of
 from core.errors import TandemError
-from core.measures import PerQuery, estimate
 from core.progress import Steps
 from engine.training import REPORT_FILE, judged
 from lifecycle.examples.mining import Mining
@@ -47,8 +43,9 @@ def main() -> None:
         _train(entry, options.towers, models, settings, steps)
     shelf = shelf_of(options.data / entry.source.name, "test", steps)
     values = measured(shelf, systems_of(shelf, models, options.rerank, steps))
-    results = {loss: _row(values[f"{loss}: both stages"], values[f"{LOSSES[0]}: both stages"]) for loss in LOSSES}
-    results["towers"] = _row(values[f"{LOSSES[0]}: towers"], values[f"{LOSSES[0]}: both stages"])
+    first = values[f"{LOSSES[0]}: both stages"]
+    results = {loss: beside(values[f"{loss}: both stages"], first, LOSSES[0]) for loss in LOSSES}
+    results["towers"] = beside(values[f"{LOSSES[0]}: towers"], first, LOSSES[0])
     for name, row in results.items():
         print(name, {measure: round(value["mean"], 4) for measure, value in row.items()})
     parameters = {"ranker": settings.model_dump(mode="json"), "reranked": options.rerank, "queries": len(shelf.grades)}
@@ -93,17 +90,6 @@ def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: 
                 report=report,
                 language=entry.language,
             )
-
-
-def _row(values: PerQuery, first: PerQuery) -> dict[str, Any]:
-    """The measures of a system, and their paired differences to the first's."""
-    row: dict[str, Any] = {}
-    for measure, queries in values.items():
-        row[measure] = asdict(estimate(list(queries.values())))
-        if values is not first:
-            test = paired(first[measure], queries)
-            row[f"{measure} over {LOSSES[0]}"] = asdict(test.difference) | {"p": test.p}
-    return row
 
 
 if __name__ == "__main__":

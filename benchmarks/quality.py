@@ -233,6 +233,16 @@ def _table(shelf: Shelf, values: Mapping[str, PerQuery]) -> dict[str, Any]:
     return result
 
 
+def beside(values: PerQuery, first: PerQuery, name: str) -> dict[str, Any]:
+    """The means of a system's measures with their intervals, and their paired differences to those of `first`."""
+    row: dict[str, Any] = {}
+    for measure, queries in values.items():
+        test = paired(first[measure], queries)
+        row[measure] = asdict(estimate(list(queries.values())))
+        row[f"{measure} over {name}"] = asdict(test.difference) | {"p": test.p}
+    return row
+
+
 def _show(name: str, result: dict[str, Any]) -> None:
     print(f"\n{name}: {result['queries']} queries")
     for system, values in result["systems"].items():

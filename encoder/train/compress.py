@@ -24,7 +24,7 @@ from core.progress import Report, ignore
 from encoder.embed import embed_all
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from encoder.train.export import export_model, load_encoder
-from encoder.train.finetune import EncoderTraining, _some, shelf_of, validate
+from encoder.train.finetune import EncoderTraining, parity_texts, shelf_of, validate
 from engine.card import keep_card
 from engine.compress import (
     TEACHER,
@@ -130,7 +130,7 @@ def distil_encoder(
         else:
             curve = untaught(model, score(model))
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-        parity = _export(model, master, output, settings, _some(texts))
+        parity = _export(model, master, output, settings, parity_texts(texts))
     data = {"texts": len(examples), "valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
     parts = {"data": data, "parity": parity, "teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
     made = write_report(output, settings, curve, parts, model, language)

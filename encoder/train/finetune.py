@@ -79,7 +79,7 @@ def train_encoder(
             keep_card(trained, model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
-        parity = export_model(model, base_name(settings.base), output, _some(texts), limits)
+        parity = export_model(model, base_name(settings.base), output, parity_texts(texts), limits)
     data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": objective.examples}
     data |= {"valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
     data |= {"valid_found": len(distractors)}
@@ -166,6 +166,7 @@ def _vectors(model: SentenceTransformer, texts: list[str], prompt: str) -> np.nd
     return model.encode(texts, prompt_name=name, **options).float().cpu().numpy()
 
 
-def _some(texts: Mapping[str, str]) -> list[str]:
+def parity_texts(texts: Mapping[str, str]) -> list[str]:
+    """Some of the texts, evenly spaced, to compare an exported model with its original."""
     values = list(texts.values())
     return values[:: max(1, len(values) // _PARITY_TEXTS)][:_PARITY_TEXTS]

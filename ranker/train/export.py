@@ -34,7 +34,7 @@ _PAIRS = tuple(
 )
 
 
-class _Logits(nn.Module):
+class Logits(nn.Module):
     """Token ids, their mask and segments, each of shape (n, t), to logits, shape (n,), by the model's own modules."""
 
     def __init__(self, model: CrossEncoder) -> None:
@@ -101,7 +101,7 @@ def export_model(
     if getattr(model.config, "type_vocab_size", 1) > 1:
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
     with quiet_libraries():
-        write_int8(_Logits(model), inputs, output / spec.model)
+        write_int8(Logits(model), inputs, output / spec.model)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     write_spec(output, spec)
     return _parity(model, Ranker.open(output), list(pairs) or list(_PAIRS))
@@ -114,7 +114,7 @@ def write_spec(folder: Path, spec: RankerSpec) -> None:
 
 def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -> dict[str, Any]:
     session = OnnxModel(ranker.model_path)
-    exact_model = _Logits(model).eval()
+    exact_model = Logits(model).eval()
     found, exact = [], []
     for query, product in pairs:
         tokens, segments = ranker.pack(ranker.tokenize_query(query), ranker.tokenize_products([product])[0])
