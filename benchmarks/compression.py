@@ -14,7 +14,7 @@ import sys
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -100,13 +100,13 @@ def main() -> None:
 def _judgments(options: argparse.Namespace) -> Path:
     """The file itself, or one beside the students that has fewer queries to train on."""
     if options.train_queries is None:
-        return Path(options.judgments)
+        return cast(Path, options.judgments)
     table = load_judgments(options.judgments)
     train = pc.equal(table["split"], "train")
     queries = table.filter(train)["query"].unique().to_pylist()
     drawn = [queries[place] for place in np.random.default_rng(0).permutation(len(queries))[: options.train_queries]]
     options.work.mkdir(parents=True, exist_ok=True)
-    target = Path(options.work) / "judgments.parquet"
+    target: Path = options.work / "judgments.parquet"
     pq.write_table(table.filter(pc.or_(pc.invert(train), pc.is_in(table["query"], pa.array(drawn)))), target)
     return target
 

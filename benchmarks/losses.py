@@ -2,9 +2,9 @@
 
     python -m benchmarks.losses --data FOLDER --towers FOLDER --work FOLDER [--epochs 0.6]
 
-All see the same products of the same queries equally often, those found by BM25 and by the towers among them, and
-differ in the loss alone. What is trained is not trained again. Then they rescore what the towers find for the test
-queries; differences are paired with the first, binary cross-entropy. Parameters and results go to
+All see the same products of Home Depot's queries, equally often and in as many steps, those found by BM25 and by the
+towers among them, and differ in the loss alone. What is trained is not trained again. Then they rescore what the towers
+find for the test queries; differences are paired with the first, binary cross-entropy. Parameters and results go to
 `benchmarks/results/losses.json`.
 """
 
@@ -15,20 +15,23 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.quality import beside, measured, shelf_of, systems_of
+from benchmarks.quality import beside, measured, shelf_of, towers_of, two_stages
 from core.errors import TandemError
 from core.progress import Steps
 from engine.training import REPORT_FILE, judged
-from lifecycle.examples.mining import Mining
+from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.progress import Bars
 from lifecycle.recipes.recipe import recipe_of
 from lifecycle.recipes.sets import LearningSet, read_sets
 from lifecycle.similarity import TowerSimilarity
+from ranker.train.examples import training_labels, training_lists
 from ranker.train.finetune import train_ranker
+from ranker.train.losses import rows_per_batch
 from ranker.train.settings import RankerTraining
 
 LOSSES = ("bce", "listwise", "pairwise")
+_FOUND = 20
 
 
 def main() -> None:
@@ -39,13 +42,13 @@ def main() -> None:
     (entry,) = read_sets(recipe.sources, options.data, 0, steps)
     settings = recipe.ranker.model_copy(update={"epochs": options.epochs, "max_steps": None})
     models = {loss: options.work / loss for loss in LOSSES}
-    if not all((folder / "ranker" / REPORT_FILE).is_file() for folder in models.values()):
+    if not all((folder / REPORT_FILE).is_file() for folder in models.values()):
         _train(entry, options.towers, models, settings, steps)
     shelf = shelf_of(options.data / entry.source.name, "test", steps)
-    values = measured(shelf, systems_of(shelf, models, options.rerank, steps))
-    first = values[f"{LOSSES[0]}: both stages"]
-    results = {loss: beside(values[f"{loss}: both stages"], first, LOSSES[0]) for loss in LOSSES}
-    results["towers"] = beside(values[f"{LOSSES[0]}: towers"], first, LOSSES[0])
+    alone, scores = towers_of(shelf, options.towers, steps)
+    systems = {loss: two_stages(shelf, folder, scores, options.rerank, steps) for loss, folder in models.items()}
+    values = measured(shelf, systems | {"towers": alone})
+    results = {name: beside(found, values[LOSSES[0]], LOSSES[0]) for name, found in values.items()}
     for name, row in results.items():
         print(name, {measure: round(value["mean"], 4) for measure, value in row.items()})
     parameters = {"ranker": settings.model_dump(mode="json"), "reranked": options.rerank, "queries": len(shelf.grades)}
@@ -65,25 +68,24 @@ def _options() -> argparse.Namespace:
 def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: RankerTraining, steps: Steps) -> None:
     similarity = TowerSimilarity(towers)
     train = judged(entry.judgments, entry.texts, "train")
-    mined = mine_negatives(train, entry.products, similarity, Mining(), steps).table.sort_by("rank")
-    negatives: dict[str, list[str]] = {}
-    for query, product in zip(mined["query"].to_pylist(), mined["product_id"].to_pylist(), strict=True):
-        negatives.setdefault(query, []).append(product)
+    negatives = by_query(mine_negatives(train, entry.products, similarity, Mining(), steps).table)
     valid = judged(entry.judgments, entry.texts, "valid")
-    found = found_first(valid, entry.products, similarity, 20, steps)
+    found = found_first(valid, entry.products, similarity, _FOUND, steps)
     for loss, folder in models.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "encoder").exists():
-            (folder / "encoder").symlink_to(towers.resolve())
-        if (folder / "ranker" / REPORT_FILE).is_file():
+        if (folder / REPORT_FILE).is_file():
             continue
-        # As many pairs a step and a rate alike: lists hold fewer than they may.
+        chosen = settings.model_copy(update={"loss": loss})
+        if loss == "bce":  # as many pairs a step as the lists hold, which are seldom full
+            labels = training_labels(train, entry.texts, chosen, negatives)
+            lists = training_lists(labels, entry.texts, chosen)
+            pairs = sum(map(len, lists["products"])) / len(lists) * rows_per_batch(settings)
+            chosen = chosen.model_copy(update={"batch_size": round(pairs)})
         with steps.step(f"train {loss}") as report:
             train_ranker(
                 entry.texts,
                 entry.judgments,
-                folder / "ranker",
-                settings.model_copy(update={"loss": loss}),
+                folder,
+                chosen,
                 similarity=similarity,
                 negatives=negatives,
                 found=found,

@@ -130,20 +130,21 @@ def systems_of(shelf: Shelf, models: Mapping[str, Path], reranked: int, steps: S
     """BM25, untuned towers and both fused, then each model's towers alone and, where there is a ranker, both stages."""
     with tempfile.TemporaryDirectory() as scratch:
         export_encoder(None, Path(scratch), shelf.texts[:64])
-        untuned, scores = _towers(shelf, Path(scratch), steps)
+        untuned, scores = towers_of(shelf, Path(scratch), steps)
     with steps.step("find words in common") as report:
         words = Lexical(shelf.texts)
         lexical = words.search(shelf.queries, len(shelf.texts), report)
     bm25 = _dense(lexical, len(shelf.texts))
     systems = {BM25: _answers(shelf, bm25), UNTUNED: untuned, FUSED: _answers(shelf, _fused(bm25, scores))}
     for name, folder in models.items():
-        systems[f"{name}: towers"], scores = _towers(shelf, folder / "encoder", steps)
+        systems[f"{name}: towers"], scores = towers_of(shelf, folder / "encoder", steps)
         if (folder / "ranker").is_dir():
-            systems[f"{name}: both stages"] = _two_stages(shelf, folder, scores, reranked, steps)
+            systems[f"{name}: both stages"] = two_stages(shelf, folder / "ranker", scores, reranked, steps)
     return systems
 
 
-def _towers(shelf: Shelf, folder: Path, steps: Steps) -> tuple[Answers, NDArray[np.float32]]:
+def towers_of(shelf: Shelf, folder: Path, steps: Steps) -> tuple[Answers, NDArray[np.float32]]:
+    """What the folder's towers answer, and their scores of all products, shape (q, n)."""
     towers = TowerSimilarity(folder)
     with steps.step(f"embed {shelf.name}") as report:
         items = towers.items(shelf.texts, report)
@@ -151,7 +152,7 @@ def _towers(shelf: Shelf, folder: Path, steps: Steps) -> tuple[Answers, NDArray[
     return _answers(shelf, scores), scores
 
 
-def _two_stages(shelf: Shelf, folder: Path, scores: NDArray[np.float32], reranked: int, steps: Steps) -> Answers:
+def two_stages(shelf: Shelf, ranker: Path, scores: NDArray[np.float32], reranked: int, steps: Steps) -> Answers:
     """The towers' first products in the order of the calibrated score; the rest stay behind them."""
     rows = {product: row for row, product in enumerate(shelf.ids)}
     best = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
@@ -159,7 +160,7 @@ def _two_stages(shelf: Shelf, folder: Path, scores: NDArray[np.float32], reranke
     judged = [(place, rows[name]) for place, products in enumerate(shelf.grades.values()) for name in products]
     every = np.concatenate([np.stack([places, best[:, :reranked].ravel()], axis=1), np.array(judged)])
     with steps.step(f"rescore {shelf.name}") as report:
-        said = Teacher(folder / "ranker").of(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
+        said = Teacher(ranker).of(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
         report(len(every), len(every))
     top = said[: len(places)].reshape(len(shelf.grades), reranked)
     order = np.take_along_axis(best[:, :reranked], np.argsort(-top, axis=1, kind="stable"), axis=1)

@@ -66,6 +66,15 @@ class Mined:
     held_off: dict[str, int]
 
 
+def by_query(table: pa.Table) -> dict[str, list[str]]:
+    """The products of each query, best rank first, of a table of `NEGATIVES_SCHEMA`."""
+    found: dict[str, list[str]] = {}
+    table = table.sort_by("rank")
+    for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
+        found.setdefault(query, []).append(product)
+    return found
+
+
 def mine(
     judged: Judged,
     products: Products,

@@ -19,7 +19,7 @@ from encoder.train.finetune import train_encoder
 from engine.export import CHECKPOINT, base_name
 from engine.training import REPORT_FILE, TrainingSettings, judged
 from lifecycle.compression import ranker_pairs
-from lifecycle.examples.mining import Mining
+from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.lineage import Lineage, git_revision
 from lifecycle.recipes.recipe import Compression, Recipe
@@ -54,15 +54,15 @@ def run_recipe(
     after = output / STAGES
     before = stages or after
     run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base, before, after)
-    towers = early = run.towers((before if recipe.late else output) / ENCODER)
+    towers = run.towers((before if recipe.late else output) / ENCODER)
     last = None if recipe.late or recipe.compression else output / RANKER
     teacher = run.ranker(last or before / "teacher", towers)
     if recipe.late:
         towers = run.late_towers(output / ENCODER, towers)
         last = after / "late-teacher" if recipe.compression else output / RANKER
-        teacher = run.late_ranker(last, towers, teacher, early)
+        teacher = run.late_ranker(last, towers, teacher)
     if recipe.compression:
-        run.compress(output / RANKER, towers, teacher, early)
+        run.compress(output / RANKER, towers, teacher)
 
 
 @dataclass(frozen=True)
@@ -119,31 +119,29 @@ class _Run:
         table = self._varied(mixed(self.sets, self.recipe.late, self.recipe.towers.seed))
         settings = self.recipe.late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
         negatives = self._early_negatives(towers)
-        found = self._late_found("found-4", towers, towers)
+        found = self._late_found("found-4", towers)
         train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
         return self._train("encoder", output, self.sets, settings, train, after=(towers,), further=[negatives, found])
 
-    def late_ranker(self, output: Path, towers: Path, teacher: Path, early: Path) -> Path:
-        """The cross-encoder, taught the late sources too, and on the others what the `early` towers find."""
+    def late_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
+        """The cross-encoder, taught the late sources too, and of the others what their own towers find."""
         assert self.recipe.late is not None, "called for recipes with a last stage"
-        late = [entry for entry in self.sets if entry.source.late]
-        negatives = self._mined(self.after / "mined-3", late, towers, self.recipe.towers.seed + 2)
-        for query, names in self._early_negatives(early).items():
-            negatives.setdefault(query, []).extend(names)
+        mined = self._mined(self.after / "mined-3", self._late, towers, self.recipe.towers.seed + 2)
+        negatives = _merged([mined, self._early_negatives(self._early_towers)])
         table = mixed(self.sets, self.recipe.late, self.recipe.towers.seed)
         settings = self.recipe.late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
-        found = self._late_found("found-5", towers, early)
+        found = self._late_found("found-5", towers)
         train = self._ranker_training(table, towers, negatives, found)
         return self._train(
             "ranker", output, self.sets, settings, train, after=(towers, teacher), further=[negatives, found]
         )
 
-    def compress(self, output: Path, towers: Path, teacher: Path, early: Path) -> Path:
+    def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
         """The cross-encoder to serve, taught what the larger one says."""
         assert self.recipe.compression is not None, "called for recipes that compress"
         compression, table = self.recipe.compression, mixed(self.sets)
         similarity = self._similarity(towers)
-        found = self._late_found("found-5", towers, early) if self.recipe.late else self._early_found(towers)
+        found = self._late_found("found-5", towers) if self.recipe.late else self._early_found(towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
             pairs = self._asked(compression, similarity)
@@ -160,6 +158,15 @@ class _Run:
     @property
     def _early(self) -> list[LearningSet]:
         return [entry for entry in self.sets if not entry.source.late]
+
+    @property
+    def _late(self) -> list[LearningSet]:
+        return [entry for entry in self.sets if entry.source.late]
+
+    @property
+    def _early_towers(self) -> Path:
+        """Those that a last stage goes on from."""
+        return self.before / ENCODER
 
     def _from_base(self, settings: TrainingSettings) -> Any:
         return settings.model_copy(update={"base": self.base}) if self.base else settings
@@ -185,12 +192,10 @@ class _Run:
     def _early_found(self, towers: Path) -> dict[str, list[str]]:
         return self._found(self.before / "found-3", self._early, towers)
 
-    def _late_found(self, name: str, towers: Path, early: Path) -> dict[str, list[str]]:
-        """By the towers in the late sources; in the others by the `early` ones, of which little changes there."""
-        found = self._found(self.after / name, [entry for entry in self.sets if entry.source.late], towers)
-        for query, names in self._early_found(early).items():
-            found.setdefault(query, []).extend(names)
-        return found
+    def _late_found(self, name: str, towers: Path) -> dict[str, list[str]]:
+        """By the towers in the late sources; in the others by their own, from which these hardly differ there."""
+        found = self._found(self.after / name, self._late, towers)
+        return _merged([found, self._early_found(self._early_towers)])
 
     def _similarity(self, towers: Path) -> TowerSimilarity:
         """One for all stages: they embed the same catalogs."""
@@ -212,11 +217,7 @@ class _Run:
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.concat_tables(tables), folder / _NEGATIVES)
             _finish(folder, stamp)
-        found: dict[str, list[str]] = {}
-        table = pq.read_table(folder / _NEGATIVES, columns=["query", "product_id", "rank"]).sort_by("rank")
-        for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
-            found.setdefault(query, []).append(product)
-        return found
+        return by_query(pq.read_table(folder / _NEGATIVES))
 
     def _found(self, folder: Path, sets: Iterable[LearningSet], towers: Path | None) -> dict[str, list[str]]:
         """What the towers, or BM25, find first for queries to validate on, in their own source; kept as mined ones."""
@@ -225,13 +226,7 @@ class _Run:
         chosen = [entry for entry in sets if len(entry.judgments)]
         stamp = self._stamp({"found": self.recipe.found}, chosen, (towers,) if towers else ())
         if not _is_done(folder, stamp, _FOUND):
-            found: dict[str, list[str]] = {}
-            for entry in chosen:
-                valid = judged(entry.judgments, entry.texts, "valid")
-                similarity = self._similarity(towers) if towers else None
-                first = found_first(valid, entry.products, similarity, self.recipe.found, self.steps)
-                for query, names in first.items():
-                    found.setdefault(query, []).extend(names)
+            found = _merged(self._first(entry, towers) for entry in chosen)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / _FOUND).write_text(json.dumps(found) + "\n")
             _finish(folder, stamp)
@@ -241,6 +236,11 @@ class _Run:
     def _mine(self, entry: LearningSet, towers: Path, settings: Mining) -> pa.Table:
         train = judged(mixed([entry]), entry.texts, "train")
         return mine_negatives(train, entry.products, self._similarity(towers), settings, self.steps).table
+
+    def _first(self, entry: LearningSet, towers: Path | None) -> dict[str, list[str]]:
+        valid = judged(entry.judgments, entry.texts, "valid")
+        similarity = self._similarity(towers) if towers else None
+        return found_first(valid, entry.products, similarity, self.recipe.found, self.steps)
 
     def _train(
         self,
@@ -294,6 +294,15 @@ class _Run:
             late = [self.recipe.late.replay, self.recipe.late.replay_valid]
         models = [_digest(folder) for folder in after]
         return value_digest([wanted, self.base, sources, augmentation, late, models, further])
+
+
+def _merged(parts: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Each query's products of all parts, one after another."""
+    result: dict[str, list[str]] = {}
+    for part in parts:
+        for query, names in part.items():
+            result.setdefault(query, []).extend(names)
+    return result
 
 
 def _digest(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Mining by the real models: towers and teacher score a pair alike whatever its company, and both sources are heard."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from core.errors import ModelError
 from core.progress import Silent
 from engine.training import Judged
+from lifecycle import similarity
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
 from lifecycle.examples.rounds import Teacher, mine_negatives
@@ -46,6 +48,22 @@ def test_similarity_pair_by_pair_is_that_of_the_vectors(encoder_dir: Path) -> No
     towers = TowerSimilarity(encoder_dir)
     vectors = towers.queries(["red mug"]) @ towers.items(["Red mug", "Blue lamp"]).T
     assert towers(["red mug", "red mug"], ["Red mug", "Blue lamp"]) == pytest.approx(vectors[0], abs=1e-3)
+
+
+def test_no_product_text_is_embedded_twice(encoder_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded: list[int] = []
+    whole = similarity.embed_all
+
+    def counted(model: Any, tokens: Any, report: Any) -> Any:
+        embedded.append(len(tokens))
+        return whole(model, tokens, report)
+
+    monkeypatch.setattr(similarity, "embed_all", counted)
+    towers = TowerSimilarity(encoder_dir)
+    first = towers.items(["Red mug", "Blue lamp", "Red mug"])
+    again = towers.items(["Blue lamp", "Green spade", "Red mug"])
+    assert embedded == [2, 1]
+    assert np.array_equal(first[[0, 1]], first[[2, 1]]) and np.array_equal(again[[0, 2]], first[[1, 0]])
 
 
 def test_a_folder_without_towers_is_told(tmp_path: Path) -> None:

@@ -58,6 +58,21 @@ def test_mined_negatives_are_learned_from(base: str, tmp_path: Path) -> None:
     assert losses[0] != losses[1]
 
 
+def test_towers_are_validated_among_what_was_found_and_nobody_judged(base: str, tmp_path: Path) -> None:
+    given = settings(base, distractors=0, validation_products=4, validation_pairs=8, max_steps=1)
+    table = tiny.judgments()
+    judged: dict[str, list[str]] = {}
+    for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
+        judged.setdefault(query, []).append(product)
+    alone = train_encoder(tiny.TEXTS, table, tmp_path / "alone", given)
+    same = train_encoder(tiny.TEXTS, table, tmp_path / "same", given, found=judged)
+    among = train_encoder(
+        tiny.TEXTS, table, tmp_path / "among", given, found={query: list(tiny.TEXTS) for query in judged}
+    )
+    assert alone["data"]["valid_found"] == same["data"]["valid_found"] == 0 < among["data"]["valid_found"]
+    assert alone["start"] == same["start"] > among["start"]
+
+
 def test_frozen_words_keep_their_vectors(base: str, tmp_path: Path) -> None:
     name = "embeddings.word_embeddings.weight"
     before = load_file(Path(base) / "model.safetensors")[name]

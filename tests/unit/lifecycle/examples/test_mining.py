@@ -1,13 +1,14 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from core.errors import FeedError
 from engine.training import Judged
 from lifecycle.examples.candidates import Candidates
-from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, mine
+from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, by_query, mine
 from lifecycle.examples.products import Products
 
 TITLES = [
@@ -109,3 +110,9 @@ def test_a_window_that_ends_before_it_begins_is_told() -> None:
 def test_without_a_good_product_there_is_nothing_to_mine_for() -> None:
     with pytest.raises(FeedError, match="no query of split train has a good product"):
         mine(Judged("train", {"q": {"p0": 0.1, "elsewhere": 1.0}}), PRODUCTS, {"bm25": found(1)}, ALL)
+
+
+def test_the_products_of_a_query_come_by_rank() -> None:
+    rows = [("tea", "b", "towers", 12, 0.1), ("mug", "c", "bm25", 11, 0.2), ("tea", "a", "bm25", 11, 0.3)]
+    table = pa.table(list(map(list, zip(*rows, strict=True))), schema=NEGATIVES_SCHEMA)
+    assert by_query(table) == {"tea": ["a", "b"], "mug": ["c"]}

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +44,7 @@ def recipe() -> Recipe:
         mined=TOWERS,
         ranker=RANKER,
         late=Late(replay=5, towers=TOWERS, ranker=RANKER),
-        compression=Compression(candidates=3, student=RankerDistillation(layers=1, **SHORT)),
+        compression=Compression(candidates=3, late_candidates=5, student=RankerDistillation(layers=1, **SHORT)),
     )
 
 
@@ -114,8 +115,7 @@ def test_models_are_validated_among_what_is_found_first(done: Path) -> None:
         found = json.loads((done / "stages" / f"found-{number}" / "found.json").read_text())
         assert found.keys() == valid
         assert all(0 < len(names) <= 20 for names in found.values())
-        shops = {name.split("/")[0] for names in found.values() for name in names}
-        assert shops == ({"late"} if number > 3 else {"early"})
+        assert _shops(found) == ({"late"} if number > 3 else {"early"})
     for folder in (done / "stages" / "first-round", done / "stages" / "encoder", done / "encoder"):
         assert json.loads((folder / "report.json").read_text())["data"]["valid_found"] > 0
 
@@ -158,6 +158,42 @@ def test_other_late_judgments_share_the_stages_before(
     run_recipe(recipe(), other, tmp_path / "fold", Silent(), Untracked(), base, done / "stages")
     assert trained == ["encoder", "late-teacher", "ranker"]
     assert (tmp_path / "fold" / "ranker" / "ranker.json").is_file()
+
+
+def test_the_last_stage_hears_of_all_shops(
+    base: str, data: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[str, dict[str, set[str]]] = {}
+    asked: list[int] = []
+
+    def noting(name: str) -> None:
+        whole = getattr(run, name)
+
+        def noted(*args: Any, **given: Any) -> Any:
+            heard[given["output"].name] = {kind: _shops(given[kind]) for kind in ("negatives", "found")}
+            return whole(*args, **given)
+
+        monkeypatch.setattr(run, name, noted)
+
+    def candidates(train: Any, texts: Any, count: int, similarity: Any) -> Any:
+        asked.append(count)
+        return pairs(train, texts, count, similarity)
+
+    noting("train_encoder")
+    noting("train_ranker")
+    pairs = run.ranker_pairs
+    monkeypatch.setattr(run, "ranker_pairs", candidates)
+    run_recipe(recipe(), data, tmp_path, Silent(), Untracked(), base, done / "stages")
+    both = {"early", "late"}
+    assert heard == {
+        "encoder": {"negatives": {"early"}, "found": both},
+        "late-teacher": {"negatives": both, "found": both},
+    }
+    assert asked == [3, 5]
+
+
+def _shops(products: dict[str, list[str]]) -> set[str]:
+    return {name.split("/")[0] for names in products.values() for name in names}
 
 
 def test_another_last_stage_shares_the_stages_before(
