@@ -23,9 +23,14 @@ def load_settings(kind: type[Settings], file: Path | None, options: dict[str, An
         from_environment = kind().model_dump(exclude_unset=True)
         return kind(**_merged(_merged(from_file, from_environment), given))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TandemError(f"setting {where}: {first['msg']}") from None
+        raise TandemError(f"setting {first_fault(error)}") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first setting that cannot be, and why."""
+    fault = error.errors()[0]
+    place = ".".join(map(str, fault["loc"]))
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field, ValidationError
 
-from core.config import load_settings
+from core.config import first_fault, load_settings
 from core.errors import TandemError
 from lifecycle.model_commands import Config, Trained
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
+from lifecycle.tracking import TrackingSettings, open_tracker
+
+
+class CompressSettings(TrackingSettings):
+    """What the `--config` file may say: `[tracking]`, and `[student]`, the knobs of its distillation."""
+
+    student: dict[str, Any] = Field(
+        default={}, description="fields of EncoderDistillation or RankerDistillation, in <kind>.train.compress"
+    )
 
 
 class Side(StrEnum):
@@ -55,7 +65,6 @@ def compress(
 ) -> None:
     """Make a smaller model of a trained one: cut layers, neurons or tokens, then teach it to answer as before."""
     from lifecycle.compression import Material, compress_model
-    from lifecycle.tracking import TrackingSettings, open_tracker
     from lifecycle.training import Inputs
 
     if model is Trained.ENCODER and encoder:
@@ -64,10 +73,14 @@ def compress(
         raise TandemError("--side is for compressing the encoder; a ranker has only one")
     if side is Side.QUERY and trim_vocabulary:
         raise TandemError("the towers share a tokenizer: with --side query leave out --trim-vocabulary")
-    tracking = load_settings(TrackingSettings, config, {"tracking": {"uri": track} if track else None}).tracking
-    tracker = open_tracker(tracking.uri, output.parent, tell)
-    given: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
-    given |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
+    settings = load_settings(CompressSettings, config, {"tracking": {"uri": track} if track else None})
+    tracker = open_tracker(settings.tracking.uri, output.parent, tell)
+    options = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
+    options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
+    given = settings.student | {name: value for name, value in options.items() if value is not None}
     inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
-    row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
+    try:
+        row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
+    except ValidationError as error:
+        raise TandemError(f"[student] {first_fault(error)}") from None
     tell(f"{model.value} in {output}: {row.line()}")

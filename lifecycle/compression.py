@@ -47,8 +47,7 @@ def compress_model(
     """Compresses the model that `teacher` holds and leaves it in `output` as `train_model` does.
 
     Returns what it costs and keeps beside its teacher, on validation queries; the same is in `compression.json`. The
-    teacher's queries are those of the train split. Settings that are None keep their defaults. Raises FeedError or
-    ModelError.
+    teacher's queries are those of the train split. Raises FeedError, ModelError, or pydantic's for impossible settings.
     """
     teacher_checkpoint(teacher, output)
     (output / ROW_FILE).unlink(missing_ok=True)
@@ -56,12 +55,11 @@ def compress_model(
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     mapping, texts, table = read_inputs(inputs, steps)
     train = judged(table, texts, "train")
-    given = {name: value for name, value in settings.items() if value is not None}
     lineage = lineage_of(kind, inputs, mapping, whole.spec.base, {"teacher": whole.digest})
     if isinstance(whole, Tower):
-        chosen, distil = _towers(whole, list(train.queries), texts, material, output, given, steps)
+        chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
     else:
-        chosen, distil = _ranker(whole, train, texts, similarity, material, output, given, steps)
+        chosen, distil = _ranker(whole, train, texts, similarity, material, output, settings, steps)
 
     def distilled() -> dict[str, Any]:
         with steps.step("teach the student") as report:

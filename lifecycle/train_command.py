@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, ValidationError
 
-from core.config import load_settings
+from core.config import first_fault, load_settings
 from core.errors import TandemError
 from engine.processes import first
 from lifecycle.model_commands import Config, Trained
@@ -80,7 +80,7 @@ def train(
     try:
         train_model(model.value, Inputs(catalog, mapping, judgments, encoder), output, given, Bars(console), tracker)
     except ValidationError as error:
-        raise TandemError(f"[{model.value}] {_first_fault(error)}") from None
+        raise TandemError(f"[{model.value}] {first_fault(error)}") from None
 
 
 def _by_recipe(
@@ -113,9 +113,3 @@ def _by_recipe(
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else str(fault["msg"])

@@ -179,8 +179,8 @@ def _large() -> dict[str, Any]:
         "ranker": RankerTraining(
             batch_size=128,
             learning_rate=1.5e-4,
-            epochs=1.2,
-            max_steps=1200,
+            epochs=1.5,
+            max_steps=1400,
             judgments=10,
             random_negatives=1,
             hard_negatives=4,

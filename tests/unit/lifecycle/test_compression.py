@@ -56,6 +56,17 @@ def test_a_query_tower_is_compressed_from_files(shop: Path, tmp_path: Path) -> N
     assert json.loads((tmp_path / "small/run.json").read_text())["kind"] == "encoder"
 
 
+def test_the_files_knobs_reach_the_student_and_options_win_over_them(shop: Path, tmp_path: Path) -> None:
+    config = tmp_path / "compress.toml"
+    config.write_text('[student]\nloss = "margin"\nlayers = 4\nmax_steps = 1')
+    assert run(shop, "ranker", tmp_path / "small", "--config", str(config), "--layers", "2").exit_code == 0
+    settings = json.loads((tmp_path / "small/report.json").read_text())["settings"]
+    assert (settings["loss"], settings["layers"], settings["max_steps"]) == ("margin", 2, 1)
+    config.write_text("[student]\ntemperature = 2")
+    with pytest.raises(TandemError, match=r"^\[student\] temperature: Extra inputs are not permitted$"):
+        run(shop, "ranker", tmp_path / "small", "--config", str(config))
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
