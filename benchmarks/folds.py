@@ -45,9 +45,8 @@ def main() -> None:
         folder = options.work / f"fold-{number}"
         data = _fold(recipe, options.data, options.set, number, options.folds, folder / "data")
         began = time.monotonic()
-        run_recipe(
-            recipe, data, folder / "models", steps, Untracked(), stages=options.stages or options.work / "stages"
-        )
+        stages = options.stages or options.work / "stages"
+        run_recipe(recipe, data, folder / "models", steps, Untracked(), stages=stages, tell=print)
         took = _remembered(folder / "seconds.json", round(time.monotonic() - began, 1))
         shelf = shelf_of(data / options.set, "test", steps)
         for name, values in measured(shelf, systems_of(shelf, {"recipe": folder / "models"}, 32, steps)).items():

@@ -177,7 +177,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
         "seed": settings.seed,
         "data_seed": settings.seed,
         "bf16": _fast_bf16(),
-        "use_cpu": _device() == "cpu",
+        "use_cpu": device() == "cpu",
         "disable_tqdm": True,
         "report_to": "none",
         "dataloader_num_workers": 0,
@@ -297,10 +297,11 @@ def autocast() -> Any:
     """
     import torch
 
-    return torch.autocast(_device(), torch.bfloat16, enabled=_fast_bf16() and processes.count() == 1)
+    return torch.autocast(device(), torch.bfloat16, enabled=_fast_bf16() and processes.count() == 1)
 
 
-def _device() -> str:
+def device() -> str:
+    """Where training computes."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -309,7 +310,7 @@ def _device() -> str:
 def _fast_bf16() -> bool:
     import torch
 
-    if _device() == "cuda":
+    if device() == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
 

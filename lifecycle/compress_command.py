@@ -75,7 +75,7 @@ def compress(
         raise TandemError("the towers share a tokenizer: with --side query leave out --trim-vocabulary")
     settings = load_settings(CompressSettings, config, {"tracking": {"uri": track} if track else None})
     tracker = open_tracker(settings.tracking.uri, output.parent, tell)
-    options = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
+    options: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
     options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
     given = settings.student | {name: value for name, value in options.items() if value is not None}
     inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)

@@ -41,6 +41,10 @@ def train(
     stages: Annotated[
         Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --recipe: learn less if all would take longer here; 0: all. Default: its own."),
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
@@ -64,12 +68,14 @@ def train(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed and their tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, tell)
-        _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, base, tracker)
+        _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
         return
     from lifecycle.training import Inputs, train_model
 
-    if data or stages:
-        raise TandemError("--data and --stages go with --recipe; for one model give --catalog and --judgments")
+    if data or stages or minutes is not None:
+        raise TandemError(
+            "--data, --stages and --minutes go with --recipe; for one model give --catalog and --judgments"
+        )
     if catalog is None or judgments is None:
         raise TandemError("give --catalog and --judgments, the files to learn from")
     if encoder and model is Trained.ENCODER:
@@ -91,6 +97,7 @@ def _by_recipe(
     mapping: Path | None,
     output: Path,
     stages: Path | None,
+    minutes: float | None,
     base: str | None,
     tracker: Tracker,
 ) -> None:
@@ -105,9 +112,11 @@ def _by_recipe(
             raise TandemError("give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop")
         paths = [str(path.resolve()) for path in (catalog, judgments, mapping) if path]
         recipe = recipe.on(*paths)
+    if minutes is not None:
+        recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not first():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
-    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages)
+    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, tell)
     tell(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
 
 

@@ -1,12 +1,14 @@
 """What a recipe says, and the recipes there are. Loads torch."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import TandemError
 from encoder.train.settings import EncoderTraining
+from engine.training import TrainingSettings
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from ranker.train.compress import RankerDistillation
@@ -53,6 +55,23 @@ class Compression(_Frozen):
     student: RankerDistillation
 
 
+class Effort(_Frozen):
+    """How long a recipe takes, as multiples of a step that `lifecycle/recipes/pace.py` times: what grows with the
+    steps of its trainings, validation included, and all the rest."""
+
+    learning: float = Field(gt=0)
+    other: float = Field(ge=0)
+
+    def minutes(self, step: float, share: float = 1.0) -> float:
+        """With so much of the learning, where a step takes so many seconds."""
+        return (self.other + self.learning * share) * step / 60
+
+    def share(self, minutes: float, step: float) -> float:
+        """How much of the learning there is time for, in whole parts of 20: what is measured varies a little."""
+        parts = (minutes * 60 / step - self.other) / self.learning * _PARTS
+        return min(max(int(parts), 1), _PARTS) / _PARTS
+
+
 class Recipe(_Frozen):
     """A whole training. `mined` trains the towers again, on negatives that the first round's find."""
 
@@ -66,6 +85,8 @@ class Recipe(_Frozen):
     found: int = Field(default=20, ge=0, description="products that retrieval finds, among which rankers are validated")
     late: Late | None = None
     compression: Compression | None = None
+    effort: Effort | None = Field(default=None, description="on the sources named; of others it says little")
+    minutes: float | None = Field(default=None, gt=0, description="learn less where all of it would take longer")
 
     @model_validator(mode="after")
     def _agree(self) -> "Recipe":
@@ -83,6 +104,21 @@ class Recipe(_Frozen):
         shop = Source(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
         return self.model_copy(update={"sources": (shop,), "late": None})
 
+    def shortened(self, share: float) -> "Recipe":
+        """The same with a share of each training's steps and validations."""
+        update: dict[str, Any] = {
+            name: _shorter(settings, share)
+            for name in ("towers", "mined", "ranker")
+            if (settings := getattr(self, name)) is not None
+        }
+        if self.late:
+            towers, ranker = _shorter(self.late.towers, share), _shorter(self.late.ranker, share)
+            update["late"] = self.late.model_copy(update={"towers": towers, "ranker": ranker})
+        if self.compression:
+            student = _shorter(self.compression.student, share)
+            update["compression"] = self.compression.model_copy(update={"student": student})
+        return self.model_copy(update=update)
+
 
 def sample() -> Recipe:
     """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments."""
@@ -95,7 +131,8 @@ def sample() -> Recipe:
 def home_depot() -> Recipe:
     """One large shop with judgments of thousands of queries: `general` without its other sources."""
     source = _home_depot(pseudo=10_000)
-    return Recipe(name="home_depot", sources=(source,), **_large())
+    effort = Effort(learning=9_000, other=800)
+    return Recipe(name="home_depot", sources=(source,), effort=effort, minutes=60, **_large())
 
 
 def general() -> Recipe:
@@ -112,21 +149,22 @@ def general() -> Recipe:
         ),
     )
     late = Late(
-        replay=1000,
+        replay=1500,
         towers=EncoderTraining(
-            batch_size=128, epochs=2.0, negatives=1, positives=16, learning_rate=7e-5, evaluations=3, **_LARGE_TOWERS
+            batch_size=128, epochs=1.5, negatives=1, positives=16, learning_rate=5e-5, evaluations=3, **_LARGE_TOWERS
         ),
         ranker=RankerTraining(
             batch_size=96,
-            epochs=2.0,
-            learning_rate=7e-5,
+            epochs=1.0,
+            learning_rate=5e-5,
             judgments=40,
             validation_products=40,
             evaluations=4,
             **_LARGE_RANKERS,
         ),
     )
-    return Recipe(name="general", sources=sources, late=late, **_large())
+    effort = Effort(learning=10_500, other=930)
+    return Recipe(name="general", sources=sources, late=late, effort=effort, minutes=60, **_large())
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"sample": sample, "home_depot": home_depot, "general": general}
@@ -139,7 +177,22 @@ def recipe_of(name: str) -> Recipe:
     return RECIPES[name]()
 
 
+_Training = TypeVar("_Training", bound=TrainingSettings)
+
+
+def _shorter(settings: _Training, share: float) -> _Training:
+    update: dict[str, Any] = {
+        "epochs": settings.epochs * share,
+        "evaluations": math.ceil(settings.evaluations * share),
+    }
+    if settings.max_steps:
+        update["max_steps"] = max(1, round(settings.max_steps * share))
+    return settings.model_copy(update=update)
+
+
+_PARTS = 20
 _LARGE_TOWERS: dict[str, Any] = {
+    "dropout": 0.0,
     "freeze_embeddings": True,
     "mask_false_negatives": True,
     "product_tokens": 40,
@@ -147,6 +200,7 @@ _LARGE_TOWERS: dict[str, Any] = {
     "validation_pairs": 3000,
 }
 _LARGE_RANKERS: dict[str, Any] = {
+    "dropout": 0.0,
     "loss": "pairwise",
     "list_length": 16,
     "freeze_embeddings": True,
@@ -189,7 +243,7 @@ def _large() -> dict[str, Any]:
         ),
         "compression": Compression(
             student=RankerDistillation(
-                layers=2, ffn_share=0.4, learning_rate=4e-4, batch_size=128, validation_pairs=3000
+                layers=2, ffn_share=0.4, learning_rate=4e-4, epochs=1.8, batch_size=128, validation_pairs=3000
             )
         ),
     }

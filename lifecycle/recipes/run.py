@@ -22,6 +22,7 @@ from lifecycle.compression import ranker_pairs
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.lineage import Lineage, git_revision
+from lifecycle.recipes.pace import fitted
 from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
 from lifecycle.similarity import TowerSimilarity
@@ -45,14 +46,17 @@ def run_recipe(
     tracker: Tracker,
     base: str | None = None,
     stages: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Leaves `encoder` and `ranker` in `output`, and what was before them in `stages`, by default a folder of it.
 
-    `base` is what both start from, instead of the bundled model. Late sources are no part of the stages before the
+    Learns as much as the recipe's `minutes` leave time for on this machine, and tells when that is not all. `base` is
+    what both start from, instead of the bundled model. Late sources are no part of the stages before the
     last: several outputs whose late sources differ may share `stages`. Raises FeedError or ModelError.
     """
     after = output / STAGES
     before = stages or after
+    recipe = fitted(recipe, before, base, tell)
     run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base, before, after)
     towers = run.towers((before if recipe.late else output) / ENCODER)
     last = None if recipe.late or recipe.compression else output / RANKER

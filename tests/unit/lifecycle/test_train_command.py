@@ -30,7 +30,8 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (("--output", "out"), "say what to train: encoder or ranker, or --recipe for both"),
         ((*ONE, "--recipe", "sample"), "say what to train: encoder or ranker, or --recipe for both"),
         (ONE, "give --catalog and --judgments, the files to learn from"),
-        ((*ONE, "--data", "d"), "--data and --stages go with --recipe"),
+        ((*ONE, "--data", "d"), "--data, --stages and --minutes go with --recipe"),
+        ((*ONE, "--minutes", "5"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--catalog", "c", "--judgments", "j", "--encoder", "e"), "--encoder is for training the ranker"),
         (BOTH, "give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop"),
         (

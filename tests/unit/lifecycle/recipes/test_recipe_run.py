@@ -18,8 +18,8 @@ from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from lifecycle.lineage import read_lineage
-from lifecycle.recipes import run
-from lifecycle.recipes.recipe import Compression, Late, Recipe, Source
+from lifecycle.recipes import pace, run
+from lifecycle.recipes.recipe import Compression, Effort, Late, Recipe, Source
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking import Untracked
 from ranker.ranker import Ranker
@@ -202,6 +202,23 @@ def test_another_last_stage_shares_the_stages_before(
     late = Late(replay=4, towers=TOWERS, ranker=RANKER)
     run_recipe(recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), Untracked(), base, done / "stages")
     assert trained == ["encoder", "late-teacher", "ranker"]
+
+
+def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
+    base: str, data: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter((6.0, 0.1))  # a machine that is faster the second time
+    monkeypatch.setattr(pace, "seconds_per_step", lambda base: next(seconds))
+    longer = RANKER.model_copy(update={"max_steps": 8, "epochs": 50.0})
+    hurried = recipe().on("early.jsonl", "early.parquet").model_copy(
+        update={"ranker": longer, "effort": Effort(learning=1000, other=100), "minutes": 60}
+    )  # fmt: skip
+    told: list[str] = []
+    run_recipe(hurried, data, tmp_path, Silent(), Untracked(), base, tell=told.append)
+    settings = json.loads((tmp_path / "stages" / "teacher" / "report.json").read_text())["settings"]
+    assert settings["max_steps"] == 4 and len(told) == 1 and len(trained) == 4
+    run_recipe(hurried, data, tmp_path, Silent(), Untracked(), base, tell=told.append)
+    assert len(told) == 2 and len(trained) == 4
 
 
 def test_without_late_sources_what_the_towers_find_is_looked_for_once(
