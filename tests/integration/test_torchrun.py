@@ -1,8 +1,11 @@
 """Training in two processes, as torchrun starts them: one result, whole, and as good as that of one process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,27 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *_TORCHRUN, *map(str, arguments)]
     more = {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment() | more, timeout=280)
+
+
+def killed_at_a_checkpoint(scratch: Path, *arguments: object) -> None:
+    """Runs the same, and kills all of its processes at once when the first checkpoint is whole."""
+    command = [sys.executable, *_TORCHRUN, *map(str, arguments)]
+    more = {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, env=environment() | more, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as job:
+        until = time.monotonic() + 200
+        try:
+            while not any(map(is_whole, scratch.glob("checkpoint-*"))):
+                assert job.poll() is None and time.monotonic() < until
+                time.sleep(0.01)
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Both processes have written theirs, so that the next run goes on from it (`engine/checkpoints.py`)."""
+    return (checkpoint / "trainer_state.json").is_file() and len(list(checkpoint.glob("rng_state*"))) == 2
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -50,6 +74,21 @@ def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None
     steps = report["validation"][-1]["step"]
     assert steps == round(report["data"]["examples"] / 64 * epochs)
     assert not (output / "scratch").exists()
+
+
+def test_two_processes_that_were_killed_go_on_to_the_same_result(tmp_path: Path) -> None:
+    base, shop = tiny.write_ranker_base(tmp_path / "base"), tiny.write_shop(tmp_path)
+    config = tmp_path / "train.toml"
+    config.write_text("[ranker]\nbatch_size = 8\nevaluations = 3\npatience = 3")
+    given = ("-m", "lifecycle.cli", "train", "ranker", *shop, "--base", base, "--config", config, "--track", "off")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    killed_at_a_checkpoint(cut / "scratch", *given, "--output", cut)
+    assert any(map(is_whole, (cut / "scratch").glob("checkpoint-*"))) and not (cut / "report.json").exists()
+    for output in (whole, cut):
+        ran = torchrun(*given, "--output", output)
+        assert ran.returncode == 0, ran.stderr
+    assert Ranker.open(cut).digest == Ranker.open(whole).digest
+    assert report_of(cut)["validation"] == report_of(whole)["validation"]
 
 
 def test_a_divided_batch_learns_what_the_whole_one_does(tmp_path: Path) -> None:
