@@ -73,9 +73,9 @@ def main() -> None:
             material = Material(options.candidates, options.products)
             compress_model(kind, options.model, inputs, material, folder, given, bars, Untracked())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
-    _, texts, table = read_inputs(inputs, bars)
+    shop = read_inputs(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)
-    trial = trial_of(kind, judged(table, texts, "valid"), texts, settings, similarity)
+    trial = trial_of(kind, judged(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
     subjects = {WHOLE: trial.subject(options.model)}
     subjects |= {name: trial.subject(_folder(options.work, name)) for name in chosen}
     subjects |= _other_kinds(kind, trial, options.model, options.work, subjects[WHOLE])

@@ -20,7 +20,7 @@ from core.errors import TandemError
 from core.progress import Steps
 from engine.training import REPORT_FILE, judged
 from lifecycle.examples.mining import Mining, by_query
-from lifecycle.examples.rounds import found_first, mine_negatives
+from lifecycle.examples.rounds import FOUND, found_first, mine_negatives
 from lifecycle.progress import Bars
 from lifecycle.recipes.recipe import recipe_of
 from lifecycle.recipes.sets import LearningSet, read_sets
@@ -31,7 +31,6 @@ from ranker.train.losses import rows_per_batch
 from ranker.train.settings import RankerTraining
 
 LOSSES = ("bce", "listwise", "pairwise")
-_FOUND = 20
 
 
 def main() -> None:
@@ -70,7 +69,7 @@ def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: 
     train = judged(entry.judgments, entry.texts, "train")
     negatives = by_query(mine_negatives(train, entry.products, similarity, Mining(), steps).table)
     valid = judged(entry.judgments, entry.texts, "valid")
-    found = found_first(valid, entry.products, similarity, _FOUND, steps)
+    found = found_first(valid, entry.products, similarity, FOUND, steps)
     for loss, folder in models.items():
         if (folder / REPORT_FILE).is_file():
             continue

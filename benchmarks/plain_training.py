@@ -51,10 +51,10 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     folder = options.data / "home_depot"
     inputs = Inputs(folder / "products.parquet", None, folder / "judgments.parquet")
-    _, texts, table = read_inputs(inputs, Silent())
-    columns = (table[name].to_pylist() for name in ("query", "product_id", "grade", "split"))
+    shop = read_inputs(inputs, Silent())
+    columns = (shop.judgments[name].to_pylist() for name in ("query", "product_id", "grade", "split"))
     rows = [
-        (query, texts[product], grade)
+        (query, shop.texts[product], grade)
         for query, product, grade, split in zip(*columns, strict=True)
         if split == "train"
     ]

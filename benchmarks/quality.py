@@ -38,9 +38,9 @@ from core.progress import Steps
 from encoder.train.export import export_encoder
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.lexical import Lexical
-from lifecycle.examples.rounds import Teacher
 from lifecycle.progress import Bars
 from lifecycle.similarity import TowerSimilarity
+from lifecycle.teacher import Teacher
 from lifecycle.training import Inputs, read_inputs
 
 BM25, UNTUNED, FUSED = "BM25", "untuned towers", "RRF of both"
@@ -112,7 +112,7 @@ def _named(text: str) -> tuple[str, Path]:
 def shelf_of(folder: Path, split: str, steps: Steps) -> Shelf:
     """The set in a folder, to ask the queries of a split. Raises FeedError."""
     judgments = folder / "judgments.parquet"
-    _, texts, _ = read_inputs(Inputs(folder / "products.parquet", None, judgments), steps)
+    texts = read_inputs(Inputs(folder / "products.parquet", None, judgments), steps).texts
     table = load_judgments(judgments)
     grades: dict[str, dict[str, float]] = {}
     trained: set[str] = set()

@@ -1,6 +1,8 @@
 """Settings from a TOML file, the environment and options, the later ones first in force."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +25,19 @@ def load_settings(kind: type[Settings], file: Path | None, options: dict[str, An
         from_environment = kind().model_dump(exclude_unset=True)
         return kind(**_merged(_merged(from_file, from_environment), given))
     except ValidationError as error:
-        raise TandemError(f"setting {first_fault(error)}") from None
+        raise TandemError(f"setting {_first_fault(error)}") from None
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first setting that cannot be, and why."""
+@contextmanager
+def table(name: str) -> Iterator[None]:
+    """A setting that cannot be, of those used inside, becomes a TandemError that says it stands in this table."""
+    try:
+        yield
+    except ValidationError as error:
+        raise TandemError(f"[{name}] {_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     place = ".".join(map(str, fault["loc"]))
     return f"{place}: {fault['msg']}" if place else str(fault["msg"])

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from core.config import first_fault, load_settings
+from core.config import load_settings, table
 from core.errors import TandemError
 from lifecycle.model_commands import Config, Trained
 from lifecycle.progress import Bars
@@ -79,8 +79,6 @@ def compress(
     options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
     given = settings.student | {name: value for name, value in options.items() if value is not None}
     inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
-    try:
+    with table("student"):
         row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
-    except ValidationError as error:
-        raise TandemError(f"[student] {first_fault(error)}") from None
     tell(f"{model.value} in {output}: {row.line()}")

@@ -53,9 +53,10 @@ def compress_model(
     (output / ROW_FILE).unlink(missing_ok=True)
     whole = Tower.open(teacher) if kind == "encoder" else Ranker.open(teacher)
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
-    mapping, texts, table = read_inputs(inputs, steps)
+    shop = read_inputs(inputs, steps)
+    texts, table = shop.texts, shop.judgments
     train = judged(table, texts, "train")
-    lineage = lineage_of(kind, inputs, mapping, whole.spec.base, {"teacher": whole.digest})
+    lineage = lineage_of(kind, inputs, shop.mapping, whole.spec.base, {"teacher": whole.digest})
     if isinstance(whole, Tower):
         chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
     else:
@@ -63,7 +64,7 @@ def compress_model(
 
     def distilled() -> dict[str, Any]:
         with steps.step("teach the student") as report:
-            return distil(texts, table, output, report=report, language=mapping.catalog.language)
+            return distil(texts, table, output, report=report, language=shop.mapping.catalog.language)
 
     recorded(lineage, chosen, distilled, output, tracker)
     trial = trial_of(kind, judged(table, texts, "valid"), texts, chosen, similarity)

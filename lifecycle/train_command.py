@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from core.config import first_fault, load_settings
+from core.config import load_settings, table
 from core.errors import TandemError
 from engine.processes import first
 from lifecycle.model_commands import Config, Trained
@@ -16,10 +16,11 @@ from lifecycle.tracking import OFF, Tracker, TrackingSettings, open_tracker
 
 
 class TrainSettings(TrackingSettings):
-    """What the `--config` file may say: `[tracking]`, and `[encoder]` and `[ranker]`, each model's knobs."""
+    """What the `--config` file may say: `[tracking]`, `[mining]`, and each model's knobs in `[encoder]` and `[ranker]`."""
 
     encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
     ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
+    mining: dict[str, Any] = Field(default={}, description="fields of lifecycle.examples.mining.Mining, for --mine")
 
 
 def train(
@@ -51,6 +52,13 @@ def train(
     encoder: Annotated[
         Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
     ] = None,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Learn hard negatives too, of what BM25 and the towers find.")
+    ] = False,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="For the encoder: folder of a trained ranker, to learn what it says. With --mine: to ask."),
+    ] = None,
     track: Annotated[
         str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
     ] = None,
@@ -63,13 +71,15 @@ def train(
         raise TandemError("say what to train: encoder or ranker, or --recipe for both")
     settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
     if recipe is not None:
-        if encoder or epochs or seed is not None or settings.encoder or settings.ranker:
+        given = [encoder, epochs, mine, teacher, settings.encoder, settings.ranker, settings.mining]
+        if any(given) or seed is not None:
             raise TandemError(
-                "a recipe has settings of its own: leave out --encoder, --epochs, --seed and their tables"
+                "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, tell)
         _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
         return
+    from lifecycle.examples.mining import Mining
     from lifecycle.training import Inputs, train_model
 
     if data or stages or minutes is not None:
@@ -80,13 +90,20 @@ def train(
         raise TandemError("give --catalog and --judgments, the files to learn from")
     if encoder and model is Trained.ENCODER:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
+    if mine and model is Trained.RANKER and encoder is None:
+        raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
+    if teacher and model is Trained.RANKER and not mine:
+        raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
     assert model is not None, "one of model and recipe is given"
     tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
-    given = getattr(settings, model.value) | _given(base=base, epochs=epochs, seed=seed)
-    try:
-        train_model(model.value, Inputs(catalog, mapping, judgments, encoder), output, given, Bars(console), tracker)
-    except ValidationError as error:
-        raise TandemError(f"[{model.value}] {first_fault(error)}") from None
+    knobs = getattr(settings, model.value) | _given(base=base, epochs=epochs, seed=seed)
+    if teacher and model is Trained.ENCODER:
+        knobs = {"distil": 1.0} | knobs
+    with table("mining"):
+        mining = Mining(**settings.mining) if mine else None
+    inputs = Inputs(catalog, mapping, judgments, encoder, mining, teacher)
+    with table(model.value):
+        train_model(model.value, inputs, output, knobs, Bars(console), tracker)
 
 
 def _by_recipe(

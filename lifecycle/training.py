@@ -1,10 +1,11 @@
 """From a feed and judgments to a trained model folder."""
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +17,23 @@ from core.columns import Columns
 from core.digest import file_digest, value_digest
 from core.errors import FeedError
 from core.judgments import load_judgments
-from core.product import product_text
 from core.progress import Silent, Steps
 from encoder.tower import SPEC_FILE as TOWER_FILE
 from encoder.tower import Tower
 from engine.export import base_name
 from engine.processes import first
-from engine.training import REPORT_FILE, TrainingSettings
+from engine.training import REPORT_FILE, TrainingSettings, judged
 from indexer.mapping import Mapping
 from indexer.products import clean_feed
 from lifecycle.curves import CURVES_FILE, draw_curves
+from lifecycle.examples.mining import Mining, by_query
+from lifecycle.examples.products import Products
+from lifecycle.examples.rounds import FOUND, found_first, mine_negatives
 from lifecycle.feeds import mapping_of
 from lifecycle.lineage import RUN_FILE, Lineage, git_revision, write_lineage
 from lifecycle.reliability import RELIABILITY_FILE, draw_reliability
 from lifecycle.similarity import TowerSimilarity
+from lifecycle.teacher import Teacher
 from lifecycle.tracking import Tracker, Untracked
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 from ranker.ranker import Ranker
@@ -41,12 +45,32 @@ _STEPS: dict[Kind, str] = {"encoder": "fine-tune the towers", "ranker": "fine-tu
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files to learn from. `towers` is the folder of those whose similarity a ranker is to build on."""
+    """What to learn from. `towers` is the folder of those whose similarity a ranker is to build on.
+
+    With `mining`, hard negatives too, of what BM25 and the towers find: those, or the ones that a training starts from.
+    `teacher` is the folder of a cross-encoder: towers learn its logits, and what it finds good is no negative.
+    """
 
     catalog: Path
     mapping: Path | None
     judgments: Path
     towers: Path | None = None
+    mining: Mining | None = None
+    teacher: Path | None = None
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The files as they were read; judgments are those of products that the catalog holds."""
+
+    mapping: Mapping
+    products: Products
+    judgments: pa.Table
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Product texts by id."""
+        return dict(zip(self.products.ids, self.products.texts, strict=True))
 
 
 def train_model(
@@ -60,24 +84,57 @@ def train_model(
     if not first():
         steps, tracker = Silent(), Untracked()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
-    mapping, texts, table = read_inputs(inputs, steps)
+    shop = read_inputs(inputs, steps)
     given = {name: value for name, value in settings.items() if value is not None}
-    lineage = lineage_of(kind, inputs, mapping, base_name(given.get("base")))
+    lineage = lineage_of(kind, inputs, shop.mapping, base_name(given.get("base")))
     chosen, train = _fine_tuning(kind, given, similarity)
+    mined = _mined(inputs, shop, similarity, chosen.base, steps) if inputs.mining else {}
+    taught = {"teacher": Teacher(inputs.teacher).logits} if inputs.teacher and kind == "encoder" else {}
 
     def trained() -> dict[str, Any]:
         with steps.step(_STEPS[kind]) as report:
-            return train(texts, table, output, report=report, language=mapping.catalog.language)
+            told = {"report": report, "language": shop.mapping.catalog.language}
+            return train(shop.texts, shop.judgments, output, **told, **mined, **taught)
 
     return recorded(lineage, chosen, trained, output, tracker)
 
 
-def read_inputs(inputs: Inputs, steps: Steps) -> tuple[Mapping, dict[str, str], pa.Table]:
-    """The mapping, product texts by id, and the judgments of products that have one. Raises FeedError."""
+def read_inputs(inputs: Inputs, steps: Steps) -> Shop:
+    """Reads the catalog, through the same cleaning as indexing, and the judgments. Raises FeedError."""
     table = load_judgments(inputs.judgments)
     mapping = mapping_of(inputs.mapping)
-    texts = _texts(inputs.catalog, mapping, steps)
-    return mapping, texts, known_judgments(table, texts, inputs.judgments)
+    with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
+        columns = Columns(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
+        products = Products.of(pa.Table.from_batches(list(columns.batches())))
+    return Shop(mapping, products, known_judgments(table, products.ids, inputs.judgments))
+
+
+def _mined(
+    inputs: Inputs, shop: Shop, similarity: TowerSimilarity | None, base: str | None, steps: Steps
+) -> dict[str, dict[str, list[str]]]:
+    """Arguments of a training: negatives to train on, and what is found first for queries to validate on."""
+    assert inputs.mining is not None, "called for trainings that mine"
+    train, valid = (judged(shop.judgments, shop.texts, split) for split in ("train", "valid"))
+    with _exported(base, shop) if similarity is None else nullcontext(similarity) as towers:
+        negatives = mine_negatives(train, shop.products, towers, inputs.mining, steps, inputs.teacher).table
+        return {
+            "negatives": by_query(negatives),
+            "found": found_first(valid, shop.products, towers, FOUND, steps),
+        }
+
+
+@contextmanager
+def _exported(base: str | None, shop: Shop) -> Iterator[TowerSimilarity]:
+    """The towers that a training starts from. Loads torch unless they are exported already."""
+    if base and (Path(base) / TOWER_FILE).is_file():
+        yield TowerSimilarity(Path(base))
+        return
+    from encoder.train.export import export_encoder
+    from encoder.train.finetune import parity_texts
+
+    with tempfile.TemporaryDirectory(prefix="tandem-base-") as folder:
+        export_encoder(base, Path(folder), parity_texts(shop.texts))
+        yield TowerSimilarity(Path(folder))
 
 
 def recorded(
@@ -125,6 +182,10 @@ def lineage_of(
     data["mapping"] = value_digest(mapping.model_dump(mode="json"))
     if inputs.towers:
         data["towers"] = Tower.open(inputs.towers).digest
+    if inputs.mining:
+        data["mining"] = value_digest(inputs.mining.model_dump(mode="json"))
+    if inputs.teacher:
+        data["teacher"] = Ranker.open(inputs.teacher).digest
     return Lineage(
         kind=kind,
         base=base,
@@ -152,13 +213,6 @@ def _kept(kind: Kind, output: Path, report: dict[str, Any], catalog: str) -> lis
     except ModuleNotFoundError:
         pass
     return files
-
-
-def _texts(catalog: Path, mapping: Mapping, steps: Steps) -> dict[str, str]:
-    """Product texts by id, through the same cleaning as indexing."""
-    with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
-        columns = Columns(clean_feed(catalog, mapping, Path(work), report).columns)
-        return {row["id"]: product_text(row) for batch in columns.batches() for row in batch.to_pylist()}
 
 
 def known_judgments(table: pa.Table, texts: Collection[str], judgments: Path) -> pa.Table:

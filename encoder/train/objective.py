@@ -54,7 +54,9 @@ def make_objective(
 ) -> Objective:
     """Raises ModelError when there is nothing to learn from, or no teacher for `distil`."""
     if settings.distil and teacher is None:
-        raise ModelError(f"distil {settings.distil:g} needs the scores of a teacher, a trained cross-encoder; give one")
+        raise ModelError(
+            f"distil {settings.distil:g} needs the scores of a teacher, a trained cross-encoder; give one (--teacher)"
+        )
     prompts = model.prompts or {}
     if settings.loss == "graded":
         pairs = graded_pairs(train, texts, settings, prompts)

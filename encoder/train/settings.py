@@ -27,7 +27,7 @@ class EncoderTraining(TrainingSettings):
     graded: float = Field(default=0.0, ge=0, description="weight of the graded loss, in steps of its own, in between")
     graded_products: int = Field(default=16, ge=2, description="at most so many judged products of a query for it")
     distil: float = Field(default=0.0, ge=0, description="weight of the divergence from a teacher's scores")
-    teacher_temperature: float = Field(default=0.1, gt=0, description="near the spread of its scores: 1 for logits")
+    teacher_temperature: float = Field(default=1.0, gt=0, description="near the spread of its scores: 1 for logits")
     matryoshka: tuple[PositiveInt, ...] = Field(default=(), description="so many first dimensions are to do as well")
     dimensions: int | None = Field(default=None, ge=1, description="the first ones, which are exported; None: as many")
     shared: bool = Field(default=True, description="whether queries and products have one model")

@@ -1,22 +1,21 @@
 """One round of mining with the towers as they are; after training on what it gives, the next."""
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Steps
-from engine.onnx import OnnxModel, length_batches
 from engine.training import Judged
 from lifecycle.examples.candidates import nearest
 from lifecycle.examples.lexical import Lexical
 from lifecycle.examples.mining import Mined, Mining, PairScores, mine
 from lifecycle.examples.products import Products
 from lifecycle.similarity import TowerSimilarity
-from ranker.ranker import Ranker
+from lifecycle.teacher import Teacher
+
+# Of the first so many that retrieval finds, a ranker gets most of its work.
+FOUND = 20
 
 # Vectors of so many pairs are side by side in memory at a time.
 _PAIRS = 65_536
@@ -75,35 +74,3 @@ def cosines(queries: NDArray[np.float32], items: NDArray[np.float32]) -> PairSco
         return result
 
     return score
-
-
-class Teacher:
-    """A cross-encoder's calibrated probability that a product is good for a query."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises ModelError when the folder holds no cross-encoder."""
-        self._ranker = Ranker.open(folder)
-        self._model = OnnxModel(self._ranker.model_path)
-
-    def of(self, queries: list[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
-        """Scores pairs of these queries and product texts; `similarity` is that of the towers that it builds on."""
-
-        def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            used, where = np.unique(rows, return_inverse=True)
-            products = self._ranker.tokenize_products([texts[row] for row in used])
-            asked = {place: self._ranker.tokenize_query(queries[place]) for place in np.unique(places)}
-            pairs = [self._ranker.pack(asked[place], products[row]) for place, row in zip(places, where, strict=True)]
-            return self._ranker.scores(self._logits(pairs), similarity(places, rows))
-
-        return score
-
-    def _logits(self, pairs: list[tuple[NDArray[np.int32], NDArray[np.int32]]]) -> NDArray[np.float32]:
-        """Of n pairs, shape (n,), by length and on every core."""
-        logits = np.empty(len(pairs), np.float32)
-
-        def run(batch: NDArray[np.int64]) -> None:
-            logits[batch] = self._model.run([pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
-
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="teach") as pool:
-            list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs])))
-        return logits

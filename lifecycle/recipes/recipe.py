@@ -11,6 +11,7 @@ from encoder.train.settings import EncoderTraining
 from engine.training import TrainingSettings
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
+from lifecycle.examples.rounds import FOUND
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
 
@@ -82,7 +83,9 @@ class Recipe(_Frozen):
     mining: Mining | None = Field(default=None, description="None: no negatives are mined")
     mined: EncoderTraining | None = None
     ranker: RankerTraining
-    found: int = Field(default=20, ge=0, description="products that retrieval finds, among which rankers are validated")
+    found: int = Field(
+        default=FOUND, ge=0, description="products that retrieval finds, among which rankers are validated"
+    )
     late: Late | None = None
     compression: Compression | None = None
     effort: Effort | None = Field(default=None, description="on the sources named; of others it says little")

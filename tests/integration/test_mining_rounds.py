@@ -12,8 +12,9 @@ from engine.training import Judged
 from lifecycle import similarity
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
-from lifecycle.examples.rounds import Teacher, mine_negatives
+from lifecycle.examples.rounds import mine_negatives
 from lifecycle.similarity import TowerSimilarity
+from lifecycle.teacher import Teacher
 
 THINGS = ("mug", "kettle", "hammer", "drill", "sandals", "duvet", "lamp", "spade")
 TITLES = [f"{colour} {thing}" for thing in THINGS for colour in ("Red", "Blue", "Green")]

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+from typer.testing import CliRunner
 
-from lifecycle.cli import main
+from lifecycle import training
+from lifecycle.cli import app, main
+from lifecycle.teacher import Teacher
+from ranker.ranker import Ranker
 
 ONE = ("encoder", "--output", "out")
 BOTH = ("--recipe", "sample", "--output", "out")
@@ -33,6 +37,15 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         ((*ONE, "--data", "d"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--minutes", "5"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--catalog", "c", "--judgments", "j", "--encoder", "e"), "--encoder is for training the ranker"),
+        (
+            ("ranker", "--output", "out", "--catalog", "c", "--judgments", "j", "--mine"),
+            "--mine needs the towers whose finds the ranker is to rescore; give them as --encoder",
+        ),
+        (
+            ("ranker", "--output", "out", "--catalog", "c", "--judgments", "j", "--teacher", "t"),
+            "--teacher tells of a ranker's mined negatives which are good after all; give --mine too",
+        ),
+        ((*BOTH, "--mine"), "a recipe has settings of its own"),
         (BOTH, "give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop"),
         (
             (*BOTH, "--data", "d", "--catalog", "c"),
@@ -57,6 +70,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
             "[encoder]\nbatch_size = 8\nmini_batch = 16",
             "[encoder] Value error, mini_batch 16 is more than batch_size 8",
         ),
+        ("[mining]\nfirst = 9\nlast = 3", "[mining] Value error, the ranks to draw from begin at 9 and end at 3"),
         ("[towers]\nlora = 4", "setting towers: Extra inputs are not permitted"),
     ],
 )
@@ -65,7 +79,7 @@ def test_a_knob_that_there_is_not_is_named(
 ) -> None:
     config = tmp_path / "train.toml"
     config.write_text(table)
-    options = [*ONE, *tiny.write_shop(tmp_path), "--config", config, "--track", "off"]
+    options = [*ONE, *tiny.write_shop(tmp_path), "--mine", "--config", config, "--track", "off"]
     assert error(*options, monkeypatch=monkeypatch, capsys=capsys).startswith(fault)
 
 
@@ -84,3 +98,50 @@ def test_the_files_knobs_reach_the_training_and_options_win_over_them(
     assert not end.value.code
     settings = json.loads((output / "report.json").read_text())["settings"]
     assert (settings["max_steps"], settings["seed"], settings["lora"], settings["matryoshka"]) == (2, 4, 2, [8])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Options of a shop's files, a base, and a ranker trained on them."""
+    folder = tmp_path_factory.mktemp("shop")
+    base = tiny.write_ranker_base(folder / "base")
+    (folder / "train.toml").write_text(
+        "[encoder]\nmax_steps = 2\nevaluations = 1\ndistractors = 5\nbatch_size = 8\n"
+        "[ranker]\nmax_steps = 2\nevaluations = 1\nbatch_size = 8\n[mining]\nfirst = 1\nlast = 20"
+    )
+    files = [*tiny.write_shop(folder), "--config", folder / "train.toml", "--track", "off"]
+    return {"files": files, "base": base, "folder": folder}
+
+
+def trained(shop: dict[str, object], kind: str, output: Path, *options: object) -> dict[str, object]:
+    """What the training's report says."""
+    command = ["train", kind, *shop["files"], "--output", output, *options]
+    result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    found: dict[str, object] = json.loads((output / "report.json").read_text())
+    return found
+
+
+def test_negatives_are_mined_and_a_teacher_is_asked(
+    shop: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mined: list[dict[str, list[str]]] = []
+    asked: list[int] = []
+    whole, logits = training.by_query, Teacher.logits
+    monkeypatch.setattr(training, "by_query", lambda table: mined.append(whole(table)) or mined[-1])
+    monkeypatch.setattr(Teacher, "logits", lambda self, *pairs: asked.append(len(pairs[0])) or logits(self, *pairs))
+
+    towers = trained(shop, "encoder", tmp_path / "encoder", "--base", shop["base"], "--mine")
+    assert towers["settings"]["distil"] == 0 and towers["data"]["valid_found"] > 0
+    good = {(row["query"], row["product_id"]) for row in tiny.judgments().to_pylist() if row["grade"] > 0}
+    assert mined[0] and not {(query, name) for query, names in mined[0].items() for name in names} & good
+    encoder = ("--encoder", tmp_path / "encoder")
+    ranker = trained(shop, "ranker", tmp_path / "ranker", "--base", shop["base"], *encoder, "--mine")
+    assert ranker["data"]["valid_unjudged"] > 0 and not asked
+
+    teacher = ("--base", tmp_path / "encoder", "--teacher", tmp_path / "ranker")
+    taught = trained(shop, "encoder", tmp_path / "taught", *teacher)
+    assert taught["settings"]["distil"] == 1 and len(mined) == 2
+    assert len(asked) == 1 and asked[0] > 0
+    lineage = json.loads((tmp_path / "taught" / "run.json").read_text())
+    assert lineage["data"]["teacher"] == Ranker.open(tmp_path / "ranker").digest
