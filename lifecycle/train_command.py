@@ -16,7 +16,7 @@ from lifecycle.tracking import OFF, Tracker, TrackingSettings, open_tracker
 
 
 class TrainSettings(TrackingSettings):
-    """What the `--config` file may say: `[tracking]`, `[mining]`, and each model's knobs in `[encoder]` and `[ranker]`."""
+    """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]` and `[ranker]` a model's knobs."""
 
     encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
     ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
