@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import ModelError
@@ -25,6 +26,9 @@ from engine.grouping import grouped_by_length
 if TYPE_CHECKING:
     from sentence_transformers.base.model import BaseModel as Model
     from transformers import Trainer, TrainerCallback
+
+# What is known, or said, of n queries and n product texts, pair by pair: shape (n,).
+PairValues = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 
 METRIC = "ndcg@10"
 REPORT_FILE = "report.json"

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from core.progress import Steps
 from encoder.tower import Tower
 from engine.compress import Distillation, teacher_checkpoint
-from engine.training import Judged, TrainingSettings, judged, validation_sample
+from engine.training import Judged, PairValues, TrainingSettings, judged, validation_sample
 from lifecycle.examples.candidates import Candidates, nearest
 from lifecycle.examples.lexical import Lexical
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
 from lifecycle.training import Inputs, Kind, lineage_of, read_inputs, recorded
-from lifecycle.trial import RankerTrial, Row, Similarity, TowerTrial, trial_rows
+from lifecycle.trial import RankerTrial, Row, TowerTrial, trial_rows
 from ranker.ranker import Ranker
 
 ROW_FILE = "compression.json"
@@ -77,7 +77,7 @@ def compress_model(
 
 
 def trial_of(
-    kind: Kind, valid: Judged, texts: Mapping[str, str], settings: TrainingSettings, similarity: Similarity | None
+    kind: Kind, valid: Judged, texts: Mapping[str, str], settings: TrainingSettings, similarity: PairValues | None
 ) -> RankerTrial | TowerTrial:
     """The validation of a training with these settings, for exported models. Loads torch."""
     grades = validation_sample(valid, settings)

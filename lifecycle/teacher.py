@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.onnx import OnnxModel, length_batches
+from engine.training import PairValues
 from lifecycle.examples.mining import PairScores
 from ranker.ranker import Ranker
 
@@ -36,11 +37,15 @@ class Teacher:
             list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs])))
         return logits
 
-    def of(self, queries: Sequence[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
-        """The calibrated probability that a product is good, of pairs of these queries and product texts.
+    def chances(self, queries: Sequence[str], texts: Sequence[str], similarity: PairValues) -> NDArray[np.float32]:
+        """The calibrated probabilities that these products are good, shape (n,).
 
         `similarity` is that of the towers that the cross-encoder builds on.
         """
+        return self._ranker.scores(self.logits(queries, texts), similarity(queries, texts))
+
+    def of(self, queries: Sequence[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
+        """The same for pairs that are places among these queries and product texts, as `similarity` is."""
 
         def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
             logits = self.logits([queries[place] for place in places], [texts[row] for row in rows])

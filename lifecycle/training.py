@@ -48,7 +48,8 @@ class Inputs:
     """What to learn from. `towers` is the folder of those whose similarity a ranker is to build on.
 
     With `mining`, hard negatives too, of what BM25 and the towers find: those, or the ones that a training starts from.
-    `teacher` is the folder of a cross-encoder: towers learn its logits, and what it finds good is no negative.
+    `teacher` is the folder of a cross-encoder: towers learn its logits, a ranker what it says of mined negatives, of
+    which those that it finds good are left out.
     """
 
     catalog: Path
@@ -89,7 +90,7 @@ def train_model(
     lineage = lineage_of(kind, inputs, shop.mapping, base_name(given.get("base")))
     chosen, train = _fine_tuning(kind, given, similarity)
     mined = _mined(inputs, shop, similarity, chosen.base, steps) if inputs.mining else {}
-    taught = {"teacher": Teacher(inputs.teacher).logits} if inputs.teacher and kind == "encoder" else {}
+    taught = _taught(Teacher(inputs.teacher), similarity) if inputs.teacher else {}
 
     def trained() -> dict[str, Any]:
         with steps.step(_STEPS[kind]) as report:
@@ -121,6 +122,13 @@ def _mined(
             "negatives": by_query(negatives),
             "found": found_first(valid, shop.products, towers, FOUND, steps),
         }
+
+
+def _taught(teacher: Teacher, similarity: TowerSimilarity | None) -> dict[str, Any]:
+    """Arguments of a training: towers learn the logits, a ranker how likely mined negatives are good after all."""
+    if similarity is None:
+        return {"teacher": teacher.logits}
+    return {"soft": partial(teacher.chances, similarity=similarity)}
 
 
 @contextmanager

@@ -13,14 +13,13 @@ from core.comparison import paired
 from core.measures import CUTOFF, Grades, pool_ndcg
 from encoder.tower import Tower
 from engine.onnx import OnnxModel, length_batches
+from engine.training import PairValues
 from ranker.ranker import Ranker
 from ranker.train.calibrate import calibrate
 
 Tokens = Sequence[NDArray[np.int32]]
 # Token ids and segment ids of n sequences to vectors, shape (n, d), or logits, shape (n,), on one thread.
 Run = Callable[[Tokens, Tokens | None], NDArray[np.float32]]
-# The towers' cosines of n queries and n product texts, pair by pair: shape (n,).
-Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 # As long as one is timed, the others wait: so few that a slow moment of the machine meets all of them alike.
 _TIMED = 128
 
@@ -73,9 +72,7 @@ class Trial(Protocol):
 class RankerTrial:
     """Judged pools that a cross-encoder orders, calibrated anew with the towers' similarity as in training."""
 
-    def __init__(
-        self, grades: Grades, texts: Mapping[str, str], similarity: Callable[..., NDArray[np.float32]]
-    ) -> None:
+    def __init__(self, grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> None:
         self._grades = grades
         self._pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
         self._similarities = similarity([query for query, _ in self._pairs], [text for _, text in self._pairs])

@@ -14,7 +14,7 @@ from core.progress import Report, ignore
 from encoder.tower import SPEC_FILE
 from encoder.train.base import load_base
 from encoder.train.export import export_model
-from encoder.train.objective import Objective, Teacher, make_objective
+from encoder.train.objective import Objective, make_objective
 from encoder.train.samplers import Turns, batches
 from encoder.train.settings import EncoderTraining
 from engine.card import keep_card
@@ -23,6 +23,7 @@ from engine.processes import first
 from engine.training import (
     REPORT_FILE,
     Judged,
+    PairValues,
     autocast,
     evaluator,
     judged,
@@ -46,7 +47,7 @@ def train_encoder(
     settings: EncoderTraining,
     negatives: Mapping[str, Sequence[str]] = _NONE,
     found: Mapping[str, Sequence[str]] = _NONE,
-    teacher: Teacher | None = None,
+    teacher: PairValues | None = None,
     report: Report = ignore,
     language: str | None = None,
 ) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a training of the towers learns: rows or graded pairs or both, and a loss for each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,10 +17,7 @@ from encoder.train.false_negatives import FalseNegatives
 from encoder.train.losses import Known, graded_loss, nested, rows_loss
 from encoder.train.settings import EncoderTraining
 from engine.processes import count
-from engine.training import Judged
-
-# What a cross-encoder says of n queries and n product texts, pair by pair, shape (n,): the higher, the better.
-Teacher = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
+from engine.training import Judged, PairValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def make_objective(
     texts: Mapping[str, str],
     settings: EncoderTraining,
     negatives: Mapping[str, Sequence[str]],
-    teacher: Teacher | None,
+    teacher: PairValues | None,
 ) -> Objective:
     """Raises ModelError when there is nothing to learn from, or no teacher for `distil`."""
     if settings.distil and teacher is None:
@@ -75,7 +72,7 @@ def make_objective(
     return Objective(dataset, {"rows": loss, "graded": graded}, len(rows), further)
 
 
-def _scores(rows: Examples, texts: Mapping[str, str], teacher: Teacher) -> NDArray[np.float32]:
+def _scores(rows: Examples, texts: Mapping[str, str], teacher: PairValues) -> NDArray[np.float32]:
     """The teacher's of each row's good product and negatives, shape (m, n + 1); it is asked once a pair."""
     pairs = [(query, name) for query, names in zip(rows.queries, rows.products, strict=True) for name in names]
     asked = list(dict.fromkeys(pairs))

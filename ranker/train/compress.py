@@ -35,6 +35,7 @@ from engine.compress import (
 from engine.export import CHECKPOINT, quiet_libraries
 from engine.onnx import OnnxModel, length_batches
 from engine.training import (
+    PairValues,
     evaluator,
     judged,
     run_trainer,
@@ -46,7 +47,6 @@ from engine.training import (
 )
 from engine.vocabulary import trim_vocabulary
 from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.examples import PairValues
 from ranker.train.export import export_model, load_ranker
 from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
 from ranker.train.settings import Method

@@ -1,6 +1,6 @@
 """What the cross-encoder learns from: judged products, random ones, and those that retrieval finds and nobody wants."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from engine.training import POOR, Judged, spread
+from engine.training import POOR, Judged, PairValues, spread
 from ranker.train.settings import RankerTraining
 
 Labels = dict[str, dict[str, float]]  # query -> product -> label from 0 to 1
-
-# What is known of n queries and n product texts, pair by pair: shape (n,).
-PairValues = Callable[[Sequence[str], Sequence[str]], NDArray[np.float32]]
 
 
 def training_labels(

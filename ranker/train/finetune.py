@@ -24,6 +24,7 @@ from engine.processes import first
 from engine.training import (
     REPORT_FILE,
     Judged,
+    PairValues,
     TrainingSettings,
     autocast,
     evaluator,
@@ -38,7 +39,7 @@ from engine.training import (
 )
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.cutoff import cutoff_report, unfit_pools
-from ranker.train.examples import PairValues, training_labels, training_lists, training_pairs
+from ranker.train.examples import training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
 from ranker.train.settings import Method, RankerTraining

@@ -11,10 +11,9 @@ from sklearn.model_selection import GroupKFold
 
 from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
 from core.measures import Grades, pool_ndcg
-from engine.training import GOOD
+from engine.training import GOOD, PairValues
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
-from ranker.train.examples import PairValues
 from ranker.train.settings import Method
 
 Logits = NDArray[np.float32]

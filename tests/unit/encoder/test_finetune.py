@@ -11,9 +11,9 @@ import tiny
 from core.errors import ModelError
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
-from encoder.train.objective import Teacher
 from encoder.train.settings import EncoderTraining
 from engine.onnx import OnnxModel
+from engine.training import PairValues
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny.write_base(tmp_path_factory.mktemp("base"))
 
 
-def train(base: str, folder: Path, teacher: Teacher | None = None, **given: Any) -> dict[str, Any]:
+def train(base: str, folder: Path, teacher: PairValues | None = None, **given: Any) -> dict[str, Any]:
     small = {"max_steps": 2, "batch_size": 6, "learning_rate": 5e-3, "evaluations": 1, "threads": 1}
     settings = EncoderTraining.model_validate({"base": base, **small, **given})
     return train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings, teacher=teacher)

@@ -143,5 +143,7 @@ def test_negatives_are_mined_and_a_teacher_is_asked(
     taught = trained(shop, "encoder", tmp_path / "taught", *teacher)
     assert taught["settings"]["distil"] == 1 and len(mined) == 2
     assert len(asked) == 1 and asked[0] > 0
+    again = trained(shop, "ranker", tmp_path / "again", "--base", shop["base"], *encoder, "--mine", *teacher[2:])
+    assert len(asked) > 1 and again["loss"] != ranker["loss"]  # negatives are as good as the teacher says, not 0
     lineage = json.loads((tmp_path / "taught" / "run.json").read_text())
     assert lineage["data"]["teacher"] == Ranker.open(tmp_path / "ranker").digest
