@@ -68,7 +68,7 @@ class Effort(_Frozen):
         return (self.other + self.learning * share) * step / 60
 
     def share(self, minutes: float, step: float) -> float:
-        """How much of the learning there is time for, in whole parts of 20: what is measured varies a little."""
+        """How much of the learning there is time for, in whole parts of 40: what is measured varies a little."""
         parts = (minutes * 60 / step - self.other) / self.learning * _PARTS
         return min(max(int(parts), 1), _PARTS) / _PARTS
 
@@ -108,7 +108,7 @@ class Recipe(_Frozen):
         return self.model_copy(update={"sources": (shop,), "late": None})
 
     def shortened(self, share: float) -> "Recipe":
-        """The same with a share of each training's steps and validations."""
+        """The same with a share of each training's steps and validations, and of what the teacher is asked."""
         update: dict[str, Any] = {
             name: _shorter(settings, share)
             for name in ("towers", "mined", "ranker")
@@ -118,8 +118,11 @@ class Recipe(_Frozen):
             towers, ranker = _shorter(self.late.towers, share), _shorter(self.late.ranker, share)
             update["late"] = self.late.model_copy(update={"towers": towers, "ranker": ranker})
         if self.compression:
-            student = _shorter(self.compression.student, share)
-            update["compression"] = self.compression.model_copy(update={"student": student})
+            asked = {
+                name: math.ceil(getattr(self.compression, name) * share) for name in ("candidates", "late_candidates")
+            }
+            asked["student"] = _shorter(self.compression.student, share)
+            update["compression"] = self.compression.model_copy(update=asked)
         return self.model_copy(update=update)
 
 
@@ -134,7 +137,7 @@ def sample() -> Recipe:
 def home_depot() -> Recipe:
     """One large shop with judgments of thousands of queries: `general` without its other sources."""
     source = _home_depot(pseudo=10_000)
-    effort = Effort(learning=9_000, other=800)
+    effort = Effort(learning=10_500, other=1_000)
     return Recipe(name="home_depot", sources=(source,), effort=effort, minutes=60, **_large())
 
 
@@ -166,7 +169,7 @@ def general() -> Recipe:
             **_LARGE_RANKERS,
         ),
     )
-    effort = Effort(learning=10_500, other=930)
+    effort = Effort(learning=11_700, other=1_250)
     return Recipe(name="general", sources=sources, late=late, effort=effort, minutes=60, **_large())
 
 
@@ -193,14 +196,15 @@ def _shorter(settings: _Training, share: float) -> _Training:
     return settings.model_copy(update=update)
 
 
-_PARTS = 20
+_PARTS = 40
 _LARGE_TOWERS: dict[str, Any] = {
     "dropout": 0.0,
     "freeze_embeddings": True,
     "mask_false_negatives": True,
     "product_tokens": 40,
     "scale": 30.0,
-    "validation_pairs": 3000,
+    "validation_pairs": 1500,
+    "distractors": 500,
 }
 _LARGE_RANKERS: dict[str, Any] = {
     "dropout": 0.0,
@@ -241,12 +245,12 @@ def _large() -> dict[str, Any]:
             judgments=10,
             random_negatives=1,
             hard_negatives=4,
-            validation_pairs=3000,
+            validation_pairs=1500,
             **_LARGE_RANKERS,
         ),
         "compression": Compression(
             student=RankerDistillation(
-                layers=2, ffn_share=0.4, learning_rate=4e-4, epochs=1.8, batch_size=128, validation_pairs=3000
+                layers=2, ffn_share=0.4, learning_rate=4e-4, epochs=1.8, batch_size=128, validation_pairs=1500
             )
         ),
     }
