@@ -55,7 +55,8 @@ def test_every_training_is_shortened_and_nothing_else_changes() -> None:
     assert (whole.late.towers.evaluations, half.late.towers.evaluations) == (3, 2)
     assert half.late.towers.epochs == whole.late.towers.epochs / 2
     assert half.late.ranker.epochs == whole.late.ranker.epochs / 2
-    assert half.compression.student.epochs == whole.compression.student.epochs / 2
+    assert half.compression.student == whole.compression.student  # it keeps twice the share
+    assert whole.shortened(0.25).compression.student.epochs == whole.compression.student.epochs / 2
     assert (half.compression.candidates, half.compression.late_candidates) == (5, 30)
     same = {"towers", "mined", "ranker", "late", "compression"}
     assert half.model_dump(exclude=same) == whole.model_dump(exclude=same)
