@@ -79,22 +79,17 @@ def train(
         tracker = open_tracker(settings.tracking.uri, output, tell)
         _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
         return
-    from lifecycle.examples.mining import Mining
-    from lifecycle.training import Inputs, train_model
-
     if data or stages or minutes is not None:
         raise TandemError(
             "--data, --stages and --minutes go with --recipe; for one model give --catalog and --judgments"
         )
     if catalog is None or judgments is None:
         raise TandemError("give --catalog and --judgments, the files to learn from")
-    if encoder and model is Trained.ENCODER:
-        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
-    if mine and model is Trained.RANKER and encoder is None:
-        raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
-    if teacher and model is Trained.RANKER and not mine:
-        raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
     assert model is not None, "one of model and recipe is given"
+    _check_help(model, encoder, mine, teacher)
+    from lifecycle.examples.mining import Mining
+    from lifecycle.training import Inputs, train_model
+
     tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
     knobs = getattr(settings, model.value) | _given(base=base, epochs=epochs, seed=seed)
     if teacher and model is Trained.ENCODER:
@@ -104,6 +99,16 @@ def train(
     inputs = Inputs(catalog, mapping, judgments, encoder, mining, teacher)
     with table(model.value):
         train_model(model.value, inputs, output, knobs, Bars(console), tracker)
+
+
+def _check_help(model: Trained, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
+    """Whether the other models that are named can help with this one. Raises TandemError."""
+    if model is Trained.ENCODER and encoder:
+        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
+    if model is Trained.RANKER and mine and encoder is None:
+        raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
+    if model is Trained.RANKER and teacher and not mine:
+        raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
 
 
 def _by_recipe(

@@ -1,20 +1,13 @@
 """How fast this machine learns, and with it how much of a recipe there is time for. Loads torch."""
 
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from encoder.train.export import Pooled, load_encoder
-from engine.training import autocast, device, torch_threads
+from encoder.train.pace import seconds_per_step
 from lifecycle.recipes.recipe import Recipe
 
 PACE_FILE = "pace.json"
-_ROWS, _TOKENS, _WORD = 64, 24, 2000
-_REPEATS = 5
 
 
 def fitted(recipe: Recipe, folder: Path, base: str | None, tell: Callable[[str], None]) -> Recipe:
@@ -47,22 +40,3 @@ def remembered_pace(folder: Path, base: str | None) -> float:
         part.write_text(json.dumps(known) + "\n")
         part.replace(path)
     return known[name]
-
-
-def seconds_per_step(base: str | None) -> float:
-    """What a forward and a backward pass of 64 texts of 24 tokens take, the median of five."""
-    encoder = load_encoder(base)
-    model = Pooled(encoder).to(device()).train()
-    ids = torch.full((_ROWS, _TOKENS), min(_WORD, len(encoder.tokenizer) - 1), device=device())
-    mask = torch.ones_like(ids)
-    taken: list[float] = []
-    with torch_threads(None):
-        for _ in range(1 + _REPEATS):  # the first one is slow
-            began = time.perf_counter()
-            with autocast():
-                vectors = model(ids, mask)
-            vectors.float().sum().backward()
-            if ids.is_cuda:
-                torch.cuda.synchronize()
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])

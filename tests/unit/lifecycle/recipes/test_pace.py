@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
 
-from core.errors import ModelError
 from lifecycle.recipes import pace
-from lifecycle.recipes.pace import PACE_FILE, fitted, remembered_pace, seconds_per_step
+from lifecycle.recipes.pace import PACE_FILE, fitted, remembered_pace
 from lifecycle.recipes.recipe import Effort, Recipe, general, sample
 
 EFFORT = Effort(learning=1000, other=200)
@@ -92,12 +90,3 @@ def test_a_base_is_timed_once_in_a_folder(tmp_path: Path, measured: list[str | N
     remembered_pace(tmp_path / "stages", "other")
     assert measured == [None, "other"]
     assert json.loads((tmp_path / "stages" / PACE_FILE).read_text()) == {"": 3.0, "other": 3.0}
-
-
-def test_a_step_is_timed(tmp_path: Path) -> None:
-    assert 0 < seconds_per_step(tiny.write_base(tmp_path)) < 60
-
-
-def test_what_is_no_model_is_not_timed(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nowhere"):
-        seconds_per_step(str(tmp_path / "nowhere"))
