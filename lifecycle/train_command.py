@@ -57,7 +57,9 @@ def train(
     ] = False,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="For the encoder: folder of a trained ranker, to learn what it says. With --mine: to ask."),
+        typer.Option(
+            help="Folder of a trained ranker: towers learn what it says; --mine leaves out what it finds good."
+        ),
     ] = None,
     track: Annotated[
         str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
@@ -135,6 +137,8 @@ def _by_recipe(
         paths = [str(path.resolve()) for path in (catalog, judgments, mapping) if path]
         recipe = recipe.on(*paths)
     if minutes is not None:
+        if recipe.effort is None:
+            raise TandemError(f"recipe {name} is a short one, which always learns all; leave out --minutes")
         recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not first():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")

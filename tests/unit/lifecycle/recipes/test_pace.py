@@ -44,6 +44,12 @@ def test_the_minutes_are_those_of_all_steps() -> None:
     assert EFFORT.minutes(6.0, 0.4) == 60
 
 
+def test_the_student_takes_twice_the_share_and_never_more_than_all() -> None:
+    effort = Effort(learning=1000, student=400, other=200)
+    assert [effort.minutes(6.0, share) for share in (0.25, 0.5, 1.0)] == [65, 110, 160]  # 650, 1100 and 1600 steps
+    assert (effort.share(65, 6.0), effort.share(64.9, 6.0), effort.share(110, 6.0)) == (0.25, 0.225, 0.5)
+
+
 def test_every_training_is_shortened_and_nothing_else_changes() -> None:
     whole, half = general(), general().shortened(0.5)
     assert whole.mined and half.mined and whole.late and half.late and whole.compression and half.compression
