@@ -123,9 +123,9 @@ class Recipe(_Frozen):
             update["late"] = self.late.model_copy(update={"replay": math.ceil(self.late.replay * share)})
         if self.compression:
             asked = {
-                name: math.ceil(getattr(self.compression, name) * share) for name in ("candidates", "late_candidates")
+                "candidates": math.ceil(self.compression.candidates * share),
+                "student": _shorter(self.compression.student, _students(share)),
             }
-            asked["student"] = _shorter(self.compression.student, _students(share))
             update["compression"] = self.compression.model_copy(update=asked)
         return self.model_copy(update=update)
 
