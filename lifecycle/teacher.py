@@ -24,10 +24,7 @@ class Teacher:
 
     def logits(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
         """Of each query with the product text of the same place, shape (n,)."""
-        asked = {query: self._ranker.tokenize_query(query) for query in dict.fromkeys(queries)}
-        different = list(dict.fromkeys(texts))
-        products = dict(zip(different, self._ranker.tokenize_products(different), strict=True))
-        pairs = [self._ranker.pack(asked[query], products[text]) for query, text in zip(queries, texts, strict=True)]
+        pairs = self._ranker.pack_pairs(list(zip(queries, texts, strict=True)))
         logits = np.empty(len(pairs), np.float32)
 
         def run(batch: NDArray[np.int64]) -> None:

@@ -80,10 +80,7 @@ class RankerTrial:
     def subject(self, folder: Path, model: Path | None = None, load: Callable[[Path], Any] = OnnxModel) -> Subject:
         """The cross-encoder of a folder, or `model` in the place of its own. Raises ModelError."""
         ranker = Ranker.open(folder)
-        queries = {query: ranker.tokenize_query(query) for query in self._grades}
-        products = ranker.tokenize_products([text for _, text in self._pairs])
-        packed = [ranker.pack(queries[query], tokens) for (query, _), tokens in zip(self._pairs, products, strict=True)]
-        tokens, segments = zip(*packed, strict=True)
+        tokens, segments = zip(*ranker.pack_pairs(self._pairs), strict=True)
         run = load(model or ranker.model_path).run
         return Subject({"pair": Part(tokens, segments, run)}, _bytes(ranker.files(), ranker.model_path, model))
 

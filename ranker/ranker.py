@@ -1,5 +1,6 @@
 """The cross-encoder as a folder, and how a query and a product become what it reads."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -123,6 +124,13 @@ class Ranker:
     def pack(self, query: NDArray[np.int32], product: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
         return self._template.join(query, product)
+
+    def pack_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """The same for pairs of query and product text, each different text being tokenised once."""
+        queries = {query: self.tokenize_query(query) for query in dict.fromkeys(query for query, _ in pairs)}
+        texts = list(dict.fromkeys(text for _, text in pairs))
+        products = dict(zip(texts, self.tokenize_products(texts), strict=True))
+        return [self.pack(queries[query], products[text]) for query, text in pairs]
 
     def scores(self, logits: NDArray[np.float32], similarities: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities of relevance of n pairs, from their logits and the towers' cosines, both (n,)."""

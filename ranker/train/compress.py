@@ -146,16 +146,13 @@ def teacher_logits(
     """
     if not pairs:
         raise ModelError("no pair of query and product to learn from; give some")
-    queries = {query: teacher.tokenize_query(query) for query in dict.fromkeys(query for query, _ in pairs)}
-    names = list(dict.fromkeys(text for _, text in pairs))
-    products = dict(zip(names, teacher.tokenize_products(names), strict=True))
+    tokens, segments = zip(*teacher.pack_pairs(pairs), strict=True)
     model = OnnxModel(teacher.model_path)
 
     def compute(places: NDArray[np.int64]) -> NDArray[np.float32]:
-        packed = [teacher.pack(queries[query], products[text]) for query, text in (pairs[place] for place in places)]
-        return model.run([tokens for tokens, _ in packed], [segments for _, segments in packed])
+        return model.run([tokens[place] for place in places], [segments[place] for place in places])
 
-    lengths = [len(queries[query]) + len(products[text]) for query, text in pairs]
+    lengths = list(map(len, tokens))
     path = output / TEACHER / f"{value_digest([teacher.digest, list(pairs)])}.npy"
     workers = threads or os.cpu_count() or 1
     return remembered(path, (len(pairs),), length_batches(lengths), compute, workers, report)

@@ -116,8 +116,7 @@ def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -
     session = OnnxModel(ranker.model_path)
     exact_model = Logits(model).eval()
     found, exact = [], []
-    for query, product in pairs:
-        tokens, segments = ranker.pack(ranker.tokenize_query(query), ranker.tokenize_products([product])[0])
+    for tokens, segments in ranker.pack_pairs(pairs):
         found.append(float(session.run([tokens], [segments])[0]))
         with torch.no_grad():
             ids = torch.from_numpy(tokens.astype(np.int64))[None]

@@ -151,6 +151,4 @@ def calibrate_export(folder: Path, validation: Validation, others: list[Validati
 
 def _exported_logits(ranker: Ranker, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     model = OnnxModel(ranker.model_path)
-    products = ranker.tokenize_products([text for _, text in pairs])
-    packed = map(ranker.pack, map(ranker.tokenize_query, [query for query, _ in pairs]), products)
-    return np.concatenate([model.run([tokens], [segments]) for tokens, segments in packed])
+    return np.concatenate([model.run([tokens], [segments]) for tokens, segments in ranker.pack_pairs(pairs)])

@@ -62,6 +62,18 @@ def test_roberta_pairs_have_two_separators(tmp_path: Path) -> None:
     assert not segments.any()
 
 
+def test_many_pairs_are_packed_as_each_alone_and_a_text_tokenised_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = Ranker.open(write_ranker(tmp_path, bert()))
+    whole, asked = ranker.tokenize_products, list[str]()
+    monkeypatch.setattr(ranker, "tokenize_products", lambda texts: asked.extend(texts) or whole(texts))
+    packed = ranker.pack_pairs([("kettle", "steel"), ("steel", "kettle steel"), ("kettle", "kettle steel")])
+    assert [tokens.tolist() for tokens, _ in packed] == [[1, 5, 2, 4, 2], [1, 4, 2, 5, 4, 2], [1, 5, 2, 5, 4, 2]]
+    assert packed[0][1].tolist() == [0, 0, 0, 1, 1]
+    assert asked == ["steel", "kettle steel"]
+
+
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(query=st.text(max_size=40), product=st.text(max_size=80))
 def test_pairs_are_those_of_the_tokenizer(name: str, query: str, product: str) -> None:
