@@ -1,6 +1,7 @@
 """Runs a recipe, stage by stage. A stage that is done with the same inputs is not done again; a cut one goes on."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -148,7 +150,7 @@ class _Run:
         found = self._late_found("found-5", towers) if self.recipe.late else self._early_found(towers)
 
         def distil(texts: Mapping[str, str], output: Path, settings: Any, **options: Any) -> dict[str, Any]:
-            pairs = self._asked(compression, similarity)
+            pairs, settings = _seen(self._asked(compression, similarity), settings)
             with self.steps.step("ask the teacher") as report:
                 teacher_logits(Ranker.open(teacher), pairs, output, settings.threads, report)
             return distil_ranker(
@@ -298,6 +300,15 @@ class _Run:
             late = [self.recipe.late.replay, self.recipe.late.replay_valid]
         models = [_digest(folder) for folder in after]
         return value_digest([wanted, self.base, sources, augmentation, late, models, further])
+
+
+def _seen(pairs: list[tuple[str, str]], settings: Any) -> tuple[list[tuple[str, str]], Any]:
+    """The pairs that training comes to see, drawn where that is not all: the teacher is asked of no others."""
+    if settings.epochs >= 1:
+        return pairs, settings
+    random = np.random.default_rng(settings.seed)
+    drawn = np.sort(random.permutation(len(pairs))[: math.ceil(len(pairs) * settings.epochs)])
+    return [pairs[place] for place in drawn], settings.model_copy(update={"epochs": 1.0})
 
 
 def _merged(parts: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:

@@ -238,3 +238,15 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     assert trained == ["encoder", "ranker"]
     assert Tower.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
     assert Ranker.open(tmp_path / "ranker").spec.slope > 0
+
+
+def test_the_teacher_is_asked_only_of_pairs_that_training_sees() -> None:
+    pairs = [(f"query {number}", "text") for number in range(10)]
+    part = RankerDistillation(epochs=0.34)
+    drawn, settings = run._seen(pairs, part)
+    assert len(drawn) == 4 and drawn == sorted(set(drawn), key=pairs.index)
+    assert settings == part.model_copy(update={"epochs": 1.0})
+    assert run._seen(pairs, part) == (drawn, settings)
+    assert run._seen(pairs, part.model_copy(update={"seed": 1}))[0] != drawn
+    whole = RankerDistillation(epochs=1.5)
+    assert run._seen(pairs, whole) == (pairs, whole)
