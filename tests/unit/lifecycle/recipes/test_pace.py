@@ -44,10 +44,10 @@ def test_the_minutes_are_those_of_all_steps() -> None:
     assert EFFORT.minutes(6.0, 0.4) == 60
 
 
-def test_the_student_takes_twice_the_share_and_never_more_than_all() -> None:
+def test_the_student_takes_thrice_the_share_and_never_more_than_all() -> None:
     effort = Effort(learning=1000, student=400, other=200)
-    assert [effort.minutes(6.0, share) for share in (0.25, 0.5, 1.0)] == [65, 110, 160]  # 650, 1100 and 1600 steps
-    assert (effort.share(65, 6.0), effort.share(64.9, 6.0), effort.share(110, 6.0)) == (0.25, 0.225, 0.5)
+    assert [effort.minutes(6.0, share) for share in (0.25, 0.5, 1.0)] == [75, 110, 160]  # 750, 1100 and 1600 steps
+    assert (effort.share(75, 6.0), effort.share(74.9, 6.0), effort.share(110, 6.0)) == (0.25, 0.225, 0.5)
 
 
 def test_every_training_is_shortened_and_nothing_else_changes() -> None:
@@ -57,8 +57,8 @@ def test_every_training_is_shortened_and_nothing_else_changes() -> None:
     assert half.ranker.epochs == whole.ranker.epochs / 2
     assert (whole.ranker.evaluations, half.ranker.evaluations) == (4, 2)
     assert half.late == whole.late.model_copy(update={"replay": whole.late.replay / 2})
-    assert half.compression.student == whole.compression.student  # it keeps twice the share
-    assert whole.shortened(0.25).compression.student.epochs == whole.compression.student.epochs / 2
+    assert half.compression.student == whole.compression.student  # it keeps thrice the share
+    assert whole.shortened(0.25).compression.student.epochs == whole.compression.student.epochs * 0.75
     assert half.compression.candidates == whole.compression.candidates / 2
     assert half.compression.late_candidates == whole.compression.late_candidates
     same = {"towers", "mined", "ranker", "late", "compression"}
