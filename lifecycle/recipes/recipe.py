@@ -173,7 +173,7 @@ def general() -> Recipe:
             **_LARGE_RANKERS,
         ),
     )
-    effort = Effort(learning=10_500, student=2_200, other=1_250)
+    effort = Effort(learning=10_500, student=2_200, other=1_500)
     return Recipe(name="general", sources=sources, late=late, effort=effort, minutes=60, **_large())
 
 

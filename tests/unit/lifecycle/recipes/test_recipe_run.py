@@ -1,6 +1,7 @@
 """A recipe with every stage, on tiny models: what it leaves, and what it does not do twice."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -240,13 +241,21 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     assert Ranker.open(tmp_path / "ranker").spec.slope > 0
 
 
-def test_the_teacher_is_asked_only_of_pairs_that_training_sees() -> None:
-    pairs = [(f"query {number}", "text") for number in range(10)]
-    part = RankerDistillation(epochs=0.34)
-    drawn, settings = run._seen(pairs, part)
-    assert len(drawn) == 4 and drawn == sorted(set(drawn), key=pairs.index)
-    assert settings == part.model_copy(update={"epochs": 1.0})
-    assert run._seen(pairs, part) == (drawn, settings)
-    assert run._seen(pairs, part.model_copy(update={"seed": 1}))[0] != drawn
-    whole = RankerDistillation(epochs=1.5)
-    assert run._seen(pairs, whole) == (pairs, whole)
+def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
+    base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[tuple[str, str]]] = []
+    whole = run.teacher_logits
+    monkeypatch.setattr(
+        run, "teacher_logits", lambda teacher, pairs, *rest: asked.append(pairs) or whole(teacher, pairs, *rest)
+    )
+    output = tmp_path / "output"
+    shutil.copytree(done, output)
+    compression = recipe().compression
+    assert compression is not None
+    student = compression.student.model_copy(update={"epochs": 0.34, "max_steps": None})
+    shorter = recipe().model_copy(update={"compression": compression.model_copy(update={"student": student})})
+    run_recipe(shorter, data, output, Silent(), Untracked(), base)
+    pairs = [json.loads((folder / "ranker" / "report.json").read_text())["data"]["pairs"] for folder in (done, output)]
+    assert trained == ["ranker"] and pairs[1] == math.ceil(pairs[0] * 0.34) == len(set(asked[0]))
+    assert len({query for query, _ in asked[0]}) > 3  # drawn of all, not the first
