@@ -1,0 +1,103 @@
+"""Reads a query for a lexical index: which terms of its vocabulary each word asks for, and how much they count."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.words import Analyser, Word, plain
+from engine.lexical import LexicalIndex, QueryTerm
+from engine.terms import may_be_misspelt
+
+# Chosen on Home Depot's validation queries, clean and with typing errors (`benchmarks/lexical.py`).
+_PART = 0.5
+_EDIT = 0.7
+_ALIKE = 5
+_ONE_EDIT, _TWO_EDITS = 4, 6
+# A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
+_RARE, _OFTEN = 2, 50
+_LEAST_SPLIT, _LEAST_PIECE = 6, 3
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalQuery:
+    """A query's words that say something, and the terms they ask for. `weights` are the words' inverse frequencies."""
+
+    words: tuple[Word, ...]
+    terms: tuple[QueryTerm, ...]
+    weights: tuple[float, ...]
+
+
+class QueryReader:
+    """Reads queries for one index, on one thread at a time: its analyser keeps state."""
+
+    def __init__(self, index: LexicalIndex, language: str) -> None:
+        """`language` is the catalog's (BCP 47), by which its products were analysed."""
+        self._index = index
+        self._analyser = Analyser(language)
+
+    def read(self, text: str) -> LexicalQuery:
+        """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
+        words spelt nearly like them."""
+        words = self._analyser.content(text)
+        terms = [*self._joined(words)]
+        joined = {place for term in terms for place in term.words}
+        for place, word in enumerate(words):
+            terms += self._single(word, place, place in joined)
+        return LexicalQuery(tuple(words), tuple(terms), tuple(self._weights(len(words), terms)))
+
+    def _single(self, word: Word, place: int, joined: bool) -> Iterator[QueryTerm]:
+        number = self._index.terms.find(word.term)
+        if number is not None:
+            yield QueryTerm(number, 1.0, (place,))
+        parts = [part for part in map(self._index.terms.find, word.parts) if part is not None]
+        for part in parts:
+            yield QueryTerm(part, _PART, (place,))
+        if number is None and not parts and not joined:
+            yield from self._split(word, place) or self._alike(word, place, 0)
+        elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
+            yield from self._alike(word, place, held * _OFTEN)
+
+    def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
+        """'dish washer' also asks for dishwasher."""
+        for place in range(len(words) - 1):
+            pair = words[place : place + 2]
+            if all(word.text.isalpha() for word in pair):
+                [whole] = self._analyser.terms(pair[0].text + pair[1].text)[:1] or [""]
+                number = self._index.terms.find(whole)
+                if number is not None:
+                    yield QueryTerm(number, 1.0, (place, place + 1))
+
+    def _split(self, word: Word, place: int) -> list[QueryTerm]:
+        """'dishwasherrack' asks for the two known words that most products hold, or for nothing."""
+        text = word.text
+        if len(text) < _LEAST_SPLIT or not text.isalpha():
+            return []
+        best: tuple[int, list[int]] = (0, [])
+        for cut in range(_LEAST_PIECE, len(text) - _LEAST_PIECE + 1):
+            pieces = [self._index.terms.find(term) for term in self._analyser.terms(f"{text[:cut]} {text[cut:]}")]
+            known = [piece for piece in pieces if piece is not None]
+            if len(known) == len(pieces):
+                best = max(best, (min(map(self._index.document_frequency, known)), known))
+        return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] > _RARE else []
+
+    def _alike(self, word: Word, place: int, least: int) -> Iterator[QueryTerm]:
+        """The terms with the fewest errors, and among those the ones that most products hold, `least` or more."""
+        # As written too: a stem cut off a misspelt word may lie far from the right one's.
+        near: dict[int, int] = {}
+        for spelling in {word.term, plain(word.text)}:
+            if len(spelling) >= _ONE_EDIT and may_be_misspelt(spelling):
+                edits = 2 if len(spelling) >= _TWO_EDITS else 1
+                for number, errors in self._index.terms.alike(spelling, edits):
+                    near[number] = min(errors, near.get(number, errors))
+        held = [(errors, -self._index.document_frequency(number), number) for number, errors in near.items()]
+        own = self._index.terms.find(word.term)
+        likely = sorted(entry for entry in held if -entry[1] >= max(1, least) and entry[2] != own)
+        for errors, _, number in likely[:_ALIKE]:
+            yield QueryTerm(number, _EDIT**errors, (place,))
+
+    def _weights(self, words: int, terms: Sequence[QueryTerm]) -> Iterator[float]:
+        """Each word's inverse document frequency (Lucene's), by its commonest term; the highest for an unknown word."""
+        for place in range(words):
+            held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
+            frequency = max(held, default=0)
+            yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))

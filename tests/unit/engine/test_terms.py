@@ -1,0 +1,51 @@
+"""The vocabulary: terms found, and terms with typing errors against brute force."""
+
+from pathlib import Path
+
+import pytest
+from rapidfuzz.distance import OSA
+
+from engine.terms import Terms, write_terms
+
+WORDS = sorted(
+    ["drill", "drills", "grill", "thrill", "dril", "dirll", "18v", "dcd771", "dcd777", "caf\u00e9", "ab", "banana"],
+    key=lambda term: term.encode(),
+)
+
+
+@pytest.fixture
+def terms(tmp_path: Path) -> Terms:
+    write_terms(WORDS, tmp_path)
+    return Terms(tmp_path)
+
+
+def test_each_term_has_its_number(terms: Terms) -> None:
+    assert [terms[number] for number in range(len(terms))] == WORDS
+    assert [terms.find(word) for word in WORDS] == list(range(len(WORDS)))
+
+
+@pytest.mark.parametrize("word", ["", "a", "drillz", "zzz", "\u4e2d", "\0"])
+def test_other_terms_have_none(terms: Terms, word: str) -> None:
+    assert terms.find(word) is None
+
+
+@pytest.mark.parametrize("edits", [1, 2])
+@pytest.mark.parametrize("word", ["drill", "drlil", "gril", "bannana", "cafe", "xyz", "anana"])
+def test_terms_alike_are_those_that_a_look_at_all_finds(terms: Terms, word: str, edits: int) -> None:
+    letters = [term for term in WORDS if term.isalpha() and len(term) >= 3 and term != word]
+    expected = {term: OSA.distance(word, term) for term in letters if OSA.distance(word, term) <= edits}
+    assert {terms[number]: errors for number, errors in terms.alike(word, edits)} == expected
+
+
+def test_numbers_and_codes_are_like_no_other(terms: Terms) -> None:
+    assert terms.alike("dcd772", 2) == []
+    assert terms.alike("19v", 1) == []
+
+
+def test_fewer_errors_come_first(terms: Terms) -> None:
+    assert [errors for _, errors in terms.alike("drill", 2)] == [1, 1, 1, 1, 2]
+
+
+def test_a_vocabulary_of_codes_alone_has_nothing_alike(tmp_path: Path) -> None:
+    write_terms(["1", "2"], tmp_path)
+    assert Terms(tmp_path).alike("drill", 2) == []

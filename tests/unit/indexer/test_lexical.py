@@ -1,0 +1,78 @@
+"""The lexical index of a catalog: which fields it has, and that a catalog of many languages gets one."""
+
+from pathlib import Path
+
+import numpy as np
+from builders import product, write_columns
+from wordings import lexical_index, titles
+
+from core.columns import Columns
+from core.progress import ignore
+from engine.lexical import QueryTerm, lexical_files
+from indexer.lexical import FIELDS, index_words
+
+
+def test_only_fields_that_hold_something_are_indexed(tmp_path: Path) -> None:
+    columns = Columns(write_columns(tmp_path / "c.arrow", [product("1", "drill"), product("2", "saw", brand="Bosch")]))
+    fields = index_words(columns, "en", tmp_path / "lexical", ignore)
+    assert fields == ["title", "brand", "codes"]
+    assert {path.name for path in (tmp_path / "lexical").iterdir()} == set(lexical_files(fields))
+
+
+def test_every_field_has_its_place(tmp_path: Path) -> None:
+    rows = [
+        product(
+            "id9",
+            "t1",
+            description="d1",
+            brand="b1",
+            product_type="y1",
+            color="c1",
+            size="s1",
+            material="m1",
+            gtin="g1",
+            attributes=[("name", "a1")],
+        )
+    ]
+    index = lexical_index(tmp_path, rows)
+    assert index.fields == tuple(FIELDS)
+    expected = {
+        "title": ["t1"],
+        "brand": ["b1"],
+        "product_type": ["y1"],
+        "attributes": ["c1", "s1", "m1", "a1"],
+        "description": ["d1"],
+        "codes": ["id9", "g1"],
+    }
+    for place, field in enumerate(index.fields):
+        for word in (word for words in expected.values() for word in words):
+            number = index.terms.find(word)
+            assert number is not None
+            found = index.scores([QueryTerm(number, 1.0, (0,))], np.array([0]))[0, place] > 0
+            assert found == (word in expected[field]), (word, field)
+
+
+def test_a_product_without_words_is_found_by_none(tmp_path: Path) -> None:
+    index = lexical_index(tmp_path, titles("!!!", "drill", "???"))
+    number = index.terms.find("drill")
+    assert number is not None
+    assert index.search([QueryTerm(number, 1.0, (0,))], {"title": 1.0}, 5).rows.tolist() == [1]
+
+
+def test_a_catalog_without_any_word_has_an_empty_index(tmp_path: Path) -> None:
+    index = lexical_index(tmp_path, [product("-", "!!!")])
+    assert index.fields == () and len(index.terms) == 0 and index.terms.find("drill") is None
+    assert len(index.search([], {"title": 1.0}, 5).rows) == 0
+
+
+def test_the_catalogs_language_decides_how_words_are_cut(tmp_path: Path) -> None:
+    assert lexical_index(tmp_path, titles("bohrmaschinen"), "de").terms.find("bohrmaschin") is not None
+
+
+def test_the_same_catalog_makes_the_same_files(tmp_path: Path) -> None:
+    rows = [*titles("red drill", "blue saw red"), product("x", "hammer", description="a red hammer")]
+    columns = Columns(write_columns(tmp_path / "c.arrow", rows))
+    for name in ("one", "two"):
+        fields = index_words(columns, "en", tmp_path / name, ignore)
+    for name in lexical_files(fields):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -1,0 +1,24 @@
+"""Small lexical indexes for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from builders import product, write_columns
+
+from core.columns import Columns
+from core.progress import ignore
+from engine.lexical import LexicalIndex
+from indexer.lexical import index_words
+
+
+def lexical_index(folder: Path, rows: Sequence[dict[str, Any]], language: str = "en") -> LexicalIndex:
+    """An index of these rows of the catalog's columns, made as a release's is."""
+    columns = Columns(write_columns(folder / "words.arrow", rows))
+    fields = index_words(columns, language, folder / "lexical", ignore)
+    return LexicalIndex(folder / "lexical", fields, len(rows))
+
+
+def titles(*texts: str) -> list[dict[str, Any]]:
+    """A product for each title, with ids that no title holds."""
+    return [product(f"p{place}", text) for place, text in enumerate(texts)]
