@@ -45,13 +45,24 @@ class ModelSet(_Frozen):
     _files_stay_inside = field_validator("files")(_relative)
 
 
+class LexicalReport(_Frozen):
+    """The lexical index: how much each of its fields counts, in their order, and how many different terms it holds."""
+
+    weights: dict[str, float]
+    terms: int = Field(ge=0)
+
+
 class CatalogSnapshot(_Frozen):
-    """The products and all that was computed from them with the model set of the same manifest."""
+    """The products and all that was computed from them with the model set of the same manifest.
+
+    `lexical` is None in releases of versions that had no lexical index.
+    """
 
     catalog_id: str
     products: int = Field(ge=1)
     cleaning: dict[str, Any]
     index: dict[str, Any]
+    lexical: LexicalReport | None = None
     files: dict[str, FileEntry]
 
     _files_stay_inside = field_validator("files")(_relative)

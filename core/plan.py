@@ -11,5 +11,10 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: int = Field(default=100, ge=1, le=2000, description="products retrieved by the dense source")
+    lexical_candidates: int = Field(
+        default=100, ge=0, le=2000, description="products retrieved by words; 0 leaves that source out"
+    )
+    dense_weight: float = Field(default=1.0, ge=0, le=10, description="of the dense source's ranks in fusion")
+    lexical_weight: float = Field(default=1.0, ge=0, le=10, description="of the lexical source's ranks in fusion")
     rerank_depth: int = Field(default=32, ge=0, le=500, description="candidates rescored by the cross-encoder")
     minimum_rerank: int = Field(default=8, ge=1, le=500, description="fewer than this many are not worth rescoring")

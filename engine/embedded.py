@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.index import VectorIndex, use_one_thread
 from engine.lanes import Kind, Lanes
@@ -29,6 +30,7 @@ class EmbeddedEngine:
         kinds = [
             Kind("encode", query_tower.run, _ENCODE_TOKENS),
             Kind("retrieve", self._search, _RETRIEVE_QUERIES),
+            Kind("compare", self._compare, _RETRIEVE_QUERIES),
             Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS),
         ]
         self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
@@ -46,6 +48,11 @@ class EmbeddedEngine:
         payloads = [(vector, k) for vector in vectors]
         return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
 
+    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`."""
+        [similarities] = await self._lanes.submit("compare", [(vector, rows)], [1], deadline)
+        return similarities
+
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """See `engine.types.Engine`. Pairs are batched by length, so that little is padded."""
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].tokens))
@@ -62,6 +69,9 @@ class EmbeddedEngine:
         widest = max(k for _, k in payloads)
         rows, scores = self._index.search(np.stack([vector for vector, _ in payloads]), widest)
         return [_candidates(rows[i, :k], scores[i, :k]) for i, (_, k) in enumerate(payloads)]
+
+    def _compare(self, payloads: list[tuple[Vectors, NDArray[np.int64]]]) -> list[Vectors]:
+        return [self._index.similarities(vector, rows) for vector, rows in payloads]
 
     def _score(self, pairs: list[Pair]) -> Vectors:
         if self._cross_encoder is None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.types import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 
@@ -35,6 +36,11 @@ class FakeEngine:
         places = np.arange(min(k, self.count))
         scores = (1 - places * 0.01).astype(np.float32)
         return [Candidates((places + int(vector[0])) % self.count, scores) for vector in vectors]
+
+    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+        """What `retrieve` says of them."""
+        await self._work("compare", len(rows), deadline)
+        return (1 - (rows - int(vector[0])) % self.count * 0.01).astype(np.float32)
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """Each pair's last token but the closing one."""

@@ -42,6 +42,8 @@ class VectorIndex:
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ReleaseError(f"{path} is an index over another metric than inner products; index the catalog again")
         apply_settings(index, report.get("settings", {}))
+        if isinstance(index, faiss.IndexIVF):
+            index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
         return cls(index)
 
     def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -54,6 +56,10 @@ class VectorIndex:
         scores, rows = self._index.search(queries, min(k, self.count))
         order = np.lexsort((rows, -scores), axis=1)
         return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+    def similarities(self, vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores, shape (r,), of r rows against a unit vector of shape (d,), as a search that finds them gives."""
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)) @ vector
 
 
 def apply_settings(index: faiss.Index, settings: Mapping[str, Any]) -> None:

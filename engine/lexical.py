@@ -11,6 +11,7 @@ from core.errors import ReleaseError
 from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
+# Changes with anything that makes another index of the same products.
 FORMAT = 1
 
 

@@ -14,16 +14,27 @@ from pydantic import ValidationError
 from core.columns import Columns
 from core.digest import file_digest, value_digest
 from core.errors import FeedError, ReleaseError
-from core.manifest import CatalogSnapshot, FileEntry, Manifest, ModelSet, catalog_id, model_id, release_id
+from core.manifest import (
+    CatalogSnapshot,
+    FileEntry,
+    LexicalReport,
+    Manifest,
+    ModelSet,
+    catalog_id,
+    model_id,
+    release_id,
+)
 from core.product import PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
 from core.text import fold_text
 from encoder.embed import embed_all
 from encoder.tower import Tower
+from engine.lexical import FORMAT, lexical_files
 from engine.onnx import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
 from indexer.embed import embed_products, tokenize_products
+from indexer.lexical import WEIGHTS, index_words
 from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
 from indexer.validate import GoldenQuery, validate
@@ -33,6 +44,7 @@ from ranker.ranker import Ranker
 COLUMNS_FILE = "products.arrow"
 QUARANTINE_FILE = "quarantine.parquet"
 INDEX_FILE = "index.faiss"
+LEXICAL_FOLDER = "lexical"
 
 _HELD_OUT_QUERIES = 256
 
@@ -152,6 +164,9 @@ def _release(
         with steps.step("tokenise for the ranker") as report:
             tokenize_products(columns, ranker, work, report)
         beside |= {name: work / name for name in (TOKENS_FILE, OFFSETS_FILE)}
+    with steps.step("index words") as report:
+        words = index_words(columns, products.market.language, work / LEXICAL_FOLDER, report)
+    beside |= {f"{LEXICAL_FOLDER}/{name}": work / LEXICAL_FOLDER / name for name in lexical_files(list(words.weights))}
     with steps.step("build the index") as report:
         queries = _held_out(columns, tower, options.queries)
         index = build_index(vectors, queries, work / INDEX_FILE, options.index, report)
@@ -159,7 +174,7 @@ def _release(
         seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
     with steps.step("publish"):
         files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
-        manifest = _publish(products, files, tower, ranker, models.lineage, index, seen, inputs, store)
+        manifest = _publish(products, files, tower, ranker, models.lineage, index, words, seen, inputs, store)
     (work / "vectors.npy").unlink()
     return Outcome(manifest, embedded)
 
@@ -171,6 +186,7 @@ def _publish(
     ranker: Ranker | None,
     lineage: dict[str, Any] | None,
     index: IndexReport,
+    words: LexicalReport,
     seen: dict[str, Any],
     inputs: dict[str, str],
     store: ReleaseStore,
@@ -199,7 +215,12 @@ def _publish(
             files=model_files,
         ),
         snapshot=CatalogSnapshot(
-            catalog_id=catalog, products=count, cleaning=products.cleaning, index=index.model_dump(), files=entries
+            catalog_id=catalog,
+            products=count,
+            cleaning=products.cleaning,
+            index=index.model_dump(),
+            lexical=words,
+            files=entries,
         ),
         validation=seen,
     )
@@ -244,7 +265,7 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
     return {
         "feed": file_digest(feed),
         "mapping": value_digest(mapping.model_dump(mode="json")),
-        "settings": value_digest([settings, PRODUCT_TEXT_VERSION, version("tandem-retrieval")]),
+        "settings": value_digest([settings, PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]),
         **_model_inputs(models),
     }
 

@@ -1,6 +1,7 @@
 """Makes the lexical index of a catalog: terms of each field, and their BM25 in each product."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ import bm25s
 import numpy as np
 
 from core.columns import Columns
+from core.manifest import LexicalReport
 from core.progress import Report
 from core.words import Analyser
 from engine.lexical import field_files
@@ -36,15 +38,19 @@ FIELDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str | None]]] = {
     "description": lambda row: iter([row["description"]]),
     "codes": lambda row: iter([row["id"], row["gtin"]]),
 }
+# How much they count. Words of a description say less of what a product is (CrowdFlower: nDCG@10 .768 at 0.3).
+WEIGHTS = {"title": 1.0, "brand": 0.5, "product_type": 0.5, "attributes": 0.4, "description": 0.3, "codes": 1.0}
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
-def index_words(columns: Columns, language: str, folder: Path, report: Report) -> list[str]:
-    """Writes a lexical index into `folder`, row i being product i, and returns the fields that hold anything.
+def index_words(columns: Columns, language: str, folder: Path, report: Report) -> LexicalReport:
+    """Writes a lexical index into `folder`, which is emptied first, row i being product i; fields that hold nothing are
+    left out.
 
-    Memory: 4 bytes a term and product, twice for the field at hand.
+    Memory: 4 bytes a term and product, some 40 for the field at hand.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     numbers: dict[str, int] = {}
     found = _terms(columns, Analyser(language), numbers, report)
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
@@ -55,7 +61,7 @@ def index_words(columns: Columns, language: str, folder: Path, report: Report) -
     for field in fields:
         terms, lengths = found[field]
         _write_field(places[np.concatenate(terms)], np.asarray(lengths), len(vocabulary), field, folder)
-    return fields
+    return LexicalReport(weights={field: WEIGHTS[field] for field in fields}, terms=len(vocabulary))
 
 
 def _terms(

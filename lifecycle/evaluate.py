@@ -14,6 +14,7 @@ import pyarrow.parquet
 from core import measures
 from core.classification import Scores
 from core.errors import FeedError
+from core.fusion import fuse
 from core.measures import Estimate, Grades, PerQuery, Rankings
 from core.plan import Plan
 from core.product import product_text
@@ -21,13 +22,14 @@ from core.progress import Report
 from encoder.embed import embed_all
 from engine.onnx import OnnxModel
 from retrieval.admission import Admission
+from retrieval.answer import Answer
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
 
 _CONCURRENT = 8
 _DEPTH = 100
-RETRIEVED, RERANKED, RANDOM = "retrieval", "reranked", "random order"
+RETRIEVED, WORDS, FUSED, RERANKED, RANDOM = "retrieval", "words", "fused", "reranked", "random order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Evaluation:
     @property
     def served(self) -> str:
         """The stage whose order shoppers see."""
-        return RERANKED if RERANKED in self.values else RETRIEVED
+        return next(stage for stage in (RERANKED, FUSED, RETRIEVED) if stage in self.values)
 
     def summary(self) -> dict[str, dict[str, Estimate]]:
         """Means with 95% intervals, by stage and measure."""
@@ -98,7 +100,7 @@ async def evaluate(
     report: Report,
     held: Collection[str] | None = None,
 ) -> Evaluation:
-    """Searches every query of a split without a deadline and measures the two stages, over the catalog and the pool.
+    """Searches every query of a split without a deadline and measures each stage, over the catalog and the pool.
 
     `relevant` is the grade from which a product counts as relevant; the middle of the range when None. `held` are the
     products that pools may hold; the catalog's when None. Raises FeedError when the split holds no query, or the
@@ -114,7 +116,7 @@ async def evaluate(
     if not pools:
         raise FeedError("the catalog holds none of the judged products: check that both use the same product ids")
     rankings = await _search_all(release, list(chosen), plan, report)
-    scores = await score_pools(release, pools)
+    scores = await score_pools(release, pools, plan)
     values = {
         stage: measures.full_ranking_measures(chosen, rankings[stage], lowest, relevant)
         | {"pool nDCG@10": measures.pool_ndcg(pools, orders(scores[stage]), lowest)}
@@ -148,27 +150,43 @@ def orders(scores: Scores) -> dict[str, list[str]]:
 async def _search_all(
     release: LoadedRelease, queries: Sequence[str], plan: Plan, report: Report
 ) -> dict[str, Rankings]:
-    """The first hundred products of each query, as retrieved and as reranked."""
+    """The first hundred products of each query by each source, by both, and as reranked."""
     admission = Admission(_CONCURRENT)
     gate = asyncio.Semaphore(_CONCURRENT)
-    retrieved: dict[str, list[str]] = {}
-    reranked: dict[str, list[str]] = {}
+    rankings: dict[str, dict[str, list[str]]] = defaultdict(dict)
 
     async def one(text: str) -> None:
         async with gate:
             with admission.enter() as permit:
                 answer = await search(Query(text, top_k=_DEPTH), plan, release, permit, None)
-        ids = {hit.retrieve_rank: release.columns.id(hit.row) for hit in answer.hits}
-        retrieved[text] = [ids[rank] for rank in sorted(ids)]
-        reranked[text] = [release.columns.id(hit.row) for hit in answer.hits]
-        report(len(reranked), len(queries))
+        for stage, rows in _rows(answer, release.ranker is not None).items():
+            rankings[stage][text] = [release.columns.id(row) for row in rows]
+        report(len(rankings[RETRIEVED]), len(queries))
 
     await asyncio.gather(*(one(text) for text in queries))
-    return {RETRIEVED: retrieved, RERANKED: reranked} if release.ranker else {RETRIEVED: retrieved}
+    return dict(rankings)
 
 
-async def score_pools(release: LoadedRelease, pools: Grades) -> dict[str, Scores]:
-    """What either model gives each query's judged products, all of which the catalog holds."""
+def _rows(answer: Answer, reranked: bool) -> dict[str, Sequence[int]]:
+    """The first rows by each stage. Sources that were asked for more than the answer's length are cut to it."""
+    found = answer.found
+    stages: dict[str, Sequence[int]] = {
+        name: found.rows[source.order()][:_DEPTH].tolist()
+        for name, source in ((RETRIEVED, found.dense), (WORDS, found.lexical))
+        if source is not None
+    }
+    if found.fused:
+        stages[FUSED] = found.rows[:_DEPTH].tolist()
+    if reranked:
+        stages[RERANKED] = [hit.row for hit in answer.hits]
+    return stages
+
+
+async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict[str, Scores]:
+    """What each stage gives each query's judged products, all of which the catalog holds.
+
+    Fused: the reciprocal ranks that the two sources' scores give within the pool.
+    """
     rows = {product: row for row, product in enumerate(release.columns.ids())}
     products = sorted({product for pool in pools.values() for product in pool}, key=rows.__getitem__)
     places = {product: place for place, product in enumerate(products)}
@@ -179,11 +197,25 @@ async def score_pools(release: LoadedRelease, pools: Grades) -> dict[str, Scores
         [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
         similarities = vectors[[places[product] for product in ids]] @ vector
         result[RETRIEVED][query] = dict(zip(ids, similarities.tolist(), strict=True))
+        if release.words is not None:
+            held = np.array([rows[product] for product in ids])
+            matches = await release.words.search(query, 1)
+            by_words = await release.words.scores(matches.query, held)
+            result[WORDS][query] = dict(zip(ids, by_words.tolist(), strict=True))
+            result[FUSED][query] = _fused(ids, similarities, by_words, plan)
         if release.ranker is not None:
             pairs = release.pack(query, np.array([rows[product] for product in ids]))
             logits = await release.engine.rescore(pairs, None)
             result[RERANKED][query] = dict(zip(ids, release.relevance(logits, similarities).tolist(), strict=True))
     return dict(result)
+
+
+def _fused(ids: Sequence[str], similarities: np.ndarray, by_words: np.ndarray, plan: Plan) -> dict[str, float]:
+    """Reciprocal ranks of a pool; products without any of the query's words are not among those found by words."""
+    found = np.flatnonzero(by_words > 0)
+    lists = [np.argsort(-similarities, kind="stable"), found[np.argsort(-by_words[found], kind="stable")]]
+    places, scores = fuse(lists, [plan.dense_weight, plan.lexical_weight])
+    return {ids[place]: score for place, score in zip(places.tolist(), scores.tolist(), strict=True)}
 
 
 def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:

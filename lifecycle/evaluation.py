@@ -116,7 +116,7 @@ def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], re
         evaluation = await evaluate(release, table, ask.split, plan, ask.relevant, report, held)
         own = release.ranker.cutoff if release.ranker else None
         known = ask.cutoff is not None or own is not None
-        valid = None if known else await _valid_pairs(release, table, evaluation.relevant, held)
+        valid = None if known else await _valid_pairs(release, table, evaluation.relevant, held, plan)
         return side(evaluation, valid, ask.cutoff, own)
 
     release = _open(place)
@@ -126,12 +126,14 @@ def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], re
         release.retire()
 
 
-async def _valid_pairs(release: LoadedRelease, table: pa.Table, relevant: float, held: Collection[str]) -> Pairs | None:
+async def _valid_pairs(
+    release: LoadedRelease, table: pa.Table, relevant: float, held: Collection[str], plan: Plan
+) -> Pairs | None:
     """The judged pairs of the valid split, on which a cutoff is chosen."""
     pools = pools_of(grades_of(table, "valid"), held)
     if release.ranker is None or not pools:
         return None
-    return Pairs.of(pools, (await score_pools(release, pools))[RERANKED], relevant)
+    return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
 
 
 def _slices(columns: Columns, table: pa.Table, ask: Ask) -> Slices:

@@ -13,11 +13,13 @@ from core.manifest import Manifest
 from encoder.tower import Tower
 from engine.embedded import EmbeddedEngine
 from engine.index import VectorIndex
+from engine.lexical import LexicalIndex
 from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
+from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
 _WARM_PAIRS = 32
@@ -37,13 +39,15 @@ class LoadedRelease:
         columns: Columns,
         tokens: ProductTokens | None,
         engine: Engine,
+        words: Words | None = None,
     ) -> None:
-        """`ranker` and `tokens` are both there or both None."""
+        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
         self.columns = columns
         self.engine = engine
+        self.words = words
         self.pace = RerankPace()
         self.products = len(columns)
         self._tokens = tokens
@@ -88,6 +92,8 @@ class LoadedRelease:
         for _ in range(_WARM_ROUNDS):
             vectors = await self.engine.encode(self.tower.tokenize_queries([_WARM_QUERY]), None)
             await self.engine.retrieve(vectors, len(rows), NO_FILTER, NO_OVERLAY, None)
+            if self.words is not None:
+                await self.words.search(_WARM_QUERY, len(rows))
             if self.ranker is not None:
                 pairs = self.pack(_WARM_QUERY, rows)
                 start = loop.time()
@@ -97,6 +103,8 @@ class LoadedRelease:
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
             self.engine.close()
+            if self.words is not None:
+                self.words.close()
 
 
 def embedded_engine(folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> Engine:
@@ -118,5 +126,15 @@ def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = emb
         raise ReleaseError(
             f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
         )
+    words = _open_words(folder, manifest)
     engine = make_engine(folder, manifest, tower, ranker)
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine)
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words)
+
+
+def _open_words(folder: Path, manifest: Manifest) -> Words | None:
+    """The lexical source, where the release was made with one."""
+    told = manifest.snapshot.lexical
+    if told is None:
+        return None
+    index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
+    return Words(index, manifest.language, told.weights)

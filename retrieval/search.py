@@ -1,109 +1,140 @@
-"""One request, top to bottom: encode, retrieve, rescore to the depth the deadline allows, arrange."""
+"""One request, top to bottom: encode, retrieve and match words side by side, fuse, rescore, arrange."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.plan import Plan
-from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Pair
+from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Pair, Vectors
 from retrieval.admission import Permit
+from retrieval.answer import (
+    DENSE_FAILED,
+    LEXICAL_FAILED,
+    RERANK_FAILED,
+    RERANK_REDUCED,
+    RERANK_SKIPPED,
+    Answer,
+    Degraded,
+    Hit,
+    Said,
+)
 from retrieval.budget import usable
+from retrieval.candidates import Found, Fusion, one_source
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
-
-RERANK_REDUCED = "RERANK_REDUCED"
-RERANK_SKIPPED = "RERANK_SKIPPED"
-RERANK_FAILED = "RERANK_FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A product of the answer by its catalog row. Ranks are by each stage alone, from 1."""
-
-    row: int
-    score: float
-    similarity: float
-    retrieve_rank: int
-    relevance: float | None = None
-    rescore_rank: int | None = None
-
-
-@dataclass(slots=True)
-class StageReport:
-    """What one stage did: wall seconds, candidates in and out."""
-
-    name: str
-    candidates_in: int
-    candidates_out: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Degraded:
-    """A named reason why the answer is less than the plan asked for."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(slots=True)
-class Answer:
-    """The final list, best first, and how it came about."""
-
-    hits: list[Hit] = field(default_factory=list)
-    stages: list[StageReport] = field(default_factory=list)
-    degraded: list[Degraded] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:
-        """Times a stage and adds it to the answer's reports."""
-        report = StageReport(name, candidates_in)
-        start = asyncio.get_running_loop().time()
-        try:
-            yield report
-        finally:
-            report.seconds = asyncio.get_running_loop().time() - start
-            self.stages.append(report)
+from retrieval.words import Matches, WordsFailed
 
 
 async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permit, deadline: float | None) -> Answer:
     """Answers a query from one release.
 
     `deadline` is a time of the running loop's clock, or None. Raises DeadlineExceeded or EngineError when there is
-    not even a retrieved list; trouble with rescoring only degrades the answer.
+    not even a retrieved list; trouble with words or with rescoring only degrades the answer.
     """
     answer = Answer()
-    with answer.stage("encode", 1) as stage:
-        vectors = await release.engine.encode(release.tower.tokenize_queries([query.text]), deadline)
-        stage.candidates_out = 1
-    breadth = max(plan.candidates, query.top_k)
-    with answer.stage("retrieve", release.products) as stage:
-        [candidates] = await release.engine.retrieve(vectors, breadth, NO_FILTER, NO_OVERLAY, deadline)
-        stage.candidates_out = len(candidates.rows)
+    answer.found = await _retrieve(query, plan, release, deadline, answer)
     relevance = np.empty(0, np.float32)
-    if release.ranker is not None and plan.rerank_depth and len(candidates.rows):
-        relevance = await _rescore(query, plan, release, candidates, deadline, answer)
-    with answer.stage("arrange", len(candidates.rows)) as stage:
-        answer.hits = _arrange(candidates, relevance, query.top_k)
+    if release.ranker is not None and plan.rerank_depth and len(answer.found.rows) and answer.found.dense is not None:
+        relevance = await _rescore(query, plan, release, answer.found, deadline, answer)
+    with answer.stage("arrange", len(answer.found.rows)) as stage:
+        answer.hits = _arrange(answer.found, relevance, query.top_k)
         stage.candidates_out = len(answer.hits)
     return answer
 
 
+async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> Found:
+    """The candidates of both sources, asked side by side; of one where the other is not wanted, missing or failed."""
+    words = asyncio.ensure_future(_match(query, plan, release, deadline, answer))
+    try:
+        vector, dense = await _dense(query, plan, release, deadline, answer)
+    except EngineError as error:
+        if (matches := await words) is None or not len(matches.candidates.rows):
+            raise
+        answer.degraded.append(Degraded(DENSE_FAILED, f"found by words alone: {error}"))
+        return one_source(matches.candidates, lexical=True)
+    except BaseException:
+        words.cancel()
+        raise
+    matches = await words
+    if matches is None:
+        return one_source(dense)
+    return await _fuse(plan, release, vector, dense, matches, deadline, answer)
+
+
+async def _dense(
+    query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer
+) -> tuple[Vectors, Candidates]:
+    """The query's vector, of shape (d,), and the products most similar to it."""
+    with answer.stage("encode", 1) as stage:
+        [vector] = await release.engine.encode(release.tower.tokenize_queries([query.text]), deadline)
+        stage.candidates_out = 1
+    breadth = max(plan.candidates, query.top_k)
+    with answer.stage("retrieve", release.products) as stage:
+        [found] = await release.engine.retrieve(vector[None], breadth, NO_FILTER, NO_OVERLAY, deadline)
+        stage.candidates_out = len(found.rows)
+    return vector, found
+
+
+async def _match(
+    query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer
+) -> Matches | None:
+    """What words find; None where the plan or the release has no such source, or it failed."""
+    if release.words is None or not plan.lexical_candidates:
+        return None
+    with answer.stage("lexical", release.products) as stage:
+        try:
+            async with asyncio.timeout_at(_latest(deadline)):
+                matches = await release.words.search(query.text, plan.lexical_candidates)
+        except TimeoutError:
+            answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words took too long"))
+            return None
+        except WordsFailed as error:
+            answer.degraded.append(Degraded(LEXICAL_FAILED, str(error)))
+            return None
+        stage.candidates_out = len(matches.candidates.rows)
+        return matches
+
+
+async def _fuse(
+    plan: Plan,
+    release: LoadedRelease,
+    vector: Vectors,
+    dense: Candidates,
+    matches: Matches,
+    deadline: float | None,
+    answer: Answer,
+) -> Found:
+    """Both lists as one, each source asked what it makes of the products that the other found."""
+    assert release.words is not None
+    with answer.stage("fuse", len(dense.rows) + len(matches.candidates.rows)) as stage:
+        fusion = Fusion.of(dense, matches.candidates, plan)
+        try:
+            async with asyncio.timeout_at(_latest(deadline)):
+                similarities, scores = await asyncio.gather(
+                    release.engine.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
+                    release.words.scores(matches.query, fusion.rows[fusion.unseen_by_lexical]),
+                )
+        except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:
+            answer.degraded.append(Degraded(LEXICAL_FAILED, str(error) or "comparing both sources took too long"))
+            return one_source(dense)
+        found = fusion.completed(similarities, scores)
+        stage.candidates_out = len(found.rows)
+        return found
+
+
 async def _rescore(
-    query: Query, plan: Plan, release: LoadedRelease, candidates: Candidates, deadline: float | None, answer: Answer
-) -> np.ndarray:
+    query: Query, plan: Plan, release: LoadedRelease, found: Found, deadline: float | None, answer: Answer
+) -> Vectors:
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
-    with answer.stage("rescore", len(candidates.rows)) as stage:
-        pairs = release.pack(query.text, candidates.rows[: plan.rerank_depth])
+    assert found.dense is not None
+    with answer.stage("rescore", len(found.rows)) as stage:
+        pairs = release.pack(query.text, found.rows[: plan.rerank_depth])
         depth = _depth(pairs, plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)
         loop = asyncio.get_running_loop()
         start, tokens = loop.time(), sum(len(pair.tokens) for pair in pairs[:depth])
-        latest = None if deadline is None else start + usable(deadline - start)
+        latest = _latest(deadline)
         try:
             async with asyncio.timeout_at(latest):
                 logits = await release.engine.rescore(pairs[:depth], latest)
@@ -116,7 +147,7 @@ async def _rescore(
             return np.empty(0, np.float32)
         release.pace.observe(tokens, loop.time() - start)
         stage.candidates_out = depth
-        return release.relevance(logits, candidates.scores[:depth])
+        return release.relevance(logits, found.dense.scores[:depth])
 
 
 def _depth(pairs: list[Pair], plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> int:
@@ -136,28 +167,31 @@ def _depth(pairs: list[Pair], plan: Plan, release: LoadedRelease, deadline: floa
     return depth
 
 
-def _arrange(candidates: Candidates, relevance: np.ndarray, top_k: int) -> list[Hit]:
-    """Rescored candidates by relevance, then the others by similarity less 1, which keeps them below."""
+def _latest(deadline: float | None) -> float | None:
+    """Until when a stage that can be done without may take."""
+    if deadline is None:
+        return None
+    now = asyncio.get_running_loop().time()
+    return now + usable(deadline - now)
+
+
+def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
+    """Rescored candidates by relevance, then the others as they were found, by their score less 1, which keeps them
+    below."""
     order = np.argsort(-relevance, kind="stable")
     rescored = [
-        Hit(
-            row=int(candidates.rows[i]),
-            score=float(relevance[i]),
-            similarity=float(candidates.scores[i]),
-            retrieve_rank=int(i) + 1,
-            relevance=float(relevance[i]),
-            rescore_rank=place + 1,
-        )
-        for place, i in enumerate(order[:top_k])
+        Hit(int(found.rows[i]), float(relevance[i]), (*_said(found, i), Said("rescore", float(relevance[i]), place)))
+        for place, i in enumerate(order[:top_k].tolist(), 1)
     ]
     offset = 1.0 if len(relevance) else 0.0
-    rest = range(len(relevance), min(len(candidates.rows), len(relevance) + top_k - len(rescored)))
-    return rescored + [
-        Hit(
-            row=int(candidates.rows[i]),
-            score=float(candidates.scores[i]) - offset,
-            similarity=float(candidates.scores[i]),
-            retrieve_rank=i + 1,
-        )
-        for i in rest
-    ]
+    rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
+    return rescored + [Hit(int(found.rows[i]), float(found.scores[i]) - offset, _said(found, i)) for i in rest]
+
+
+def _said(found: Found, place: int) -> tuple[Said, ...]:
+    """What retrieval said of a candidate, source by source, and of both together."""
+    sides = (("retrieve", found.dense), ("lexical", found.lexical))
+    said = [Said(name, float(side.scores[place]), int(side.ranks[place])) for name, side in sides if side is not None]
+    if found.fused:
+        said.append(Said("fuse", float(found.scores[place]), place + 1))
+    return tuple(said)

@@ -7,9 +7,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from core.product import MICROS
+from retrieval.answer import Answer, Hit
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query, Violation
-from retrieval.search import Answer, Hit
 from tandem.v1 import search_pb2
 
 STATUS_KEY = "grpc-status-details-bin"
@@ -87,14 +87,11 @@ def status_metadata(
 
 
 def _hit(hit: Hit, rank: int, release: LoadedRelease, fields: Sequence[str], columns: Sequence[str]) -> search_pb2.Hit:
-    scores = [search_pb2.StageScore(stage="retrieve", score=hit.similarity, rank=hit.retrieve_rank)]
-    if hit.relevance is not None:
-        scores.append(search_pb2.StageScore(stage="rescore", score=hit.relevance, rank=hit.rescore_rank))
     return search_pb2.Hit(
         product_id=release.columns.id(hit.row),
         rank=rank,
         score=hit.score,
-        stage_scores=scores,
+        stage_scores=[search_pb2.StageScore(stage=said.stage, score=said.score, rank=said.rank) for said in hit.said],
         product=_product(release.columns.row(hit.row, columns), fields),
     )
 

@@ -4,6 +4,7 @@ A query's first word is a number t; it finds products t, t + 1, ... (modulo coun
 The logit of product i is `logits[i]`, its probability of relevance 1 / (1 + exp(-logit / 10)). Every pair has 6 tokens.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from builders import COLUMNS_FILE, entry, make_manifest, product, write_columns
 from core.columns import Columns
 from core.manifest import Manifest
 from engine.fake import FakeEngine
+from engine.lexical_query import LexicalQuery
+from engine.types import Candidates
 from retrieval.loaded import LoadedRelease
+from retrieval.words import Matches, WordsFailed
 
 PAIR_TOKENS = 6
 COUNT = 40
@@ -58,6 +62,39 @@ class Tokens:
         return np.array([7, self._logits[row]], np.int32)
 
 
+class Spoken:
+    """Words find these rows, best first, whatever is asked; row i scores (i + 1) / 2, found or not."""
+
+    def __init__(self, rows: Sequence[int], delay: float = 0, broken: str = "") -> None:
+        self.rows = np.array(rows, np.int64)
+        self.delay = delay
+        self.broken = broken
+        self.asked: list[int] = []
+        self.closed = False
+
+    async def search(self, text: str, k: int) -> Matches:
+        await self._work("search")
+        rows = self.rows[:k]
+        return Matches(LexicalQuery((), (), ()), Candidates(rows, self._scores(rows)))
+
+    async def scores(self, query: LexicalQuery, rows: np.ndarray) -> np.ndarray:
+        await self._work("scores")
+        self.asked += rows.tolist()
+        return self._scores(rows)
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def _work(self, call: str) -> None:
+        await asyncio.sleep(self.delay)
+        if call == self.broken:
+            raise WordsFailed(f"{call} is broken")
+
+    @staticmethod
+    def _scores(rows: np.ndarray) -> np.ndarray:
+        return ((rows + 1) / 2).astype(np.float32)
+
+
 def rows_of(count: int, prefix: str = "p") -> list[dict[str, Any]]:
     """Products p0, p1, ... with a price of their number and an odd cent."""
     return [
@@ -82,6 +119,7 @@ def make_release(
     ranker: bool = True,
     manifest: Manifest | None = None,
     engine: FakeEngine | None = None,
+    words: Spoken | None = None,
 ) -> LoadedRelease:
     """A loaded release whose later products have the higher logits, unless said otherwise."""
     rows = rows_of(COUNT) if rows is None else rows
@@ -94,4 +132,5 @@ def make_release(
         columns,
         Tokens(range(len(rows)) if logits is None else logits) if ranker else None,  # type: ignore[arg-type]
         engine or FakeEngine(len(rows)),
+        words,  # type: ignore[arg-type]
     )

@@ -25,6 +25,8 @@ class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_REASON_RERANK_REDUCED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_RERANK_SKIPPED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_RERANK_FAILED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_LEXICAL_FAILED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_DENSE_FAILED: _ClassVar[DegradationReason]
 AVAILABILITY_UNSPECIFIED: Availability
 AVAILABILITY_IN_STOCK: Availability
 AVAILABILITY_OUT_OF_STOCK: Availability
@@ -34,6 +36,8 @@ DEGRADATION_REASON_UNSPECIFIED: DegradationReason
 DEGRADATION_REASON_RERANK_REDUCED: DegradationReason
 DEGRADATION_REASON_RERANK_SKIPPED: DegradationReason
 DEGRADATION_REASON_RERANK_FAILED: DegradationReason
+DEGRADATION_REASON_LEXICAL_FAILED: DegradationReason
+DEGRADATION_REASON_DENSE_FAILED: DegradationReason
 
 class SearchRequest(_message.Message):
     __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment")

@@ -3,7 +3,14 @@ from pydantic import ValidationError
 
 from core.plan import MAX_TOP_K, Plan
 
-_BOUNDS = {"candidates": (1, 2000), "rerank_depth": (0, 500), "minimum_rerank": (1, 500)}
+_BOUNDS = {
+    "candidates": (1, 2000),
+    "lexical_candidates": (0, 2000),
+    "dense_weight": (0, 10),
+    "lexical_weight": (0, 10),
+    "rerank_depth": (0, 500),
+    "minimum_rerank": (1, 500),
+}
 
 
 def test_every_knob_is_bounded() -> None:

@@ -105,3 +105,21 @@ def test_an_index_over_distances_is_refused(tmp_path):
     faiss.write_index(index, str(tmp_path / "index.faiss"))
     with pytest.raises(ReleaseError, match="another metric"):
         VectorIndex.open(tmp_path / "index.faiss", {})
+
+
+def _built(kind: str, vectors: np.ndarray) -> faiss.Index:
+    index = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+@pytest.mark.parametrize("kind", ["Flat", "SQfp16", "SQ8", "HNSW8,SQfp16", "IVF4,SQfp16", "IVF4,SQ8"])
+def test_rows_are_scored_as_a_search_that_finds_them_scores_them(tmp_path, kind):
+    faiss.write_index(_built(kind, unit(300)), str(tmp_path / "index.faiss"))
+    index = VectorIndex.open(tmp_path / "index.faiss", {"settings": {"nprobe": 4} if "IVF" in kind else {}})
+    queries = unit(1, seed=3)
+    [rows], [scores] = index.search(queries, 20)
+    given = np.sort(rows)
+    np.testing.assert_allclose(index.similarities(queries[0], given), scores[np.argsort(rows)], atol=1e-5)
+    assert index.similarities(queries[0], np.zeros(0, np.int64)).shape == (0,)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from doubles import make_release, rows_of
+from doubles import Spoken, make_release, rows_of
 
 from core.errors import FeedError
 from core.judgments import JUDGMENTS_SCHEMA
 from core.plan import Plan
 from core.progress import ignore
 from lifecycle import evaluate as module
-from lifecycle.evaluate import RERANKED, RETRIEVED, Evaluation, evaluate
+from lifecycle.evaluate import FUSED, RERANKED, RETRIEVED, WORDS, Evaluation, evaluate
 
 
 def judgments(*rows: tuple[str, str, float, str]) -> pa.Table:
@@ -82,3 +82,20 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, split: str, product
     table = judgments(("one", product, 1.0, "test"), ("two", product, 0.0, "test"))
     with pytest.raises(FeedError, match=told):
         asyncio.run(evaluate(release, table, split, Plan(), None, ignore))
+
+
+def test_each_source_and_both_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The towers find p1, p2, p3, ...; words find p4 and p1. Fused: p1 by both, then p4 by rank 1 of words.
+    release = make_release(tmp_path, rows_of(5), ranker=False, words=Spoken([4, 1]))
+    monkeypatch.setattr(module, "_embed", lambda _release, rows: np.array([[-float(row)] for row in rows], np.float32))
+    table = judgments(("1 thing", "p4", 3.0, "test"), ("1 thing", "p1", 0.0, "test"))
+    result = asyncio.run(evaluate(release, table, "test", Plan(candidates=5), None, ignore))
+    assert result.served == FUSED
+    assert result.rankings[RETRIEVED]["1 thing"] == ["p1", "p2", "p3", "p4", "p0"]
+    assert result.rankings[WORDS]["1 thing"] == ["p4", "p1"]
+    assert result.rankings[FUSED]["1 thing"] == ["p1", "p4", "p2", "p3", "p0"]
+    assert [result.values[stage]["MRR@10"]["1 thing"] for stage in (RETRIEVED, WORDS, FUSED)] == [1 / 4, 1, 1 / 2]
+    # In the pool, similarity goes by minus the row and words by the row: each has another first, the first given wins.
+    assert result.scores[WORDS]["1 thing"] == {"p4": 2.5, "p1": 1.0}
+    assert result.scores[FUSED]["1 thing"] == pytest.approx({"p4": 1 / 61 + 1 / 62, "p1": 1 / 61 + 1 / 62})
+    assert RERANKED not in result.values

@@ -10,9 +10,10 @@ from core.plan import Plan
 from engine.fake import FakeEngine
 from engine.types import DeadlineExceeded, EngineError
 from retrieval.admission import Permit
+from retrieval.answer import Answer, Said
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
-from retrieval.search import Answer, search
+from retrieval.search import search
 
 _PLAN = Plan(candidates=20, rerank_depth=12, minimum_rerank=4)
 
@@ -51,20 +52,18 @@ async def test_rescored_products_come_by_relevance(release: LoadedRelease) -> No
     # Products 5 to 16 were rescored and the higher number has the higher logit.
     assert [hit.row for hit in hits] == list(range(16, 6, -1))
     for place, hit in enumerate(hits, 1):
-        assert hit.score == hit.relevance == pytest.approx(probability(hit.row))
-        assert hit.rescore_rank == place
-        assert hit.retrieve_rank == hit.row - 4
-        assert hit.similarity == pytest.approx(1 - 0.01 * (hit.row - 5))
+        assert hit.score == pytest.approx(probability(hit.row))
+        assert hit.by("rescore") == Said("rescore", hit.score, place)
+        assert hit.by("retrieve") == Said("retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4)
 
 
 async def test_the_rest_follows_by_similarity_less_one(release: LoadedRelease) -> None:
     hits = (await ask(release, top_k=20)).hits
     assert [hit.row for hit in hits] == [*range(16, 4, -1), *range(17, 25)]
     for hit in hits[12:]:
-        assert hit.relevance is None and hit.rescore_rank is None
-        assert hit.similarity == pytest.approx(1 - 0.01 * (hit.row - 5))
-        assert hit.score == pytest.approx(hit.similarity - 1)
-        assert hit.retrieve_rank == hit.row - 4
+        assert hit.by("rescore") is None
+        assert hit.by("retrieve") == Said("retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4)
+        assert hit.score == pytest.approx(-0.01 * (hit.row - 5))
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
 

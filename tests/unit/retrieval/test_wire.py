@@ -9,16 +9,19 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2, status_pb2
 
 from retrieval import wire
+from retrieval.answer import Answer, Degraded, Hit, Said, StageReport
 from retrieval.loaded import LoadedRelease
 from retrieval.query import PRODUCT_FIELDS, Violation, read_query
-from retrieval.search import Answer, Degraded, Hit, StageReport
 from tandem.v1 import search_pb2
 
 
 def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: object) -> search_pb2.SearchResponse:
     message = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=paths), **request)
     answer = Answer(
-        hits=[Hit(row, 0.75, 0.5, 2, 0.75, 1), Hit(row + 1, -0.6, 0.4, 1)],
+        hits=[
+            Hit(row, 0.75, (Said("retrieve", 0.5, 2), Said("rescore", 0.75, 1))),
+            Hit(row + 1, -0.6, (Said("retrieve", 0.4, 0), Said("lexical", 7.5, 1))),
+        ],
         stages=[StageReport("encode", 1, 1, 0.0015), StageReport("retrieve", 40, 20, 61.25)],
         degraded=[Degraded("RERANK_REDUCED", "why")],
     )
@@ -56,7 +59,10 @@ def test_the_whole_response(release: LoadedRelease) -> None:
                 product_id="p3",
                 rank=2,
                 score=-0.6,
-                stage_scores=[search_pb2.StageScore(stage="retrieve", score=0.4, rank=1)],
+                stage_scores=[
+                    search_pb2.StageScore(stage="retrieve", score=0.4, rank=0),
+                    search_pb2.StageScore(stage="lexical", score=7.5, rank=1),
+                ],
                 product=search_pb2.Product(
                     title="title 3", price=search_pb2.Money(currency_code="EUR", units=3, nanos=10_000_000)
                 ),

@@ -1,0 +1,76 @@
+"""What a request comes to: the final list, and how it came about."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from retrieval.candidates import Found
+
+RERANK_REDUCED = "RERANK_REDUCED"
+RERANK_SKIPPED = "RERANK_SKIPPED"
+RERANK_FAILED = "RERANK_FAILED"
+LEXICAL_FAILED = "LEXICAL_FAILED"
+DENSE_FAILED = "DENSE_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one stage said of a product. `rank` is its place by that stage alone, from 1; 0 where it was scored without
+    having been found."""
+
+    stage: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A product of the answer by its catalog row."""
+
+    row: int
+    score: float
+    said: tuple[Said, ...]
+
+    def by(self, stage: str) -> Said | None:
+        """What the stage said, or None where it said nothing."""
+        return next((said for said in self.said if said.stage == stage), None)
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What one stage did: wall seconds, candidates in and out."""
+
+    name: str
+    candidates_in: int
+    candidates_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A named reason why the answer is less than the plan asked for."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Answer:
+    """The final list, best first, the candidates it was made of, and how it came about."""
+
+    hits: list[Hit] = field(default_factory=list)
+    found: Found = field(default_factory=Found)
+    stages: list[StageReport] = field(default_factory=list)
+    degraded: list[Degraded] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:
+        """Times a stage and adds it to the answer's reports, in the order in which stages start."""
+        report = StageReport(name, candidates_in)
+        self.stages.append(report)
+        start = asyncio.get_running_loop().time()
+        try:
+            yield report
+        finally:
+            report.seconds = asyncio.get_running_loop().time() - start

@@ -1,0 +1,102 @@
+"""The candidates of a request: what its sources found, fused, with each one's score of every product."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.fusion import fuse
+from core.plan import Plan
+from engine.types import Candidates, Vectors
+
+
+def _none() -> NDArray[np.int64]:
+    return np.zeros(0, np.int64)
+
+
+def _nothing() -> Vectors:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source's say on c candidates: scores, and the ranks, from 1, it found them at, or 0; both of shape (c,)."""
+
+    scores: Vectors = field(default_factory=_nothing)
+    ranks: NDArray[np.int64] = field(default_factory=_none)
+
+    def order(self) -> NDArray[np.int64]:
+        """The places of what it found, its best first."""
+        found = np.flatnonzero(self.ranks)
+        return found[np.argsort(self.ranks[found])]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """c candidates, best first. `scores` order them: reciprocal ranks where two sources were fused, else the source's.
+
+    A source that did not take part is None.
+    """
+
+    rows: NDArray[np.int64] = field(default_factory=_none)
+    scores: Vectors = field(default_factory=_nothing)
+    dense: Source | None = None
+    lexical: Source | None = None
+
+    @property
+    def fused(self) -> bool:
+        """Whether both sources took part."""
+        return self.dense is not None and self.lexical is not None
+
+
+def one_source(candidates: Candidates, lexical: bool = False) -> Found:
+    """What a single source found, in its own order."""
+    source = Source(candidates.scores, 1 + np.arange(len(candidates.rows)))
+    sides = {"lexical": source} if lexical else {"dense": source}
+    return Found(candidates.rows, candidates.scores, **sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Two sources' lists as one, before each is asked about what the other found.
+
+    `unseen_by_dense` and `unseen_by_lexical` are places among `rows`.
+    """
+
+    rows: NDArray[np.int64]
+    scores: Vectors
+    dense: Source
+    lexical: Source
+
+    @classmethod
+    def of(cls, dense: Candidates, lexical: Candidates, plan: Plan) -> "Fusion":
+        """Fuses by weighted reciprocal rank."""
+        rows, scores = fuse([dense.rows, lexical.rows], [plan.dense_weight, plan.lexical_weight])
+        return cls(rows, scores.astype(np.float32), _source(rows, dense), _source(rows, lexical))
+
+    @property
+    def unseen_by_dense(self) -> NDArray[np.int64]:
+        """Places of what words alone found."""
+        return np.flatnonzero(self.dense.ranks == 0)
+
+    @property
+    def unseen_by_lexical(self) -> NDArray[np.int64]:
+        """Places of what the towers alone found."""
+        return np.flatnonzero(self.lexical.ranks == 0)
+
+    def completed(self, similarities: Vectors, words: Vectors) -> Found:
+        """With each source's scores of what it did not find, in the order of the places above."""
+        self.dense.scores[self.unseen_by_dense] = similarities
+        self.lexical.scores[self.unseen_by_lexical] = words
+        return Found(self.rows, self.scores, self.dense, self.lexical)
+
+
+def _source(rows: NDArray[np.int64], candidates: Candidates) -> Source:
+    """The source's scores and ranks in the order of `rows`; 0 for what it did not find."""
+    if not len(candidates.rows):
+        return Source(np.zeros(len(rows), np.float32), np.zeros(len(rows), np.int64))
+    order = np.argsort(candidates.rows, kind="stable")
+    places = np.minimum(np.searchsorted(candidates.rows, rows, sorter=order), len(order) - 1)
+    found = candidates.rows[order[places]] == rows
+    ranks = np.where(found, 1 + order[places], 0)
+    return Source(np.where(found, candidates.scores[order[places]], np.float32(0)), ranks)

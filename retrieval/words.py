@@ -1,0 +1,63 @@
+"""The lexical source of a release, on a thread of its own."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.lexical import LexicalIndex
+from engine.lexical_query import LexicalQuery, QueryReader
+from engine.types import Candidates
+
+_Result = TypeVar("_Result")
+
+
+class WordsFailed(Exception):
+    """The lexical source could not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What was found by words: the query as it was read, and the candidates."""
+
+    query: LexicalQuery
+    candidates: Candidates
+
+
+class Words:
+    """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
+
+    def __init__(self, index: LexicalIndex, language: str, weights: Mapping[str, float]) -> None:
+        """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47)."""
+        self._index = index
+        self._reader = QueryReader(index, language)
+        self._weights = dict(weights)
+        self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
+
+    async def search(self, text: str, k: int) -> Matches:
+        """The k best products. Raises WordsFailed."""
+
+        def work() -> Matches:
+            query = self._reader.read(text)
+            return Matches(query, self._index.search(query.terms, self._weights, k))
+
+        return await self._run(work)
+
+    async def scores(self, query: LexicalQuery, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The score, shape (r,), of r products, found or not, as `search` gives it. Raises WordsFailed."""
+        return await self._run(lambda: self._index.scores(query.terms, rows) @ self._fields)
+
+    def close(self) -> None:
+        """Ends the thread once what runs is done."""
+        self._pool.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except Exception as error:  # whatever it is, the dense source still answers
+            raise WordsFailed(f"{type(error).__name__}: {error}") from error
