@@ -31,7 +31,9 @@ def _relative(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
 
 
 class ModelSet(_Frozen):
-    """The towers and, where there is one, the cross-encoder. Files stand under `encoder/` and `ranker/`.
+    """The towers and, where there are any, the cross-encoder and the final score.
+
+    Files stand under `encoder/`, `ranker/` and `final/`.
 
     `lineage` is what training left of each, where it is known; the same weights of two runs are the same model set.
     """
@@ -39,6 +41,7 @@ class ModelSet(_Frozen):
     model_id: str
     encoder: dict[str, Any]
     ranker: dict[str, Any] | None
+    final: dict[str, Any] | None = None
     lineage: dict[str, Any] | None = None
     files: dict[str, FileEntry]
 

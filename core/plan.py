@@ -14,7 +14,11 @@ class Plan(BaseModel):
     lexical_candidates: int = Field(
         default=100, ge=0, le=2000, description="products retrieved by words; 0 leaves that source out"
     )
-    dense_weight: float = Field(default=1.0, ge=0, le=10, description="of the dense source's ranks in fusion")
-    lexical_weight: float = Field(default=1.0, ge=0, le=10, description="of the lexical source's ranks in fusion")
+    dense_weight: float | None = Field(
+        default=None, ge=0, le=10, description="of the dense source's ranks in fusion; None: the release's"
+    )
+    lexical_weight: float | None = Field(
+        default=None, ge=0, le=10, description="of the lexical source's ranks in fusion; None: the release's"
+    )
     rerank_depth: int = Field(default=32, ge=0, le=500, description="candidates rescored by the cross-encoder")
     minimum_rerank: int = Field(default=8, ge=1, le=500, description="fewer than this many are not worth rescoring")

@@ -110,6 +110,20 @@ class ReleaseStore:
         shutil.copyfile(path, scratch)
         return self.add(scratch)
 
+    def named(self, name: str | None) -> str:
+        """The catalog of that name, or the only one there is. Raises ReleaseError."""
+        names = self.catalogs()
+        if name is not None:
+            if name not in names:
+                there = ", ".join(names) or "nothing published yet"
+                raise ReleaseError(f"{self.root} holds no catalog {name!r}; there is: {there}")
+            return name
+        if not names:
+            raise ReleaseError(f"{self.root} holds no release: make one with `tandem index`")
+        if len(names) > 1:
+            raise ReleaseError(f"{self.root} holds several catalogs, choose one with --catalog: {', '.join(names)}")
+        return names[0]
+
     def publish(self, manifest: Manifest) -> Path:
         """Makes a release of files already added, and points the catalog to it."""
         folder = self.folder(manifest.catalog)

@@ -46,12 +46,16 @@ _LATIN_OR_GREEK_MARKS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])\p{M}+")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a text. It is found by its `term` as a whole, and in part by its `parts`, which are terms as well."""
+    """A word of a text. It is found by its `term` as a whole, and in part by its `parts`, which are terms as well.
+
+    `unit` is a quantity's, else empty.
+    """
 
     text: str
     term: str
     parts: tuple[str, ...] = ()
     stop: bool = False
+    unit: str = ""
 
     @property
     def has_digit(self) -> bool:
@@ -74,7 +78,7 @@ class Analyser:
         self._stop_words = frozenset(_STOP_WORDS.get(primary, ()))
 
     def terms(self, text: str) -> list[str]:
-        """All terms of a product's text, stop words among them."""
+        """All terms of a text, stop words among them."""
         return [term for word in self.words(text) for term in (word.term, *word.parts)]
 
     def words(self, text: str) -> list[Word]:
@@ -151,7 +155,7 @@ def plain(word: str) -> str:
 
 def _quantity_word(quantity: Quantity, text: str) -> Word:
     parts = (number(quantity.value),) if quantity.unit else ()
-    return Word(text[quantity.start : quantity.end], quantity.term, parts)
+    return Word(text[quantity.start : quantity.end], quantity.term, parts, unit=quantity.unit)
 
 
 def _size_words(run: tuple[Quantity, ...]) -> Iterator[Word]:

@@ -1,18 +1,21 @@
 """A lexical index: BM25 of each term in each field of each product, computed beforehand and mapped from files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ReleaseError
+from core.words import Word
 from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
 # Changes with anything that makes another index of the same products.
 FORMAT = 1
+# A field that is not searched: it holds one term for each unit in which a product states a quantity.
+UNITS = "units"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,40 @@ class QueryTerm:
     number: int
     weight: float
     words: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalQuery:
+    """A query's words that say something, and the terms they ask for.
+
+    `weights` are the words' inverse document frequencies; `units` has, by the place of a quantity, the term that stands
+    in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands.
+    """
+
+    words: tuple[Word, ...] = ()
+    terms: tuple[QueryTerm, ...] = ()
+    weights: tuple[float, ...] = ()
+    units: Mapping[int, int] = field(default_factory=dict)
+    brands: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What r products hold of a query of w words, over f fields.
+
+    `scores` are BM25, shape (r, f). `matched` is the weight of each word's best term in each field, shape (r, f, w).
+    `rivals`, shape (r, w), tells where a product states a quantity of a word's unit; `lengths`, shape (r, f), how many
+    terms a field holds.
+    """
+
+    scores: NDArray[np.float32]
+    matched: NDArray[np.float32]
+    rivals: NDArray[np.bool_]
+    lengths: NDArray[np.int32]
+
+    def of(self, places: NDArray[np.int64]) -> "Evidence":
+        """Of these products alone, in this order."""
+        return Evidence(self.scores[places], self.matched[places], self.rivals[places], self.lengths[places])
 
 
 class LexicalIndex:
@@ -36,7 +73,7 @@ class LexicalIndex:
         self.count = count
         try:
             self.terms = Terms(folder)
-            self._fields = [_Postings(folder, field) for field in fields]
+            self._fields = [_Postings(folder, name) for name in fields]
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder} is not a lexical index: {error}; index the catalog again") from None
         if any(postings.terms != len(self.terms) for postings in self._fields):
@@ -44,43 +81,55 @@ class LexicalIndex:
 
     def document_frequency(self, number: int) -> int:
         """Products that hold the term in the field where most do."""
-        return max(postings.frequency(number) for postings in self._fields)
+        return max((postings.frequency(number) for postings in self._fields), default=0)
 
     def search(self, terms: Sequence[QueryTerm], weights: Mapping[str, float], k: int) -> Candidates:
         """The k best products by the fields' weighted scores, best first; those that share no term are left out."""
         totals = np.zeros(self.count, np.float32)
-        for field, postings in zip(self.fields, self._fields, strict=True):
-            if weight := weights.get(field, 0.0):
+        for name, postings in zip(self.fields, self._fields, strict=True):
+            if weight := weights.get(name, 0.0):
                 for term in terms:
                     rows, scores = postings.of(term.number)
                     totals[rows] += scores * np.float32(weight * term.weight)
         best = _best(totals, k)
         return Candidates(best, totals[best])
 
-    def scores(self, terms: Sequence[QueryTerm], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """BM25 of the query in each field, shape (r, f), of r products, whether or not a search found them."""
-        result = np.zeros((len(rows), len(self.fields)), np.float32)
+    def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
+        """What r products hold of the query, whether or not a search found them."""
+        shape = (len(rows), len(self.fields))
+        scores = np.zeros(shape, np.float32)
+        matched = np.zeros((*shape, len(query.words)), np.float32)
+        lengths = np.zeros(shape, np.int32)
         for place, postings in enumerate(self._fields):
-            for term in terms:
-                result[:, place] += term.weight * postings.at(term.number, rows)
-        return result
-
-    def matched(self, terms: Sequence[QueryTerm], words: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """How well each of the query's words is found in any field: the weight of its best term, shape (r, words)."""
-        result = np.zeros((len(rows), words), np.float32)
-        for postings in self._fields:
-            for term in terms:
-                found = postings.at(term.number, rows) > 0
+            lengths[:, place] = postings.lengths[rows]
+            for term in query.terms:
+                if not postings.frequency(term.number):
+                    continue
+                found = postings.at(term.number, rows)
+                scores[:, place] += np.float32(term.weight) * found
+                weight = (found > 0) * np.float32(term.weight)
                 for word in term.words:
-                    np.maximum(result[:, word], found * np.float32(term.weight), out=result[:, word])
-        return result
+                    np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
+        return Evidence(scores, matched, self._rivals(query, rows), lengths)
+
+    def named_in(self, field: str, number: int) -> int:
+        """Products that hold the term in this field; 0 where there is no such field."""
+        return self._fields[self.fields.index(field)].frequency(number) if field in self.fields else 0
+
+    def _rivals(self, query: LexicalQuery, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        rivals = np.zeros((len(rows), len(query.words)), bool)
+        if UNITS in self.fields:
+            units = self._fields[self.fields.index(UNITS)]
+            for word, number in query.units.items():
+                rivals[:, word] = units.at(number, rows) > 0
+        return rivals
 
 
 class _Postings:
     """One field's products and scores by term, rows ascending."""
 
     def __init__(self, folder: Path, field: str) -> None:
-        self._ends, self._rows, self._scores = (mapped(folder / name) for name in field_files(field))
+        self._ends, self._rows, self._scores, self.lengths = (mapped(folder / name) for name in field_files(field))
         self.terms = len(self._ends) - 1
 
     def of(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -99,14 +148,14 @@ class _Postings:
         return int(self._ends[number + 1] - self._ends[number])
 
 
-def field_files(field: str) -> tuple[str, str, str]:
-    """The names of a field's files: where each term's postings end, their rows, their scores."""
-    return f"{field}_ends.npy", f"{field}_rows.npy", f"{field}_scores.npy"
+def field_files(field: str) -> tuple[str, str, str, str]:
+    """The names of a field's files: where each term's postings end, their rows, their scores; each product's length."""
+    return f"{field}_ends.npy", f"{field}_rows.npy", f"{field}_scores.npy", f"{field}_lengths.npy"
 
 
 def lexical_files(fields: Sequence[str]) -> tuple[str, ...]:
     """All files of an index."""
-    return (*VOCABULARY_FILES, *(name for field in fields for name in field_files(field)))
+    return (*VOCABULARY_FILES, *(name for one in fields for name in field_files(one)))
 
 
 def _best(totals: NDArray[np.float32], k: int) -> NDArray[np.int64]:

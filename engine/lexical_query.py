@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from core.words import Analyser, Word, plain
-from engine.lexical import LexicalIndex, QueryTerm
-from engine.terms import may_be_misspelt
+from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
+from engine.terms import may_be_misspelt, unit_term
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (`benchmarks/lexical.py`).
 _PART = 0.5
@@ -15,16 +14,8 @@ _ALIKE = 5
 _ONE_EDIT, _TWO_EDITS = 4, 6
 # A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
 _RARE, _OFTEN = 2, 50
+_BRAND_SHARE = 0.5
 _LEAST_SPLIT, _LEAST_PIECE = 6, 3
-
-
-@dataclass(frozen=True, slots=True)
-class LexicalQuery:
-    """A query's words that say something, and the terms they ask for. `weights` are the words' inverse frequencies."""
-
-    words: tuple[Word, ...]
-    terms: tuple[QueryTerm, ...]
-    weights: tuple[float, ...]
 
 
 class QueryReader:
@@ -43,7 +34,8 @@ class QueryReader:
         joined = {place for term in terms for place in term.words}
         for place, word in enumerate(words):
             terms += self._single(word, place, place in joined)
-        return LexicalQuery(tuple(words), tuple(terms), tuple(self._weights(len(words), terms)))
+        weights = tuple(self._weights(len(words), terms))
+        return LexicalQuery(tuple(words), tuple(terms), weights, dict(self._units(words)), self._brands(terms))
 
     def _single(self, word: Word, place: int, joined: bool) -> Iterator[QueryTerm]:
         number = self._index.terms.find(word.term)
@@ -94,6 +86,24 @@ class QueryReader:
         likely = sorted(entry for entry in held if -entry[1] >= max(1, least) and entry[2] != own)
         for errors, _, number in likely[:_ALIKE]:
             yield QueryTerm(number, _EDIT**errors, (place,))
+
+    def _units(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+        for place, word in enumerate(words):
+            number = self._index.terms.find(unit_term(word.unit)) if word.unit else None
+            if number is not None:
+                yield place, number
+
+    def _brands(self, terms: Sequence[QueryTerm]) -> frozenset[int]:
+        """Words that most products which hold them at all hold in their brand."""
+        return frozenset(
+            word
+            for term in terms
+            if term.weight == 1 and self._index.named_in("brand", term.number) >= _BRAND_SHARE * self._most(term.number)
+            for word in term.words
+        )
+
+    def _most(self, number: int) -> int:
+        return max(1, self._index.document_frequency(number))
 
     def _weights(self, words: int, terms: Sequence[QueryTerm]) -> Iterator[float]:
         """Each word's inverse document frequency (Lucene's), by its commonest term; the highest for an unknown word."""

@@ -100,6 +100,11 @@ def mapped(path: Path) -> NDArray[Any]:
     return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
+def unit_term(unit: str) -> str:
+    """What stands for every quantity of a unit; no word is written so."""
+    return f"#{unit}"
+
+
 def may_be_misspelt(term: str) -> bool:
     """Whether it is a word: a number or a code that differs in one sign is another one."""
     return 3 <= len(term) <= LONGEST_FUZZY and term.isalpha()

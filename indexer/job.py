@@ -38,6 +38,7 @@ from indexer.lexical import WEIGHTS, index_words
 from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
 from indexer.validate import GoldenQuery, validate
+from ranker.final import FinalScore
 from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE
 from ranker.ranker import Ranker
 
@@ -76,6 +77,7 @@ class Models:
     encoder: Path
     ranker: Path | None
     lineage: dict[str, Any] | None = None
+    final: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def apply_models(catalog: str, models: Models, options: Options, store: ReleaseS
         for name, path in beside.items():
             shutil.copyfile(folder / name, path)
         market = Market(catalog, served.language, served.country, served.currency)
-        inputs = {**served.inputs, **_model_inputs(models)}
+        kept = {name: digest for name, digest in served.inputs.items() if name != "final"}
+        inputs = {**kept, **_model_inputs(models)}
         products = Products(market, columns, served.snapshot.cleaning, beside)
         return _release(products, models, options, inputs, store, work, steps)
 
@@ -156,6 +159,9 @@ def _release(
 ) -> Outcome:
     tower = Tower.open(models.encoder)
     ranker = Ranker.open(models.ranker) if models.ranker else None
+    final = FinalScore.open(models.final) if models.final else None
+    if final is not None:
+        final.check(tower.digest, ranker.digest if ranker else "")
     columns = Columns(products.columns)
     with steps.step("embed") as report:
         vectors, embedded = embed_products(columns, tower, work, report)
@@ -174,7 +180,7 @@ def _release(
         seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
     with steps.step("publish"):
         files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
-        manifest = _publish(products, files, tower, ranker, models.lineage, index, words, seen, inputs, store)
+        manifest = _publish(products, files, tower, ranker, final, models.lineage, index, words, seen, inputs, store)
     (work / "vectors.npy").unlink()
     return Outcome(manifest, embedded)
 
@@ -184,6 +190,7 @@ def _publish(
     files: dict[str, Path],
     tower: Tower,
     ranker: Ranker | None,
+    final: FinalScore | None,
     lineage: dict[str, Any] | None,
     index: IndexReport,
     words: LexicalReport,
@@ -195,6 +202,8 @@ def _publish(
     model_files = {f"encoder/{path.name}": store.add_copy(path) for path in tower.files()}
     if ranker is not None:
         model_files |= {f"ranker/{path.name}": store.add_copy(path) for path in ranker.files()}
+    if final is not None:
+        model_files |= {f"final/{path.name}": store.add_copy(path) for path in final.files()}
     entries: dict[str, FileEntry] = {name: store.add(path) for name, path in files.items()}
     created = datetime.now(UTC)
     model, catalog = model_id(model_files), catalog_id(entries[COLUMNS_FILE])
@@ -211,6 +220,7 @@ def _publish(
             model_id=model,
             encoder=tower.spec.model_dump(mode="json"),
             ranker=ranker.spec.model_dump(mode="json") if ranker else None,
+            final=final.spec.model_dump(mode="json") if final else None,
             lineage=lineage,
             files=model_files,
         ),
@@ -272,7 +282,8 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
 
 def _model_inputs(models: Models) -> dict[str, str]:
     ranker = Ranker.open(models.ranker).digest if models.ranker else ""
-    return {"encoder": Tower.open(models.encoder).digest, "ranker": ranker}
+    final = {"final": FinalScore.open(models.final).digest} if models.final else {}
+    return {"encoder": Tower.open(models.encoder).digest, "ranker": ranker, **final}
 
 
 def _held_out(columns: Columns, tower: Tower, queries: tuple[str, ...]) -> NDArray[np.float32]:

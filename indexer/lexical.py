@@ -14,8 +14,8 @@ from core.columns import Columns
 from core.manifest import LexicalReport
 from core.progress import Report
 from core.words import Analyser
-from engine.lexical import field_files
-from engine.terms import write_terms
+from engine.lexical import UNITS, field_files
+from engine.terms import unit_term, write_terms
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
 _K1, _B = 0.6, 0.75
@@ -39,7 +39,17 @@ FIELDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str | None]]] = {
     "codes": lambda row: iter([row["id"], row["gtin"]]),
 }
 # How much they count. Words of a description say less of what a product is (CrowdFlower: nDCG@10 .768 at 0.3).
-WEIGHTS = {"title": 1.0, "brand": 0.5, "product_type": 0.5, "attributes": 0.4, "description": 0.3, "codes": 1.0}
+WEIGHTS = {
+    "title": 1.0,
+    "brand": 0.5,
+    "product_type": 0.5,
+    "attributes": 0.4,
+    "description": 0.3,
+    "codes": 1.0,
+    UNITS: 0.0,
+}
+# Fields whose quantities are the product's own; a description also tells of what it goes with.
+_STATING = ("title", "attributes")
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
@@ -68,11 +78,9 @@ def _terms(
     columns: Columns, analyser: Analyser, numbers: dict[str, int], report: Report
 ) -> dict[str, tuple[list[np.ndarray], list[int]]]:
     """Of each field, the numbers of all its terms, product after product, and how many each product has."""
-    found: dict[str, tuple[list[np.ndarray], list[int]]] = {field: ([], []) for field in FIELDS}
+    found: dict[str, tuple[list[np.ndarray], list[int]]] = {field: ([], []) for field in WEIGHTS}
     for row in range(len(columns)):
-        product = columns.row(row, _COLUMNS)
-        for field, texts in FIELDS.items():
-            terms = list(chain.from_iterable(analyser.terms(text) for text in texts(product) if text))
+        for field, terms in _product_terms(columns.row(row, _COLUMNS), analyser).items():
             found[field][0].append(
                 np.fromiter((numbers.setdefault(t, len(numbers)) for t in terms), np.int32, len(terms))
             )
@@ -81,6 +89,16 @@ def _terms(
             report(row, len(columns))
     report(len(columns), len(columns))
     return found
+
+
+def _product_terms(product: Mapping[str, Any], analyser: Analyser) -> dict[str, list[str]]:
+    words = {
+        field: list(chain.from_iterable(analyser.words(text) for text in texts(product) if text))
+        for field, texts in FIELDS.items()
+    }
+    terms = {field: [term for word in found for term in (word.term, *word.parts)] for field, found in words.items()}
+    stated = {word.unit: None for field in _STATING for word in words[field] if word.unit}
+    return terms | {UNITS: list(map(unit_term, stated))}
 
 
 def _write_field(terms: np.ndarray, lengths: np.ndarray, vocabulary: int, field: str, folder: Path) -> None:
@@ -92,7 +110,8 @@ def _write_field(terms: np.ndarray, lengths: np.ndarray, vocabulary: int, field:
     index.index((documents, {int(number): place for place, number in enumerate(used)}), show_progress=False)
     held = np.zeros(vocabulary, np.int64)
     held[used] = np.diff(index.scores["indptr"])[: len(used)]
-    ends, rows, scores = field_files(field)
+    ends, rows, scores, many = field_files(field)
     np.save(folder / ends, np.concatenate([[0], np.cumsum(held)]))
     np.save(folder / rows, holding[index.scores["indices"]].astype(np.int32))
     np.save(folder / scores, index.scores["data"].astype(np.float32))
+    np.save(folder / many, lengths.astype(np.int32))

@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
 from core.config import load_settings
-from core.errors import ReleaseError, TandemError
+from core.errors import TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
 from lifecycle.compress_command import compress
@@ -60,6 +60,9 @@ def index(
     mapping: Mapping = None,
     encoder: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service.")] = None,
     ranker: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service, if any.")] = None,
+    final: Annotated[
+        Path | None, typer.Option(help="Folder that `tandem train final` left; default: the one in service, if any.")
+    ] = None,
     releases: Releases = _RELEASES,
     name: Annotated[str | None, typer.Option(help="Catalog name; default: the mapping's.")] = None,
     max_rejected: Annotated[float, typer.Option(min=0, max=1, help="Share of rows that may be rejected.")] = 0.2,
@@ -85,7 +88,7 @@ def index(
         golden=read_golden(golden) if golden else (),
     )
     chosen = mapping_of(mapping, name)
-    models = resolve_models(encoder, ranker, store, chosen.catalog.name)
+    models = resolve_models(encoder, ranker, store, chosen.catalog.name, final)
     outcome = index_feed(catalog, chosen, models, options, store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
 
@@ -100,7 +103,7 @@ def list_releases(
     from lifecycle.show import show_releases
 
     store = ReleaseStore(releases)
-    name = _catalog(store, catalog)
+    name = store.named(catalog)
     if keep is not None:
         with store.lock(name, alone=True):
             gone = store.prune(name, keep)
@@ -120,7 +123,7 @@ def lineage(
     from lifecycle.show import show_lineage
 
     store = ReleaseStore(releases)
-    name = _catalog(store, catalog)
+    name = store.named(catalog)
     current = release or store.current(name)
     assert current is not None, "a catalog without a release is not among the store's catalogs"
     found = release_lineage(store.manifest(name, current))
@@ -142,7 +145,7 @@ def rollback(
     from lifecycle.show import show_release
 
     store = ReleaseStore(releases)
-    name = _catalog(store, catalog)
+    name = store.named(catalog)
     if to and model:
         raise TandemError("give --to or --model, not both")
     if model:
@@ -241,7 +244,7 @@ def evaluate(
         raise TandemError("a release to evaluate, and --cutoff, go with --compare")
     store = ReleaseStore(releases)
     bars = Bars(Console(stderr=True) if as_json else console)
-    name = _catalog(store, catalog)
+    name = store.named(catalog)
     if compare is not None:
         a, b = (find_release(store, name, given) for given in ((compare, other) if other else (CURRENT, compare)))
         comparison, slices = compare_releases(a, b, Ask(judgments, split, relevant, rerank_depth, cutoff), bars)
@@ -279,7 +282,7 @@ def gate(
 
     settings = load_settings(GateSettings, config, {})
     store = ReleaseStore(releases)
-    name = _catalog(store, catalog)
+    name = store.named(catalog)
     a, b = (find_release(store, name, given) for given in (against, candidate))
     bars = Bars(Console(stderr=True) if as_json else console)
     comparison, _ = compare_releases(a, b, Ask(judgments, split), bars)
@@ -306,20 +309,6 @@ def run(
     from lifecycle.run import run_shop
 
     run_shop(releases, address, catalog, mapping, judgments, console)
-
-
-def _catalog(store: ReleaseStore, name: str | None) -> str:
-    names = store.catalogs()
-    if name is not None:
-        if name not in names:
-            there = ", ".join(names) or "nothing published yet"
-            raise ReleaseError(f"{store.root} holds no catalog {name!r}; there is: {there}")
-        return name
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise ReleaseError(f"{store.root} holds no release: make one with `tandem index`")
-    raise ReleaseError(f"{store.root} holds several catalogs, choose one with --catalog: {', '.join(names)}")
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ def side(evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = Non
     The cutoff, if not given, is its own, or else has the best F1 on the valid pairs.
     """
     lift = paired(evaluation.values[RANDOM][POOL], evaluation.values[evaluation.served][POOL])
-    if evaluation.served != RERANKED:
+    if RERANKED not in evaluation.values:
         return Side(evaluation, None, lift)
     pairs = Pairs.of(evaluation.pools, evaluation.scores[RERANKED], evaluation.relevant)
     if cutoff is not None:

@@ -23,13 +23,15 @@ from encoder.embed import embed_all
 from engine.onnx import OnnxModel
 from retrieval.admission import Admission
 from retrieval.answer import Answer
+from retrieval.candidates import Found, Source
+from retrieval.features import MISSING, features
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
 
 _CONCURRENT = 8
 _DEPTH = 100
-RETRIEVED, WORDS, FUSED, RERANKED, RANDOM = "retrieval", "words", "fused", "reranked", "random order"
+RETRIEVED, WORDS, FUSED, RERANKED, FINAL, RANDOM = "retrieval", "words", "fused", "reranked", "final", "random order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Evaluation:
     @property
     def served(self) -> str:
         """The stage whose order shoppers see."""
-        return next(stage for stage in (RERANKED, FUSED, RETRIEVED) if stage in self.values)
+        return next(stage for stage in (FINAL, RERANKED, FUSED, RETRIEVED) if stage in self.values)
 
     def summary(self) -> dict[str, dict[str, Estimate]]:
         """Means with 95% intervals, by stage and measure."""
@@ -159,7 +161,7 @@ async def _search_all(
         async with gate:
             with admission.enter() as permit:
                 answer = await search(Query(text, top_k=_DEPTH), plan, release, permit, None)
-        for stage, rows in _rows(answer, release.ranker is not None).items():
+        for stage, rows in _rows(answer, release).items():
             rankings[stage][text] = [release.columns.id(row) for row in rows]
         report(len(rankings[RETRIEVED]), len(queries))
 
@@ -167,7 +169,7 @@ async def _search_all(
     return dict(rankings)
 
 
-def _rows(answer: Answer, reranked: bool) -> dict[str, Sequence[int]]:
+def _rows(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[int]]:
     """The first rows by each stage. Sources that were asked for more than the answer's length are cut to it."""
     found = answer.found
     stages: dict[str, Sequence[int]] = {
@@ -175,10 +177,14 @@ def _rows(answer: Answer, reranked: bool) -> dict[str, Sequence[int]]:
         for name, source in ((RETRIEVED, found.dense), (WORDS, found.lexical))
         if source is not None
     }
+    fused = np.argsort(-found.scores, kind="stable")
     if found.fused:
-        stages[FUSED] = found.rows[:_DEPTH].tolist()
-    if reranked:
-        stages[RERANKED] = [hit.row for hit in answer.hits]
+        stages[FUSED] = found.rows[fused][:_DEPTH].tolist()
+    if release.ranker is not None:
+        relevance = np.nan_to_num(answer.relevance[fused], nan=-1)
+        stages[RERANKED] = found.rows[fused[np.argsort(-relevance, kind="stable")]][:_DEPTH].tolist()
+    if release.final is not None:
+        stages[FINAL] = [hit.row for hit in answer.hits]
     return stages
 
 
@@ -194,28 +200,45 @@ async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict
     result: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for query, pool in pools.items():
         ids = list(pool)
-        [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
-        similarities = vectors[[places[product] for product in ids]] @ vector
-        result[RETRIEVED][query] = dict(zip(ids, similarities.tolist(), strict=True))
-        if release.words is not None:
-            held = np.array([rows[product] for product in ids])
-            matches = await release.words.search(query, 1)
-            by_words = await release.words.scores(matches.query, held)
-            result[WORDS][query] = dict(zip(ids, by_words.tolist(), strict=True))
-            result[FUSED][query] = _fused(ids, similarities, by_words, plan)
+        held = np.array([rows[product] for product in ids])
+        similarities = vectors[[places[product] for product in ids]] @ await _vector(release, query)
+        scores = {RETRIEVED: similarities}
+        relevance = np.full(len(ids), MISSING)
         if release.ranker is not None:
-            pairs = release.pack(query, np.array([rows[product] for product in ids]))
-            logits = await release.engine.rescore(pairs, None)
-            result[RERANKED][query] = dict(zip(ids, release.relevance(logits, similarities).tolist(), strict=True))
+            logits = await release.engine.rescore(release.pack(query, held), None)
+            scores[RERANKED] = relevance = release.relevance(logits, similarities)
+        if release.words is not None:
+            scores |= await _with_words(release, query, held, similarities, relevance, plan)
+        for stage, values in scores.items():
+            result[stage][query] = dict(zip(ids, values.tolist(), strict=True))
     return dict(result)
 
 
-def _fused(ids: Sequence[str], similarities: np.ndarray, by_words: np.ndarray, plan: Plan) -> dict[str, float]:
-    """Reciprocal ranks of a pool; products without any of the query's words are not among those found by words."""
-    found = np.flatnonzero(by_words > 0)
-    lists = [np.argsort(-similarities, kind="stable"), found[np.argsort(-by_words[found], kind="stable")]]
-    places, scores = fuse(lists, [plan.dense_weight, plan.lexical_weight])
-    return {ids[place]: score for place, score in zip(places.tolist(), scores.tolist(), strict=True)}
+async def _vector(release: LoadedRelease, query: str) -> np.ndarray:
+    [vector] = await release.engine.encode(release.tower.tokenize_queries([query]), None)
+    return vector
+
+
+async def _with_words(
+    release: LoadedRelease, query: str, rows: np.ndarray, similarities: np.ndarray, relevance: np.ndarray, plan: Plan
+) -> dict[str, np.ndarray]:
+    """What words, both sources together and the final score make of a pool, as if it were all that is found.
+
+    Products without any of the query's words are not among those found by words.
+    """
+    assert release.words is not None
+    matches = await release.words.search(query, 1)
+    evidence = await release.words.evidence(matches.query, rows)
+    words = release.words.scores(evidence)
+    by_words = np.argsort(-words, kind="stable")[: np.count_nonzero(words > 0)]
+    places, fused = fuse([np.argsort(-similarities, kind="stable"), by_words], release.fusion_weights(plan))
+    scores: dict[str, np.ndarray] = {WORDS: words, FUSED: np.zeros(len(rows))}
+    scores[FUSED][places] = fused
+    if release.final is not None:
+        dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
+        found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
+        scores[FINAL] = release.final.scores(features(found, release.words.fields, relevance))
+    return scores
 
 
 def _embed(release: LoadedRelease, rows: Sequence[int]) -> np.ndarray:

@@ -80,7 +80,7 @@ def evaluate_release(
 ) -> Evaluation:
     """Loads the current release and measures it. Raises ReleaseError or FeedError."""
     table = load_judgments(judgments)
-    release = _open(find_release(store, catalog, CURRENT))
+    release = open_place(find_release(store, catalog, CURRENT))
     try:
         with steps.step("search") as report:
             plan = Plan(rerank_depth=rerank_depth)
@@ -105,7 +105,8 @@ def compare_releases(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Compar
     return compare(sides["A"], sides["B"], same, slices, _titles(a, b)), slices
 
 
-def _open(place: Place) -> LoadedRelease:
+def open_place(place: Place) -> LoadedRelease:
+    """Loads a release, found whole. Raises ReleaseError."""
     manifest = place.store.verify(place.catalog, place.release)
     return open_release(place.store.path(place.catalog, place.release), manifest)
 
@@ -119,7 +120,7 @@ def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], re
         valid = None if known else await _valid_pairs(release, table, evaluation.relevant, held, plan)
         return side(evaluation, valid, ask.cutoff, own)
 
-    release = _open(place)
+    release = open_place(place)
     try:
         return asyncio.run(measured())
     finally:

@@ -13,35 +13,44 @@ from lifecycle.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 
-def resolve_models(encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str) -> Models:
-    """Folders of an encoder and, where there is one, a ranker.
+def resolve_models(
+    encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str, final: Path | None = None
+) -> Models:
+    """Folders of an encoder and, where there are any, a ranker and a final score.
 
-    Each may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id; the
-    latter are exported once and kept in the release folder. What is not given is taken from the release in service;
-    before the first, the encoder is the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError
-    when what is in service is damaged.
+    Each model may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id;
+    the latter are exported once and kept in the release folder. What is not given is taken from the release in service,
+    the final score only where both models are, since it was learned of them; before the first release, the encoder is
+    the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError when what is in service is
+    damaged.
     """
     served = store.current(catalog)
     known = (store.manifest(catalog, served).model.lineage or {}) if served else {}
     given = {"encoder": encoder, "ranker": ranker}
+    if final is None and served and not encoder and not ranker:
+        final = _final_of(store, catalog, served)
     return with_lineage(
         _encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
         _ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
         {kind: told for kind, told in known.items() if not given.get(kind)},
+        final,
     )
 
 
 def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
     """The model folders inside a release, found whole. Raises ReleaseError when they are not."""
     known = store.manifest(catalog, release).model.lineage
-    return with_lineage(_encoder_of(store, catalog, release), _ranker_of(store, catalog, release), known)
+    folders = _encoder_of(store, catalog, release), _ranker_of(store, catalog, release)
+    return with_lineage(*folders, known, _final_of(store, catalog, release))
 
 
-def with_lineage(encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None) -> Models:
+def with_lineage(
+    encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None, final: Path | None = None
+) -> Models:
     """A model set with what is known of each model, else what its training left beside it. Raises ModelError."""
     found = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
     lineage = {kind: told for kind, told in {**found, **(known or {})}.items() if told and kind in found}
-    return Models(encoder, ranker, lineage or None)
+    return Models(encoder, ranker, lineage or None, final)
 
 
 def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:
@@ -52,6 +61,11 @@ def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:
 def _ranker_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
     manifest = store.verify(catalog, release, "ranker/")
     return store.path(catalog, release) / "ranker" if manifest.model.ranker is not None else None
+
+
+def _final_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
+    manifest = store.verify(catalog, release, "final/")
+    return store.path(catalog, release) / "final" if manifest.model.final is not None else None
 
 
 def _encoder(given: str | None, store: ReleaseStore) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
     from lifecycle.evaluate import Evaluation
+    from lifecycle.final import Outcome
     from lifecycle.registry import Registered
 
 _NANOS = Decimal(10) ** 9
@@ -126,6 +128,25 @@ def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
         style="dim",
         highlight=False,
     )
+
+
+def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
+    """What a final score is worth on queries held out of its training, stage by stage."""
+    spec = outcome.spec
+    table = Table(title="held-out queries, nDCG@10 of the full catalog", title_justify="left")
+    table.add_column("order by", min_width=28)
+    table.add_column("mean and 95% interval", justify="right")
+    for stage, estimate in outcome.summary.items():
+        table.add_row(stage, f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
+    console.print(table)
+    gain = spec.report["final over reranked"]
+    console.print(
+        f"{spec.report['queries']} queries; fusion weighs the towers {spec.dense_weight:g} and words "
+        f"{spec.lexical_weight:g}; final over reranked {gain['difference']['mean']:+.3f}, p = {gain['p']:.4f}",
+        style="dim",
+        highlight=False,
+    )
+    console.print(f"trained a final score: {output}; publish it with `tandem index --final {output}`", highlight=False)
 
 
 def counts(manifest: Manifest) -> dict[str, int]:

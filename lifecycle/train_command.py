@@ -1,7 +1,8 @@
 """`tandem train`: one model on judgments, or both by a recipe."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from pydantic import Field
@@ -9,22 +10,31 @@ from pydantic import Field
 from core.config import load_settings, table
 from core.errors import TandemError
 from engine.processes import first
-from lifecycle.model_commands import Config, Trained
+from lifecycle.model_commands import Config
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
 from lifecycle.tracking import OFF, Tracker, TrackingSettings, open_tracker
 
 
 class TrainSettings(TrackingSettings):
-    """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]` and `[ranker]` a model's knobs."""
+    """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]`, `[ranker]`, `[final]` knobs."""
 
     encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
     ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
+    final: dict[str, Any] = Field(default={}, description="fields of ranker.train.final.FinalTraining")
     mining: dict[str, Any] = Field(default={}, description="fields of lifecycle.examples.mining.Mining, for --mine")
 
 
+class Learned(StrEnum):
+    """What can be trained by itself."""
+
+    ENCODER = "encoder"
+    RANKER = "ranker"
+    FINAL = "final"
+
+
 def train(
-    model: Annotated[Trained | None, typer.Argument(help="Which model to fine-tune; with --recipe, both.")] = None,
+    model: Annotated[Learned | None, typer.Argument(help="What to train; with --recipe, encoder and ranker.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model, or for both.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")] = None,
     judgments: Annotated[
@@ -61,20 +71,29 @@ def train(
             help="Folder of a trained ranker: towers learn what it says; --mine leaves out what it finds good."
         ),
     ] = None,
+    releases: Annotated[
+        Path | None, typer.Option(help="For final: folder of the releases, whose one in service it is made for.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
+    split: Annotated[
+        str, typer.Option(help="For final: queries to learn of; no model may have learned them.")
+    ] = "valid",
     track: Annotated[
         str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
     ] = None,
     config: Config = None,
 ) -> None:
-    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe. A run that was cut goes on."""
+    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score.
+
+    A run that was cut goes on.
+    """
     if output is None:
         raise TandemError("give --output, the folder for what is trained")
-    if (model is None) == (recipe is None):
-        raise TandemError("say what to train: encoder or ranker, or --recipe for both")
+    _check_choice(model, recipe, releases or name)
     settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
+    help_ = Help(encoder, mine, teacher)
     if recipe is not None:
-        given = [encoder, epochs, mine, teacher, settings.encoder, settings.ranker, settings.mining]
-        if any(given) or seed is not None:
+        if any([epochs, *help_, settings.encoder, settings.ranker, settings.mining]) or seed is not None:
             raise TandemError(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
@@ -85,31 +104,89 @@ def train(
         raise TandemError(
             "--data, --stages and --minutes go with --recipe; for one model give --catalog and --judgments"
         )
+    knobs = _given(base=base, epochs=epochs, seed=seed)
+    assert model is not None, "one of model and recipe is given"
+    if model is Learned.FINAL:
+        if any((catalog, mapping, base, epochs, *help_)):
+            raise TandemError("the final score is learned of a release: give --releases, --judgments and --output")
+        _final(releases, name, judgments, split, output, settings.final | knobs)
+        return
     if catalog is None or judgments is None:
         raise TandemError("give --catalog and --judgments, the files to learn from")
-    assert model is not None, "one of model and recipe is given"
-    _check_help(model, encoder, mine, teacher)
+    _one(model, catalog, mapping, judgments, help_, output, settings, knobs)
+
+
+def _check_choice(model: Learned | None, recipe: str | None, of_release: object) -> None:
+    if (model is None) == (recipe is None):
+        raise TandemError("say what to train: encoder, ranker or final, or --recipe for encoder and ranker")
+    if model is not Learned.FINAL and of_release:
+        raise TandemError("--releases and --name go with `tandem train final`")
+
+
+class Help(NamedTuple):
+    """Other models, and what they find, that a training may learn of."""
+
+    encoder: Path | None
+    mine: bool
+    teacher: Path | None
+
+
+def _one(
+    model: Learned,
+    catalog: Path,
+    mapping: Path | None,
+    judgments: Path,
+    help_: Help,
+    output: Path,
+    settings: TrainSettings,
+    knobs: dict[str, Any],
+) -> None:
     from lifecycle.examples.mining import Mining
     from lifecycle.training import Inputs, train_model
 
+    encoder, mine, teacher = help_
+    _check_help(model, encoder, mine, teacher)
     tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
-    knobs = getattr(settings, model.value) | _given(base=base, epochs=epochs, seed=seed)
-    if teacher and model is Trained.ENCODER:
+    kind: Literal["encoder", "ranker"] = "encoder" if model is Learned.ENCODER else "ranker"
+    knobs = getattr(settings, kind) | knobs
+    if teacher and model is Learned.ENCODER:
         knobs = {"distil": 1.0} | knobs
     with table("mining"):
         mining = Mining(**settings.mining) if mine else None
     inputs = Inputs(catalog, mapping, judgments, encoder, mining, teacher)
-    with table(model.value):
-        train_model(model.value, inputs, output, knobs, Bars(console), tracker)
+    with table(kind):
+        train_model(kind, inputs, output, knobs, Bars(console), tracker)
 
 
-def _check_help(model: Trained, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
+def _final(
+    releases: Path | None,
+    name: str | None,
+    judgments: Path | None,
+    split: str,
+    output: Path,
+    knobs: dict[str, Any],
+) -> None:
+    from core.releases import ReleaseStore
+    from lifecycle.final import train_final
+    from lifecycle.show import show_final
+    from ranker.train.final import FinalTraining
+
+    if releases is None or judgments is None:
+        raise TandemError("give --releases and --judgments: the release in service is asked the judged queries")
+    store = ReleaseStore(releases)
+    with table("final"):
+        settings = FinalTraining(**knobs)
+    outcome = train_final(store, store.named(name), judgments, split, output, settings, Bars(console))
+    show_final(console, outcome, output)
+
+
+def _check_help(model: Learned, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
     """Whether the other models that are named can help with this one. Raises TandemError."""
-    if model is Trained.ENCODER and encoder:
+    if model is Learned.ENCODER and encoder:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
-    if model is Trained.RANKER and mine and encoder is None:
+    if model is Learned.RANKER and mine and encoder is None:
         raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
-    if model is Trained.RANKER and teacher and not mine:
+    if model is Learned.RANKER and teacher and not mine:
         raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from engine.types import Vectors
 from retrieval.candidates import Found
 
 RERANK_REDUCED = "RERANK_REDUCED"
@@ -25,12 +28,22 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """What a feature of the final score did to it; `value` is the feature's, NaN where it is missing."""
+
+    feature: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """A product of the answer by its catalog row."""
+    """A product of the answer by its catalog row. `reasons` are given where the caller asks for them."""
 
     row: int
     score: float
     said: tuple[Said, ...]
+    reasons: tuple[Reason, ...] = ()
 
     def by(self, stage: str) -> Said | None:
         """What the stage said, or None where it said nothing."""
@@ -57,10 +70,14 @@ class Degraded:
 
 @dataclass(slots=True)
 class Answer:
-    """The final list, best first, the candidates it was made of, and how it came about."""
+    """The final list, best first, the candidates it was made of, and how it came about.
+
+    `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     found: Found = field(default_factory=Found)
+    relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[Degraded] = field(default_factory=list)
 

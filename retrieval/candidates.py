@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.fusion import fuse
-from core.plan import Plan
+from engine.lexical import Evidence, LexicalQuery
 from engine.types import Candidates, Vectors
 
 
@@ -25,6 +25,10 @@ class Source:
     scores: Vectors = field(default_factory=_nothing)
     ranks: NDArray[np.int64] = field(default_factory=_none)
 
+    def ordered(self, places: NDArray[np.int64]) -> "Source":
+        """The same of candidates in another order."""
+        return Source(self.scores[places], self.ranks[places])
+
     def order(self) -> NDArray[np.int64]:
         """The places of what it found, its best first."""
         found = np.flatnonzero(self.ranks)
@@ -35,13 +39,27 @@ class Source:
 class Found:
     """c candidates, best first. `scores` order them: reciprocal ranks where two sources were fused, else the source's.
 
-    A source that did not take part is None.
+    A source that did not take part is None. `query` and `evidence`, what the candidates hold of its words, are there
+    when both did.
     """
 
     rows: NDArray[np.int64] = field(default_factory=_none)
     scores: Vectors = field(default_factory=_nothing)
     dense: Source | None = None
     lexical: Source | None = None
+    query: LexicalQuery | None = None
+    evidence: Evidence | None = None
+
+    def ordered(self, places: NDArray[np.int64]) -> "Found":
+        """The same candidates in another order."""
+        return Found(
+            self.rows[places],
+            self.scores[places],
+            self.dense and self.dense.ordered(places),
+            self.lexical and self.lexical.ordered(places),
+            self.query,
+            self.evidence and self.evidence.of(places),
+        )
 
     @property
     def fused(self) -> bool:
@@ -52,15 +70,14 @@ class Found:
 def one_source(candidates: Candidates, lexical: bool = False) -> Found:
     """What a single source found, in its own order."""
     source = Source(candidates.scores, 1 + np.arange(len(candidates.rows)))
-    sides = {"lexical": source} if lexical else {"dense": source}
-    return Found(candidates.rows, candidates.scores, **sides)
+    return Found(candidates.rows, candidates.scores, None if lexical else source, source if lexical else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
     """Two sources' lists as one, before each is asked about what the other found.
 
-    `unseen_by_dense` and `unseen_by_lexical` are places among `rows`.
+    `unseen_by_dense` are places among `rows`.
     """
 
     rows: NDArray[np.int64]
@@ -69,9 +86,9 @@ class Fusion:
     lexical: Source
 
     @classmethod
-    def of(cls, dense: Candidates, lexical: Candidates, plan: Plan) -> "Fusion":
+    def of(cls, dense: Candidates, lexical: Candidates, weights: tuple[float, float]) -> "Fusion":
         """Fuses by weighted reciprocal rank."""
-        rows, scores = fuse([dense.rows, lexical.rows], [plan.dense_weight, plan.lexical_weight])
+        rows, scores = fuse([dense.rows, lexical.rows], weights)
         return cls(rows, scores.astype(np.float32), _source(rows, dense), _source(rows, lexical))
 
     @property
@@ -79,16 +96,11 @@ class Fusion:
         """Places of what words alone found."""
         return np.flatnonzero(self.dense.ranks == 0)
 
-    @property
-    def unseen_by_lexical(self) -> NDArray[np.int64]:
-        """Places of what the towers alone found."""
-        return np.flatnonzero(self.lexical.ranks == 0)
-
-    def completed(self, similarities: Vectors, words: Vectors) -> Found:
-        """With each source's scores of what it did not find, in the order of the places above."""
+    def completed(self, similarities: Vectors, words: Vectors, query: LexicalQuery, evidence: Evidence) -> Found:
+        """With similarities of what words alone found, in the order of the places above, and scores by words of all."""
         self.dense.scores[self.unseen_by_dense] = similarities
-        self.lexical.scores[self.unseen_by_lexical] = words
-        return Found(self.rows, self.scores, self.dense, self.lexical)
+        lexical = Source(words, self.lexical.ranks)
+        return Found(self.rows, self.scores, self.dense, lexical, query, evidence)
 
 
 def _source(rows: NDArray[np.int64], candidates: Candidates) -> Source:

@@ -10,15 +10,18 @@ import numpy as np
 from core.columns import Columns
 from core.errors import ReleaseError
 from core.manifest import Manifest
+from core.plan import Plan
 from encoder.tower import Tower
 from engine.embedded import EmbeddedEngine
 from engine.index import VectorIndex
 from engine.lexical import LexicalIndex
 from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
+from ranker.final import FinalScore
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
+from retrieval.features import FEATURES
 from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
@@ -40,14 +43,17 @@ class LoadedRelease:
         tokens: ProductTokens | None,
         engine: Engine,
         words: Words | None = None,
+        final: FinalScore | None = None,
     ) -> None:
-        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index."""
+        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, and
+        `final` where no final score was learned."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
         self.columns = columns
         self.engine = engine
         self.words = words
+        self.final = final
         self.pace = RerankPace()
         self.products = len(columns)
         self._tokens = tokens
@@ -69,6 +75,14 @@ class LoadedRelease:
         """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
         assert self.ranker is not None
         return self.ranker.scores(logits, similarities)
+
+    def fusion_weights(self, plan: Plan) -> tuple[float, float]:
+        """The dense and the lexical source's: the plan's, else those that were tuned with the final score, else 1."""
+        dense, lexical = (self.final.spec.dense_weight, self.final.spec.lexical_weight) if self.final else (1.0, 1.0)
+        return (
+            dense if plan.dense_weight is None else plan.dense_weight,
+            lexical if plan.lexical_weight is None else plan.lexical_weight,
+        )
 
     @contextmanager
     def lease(self) -> Iterator["LoadedRelease"]:
@@ -127,8 +141,11 @@ def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = emb
             f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
         )
     words = _open_words(folder, manifest)
+    final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
+    if final is not None and final.spec.features != tuple(FEATURES):
+        raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
     engine = make_engine(folder, manifest, tower, ranker)
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words)
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final)
 
 
 def _open_words(folder: Path, manifest: Manifest) -> Words | None:

@@ -41,6 +41,7 @@ class Query:
     fields: tuple[str, ...] = _DEFAULT_FIELDS
     language: str = ""
     country: str = ""
+    explain: bool = False
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
@@ -60,6 +61,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         fields=_fields(request.product_mask.paths),
         language=request.language.lower(),
         country=request.country.upper(),
+        explain=request.explain,
     )
 
 

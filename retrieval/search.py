@@ -1,4 +1,4 @@
-"""One request, top to bottom: encode, retrieve and match words side by side, fuse, rescore, arrange."""
+"""One request, top to bottom: encode, retrieve and match words side by side, fuse, prerank, rescore, arrange."""
 
 import asyncio
 
@@ -16,10 +16,12 @@ from retrieval.answer import (
     Answer,
     Degraded,
     Hit,
+    Reason,
     Said,
 )
 from retrieval.budget import usable
 from retrieval.candidates import Found, Fusion, one_source
+from retrieval.features import FEATURES, MISSING, features
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.words import Matches, WordsFailed
@@ -32,12 +34,15 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     not even a retrieved list; trouble with words or with rescoring only degrades the answer.
     """
     answer = Answer()
-    answer.found = await _retrieve(query, plan, release, deadline, answer)
+    found = await _retrieve(query, plan, release, deadline, answer)
+    if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
+        found = _preranked(release, found, answer)
     relevance = np.empty(0, np.float32)
-    if release.ranker is not None and plan.rerank_depth and len(answer.found.rows) and answer.found.dense is not None:
-        relevance = await _rescore(query, plan, release, answer.found, deadline, answer)
-    with answer.stage("arrange", len(answer.found.rows)) as stage:
-        answer.hits = _arrange(answer.found, relevance, query.top_k)
+    if release.ranker is not None and plan.rerank_depth and len(found.rows) and found.dense is not None:
+        relevance = await _rescore(query, plan, release, found, deadline, answer)
+    answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
+    with answer.stage("arrange", len(found.rows)) as stage:
+        answer.hits = _by_final(query, release, answer) if learned else _arrange(found, relevance, query.top_k)
         stage.candidates_out = len(answer.hits)
     return answer
 
@@ -107,19 +112,28 @@ async def _fuse(
     """Both lists as one, each source asked what it makes of the products that the other found."""
     assert release.words is not None
     with answer.stage("fuse", len(dense.rows) + len(matches.candidates.rows)) as stage:
-        fusion = Fusion.of(dense, matches.candidates, plan)
+        fusion = Fusion.of(dense, matches.candidates, release.fusion_weights(plan))
         try:
             async with asyncio.timeout_at(_latest(deadline)):
-                similarities, scores = await asyncio.gather(
+                similarities, evidence = await asyncio.gather(
                     release.engine.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
-                    release.words.scores(matches.query, fusion.rows[fusion.unseen_by_lexical]),
+                    release.words.evidence(matches.query, fusion.rows),
                 )
         except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:
             answer.degraded.append(Degraded(LEXICAL_FAILED, str(error) or "comparing both sources took too long"))
             return one_source(dense)
-        found = fusion.completed(similarities, scores)
+        found = fusion.completed(similarities, release.words.scores(evidence), matches.query, evidence)
         stage.candidates_out = len(found.rows)
         return found
+
+
+def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> Found:
+    """The candidates by the final score without the cross-encoder's word: the first are worth its time."""
+    assert release.final is not None and release.words is not None
+    with answer.stage("prerank", len(found.rows)) as stage:
+        table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
+        stage.candidates_out = len(found.rows)
+        return found.ordered(np.argsort(-release.final.scores(table), kind="stable"))
 
 
 async def _rescore(
@@ -175,9 +189,46 @@ def _latest(deadline: float | None) -> float | None:
     return now + usable(deadline - now)
 
 
+def _spread(relevance: Vectors, count: int) -> Vectors:
+    """Of all candidates, NaN where there was no time to rescore; shape (count,)."""
+    return np.concatenate([relevance, np.full(count - len(relevance), MISSING)])
+
+
+def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]:
+    """All candidates by the final score; of equals, the one that was worth more before rescoring."""
+    assert release.final is not None and release.words is not None
+    found = answer.found
+    table = features(found, release.words.fields, answer.relevance)
+    scores = release.final.scores(table)
+    order = np.argsort(-scores, kind="stable")[: query.top_k]
+    ranks = _ranks(answer.relevance)
+    told = release.final.contributions(table[order]) if query.explain else None
+    hits = []
+    for place, i in enumerate(order.tolist()):
+        rescored = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
+        said = (*_said(found, i), *rescored, Said("final", float(scores[i]), place + 1))
+        hits.append(Hit(int(found.rows[i]), float(scores[i]), said, _reasons(table[i], told, place)))
+    return hits
+
+
+def _ranks(relevance: Vectors) -> dict[int, int]:
+    """Places by relevance alone, from 1, of the candidates that have one."""
+    rescored = np.flatnonzero(~np.isnan(relevance))
+    order = rescored[np.argsort(-relevance[rescored], kind="stable")]
+    return {int(i): rank for rank, i in enumerate(order, 1)}
+
+
+def _reasons(row: Vectors, told: Vectors | None, place: int) -> tuple[Reason, ...]:
+    """What each feature did to the score, the most first, where the caller asks."""
+    if told is None:
+        return ()
+    order = np.argsort(-np.abs(told[place]), kind="stable")
+    names = list(FEATURES)
+    return tuple(Reason(names[f], float(row[f]), float(told[place, f])) for f in order if told[place, f])
+
+
 def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
-    """Rescored candidates by relevance, then the others as they were found, by their score less 1, which keeps them
-    below."""
+    """Rescored candidates by relevance, then the others as found, by their score less 1, which keeps them below."""
     order = np.argsort(-relevance, kind="stable")
     rescored = [
         Hit(int(found.rows[i]), float(relevance[i]), (*_said(found, i), Said("rescore", float(relevance[i]), place)))

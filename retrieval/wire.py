@@ -92,6 +92,10 @@ def _hit(hit: Hit, rank: int, release: LoadedRelease, fields: Sequence[str], col
         rank=rank,
         score=hit.score,
         stage_scores=[search_pb2.StageScore(stage=said.stage, score=said.score, rank=said.rank) for said in hit.said],
+        reasons=[
+            search_pb2.Reason(feature=reason.feature, value=reason.value, contribution=reason.contribution)
+            for reason in hit.reasons
+        ],
         product=_product(release.columns.row(hit.row, columns), fields),
     )
 

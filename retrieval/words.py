@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.lexical import LexicalIndex
-from engine.lexical_query import LexicalQuery, QueryReader
+from engine.lexical import Evidence, LexicalIndex, LexicalQuery
+from engine.lexical_query import QueryReader
 from engine.types import Candidates
 
 _Result = TypeVar("_Result")
@@ -33,6 +33,7 @@ class Words:
 
     def __init__(self, index: LexicalIndex, language: str, weights: Mapping[str, float]) -> None:
         """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47)."""
+        self.fields = index.fields
         self._index = index
         self._reader = QueryReader(index, language)
         self._weights = dict(weights)
@@ -48,9 +49,13 @@ class Words:
 
         return await self._run(work)
 
-    async def scores(self, query: LexicalQuery, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The score, shape (r,), of r products, found or not, as `search` gives it. Raises WordsFailed."""
-        return await self._run(lambda: self._index.scores(query.terms, rows) @ self._fields)
+    async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
+        """What r products hold of the query, found or not. Raises WordsFailed."""
+        return await self._run(lambda: self._index.evidence(query, rows))
+
+    def scores(self, evidence: Evidence) -> NDArray[np.float32]:
+        """The score, shape (r,), that `search` gives products that hold so much."""
+        return evidence.scores @ self._fields
 
     def close(self) -> None:
         """Ends the thread once what runs is done."""

@@ -15,7 +15,7 @@ from builders import COLUMNS_FILE, entry, make_manifest, product, write_columns
 from core.columns import Columns
 from core.manifest import Manifest
 from engine.fake import FakeEngine
-from engine.lexical_query import LexicalQuery
+from engine.lexical import Evidence, LexicalQuery
 from engine.types import Candidates
 from retrieval.loaded import LoadedRelease
 from retrieval.words import Matches, WordsFailed
@@ -75,12 +75,16 @@ class Spoken:
     async def search(self, text: str, k: int) -> Matches:
         await self._work("search")
         rows = self.rows[:k]
-        return Matches(LexicalQuery((), (), ()), Candidates(rows, self._scores(rows)))
+        return Matches(LexicalQuery(), Candidates(rows, self._scores(rows)))
 
-    async def scores(self, query: LexicalQuery, rows: np.ndarray) -> np.ndarray:
-        await self._work("scores")
+    async def evidence(self, query: LexicalQuery, rows: np.ndarray) -> Evidence:
+        await self._work("evidence")
         self.asked += rows.tolist()
-        return self._scores(rows)
+        none = np.zeros((len(rows), 0), np.float32)
+        return Evidence(self._scores(rows)[:, None], none[:, :, None], none.astype(bool), none.astype(np.int32))
+
+    def scores(self, evidence: Evidence) -> np.ndarray:
+        return evidence.scores[:, 0]
 
     def close(self) -> None:
         self.closed = True

@@ -40,7 +40,7 @@ DEGRADATION_REASON_LEXICAL_FAILED: DegradationReason
 DEGRADATION_REASON_DENSE_FAILED: DegradationReason
 
 class SearchRequest(_message.Message):
-    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment")
+    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "explain")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class SearchRequest(_message.Message):
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_MASK_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     query: str
     top_k: int
     catalog: str
@@ -55,7 +56,8 @@ class SearchRequest(_message.Message):
     country: str
     product_mask: _field_mask_pb2.FieldMask
     experiment: ExperimentContext
-    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ...) -> None: ...
+    explain: bool
+    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class ExperimentContext(_message.Message):
     __slots__ = ("experiment_id", "variant_id")
@@ -86,18 +88,30 @@ class SearchResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., catalog: _Optional[str] = ..., hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., overlay_revision: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("product_id", "rank", "score", "stage_scores", "product")
+    __slots__ = ("product_id", "rank", "score", "stage_scores", "product", "reasons")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     STAGE_SCORES_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     rank: int
     score: float
     stage_scores: _containers.RepeatedCompositeFieldContainer[StageScore]
     product: Product
-    def __init__(self, product_id: _Optional[str] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., stage_scores: _Optional[_Iterable[_Union[StageScore, _Mapping]]] = ..., product: _Optional[_Union[Product, _Mapping]] = ...) -> None: ...
+    reasons: _containers.RepeatedCompositeFieldContainer[Reason]
+    def __init__(self, product_id: _Optional[str] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., stage_scores: _Optional[_Iterable[_Union[StageScore, _Mapping]]] = ..., product: _Optional[_Union[Product, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ...) -> None: ...
+
+class Reason(_message.Message):
+    __slots__ = ("feature", "value", "contribution")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    value: float
+    contribution: float
+    def __init__(self, feature: _Optional[str] = ..., value: _Optional[float] = ..., contribution: _Optional[float] = ...) -> None: ...
 
 class StageScore(_message.Message):
     __slots__ = ("stage", "score", "rank")

@@ -9,7 +9,9 @@ from builders import product
 from wordings import lexical_index, titles
 
 from core.errors import ReleaseError
-from engine.lexical import LexicalIndex, QueryTerm, lexical_files
+from core.words import Word
+from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm, lexical_files
+from engine.lexical_query import QueryReader
 
 K1, B = 0.6, 0.75
 TITLES = ("red drill", "red red saw", "blue drill press stand", "hammer")
@@ -30,6 +32,10 @@ def asked(index: LexicalIndex, *words: str, weight: float = 1.0) -> list[QueryTe
     return [QueryTerm(number, weight, (place,)) for place, number in enumerate(numbers) if number is not None]
 
 
+def query(terms: list[QueryTerm], words: int = 1) -> LexicalQuery:
+    return LexicalQuery(tuple(Word(str(place), str(place)) for place in range(words)), tuple(terms))
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> LexicalIndex:
     return lexical_index(tmp_path, titles(*TITLES))
@@ -38,7 +44,7 @@ def index(tmp_path: Path) -> LexicalIndex:
 def test_scores_are_bm25(index: LexicalIndex) -> None:
     rows = np.arange(len(TITLES))
     for word in ("red", "drill", "hammer"):
-        scores = index.scores(asked(index, word), rows)
+        scores = index.evidence(query(asked(index, word)), rows).scores
         title = scores[:, index.fields.index("title")]
         assert title == pytest.approx(bm25(TITLES, word), rel=1e-5)
 
@@ -66,9 +72,9 @@ def test_fields_are_told_apart(tmp_path: Path) -> None:
         product("b", "makita bag", description="for a drill"),
     ]
     index = lexical_index(tmp_path, rows)
-    assert index.fields == ("title", "brand", "attributes", "description", "codes")
-    scores = index.scores(asked(index, "makita"), np.array([0, 1]))
-    assert (scores > 0).tolist() == [[False, True, False, False, False], [True, False, False, False, False]]
+    assert index.fields == ("title", "brand", "attributes", "description", "codes", "units")
+    scores = index.evidence(query(asked(index, "makita")), np.array([0, 1])).scores
+    assert [[index.fields[i] for i in np.flatnonzero(row)] for row in scores] == [["brand"], ["title"]]
     assert index.search(asked(index, "0123456789012"), {"codes": 1.0}, 5).rows.tolist() == [0]
     assert index.search(asked(index, "18v"), {"attributes": 1.0}, 5).rows.tolist() == [0]
 
@@ -77,7 +83,27 @@ def test_what_is_matched_of_each_word_is_its_best_term(index: LexicalIndex) -> N
     [red], [drill] = asked(index, "red"), asked(index, "drill", weight=0.5)
     terms = [red, QueryTerm(drill.number, 0.5, (1,)), QueryTerm(red.number, 0.25, (1,))]
     rows = np.array([3, 0, 1])
-    assert index.matched(terms, 2, rows).tolist() == [[0, 0], [1, 0.5], [1, 0.25]]
+    matched = index.evidence(query(terms, words=2), rows).matched[:, index.fields.index("title")]
+    assert matched.tolist() == [[0, 0], [1, 0.5], [1, 0.25]]
+
+
+def test_rivals_state_another_quantity_of_the_same_unit(tmp_path: Path) -> None:
+    index = lexical_index(tmp_path, titles("18V drill", "20V drill", "drill 3 in.", "drill"))
+    read = QueryReader(index, "en").read("18 volt drill")
+    evidence = index.evidence(read, np.arange(4))
+    assert evidence.rivals.tolist() == [[True, False], [True, False], [False, False], [False, False]]
+    assert evidence.matched[:, index.fields.index("title"), 0].tolist() == [1, 0, 0, 0]
+    assert evidence.lengths[:, index.fields.index("title")].tolist() == [3, 3, 3, 1]
+
+
+def test_words_that_mostly_name_brands_are_known(tmp_path: Path) -> None:
+    rows = [
+        product("a", "Makita drill", brand="Makita"),
+        product("b", "home drill"),
+        product("c", "home", brand="Home"),
+    ]
+    index = lexical_index(tmp_path, [*rows, product("d", "home saw")])
+    assert QueryReader(index, "en").read("makita home drill").brands == {0}
 
 
 def test_files_that_are_missing_or_cut_are_told(tmp_path: Path, index: LexicalIndex) -> None:

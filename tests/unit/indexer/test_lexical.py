@@ -8,7 +8,8 @@ from wordings import lexical_index, titles
 
 from core.columns import Columns
 from core.progress import ignore
-from engine.lexical import QueryTerm, lexical_files
+from core.words import Word
+from engine.lexical import LexicalQuery, QueryTerm, lexical_files
 from indexer.lexical import FIELDS, index_words
 
 
@@ -36,7 +37,7 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
         )
     ]
     index = lexical_index(tmp_path, rows)
-    assert index.fields == tuple(FIELDS)
+    assert index.fields == tuple(FIELDS)  # it states no quantity
     expected = {
         "title": ["t1"],
         "brand": ["b1"],
@@ -49,7 +50,8 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
         for word in (word for words in expected.values() for word in words):
             number = index.terms.find(word)
             assert number is not None
-            found = index.scores([QueryTerm(number, 1.0, (0,))], np.array([0]))[0, place] > 0
+            query = LexicalQuery((Word(word, word),), (QueryTerm(number, 1.0, (0,)),))
+            found = index.evidence(query, np.array([0])).scores[0, place] > 0
             assert found == (word in expected[field]), (word, field)
 
 

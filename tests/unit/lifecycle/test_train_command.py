@@ -31,8 +31,14 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ("arguments", "fault"),
     [
         (("encoder",), "give --output, the folder for what is trained"),
-        (("--output", "out"), "say what to train: encoder or ranker, or --recipe for both"),
-        ((*ONE, "--recipe", "sample"), "say what to train: encoder or ranker, or --recipe for both"),
+        (("--output", "out"), "say what to train: encoder, ranker or final, or --recipe for"),
+        (
+            (*ONE, "--recipe", "sample"),
+            "say what to train: encoder, ranker or final, or --recipe for",
+        ),
+        ((*ONE, "--releases", "r"), "--releases and --name go with `tandem train final`"),
+        (("final", "--output", "o"), "give --releases and --judgments: the release in service"),
+        (("final", "--output", "o", "--catalog", "c"), "the final score is learned of a release: give --releases,"),
         (ONE, "give --catalog and --judgments, the files to learn from"),
         ((*ONE, "--data", "d"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--minutes", "5"), "--data, --stages and --minutes go with --recipe"),

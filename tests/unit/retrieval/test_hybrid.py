@@ -58,7 +58,7 @@ async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
     # Product 5 was found by the towers alone and product 30 by words alone: ranks of 0, scores none the less.
     assert dense.said == (Said("retrieve", 1, 1), Said("lexical", close(3), 0), Said("fuse", dense.score, 2))
     assert lexical.said == (Said("retrieve", close(0.75), 0), Said("lexical", 15.5, 1), Said("fuse", lexical.score, 3))
-    assert sorted(words.asked) == [5, 7, 8]
+    assert words.asked == [6, 5, 30, 7, 31, 8]
 
 
 async def test_weights_of_the_plan_decide_between_the_sources(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan)
     assert answer.degraded == [] and answer.found.lexical is None
 
 
-@pytest.mark.parametrize("call", ["search", "scores"])
+@pytest.mark.parametrize("call", ["search", "evidence"])
 async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> None:
     answer = await ask(tmp_path, Spoken([30], broken=call))
     assert [(entry.reason, entry.detail) for entry in answer.degraded] == [("LEXICAL_FAILED", f"{call} is broken")]

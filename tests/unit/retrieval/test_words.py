@@ -17,7 +17,7 @@ def words(tmp_path: Path) -> Words:
 async def test_products_are_found_and_scored_alike(words: Words) -> None:
     matches = await words.search("red drills", 10)
     assert matches.candidates.rows.tolist() == [0, 1]
-    scores = await words.scores(matches.query, np.array([2, 1, 0]))
+    scores = words.scores(await words.evidence(matches.query, np.array([2, 1, 0])))
     assert scores.tolist() == [0, *matches.candidates.scores[::-1].tolist()]
 
 

@@ -1,0 +1,236 @@
+"""Trains the final score of the release in service, and tunes its fusion, on queries that trained no model."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from core import measures
+from core.comparison import paired
+from core.errors import FeedError, ReleaseError
+from core.fusion import RANK_CONSTANT
+from core.judgments import load_judgments
+from core.plan import Plan
+from core.progress import Report, Steps
+from core.releases import ReleaseStore
+from lifecycle.evaluate import grades_of
+from lifecycle.evaluation import CURRENT, find_release, open_place
+from ranker.final import FinalSpec, write_final
+from ranker.train.final import FinalTraining, Learned, Table, learn
+from retrieval.admission import Admission
+from retrieval.candidates import Found
+from retrieval.features import FEATURES, features
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query
+from retrieval.search import search
+
+# How much the lexical source counts beside the dense one.
+_RATIOS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+_FUSED, _RERANKED, _FINAL, _PRERANKED = "fused", "fused, reranked", "final", "final without the cross-encoder"
+
+
+Values = dict[str, float]  # by query
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query, all its candidates, each rescored, and their grades by their rows (those that are judged)."""
+
+    query: str
+    found: Found
+    relevance: NDArray[np.float32]
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was learned: the spec as it was written, and its measures on held-out queries."""
+
+    spec: FinalSpec
+    summary: dict[str, measures.Estimate]
+
+
+def train_final(
+    store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, settings: FinalTraining, steps: Steps
+) -> Outcome:
+    """Learns from the split's queries and writes the result. Raises ReleaseError or FeedError."""
+    table = load_judgments(judgments)
+    release = open_place(find_release(store, catalog, CURRENT))
+    try:
+        if release.words is None:
+            raise ReleaseError(f"release {release.release_id} has no lexical index; run `tandem index` again first")
+        grades = _grades(table, split, release)
+        with steps.step("search and rescore") as report:
+            asked = asyncio.run(_ask_all(release, list(grades), settings, report))
+        lowest, _ = measures.grade_range(grades_of(table, "all"))
+        ratio = tuned_ratio(asked, grades, lowest)
+        with steps.step("learn"):
+            learned, values = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
+        spec = _spec(release, ratio, values, split, settings)
+        write_final(output, spec, learned.trees)
+        return Outcome(spec, _summary(values))
+    finally:
+        release.retire()
+
+
+def tuned_ratio(asked: Sequence[Asked], grades: Mapping[str, Mapping[str, float]], lowest: float) -> float:
+    """How much ranks by words are to count beside those of the towers: the best nDCG@10 of the fused lists."""
+
+    def worth(ratio: float) -> float:
+        rankings = {entry.query: _ranked(entry, fused_scores(entry.found, ratio)) for entry in asked}
+        return float(np.mean(list(_ndcg(grades, rankings, lowest).values())))
+
+    return max(_RATIOS, key=worth)
+
+
+def fused_scores(found: Found, ratio: float) -> NDArray[np.float32]:
+    """Reciprocal ranks with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
+    assert found.dense and found.lexical
+    dense, lexical = _weights(ratio)
+    parts = [
+        np.where(source.ranks > 0, weight / (RANK_CONSTANT + source.ranks), 0)
+        for source, weight in ((found.dense, dense), (found.lexical, lexical))
+    ]
+    return np.sum(parts, 0).astype(np.float32)
+
+
+def _weights(ratio: float) -> tuple[float, float]:
+    return (1.0, ratio) if ratio <= 1 else (1 / ratio, 1.0)
+
+
+def _learn(
+    asked: Sequence[Asked],
+    grades: Mapping[str, Mapping[str, float]],
+    lowest: float,
+    ratio: float,
+    fields: Sequence[str],
+    settings: FinalTraining,
+) -> tuple[Learned, dict[str, Values]]:
+    """Twice: first with those rescored that fusion puts first, then with those that the first trees do.
+
+    Each query is learned from with the cross-encoder's word and without it, since one model decides both what is worth
+    rescoring and what comes of it.
+    """
+    founds = [_refused(entry, ratio) for entry in asked]
+    gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
+    blind = [features(found, fields, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
+    worth = [found.scores for found in founds]
+    for _ in range(2):
+        seen = [
+            features(found, fields, _cut(entry.relevance, first, settings.rerank_depth))
+            for entry, found, first in zip(asked, founds, worth, strict=True)
+        ]
+        tables = [
+            Table(rows, gain, group)
+            for group, (pair, gain) in enumerate(zip(zip(blind, seen, strict=True), gains, strict=True))
+            for rows in pair
+        ]
+        learned = learn(tables, FEATURES, settings)
+        worth, final = learned.held_out[0::2], learned.held_out[1::2]
+    rescored = [
+        _cut(entry.relevance, found.scores, settings.rerank_depth) for entry, found in zip(asked, founds, strict=True)
+    ]
+    by_stage = {
+        _FUSED: [found.scores for found in founds],
+        _RERANKED: [
+            np.where(np.isnan(relevance), found.scores - 1, relevance)
+            for found, relevance in zip(founds, rescored, strict=True)
+        ],
+        _PRERANKED: worth,
+        _FINAL: final,
+    }
+    values = {
+        stage: _ndcg(grades, {e.query: _ranked(e, s) for e, s in zip(asked, scores, strict=True)}, lowest)
+        for stage, scores in by_stage.items()
+    }
+    return learned, values
+
+
+def _cut(relevance: NDArray[np.float32], worth: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
+    """The relevance of the candidates that are worth most; NaN for the others, as if there was no time."""
+    kept = np.full(len(relevance), np.nan, np.float32)
+    first = np.argsort(-worth, kind="stable")[:depth]
+    kept[first] = relevance[first]
+    return kept
+
+
+def _refused(entry: Asked, ratio: float) -> Found:
+    """The candidates as fused with this weight."""
+    found = entry.found
+    return Found(found.rows, fused_scores(found, ratio), found.dense, found.lexical, found.query, found.evidence)
+
+
+def _gains(entry: Asked, grades: Mapping[str, float], lowest: float) -> NDArray[np.float64]:
+    return np.array([2 ** (grades.get(name, lowest) - lowest) - 1 for name in entry.ids])
+
+
+def _ranked(entry: Asked, scores: NDArray[np.float32]) -> list[str]:
+    return [entry.ids[place] for place in np.argsort(-scores, kind="stable")]
+
+
+def _ndcg(
+    grades: Mapping[str, Mapping[str, float]], rankings: Mapping[str, list[str]], lowest: float
+) -> dict[str, float]:
+    chosen = {query: dict(grades[query]) for query in rankings}
+    return dict(measures.full_ranking_measures(chosen, dict(rankings), lowest, lowest)["nDCG@10"])
+
+
+def _grades(table: pa.Table, split: str, release: LoadedRelease) -> dict[str, dict[str, float]]:
+    held = frozenset(release.columns.ids())
+    grades = {query: products for query, products in grades_of(table, split).items() if held & products.keys()}
+    if len(grades) < 10:
+        raise FeedError(
+            f"split {split!r} has {len(grades)} queries with products of the catalog; give a split with ten, better 300"
+        )
+    return grades
+
+
+async def _ask_all(
+    release: LoadedRelease, queries: Sequence[str], settings: FinalTraining, report: Report
+) -> list[Asked]:
+    """Everything both sources find for each query, all of it rescored."""
+    plan = Plan(
+        candidates=settings.candidates,
+        lexical_candidates=settings.candidates,
+        rerank_depth=min(500, 2 * settings.candidates),
+        minimum_rerank=1,
+    )
+    with Admission(1).enter() as permit:
+        result = []
+        for done, text in enumerate(queries, 1):
+            answer = await search(Query(text), plan, release, permit, None)
+            if answer.found.evidence is not None and len(answer.found.rows):
+                ids = [release.columns.id(int(row)) for row in answer.found.rows]
+                result.append(Asked(text, answer.found, answer.relevance, ids))
+            report(done, len(queries))
+        return result
+
+
+def _spec(
+    release: LoadedRelease, ratio: float, values: dict[str, Values], split: str, settings: FinalTraining
+) -> FinalSpec:
+    dense, lexical = _weights(ratio)
+    report = {
+        "release": release.release_id,
+        "split": split,
+        "settings": settings.model_dump(mode="json"),
+        "queries": len(values[_FINAL]),
+        "held out": {stage: asdict(estimate) for stage, estimate in _summary(values).items()},
+        "final over reranked": asdict(paired(values[_RERANKED], values[_FINAL])),
+    }
+    return FinalSpec(
+        features=tuple(FEATURES),
+        dense_weight=dense,
+        lexical_weight=lexical,
+        encoder=release.tower.digest,
+        ranker=release.ranker.digest if release.ranker else "",
+        report=report,
+    )
+
+
+def _summary(values: Mapping[str, Values]) -> dict[str, measures.Estimate]:
+    return {stage: measures.estimate(list(of.values())) for stage, of in values.items()}

@@ -1,0 +1,94 @@
+"""The final score: boosted trees over what all stages said of a candidate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.digest import file_digest, value_digest
+from core.errors import ModelError
+
+if TYPE_CHECKING:
+    import lightgbm as lgb  # two seconds to load, so only where there is a final score
+
+SPEC_FILE, TREES_FILE = "final.json", "trees.txt"
+
+
+class FinalSpec(BaseModel):
+    """What the trees were made for. `report` is what training saw."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    features: tuple[str, ...] = Field(min_length=1)
+    dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
+    lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
+    encoder: str = Field(description="digest of the towers whose similarities it learned of")
+    ranker: str = Field(default="", description="digest of the cross-encoder, or empty")
+    report: dict[str, Any] = {}
+
+
+class FinalScore:
+    """Trees that rank candidates, for any number of threads. Scores tell an order and are no probabilities."""
+
+    def __init__(self, folder: Path, spec: FinalSpec, trees: "lgb.Booster") -> None:
+        self.folder = folder
+        self.spec = spec
+        self._trees = trees
+
+    @classmethod
+    def open(cls, folder: Path) -> "FinalScore":
+        """Reads what `tandem train final` left. Raises ModelError when it is something else."""
+        import lightgbm as lgb
+
+        try:
+            spec = FinalSpec.model_validate_json((folder / SPEC_FILE).read_text())
+            trees = lgb.Booster(model_file=str(folder / TREES_FILE))
+        except FileNotFoundError:
+            raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
+        except (ValidationError, lgb.basic.LightGBMError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{folder} is no final score that this version reads: {reason}; train it again") from None
+        if trees.num_feature() != len(spec.features):
+            raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
+        return cls(folder, spec, trees)
+
+    def check(self, encoder: str, ranker: str) -> None:
+        """Raises ModelError when its trees were made for other models than those of these digests."""
+        if (self.spec.encoder, self.spec.ranker) != (encoder, ranker):
+            raise ModelError(
+                f"{self.folder}: this final score was trained with other models; run `tandem train final` with these"
+            )
+
+    def files(self) -> list[Path]:
+        """All it is made of."""
+        return [self.folder / SPEC_FILE, self.folder / TREES_FILE]
+
+    @property
+    def digest(self) -> str:
+        """Of its files."""
+        return value_digest([file_digest(path) for path in self.files()])
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the spec's."""
+        if not len(features):
+            return np.zeros(0, np.float32)
+        return np.asarray(self._trees.predict(features, num_threads=1), np.float32)
+
+    def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees.
+
+        With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
+        with explainable AI for trees", Nature Machine Intelligence 2020).
+        """
+        found = self._trees.predict(features, num_threads=1, pred_contrib=True)
+        return np.asarray(found, np.float32)[:, :-1]
+
+
+def write_final(folder: Path, spec: FinalSpec, trees: "lgb.Booster") -> None:
+    """Writes both files; the spec comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trees.save_model(str(folder / TREES_FILE))
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")

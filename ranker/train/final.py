@@ -1,0 +1,109 @@
+"""Learns the final score: LambdaMART (LightGBM) over tables of candidates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+_EVALUATED = 10
+
+
+class FinalTraining(BaseModel):
+    """Knobs of the final score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(default=100, ge=10, le=2000, description="products of each source to learn of")
+    rerank_depth: int = Field(default=32, ge=0, le=500, description="as served: the others have no relevance")
+    leaves: int = Field(default=15, ge=2, le=255, description="of a tree")
+    least: int = Field(default=100, ge=1, description="candidates in a leaf")
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    rounds: int = Field(default=400, ge=1, description="trees at most")
+    patience: int = Field(default=40, ge=1, description="trees without gain on held-out queries before stopping")
+    folds: int = Field(default=5, ge=2, description="of queries, to choose how many trees and tell what they are worth")
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 where nobody judged it.
+
+    `group` tells tables of one query, which are never divided between training and held-out queries.
+    """
+
+    features: NDArray[np.float32]
+    gains: NDArray[np.float64]
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The trees, and the scores of each table by trees that had not seen its query."""
+
+    trees: lgb.Booster
+    held_out: list[NDArray[np.float32]]
+
+
+def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalTraining) -> Learned:
+    """Trees of all tables, as many as were best on held-out queries.
+
+    `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
+    """
+    groups = sorted({table.group for table in tables})
+    turns = np.random.default_rng(settings.seed).permutation(len(groups)) % settings.folds
+    fold_of = dict(zip(groups, turns.tolist(), strict=True))
+    levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))
+    parameters = _parameters(settings, list(features.values()), levels)
+    held_out: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
+    rounds = []
+    for fold in range(settings.folds):
+        inside = [table for table in tables if fold_of[table.group] != fold]
+        outside = [place for place, table in enumerate(tables) if fold_of[table.group] == fold]
+        train = _dataset(inside, features, levels)
+        stop = lgb.early_stopping(settings.patience, first_metric_only=True, verbose=False)
+        valid = _dataset([tables[place] for place in outside], features, levels, train)
+        trees = lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop])
+        rounds.append(trees.best_iteration)
+        for place in outside:
+            held_out[place] = np.asarray(trees.predict(tables[place].features), np.float32)
+    count = max(1, round(float(np.mean(rounds))))
+    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), held_out)
+
+
+def _parameters(settings: FinalTraining, constraints: list[int], levels: NDArray[np.float64]) -> dict[str, object]:
+    return {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [_EVALUATED],
+        "label_gain": levels.tolist(),
+        "lambdarank_truncation_level": 2 * _EVALUATED,
+        "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.least,
+        "learning_rate": settings.learning_rate,
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "bagging_by_query": True,
+        "monotone_constraints": constraints,
+        "seed": settings.seed,
+        "deterministic": True,
+        "verbosity": -1,
+    }
+
+
+def _dataset(
+    tables: Sequence[Table],
+    features: Mapping[str, int],
+    levels: NDArray[np.float64],
+    reference: lgb.Dataset | None = None,
+) -> lgb.Dataset:
+    return lgb.Dataset(
+        np.concatenate([table.features for table in tables]),
+        np.searchsorted(levels, np.concatenate([table.gains for table in tables])),
+        group=[len(table.gains) for table in tables],
+        feature_name=[name.replace(" ", "_") for name in features],
+        reference=reference,
+    )
