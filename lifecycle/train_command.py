@@ -101,9 +101,7 @@ def train(
         _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
         return
     if data or stages or minutes is not None:
-        raise TandemError(
-            "--data, --stages and --minutes go with --recipe; for one model give --catalog and --judgments"
-        )
+        raise TandemError("--data, --stages and --minutes go with --recipe; one model needs --catalog and --judgments")
     knobs = _given(base=base, epochs=epochs, seed=seed)
     assert model is not None, "one of model and recipe is given"
     if model is Learned.FINAL:
