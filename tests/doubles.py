@@ -65,6 +65,8 @@ class Tokens:
 class Spoken:
     """Words find these rows, best first, whatever is asked; row i scores (i + 1) / 2, found or not."""
 
+    fields = ("title",)
+
     def __init__(self, rows: Sequence[int], delay: float = 0, broken: str = "") -> None:
         self.rows = np.array(rows, np.int64)
         self.delay = delay
@@ -80,8 +82,9 @@ class Spoken:
     async def evidence(self, query: LexicalQuery, rows: np.ndarray) -> Evidence:
         await self._work("evidence")
         self.asked += rows.tolist()
-        none = np.zeros((len(rows), 0), np.float32)
-        return Evidence(self._scores(rows)[:, None], none[:, :, None], none.astype(bool), none.astype(np.int32))
+        matched = np.zeros((len(rows), 1, 0), np.float32)
+        lengths = np.ones((len(rows), 1), np.int32)
+        return Evidence(self._scores(rows)[:, None], matched, np.zeros((len(rows), 0), bool), lengths)
 
     def scores(self, evidence: Evidence) -> np.ndarray:
         return evidence.scores[:, 0]
@@ -124,6 +127,7 @@ def make_release(
     manifest: Manifest | None = None,
     engine: FakeEngine | None = None,
     words: Spoken | None = None,
+    final: Any = None,
 ) -> LoadedRelease:
     """A loaded release whose later products have the higher logits, unless said otherwise."""
     rows = rows_of(COUNT) if rows is None else rows
@@ -137,4 +141,5 @@ def make_release(
         Tokens(range(len(rows)) if logits is None else logits) if ranker else None,  # type: ignore[arg-type]
         engine or FakeEngine(len(rows)),
         words,  # type: ignore[arg-type]
+        final,
     )

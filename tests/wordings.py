@@ -14,6 +14,7 @@ from indexer.lexical import index_words
 
 def lexical_index(folder: Path, rows: Sequence[dict[str, Any]], language: str = "en") -> LexicalIndex:
     """An index of these rows of the catalog's columns, made as a release's is."""
+    folder.mkdir(parents=True, exist_ok=True)
     columns = Columns(write_columns(folder / "words.arrow", rows))
     report = index_words(columns, language, folder / "lexical", ignore)
     return LexicalIndex(folder / "lexical", list(report.weights), len(rows))

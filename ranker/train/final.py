@@ -24,6 +24,7 @@ class FinalTraining(BaseModel):
     rounds: int = Field(default=400, ge=1, description="trees at most")
     patience: int = Field(default=40, ge=1, description="trees without gain on held-out queries before stopping")
     folds: int = Field(default=5, ge=2, description="of queries, to choose how many trees and tell what they are worth")
+    threads: int = Field(default=0, ge=0, description="0: one a core")
     seed: int = 0
 
 
@@ -68,7 +69,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
         trees = lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop])
         rounds.append(trees.best_iteration)
         for place in outside:
-            held_out[place] = np.asarray(trees.predict(tables[place].features), np.float32)
+            held_out[place] = np.asarray(trees.predict(tables[place].features, num_threads=1), np.float32)
     count = max(1, round(float(np.mean(rounds))))
     return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), held_out)
 
@@ -89,6 +90,7 @@ def _parameters(settings: FinalTraining, constraints: list[int], levels: NDArray
         "bagging_by_query": True,
         "monotone_constraints": constraints,
         "seed": settings.seed,
+        "num_threads": settings.threads,
         "deterministic": True,
         "verbosity": -1,
     }

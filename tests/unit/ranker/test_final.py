@@ -1,0 +1,110 @@
+"""The final score: learned, written, read back, and explained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import ModelError
+from ranker.final import SPEC_FILE, TREES_FILE, FinalScore, FinalSpec, write_final
+from ranker.train.final import FinalTraining, Table, learn
+
+FEATURES = {"good": 1, "bad": -1, "noise": 0}
+SETTINGS = FinalTraining(least=5, rounds=30, patience=10, leaves=4, folds=3, threads=1)
+
+
+def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[Table]:
+    """A candidate's gain rises with `good` less `bad`; noise says nothing."""
+    random = np.random.default_rng(seed)
+    made = []
+    for group in range(queries):
+        rows = random.random((candidates, 3)).astype(np.float32)
+        gains = np.floor(3 * np.clip(rows[:, 0] - rows[:, 1], 0, 1))
+        made.append(Table(rows, gains, group))
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("final")
+    learned = learn(tables(), FEATURES, SETTINGS)
+    spec = FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=0.5, encoder="e", ranker="r")
+    write_final(folder, spec, learned.trees)
+    return folder
+
+
+def test_good_candidates_come_first_on_queries_that_were_not_learned(folder: Path) -> None:
+    score = FinalScore.open(folder)
+    ranks = []
+    for table in tables(seed=1):
+        order = np.argsort(-score.scores(table.features))
+        ranks.append(table.gains[order[:5]].mean() - table.gains.mean())
+    assert np.mean(ranks) > 0.5
+
+
+def test_each_table_is_scored_by_trees_that_did_not_see_its_query() -> None:
+    # Gains without any rule: trees that saw a query could tell its good ones, those that did not cannot.
+    random = np.random.default_rng(0)
+    made = [Table(t.features, random.permutation(t.gains), t.group) for t in tables(queries=30)]
+    settings = SETTINGS.model_copy(update={"rounds": 200, "patience": 200, "least": 1, "leaves": 31})
+    learned = learn(made, dict.fromkeys(FEATURES, 0), settings)
+    pairs = [(table, scores) for table, scores in zip(made, learned.held_out, strict=True)]
+    held_out = np.mean([np.corrcoef(scores, table.gains)[0, 1] for table, scores in pairs])
+    seen = np.mean([np.corrcoef(learned.trees.predict(table.features), table.gains)[0, 1] for table in made])
+    assert abs(held_out) < 0.15 < seen
+
+
+def test_more_of_a_good_thing_never_hurts(folder: Path) -> None:
+    score = FinalScore.open(folder)
+    rows = np.random.default_rng(2).random((200, 3)).astype(np.float32)
+    better, worse = rows.copy(), rows.copy()
+    better[:, 0] += 0.3
+    worse[:, 1] += 0.3
+    assert (score.scores(better) >= score.scores(rows)).all()
+    assert (score.scores(worse) <= score.scores(rows)).all()
+
+
+def test_missing_values_are_scored(folder: Path) -> None:
+    rows = np.full((2, 3), np.nan, np.float32)
+    assert np.isfinite(FinalScore.open(folder).scores(rows)).all()
+    assert FinalScore.open(folder).scores(rows[:0]).shape == (0,)
+
+
+def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
+    score = FinalScore.open(folder)
+    rows = tables(queries=1)[0].features
+    rest = score.scores(rows) - score.contributions(rows).sum(1)
+    assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-4)
+    assert np.abs(score.contributions(rows)).mean(0)[:2].min() > np.abs(score.contributions(rows)).mean(0)[2]
+
+
+def test_the_same_tables_teach_the_same_trees(folder: Path) -> None:
+    again = learn(tables(), FEATURES, SETTINGS)
+    assert again.trees.model_to_string() == learn(tables(), FEATURES, SETTINGS).trees.model_to_string()
+
+
+def test_it_serves_with_the_models_it_was_trained_with_alone(folder: Path) -> None:
+    score = FinalScore.open(folder)
+    score.check("e", "r")
+    for encoder, ranker in (("x", "r"), ("e", "")):
+        with pytest.raises(ModelError, match="was trained with other models; run `tandem train final`"):
+            score.check(encoder, ranker)
+
+
+def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no final\.json"):
+        FinalScore.open(tmp_path)
+    (tmp_path / SPEC_FILE).write_text("{}")
+    (tmp_path / TREES_FILE).write_bytes((folder / TREES_FILE).read_bytes())
+    with pytest.raises(ModelError, match="no final score that this version reads") as error:
+        FinalScore.open(tmp_path)
+    assert "\n" not in str(error.value)
+    spec = json.loads((folder / SPEC_FILE).read_text())
+    (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"features": ["good"]}))
+    with pytest.raises(ModelError, match="do not agree"):
+        FinalScore.open(tmp_path)
+    (tmp_path / SPEC_FILE).write_text(json.dumps(spec))
+    (tmp_path / TREES_FILE).write_text("tree")
+    with pytest.raises(ModelError, match="no final score that this version reads"):
+        FinalScore.open(tmp_path)

@@ -1,0 +1,87 @@
+"""The features of candidates over a real lexical index, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import product
+from wordings import lexical_index
+
+from engine.lexical_query import QueryReader
+from retrieval.candidates import Found, Source
+from retrieval.features import FEATURES, features
+
+ROWS = [
+    product("a", "18V cordless drill", brand="Makita"),
+    product("b", "20V cordless drill", brand="Bosch"),
+    product("c", "drill bits XR-5"),
+    product("d", "garden hose", brand="Bosch", description="no cordless drill"),
+]
+
+
+def told(folder: Path, text: str, relevance: list[float] | None = None) -> dict[str, list[float]]:
+    """Each feature of the four products for a query; similarities .9, .8, .7, .6 and reciprocal ranks of one source."""
+    index = lexical_index(folder, ROWS)
+    rows = np.arange(len(ROWS))
+    query = QueryReader(index, "en").read(text)
+    evidence = index.evidence(query, rows)
+    words = evidence.scores.sum(1)
+    similarity = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    found = Found(
+        rows,
+        (1 / (61 + rows)).astype(np.float32),
+        Source(similarity, rows + 1),
+        Source(words, rows + 1),
+        query,
+        evidence,
+    )
+    given = np.full(4, np.nan, np.float32) if relevance is None else np.array(relevance, np.float32)
+    table = features(found, index.fields, given)
+    assert table.shape == (4, len(FEATURES)) and table.dtype == np.float32
+    return {name: table[:, place].tolist() for place, name in enumerate(FEATURES)}
+
+
+def test_what_the_models_said(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill", [0.9, 0.5, float("nan"), float("nan")])
+    assert values["relevance"][:2] == pytest.approx([0.9, 0.5]) and np.isnan(values["relevance"][2:]).all()
+    assert values["similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    assert values["similarity to the best"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
+    assert values["reciprocal ranks"] == pytest.approx([60 / 61, 60 / 62, 60 / 63, 60 / 64])
+
+
+def test_words_are_counted_as_shares(tmp_path: Path) -> None:
+    values = told(tmp_path, "cordless drill zzzz")
+    assert max(values["words"]) == 1
+    assert values["query words"] == [3] * 4
+    assert values["unknown words"] == pytest.approx([1 / 3] * 4)
+    # drill and cordless in d's description alone.
+    assert values["coverage"][0] == values["coverage"][3] > values["coverage"][2] > 0
+    assert values["coverage by the title"][3] == 0 < values["coverage by the title"][2]
+    assert values["words in the title"][3] == 0 < values["words elsewhere"][3]
+    assert values["title terms"] == [4, 4, 4, 2]  # 18v, 18, cordless, drill; drill, bit, xr5, xr
+
+
+def test_the_last_word_that_is_no_number_is_what_is_wanted(tmp_path: Path) -> None:
+    assert told(tmp_path, "cordless drill 18V")["last word"] == [1, 1, 1, 1]
+    assert told(tmp_path / "b", "drill bits")["last word"] == [0, 0, 1, 0]
+    assert np.isnan(told(tmp_path / "c", "18V")["last word"]).all()
+
+
+def test_quantities_are_found_or_others_stated(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill 18 volt")
+    assert values["quantities"] == [1, 0, 0, 0]
+    assert values["other quantities"] == [0, 1, 0, 0]
+    assert np.isnan(told(tmp_path / "b", "drill")["quantities"]).all()
+
+
+def test_codes_are_found_whole_or_in_part(tmp_path: Path) -> None:
+    assert told(tmp_path, "xr5")["codes"] == [0, 0, 1, 0]
+    assert told(tmp_path / "b", "xr-7")["codes"] == pytest.approx([0, 0, 0.5, 0])
+
+
+def test_brands_are_found_or_others_stated(tmp_path: Path) -> None:
+    values = told(tmp_path, "makita drill")
+    assert values["brand"] == [1, 0, 0, 0]
+    assert values["other brand"] == [0, 1, 0, 1]
+    values = told(tmp_path / "b", "drill")
+    assert np.isnan(values["brand"]).all() and values["other brand"] == [0] * 4

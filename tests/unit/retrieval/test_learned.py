@@ -1,0 +1,101 @@
+"""A request whose order a final score decides, with trees that one can follow by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from doubles import COUNT, Spoken, make_release
+
+from core.plan import Plan
+from engine.fake import FakeEngine
+from ranker.final import FinalSpec
+from retrieval.admission import Permit
+from retrieval.answer import Answer
+from retrieval.features import FEATURES
+from retrieval.query import Query
+from retrieval.search import search
+
+_PLAN = Plan(candidates=4, lexical_candidates=3, rerank_depth=2, minimum_rerank=1)
+_WORDS, _RELEVANCE = list(FEATURES).index("words"), list(FEATURES).index("relevance")
+
+
+class Sum:
+    """Scores are the share of words, plus ten times the relevance where there is one."""
+
+    def __init__(self) -> None:
+        self.spec = FinalSpec(features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, encoder="e")
+
+    def contributions(self, table: np.ndarray) -> np.ndarray:
+        told = np.zeros_like(table)
+        told[:, _WORDS] = table[:, _WORDS]
+        told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
+        return told
+
+    def scores(self, table: np.ndarray) -> np.ndarray:
+        return self.contributions(table).sum(1)
+
+
+async def ask(
+    folder: Path,
+    plan: Plan = _PLAN,
+    explain: bool = False,
+    engine: FakeEngine | None = None,
+    words: Spoken | None = None,
+) -> Answer:
+    release = make_release(folder, engine=engine, words=words or Spoken([30, 6, 31]), final=Sum())
+    return await search(Query("5 red shoes", top_k=4, explain=explain), plan, release, Permit(), None)
+
+
+async def test_the_cross_encoder_is_asked_of_what_the_final_score_puts_first(tmp_path: Path) -> None:
+    answer = await ask(tmp_path)
+    # By words alone the order is 31, 30, 8, 7, 6, 5; the first two are rescored, 31 with the higher logit.
+    assert [hit.row for hit in answer.hits] == [31, 30, 8, 7]
+    assert [hit.by("rescore") is not None for hit in answer.hits] == [True, True, False, False]
+    assert [stage.name for stage in answer.stages] == [
+        "encode",
+        "lexical",
+        "retrieve",
+        "fuse",
+        "prerank",
+        "rescore",
+        "arrange",
+    ]
+
+
+async def test_the_score_is_the_final_one_and_every_stage_is_told(tmp_path: Path) -> None:
+    first = (await ask(tmp_path)).hits[0]
+    assert [said.stage for said in first.said] == ["retrieve", "lexical", "fuse", "rescore", "final"]
+    relevance, final = first.by("rescore"), first.by("final")
+    assert relevance is not None and final is not None
+    assert first.score == final.score == pytest.approx(1 + 10 * relevance.score)
+    assert (relevance.rank, final.rank) == (1, 1)
+
+
+async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
+    assert (await ask(tmp_path)).hits[0].reasons == ()
+    reasons = (await ask(tmp_path, explain=True)).hits[0].reasons
+    assert [reason.feature for reason in reasons] == ["relevance", "words"]
+    assert reasons[1].value == reasons[1].contribution == pytest.approx(1)
+    assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
+
+
+async def test_without_the_cross_encoder_the_final_score_still_ranks(tmp_path: Path) -> None:
+    answer = await ask(tmp_path, engine=FakeEngine(COUNT, broken=["rescore"]))
+    assert [hit.row for hit in answer.hits] == [31, 30, 8, 7]
+    assert [entry.reason for entry in answer.degraded] == ["RERANK_FAILED"]
+    assert all(hit.by("rescore") is None and hit.by("final") is not None for hit in answer.hits)
+
+
+async def test_without_words_the_order_is_that_of_the_cross_encoder(tmp_path: Path) -> None:
+    answer = await ask(tmp_path, words=Spoken([30], broken="search"))
+    assert [hit.row for hit in answer.hits] == [6, 5, 7, 8]
+    assert answer.hits[0].by("final") is None
+
+
+async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_plan_has_its_own(tmp_path: Path) -> None:
+    def fused(answer: Answer) -> dict[int, float]:
+        return dict(zip(answer.found.rows.tolist(), answer.found.scores.tolist(), strict=True))
+
+    assert fused(await ask(tmp_path))[5] == pytest.approx(0.5 / 61)
+    plan = _PLAN.model_copy(update={"dense_weight": 2.0})
+    assert fused(await ask(tmp_path, plan))[5] == pytest.approx(2 / 61)
