@@ -176,7 +176,8 @@ def _ndcg(
     grades: Mapping[str, Mapping[str, float]], rankings: Mapping[str, list[str]], lowest: float
 ) -> dict[str, float]:
     chosen = {query: dict(grades[query]) for query in rankings}
-    return dict(measures.full_ranking_measures(chosen, dict(rankings), lowest, lowest)["nDCG@10"])
+    _, highest = measures.grade_range(chosen)
+    return measures.full_ranking_measures(chosen, dict(rankings), lowest, highest)["nDCG@10"]
 
 
 def _grades(table: pa.Table, split: str, release: LoadedRelease) -> dict[str, dict[str, float]]:

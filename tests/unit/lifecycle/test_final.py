@@ -1,0 +1,101 @@
+"""Training the final score of a release, on the doubles: the towers find 5, 6, 7, ... and words what is told."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from doubles import Spoken, make_release
+
+from core.errors import FeedError, ReleaseError
+from core.judgments import JUDGMENTS_SCHEMA
+from core.progress import Silent
+from core.releases import ReleaseStore
+from lifecycle import final as module
+from lifecycle.final import Asked, fused_scores, train_final, tuned_ratio
+from ranker.final import FinalScore
+from ranker.train.final import FinalTraining
+from retrieval.candidates import Found, Source
+from retrieval.features import FEATURES
+
+SETTINGS = FinalTraining(candidates=10, rerank_depth=5, leaves=3, least=1, rounds=10, patience=5, folds=3, threads=1)
+QUERIES = [f"{number} things" for number in range(12)]
+
+
+def found(dense: list[int], lexical: list[int]) -> Found:
+    """Five candidates and the ranks that either source found them at."""
+    sources = (Source(np.zeros(5, np.float32), np.array(ranks, np.int64)) for ranks in (dense, lexical))
+    return Found(np.arange(5), np.zeros(5, np.float32), *sources)
+
+
+def asked(entry: Found) -> Asked:
+    return Asked("q", entry, np.full(5, np.nan, np.float32), [f"p{i}" for i in range(5)])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [(0.5, [1 / 61, 0.5 / 61, 1 / 62 + 0.5 / 62]), (2.0, [0.5 / 61, 1 / 61, 0.5 / 62 + 1 / 62])],
+)
+def test_ratios_above_one_take_from_the_towers(ratio: float, expected: list[float]) -> None:
+    scores = fused_scores(found([1, 0, 2, 0, 0], [0, 1, 2, 0, 0]), ratio)
+    assert scores == pytest.approx([*expected, 0, 0])
+
+
+def test_the_ratio_is_the_one_that_ranks_best() -> None:
+    entry = found([1, 2, 3, 4, 5], [5, 4, 3, 2, 1])
+    assert tuned_ratio([asked(entry)], {"q": {"p4": 3.0}}, 0.0) > 1
+    assert tuned_ratio([asked(entry)], {"q": {"p0": 3.0}}, 0.0) < 1
+
+
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, words: Spoken | None) -> None:
+    release = make_release(folder, words=words)
+    release.tower.digest, release.ranker.digest = "towers", "ranker"  # type: ignore
+    place = SimpleNamespace()
+    monkeypatch.setattr(module, "find_release", lambda *_: place)
+    monkeypatch.setattr(module, "open_place", lambda given: release if given is place else None)
+
+
+def judgments(folder: Path, queries: list[str] = QUERIES, split: str = "valid") -> Path:
+    """The product two places after the query's number is good, the one at it is poor."""
+    rows = []
+    for query in queries:
+        number = int(query.split()[0])
+        rows += [(query, f"p{number + 2}", 3.0, split), (query, f"p{number}", 0.0, split)]
+    path = folder / "judgments.parquet"
+    pq.write_table(pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA), path)
+    return path
+
+
+def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path, monkeypatch, Spoken([30, 31]))
+    output = tmp_path / "final"
+    outcome = train_final(ReleaseStore(tmp_path), "shop", judgments(tmp_path), "valid", output, SETTINGS, Silent())
+    score = FinalScore.open(output)
+    assert score.spec == outcome.spec and score.spec.features == tuple(FEATURES)
+    assert (score.spec.encoder, score.spec.ranker) == ("towers", "ranker")
+    assert list(outcome.summary) == ["fused", "fused, reranked", "final without the cross-encoder", "final"]
+    assert {estimate.queries for estimate in outcome.summary.values()} == {len(QUERIES)}
+    assert score.spec.report["queries"] == len(QUERIES)
+    assert score.spec.report["held out"]["final"]["mean"] == pytest.approx(outcome.summary["final"].mean)
+    # The towers have the good product third: 1/log2(4), unless words, which never have it, come between.
+    assert score.spec.lexical_weight == 0
+    assert outcome.summary["fused"].mean == pytest.approx(0.5)
+
+
+def test_a_release_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path, monkeypatch, None)
+    with pytest.raises(ReleaseError, match="has no lexical index; run `tandem index` again first"):
+        train_final(
+            ReleaseStore(tmp_path), "shop", judgments(tmp_path), "valid", tmp_path / "final", SETTINGS, Silent()
+        )
+
+
+def test_a_split_with_few_queries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path, monkeypatch, Spoken([1]))
+    few = judgments(tmp_path, QUERIES[:9])
+    for split, count in (("valid", 9), ("test", 0)):
+        with pytest.raises(FeedError, match=f"split '{split}' has {count} queries"):
+            train_final(ReleaseStore(tmp_path), "shop", few, split, tmp_path / "final", SETTINGS, Silent())
+    assert not (tmp_path / "final").exists()
