@@ -238,7 +238,7 @@ def evaluate(
     """Measure the release in service on judgments, through the search code that serves, or compare two."""
     from lifecycle.evaluation import CURRENT, Ask, compare_releases, evaluate_release, find_release
     from lifecycle.show import show_evaluation
-    from lifecycle.show_comparison import show_comparison
+    from lifecycle.show_comparison import show_comparison, show_stages
 
     if compare is None and (other is not None or cutoff is not None):
         raise TandemError("a release to evaluate, and --cutoff, go with --compare")
@@ -255,13 +255,14 @@ def evaluate(
         else:
             show_comparison(console, comparison)
         return
-    result = evaluate_release(store, name, judgments, split, relevant, rerank_depth, bars)
+    result, stages = evaluate_release(store, name, Ask(judgments, split, relevant, rerank_depth), bars)
     if per_query:
         result.write_per_query(per_query)
     if as_json:
-        print(json.dumps(result.as_json(), indent=2))
+        print(json.dumps(result.as_json() | stages.as_json(), indent=2))
     else:
         show_evaluation(console, result)
+        show_stages(console, stages, result.served)
 
 
 @app.command()

@@ -10,12 +10,12 @@ import pyarrow.parquet
 
 from core.classification import Bin, Pairs, Report, best_cutoff, calibration_error, nothing_fits, reliability, report
 from core.comparison import Paired, holm, paired
-from core.measures import Estimate
+from core.measures import Estimate, Grades, Rankings
 from lifecycle.evaluate import RANDOM, RERANKED, RETRIEVED, Evaluation, orders
 
 SERVED = "served"
 NDCG, MRR, RECALL, POOL = "nDCG@10", "MRR@10", "recall@100", "pool nDCG@10"
-_LEAST_QUERIES = 10  # of a slice that is told
+LEAST_QUERIES = 10  # of a slice that is told
 _EXAMPLES = 5
 _FIRST = 3  # products of an example
 
@@ -134,9 +134,9 @@ def compare(
 ) -> Comparison:
     """Compares B with A, both evaluated on the same queries; `title` names a product in examples."""
     headline = NDCG if same_catalog else POOL
-    kept = {name: queries for name, queries in slices.items() if len(queries) >= _LEAST_QUERIES}
+    kept = {name: queries for name, queries in slices.items() if len(queries) >= LEAST_QUERIES}
     both = a.evaluation, b.evaluation
-    stages = _tested({(stage, name): _pair(*both, stage, name) for stage, name in _compared(same_catalog)})
+    stages = tested({(stage, name): _pair(*both, stage, name) for stage, name in _compared(same_catalog)})
     of_slices = {
         (slice_name, name): _pair(*both, SERVED, name, queries)
         for slice_name, queries in sorted(kept.items())
@@ -144,7 +144,7 @@ def compare(
     }
     gains, losses = _examples(*both, headline, title)
     rest = len(slices) - len(kept)
-    return Comparison(a, b, same_catalog, headline, stages, _tested(of_slices), rest, gains, losses)
+    return Comparison(a, b, same_catalog, headline, stages, tested(of_slices), rest, gains, losses)
 
 
 def plain(value: Any) -> Any:
@@ -175,28 +175,40 @@ def _pair(a: Evaluation, b: Evaluation, stage: str, measure: str, queries: Colle
     return paired({q: v for q, v in first.items() if queries is None or q in queries}, second)
 
 
-def _tested(found: dict[tuple[str, str], Paired]) -> list[Row]:
+def tested(found: Mapping[tuple[str, str], Paired]) -> list[Row]:
+    """Rows by name and measure, their p-values corrected over all of them."""
     corrected = holm({key: entry.p for key, entry in found.items()})
     return [Row(*key, entry, corrected[key]) for key, entry in found.items()]
+
+
+def examples_of(
+    values: tuple[Mapping[str, float], Mapping[str, float]],
+    lists: tuple[Rankings, Rankings],
+    grades: Grades,
+    title: Callable[[str], str],
+    count: int = _EXAMPLES,
+) -> tuple[list[Example], list[Example]]:
+    """The queries where B is most ahead of A, and those where it is most behind, with the first products of either."""
+    first, second = values
+
+    def example(query: str) -> Example:
+        tops = [
+            [(title(product), grades[query].get(product)) for product in ranking.get(query, ())[:_FIRST]]
+            for ranking in lists
+        ]
+        return Example(query, first[query], second[query], *tops)
+
+    ordered = sorted(first.keys() & second.keys(), key=lambda q: (first[q] - second[q], q))
+    gains = [example(q) for q in ordered[:count] if second[q] > first[q]]
+    return gains, [example(q) for q in ordered[::-1][:count] if second[q] < first[q]]
 
 
 def _examples(
     a: Evaluation, b: Evaluation, measure: str, title: Callable[[str], str]
 ) -> tuple[list[Example], list[Example]]:
     """The queries that gained most, and those that lost most."""
-    first, second = _values(a, SERVED, measure), _values(b, SERVED, measure)
-    lists = [(orders(e.scores[e.served]) if measure == POOL else e.rankings[e.served]) for e in (a, b)]
-
-    def example(query: str) -> Example:
-        tops = [
-            [(title(product), a.grades[query].get(product)) for product in ranking.get(query, ())[:_FIRST]]
-            for ranking in lists
-        ]
-        return Example(query, first[query], second[query], *tops)
-
-    ordered = sorted(first.keys() & second.keys(), key=lambda q: (first[q] - second[q], q))
-    gains = [example(q) for q in ordered[:_EXAMPLES] if second[q] > first[q]]
-    return gains, [example(q) for q in ordered[::-1][:_EXAMPLES] if second[q] < first[q]]
+    first, second = ((orders(e.scores[e.served]) if measure == POOL else e.rankings[e.served]) for e in (a, b))
+    return examples_of((_values(a, SERVED, measure), _values(b, SERVED, measure)), (first, second), a.grades, title)
 
 
 def _side(entry: Side) -> dict:

@@ -18,6 +18,7 @@ from core.releases import ReleaseStore
 from lifecycle.comparison import Comparison, Side, compare, side
 from lifecycle.evaluate import RERANKED, Evaluation, evaluate, grades_of, pools_of, score_pools
 from lifecycle.slices import Slices, slices_of
+from lifecycle.stages import Stages, compare_stages
 from retrieval.loaded import LoadedRelease, open_release
 
 CURRENT = "current"
@@ -69,24 +70,18 @@ def find_release(store: ReleaseStore, catalog: str, name: str) -> Place:
     return place
 
 
-def evaluate_release(
-    store: ReleaseStore,
-    catalog: str,
-    judgments: Path,
-    split: str,
-    relevant: float | None,
-    rerank_depth: int,
-    steps: Steps,
-) -> Evaluation:
-    """Loads the current release and measures it. Raises ReleaseError or FeedError."""
-    table = load_judgments(judgments)
-    release = open_place(find_release(store, catalog, CURRENT))
+def evaluate_release(store: ReleaseStore, catalog: str, ask: Ask, steps: Steps) -> tuple[Evaluation, Stages]:
+    """Measures the current release, and each stage against what is served. Raises ReleaseError or FeedError."""
+    table = load_judgments(ask.judgments)
+    place = find_release(store, catalog, CURRENT)
+    release = open_place(place)
     try:
         with steps.step("search") as report:
-            plan = Plan(rerank_depth=rerank_depth)
-            return asyncio.run(evaluate(release, table, split, plan, relevant, report))
+            plan = Plan(rerank_depth=ask.rerank_depth)
+            found = asyncio.run(evaluate(release, table, ask.split, plan, ask.relevant, report))
     finally:
         release.retire()
+    return found, compare_stages(found, _slices(place.columns(), table, ask), _titles(place))
 
 
 def compare_releases(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Comparison, Slices]:
@@ -144,9 +139,11 @@ def _slices(columns: Columns, table: pa.Table, ask: Ask) -> Slices:
     return slices_of(grades_of(table, ask.split), columns, seen, load_frequencies(ask.judgments))
 
 
-def _titles(a: Place, b: Place) -> Callable[[str], str]:
+def _titles(*places: Place) -> Callable[[str], str]:
+    """The title of a product, of the last place that has it."""
     shelves = [
-        (columns, {name: row for row, name in enumerate(columns.ids())}) for columns in (b.columns(), a.columns())
+        (columns, {name: row for row, name in enumerate(columns.ids())})
+        for columns in (place.columns() for place in reversed(places))
     ]
 
     def title(product: str) -> str:

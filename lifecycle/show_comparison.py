@@ -8,6 +8,7 @@ from core.classification import Report
 from core.measures import Estimate
 from lifecycle.comparison import Comparison, Example, Row, Side
 from lifecycle.gate import Verdict
+from lifecycle.stages import Stages
 
 _STATES = {True: "yes", False: "NO", None: "not judged"}
 _TITLE = 60
@@ -27,6 +28,21 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
         _examples(console, f"{title}, {comparison.headline}", examples)
     _trust(console, comparison)
     _reliability(console, comparison.b)
+
+
+def show_stages(console: Console, stages: Stages, served: str) -> None:
+    """What each stage is worth beside what is served, by slice too, and queries where either is ahead."""
+    _say(console, f"each stage (A) against what is served, {served} (B); p after Holm's correction")
+    _rows(console, "stages", "stage", stages.rows)
+    names = list(dict.fromkeys(stage for of in stages.slices.values() for stage in of))
+    table = _table("slices, nDCG@10 of the full catalog", "slice", "queries", *names)
+    for name, of in stages.slices.items():
+        cells = [f"{of[stage].mean:.3f}" if stage in of else "" for stage in names]
+        table.add_row(Text(name), str(max(entry.queries for entry in of.values())), *cells)
+    console.print(table, highlight=False)
+    for stage in stages.gains:
+        _examples(console, f"{served} most ahead of {stage}", stages.gains[stage])
+        _examples(console, f"{served} most behind {stage}", stages.losses[stage])
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

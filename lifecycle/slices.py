@@ -1,8 +1,8 @@
 """The slices of queries that measures are told for: what a query looks like, and what was known of its products."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ _UNITS = (
     r"a|amps?|mah|ah|hz|btu|gb|tb|mb|psi|hp|ton|pack|pcs|k|°"
 )
 _UNIT = re.compile(rf"\d\s*-?\s*(?:(?:{_UNITS})\b|[\"'″′%])|\d\s*[x×]\s*\d", re.IGNORECASE)  # noqa: RUF001
+_RARE = 5  # of so few products that what a model learned of the word is little
 _SHORTEST, _LONG = 4, 8  # letters: shorter words are near too many others, long ones may have two slips
 
 Slices = dict[str, set[str]]  # name -> queries
@@ -34,7 +35,8 @@ def slices_of(
     `seen` are the products judged in training; `frequencies` how often queries are asked, without which there are no
     slices by frequency.
     """
-    misspelt = misspelt_queries(grades, vocabulary(columns))
+    words = vocabulary(columns)
+    misspelt = misspelt_queries(grades, words)
     types = _types(grades, columns)
     known = frozenset(seen)
     result: Slices = defaultdict(set)
@@ -42,6 +44,8 @@ def slices_of(
         result[_length(query)].add(query)
         result["misspelt" if query in misspelt else "not misspelt"].add(query)
         result["a number" if _NUMBER.search(query) else "no number"].add(query)
+        if any(0 < words.get(word, 0) <= _RARE for word in _WORD.findall(query.lower())):
+            result["a rare word"].add(query)
         if _UNIT.search(query):
             result["a measure with its unit"].add(query)
         if known.isdisjoint(products):
@@ -51,17 +55,19 @@ def slices_of(
     return dict(result) | (_thirds(grades, frequencies) if frequencies else {})
 
 
-def vocabulary(columns: Columns) -> set[str]:
-    """The words of the catalog's texts, of letters alone, in lower case."""
-    words: set[str] = set()
+def vocabulary(columns: Columns) -> dict[str, int]:
+    """The words of the catalog's texts, of letters alone, in lower case, and how often each stands there."""
+    words: Counter[str] = Counter()
     for batch in columns.batches():
         for name in _TEXTS:
             split = pc.split_pattern_regex(pc.utf8_lower(batch.column(name).cast(pa.string())), r"[^\p{L}]+")
-            words.update(pc.unique(pc.list_flatten(split)).drop_null().to_pylist())
-    return words - {""}
+            counted = pc.value_counts(pc.list_flatten(split).drop_null())
+            words.update(dict(zip(*(counted.field(i).to_pylist() for i in range(2)), strict=True)))
+    del words[""]
+    return dict(words)
 
 
-def misspelt_queries(queries: Iterable[str], words: set[str]) -> set[str]:
+def misspelt_queries(queries: Iterable[str], words: Collection[str]) -> set[str]:
     """Queries with a word that the vocabulary lacks and one slip away has, or two where it is long.
 
     A slip is a letter added, lost, changed, or changed places with its neighbour (optimal string alignment). Words of

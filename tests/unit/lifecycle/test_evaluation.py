@@ -24,7 +24,8 @@ class Shop:
         self.store = ReleaseStore(folder / "releases")
         self.opened: list[LoadedRelease] = []
         for number in range(2):
-            contents = {"products.arrow": bytes([number])}
+            columns = write_columns(folder / "columns", rows_of(doubles.COUNT, "p" if number else "q")).read_bytes()
+            contents = {"products.arrow": columns}
             self.current = publish(self.store, folder / "scratch", contents, number).release_id
         self.judgments = folder / "judged.csv"
         self.judgments.write_text("query,product_id,grade,split\n3 mugs,p3,1,test\n3 mugs,p4,0,test\n")
@@ -36,7 +37,8 @@ class Shop:
         return self.opened[-1]
 
     def evaluate(self, split: str = "test", rerank_depth: int = 32) -> evaluate.Evaluation:
-        return evaluate_release(self.store, "shop", self.judgments, split, None, rerank_depth, Silent())
+        ask = Ask(self.judgments, split, rerank_depth=rerank_depth)
+        return evaluate_release(self.store, "shop", ask, Silent())[0]
 
 
 @pytest.fixture

@@ -18,7 +18,24 @@ def columns(tmp_path: Path) -> Columns:
 
 
 def test_the_vocabulary_is_the_catalogs_words(columns: Columns) -> None:
-    assert vocabulary(columns) == {"cordless", "drill", "v", "bösch", "tools", "drills", "garden", "hose", "hammer"}
+    assert set(vocabulary(columns)) == {
+        "cordless",
+        "drill",
+        "v",
+        "bösch",
+        "tools",
+        "drills",
+        "garden",
+        "hose",
+        "hammer",
+    }
+
+
+def test_words_of_few_products_make_a_slice(tmp_path: Path) -> None:
+    rows = [product(str(i), "common drill") for i in range(6)] + [product("x", "rare hammer")]
+    columns = Columns(write_columns(tmp_path / "products.arrow", rows))
+    grades = {"drill": {"1": 1.0}, "hammer drill": {"x": 1.0}, "unheard": {"x": 1.0}}
+    assert slices_of(grades, columns, [])["a rare word"] == {"hammer drill"}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +72,7 @@ def test_a_query_is_in_the_slices_it_looks_like(columns: Columns) -> None:
         "not misspelt": {"drill 12 v", "3 long garden hose"},
         "a number": {"drill 12 v", "3 long garden hose"},
         "no number": {"dril"},
+        "a rare word": {"drill 12 v", "3 long garden hose"},
         "a measure with its unit": {"drill 12 v"},
         "products unseen in training": {"3 long garden hose"},
         "type Garden": {"dril"},
