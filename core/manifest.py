@@ -49,10 +49,12 @@ class ModelSet(_Frozen):
 
 
 class LexicalReport(_Frozen):
-    """The lexical index: how much each of its fields counts, in their order, and how many different terms it holds."""
+    """The lexical index: how much each of its fields counts, in their order, and how many terms and rules it holds."""
 
     weights: dict[str, float]
     terms: int = Field(ge=0)
+    synonyms: int = Field(default=0, ge=0)
+    rewrites: int = Field(default=0, ge=0)
 
 
 class CatalogSnapshot(_Frozen):

@@ -16,6 +16,7 @@ from engine.types import Candidates
 FORMAT = 1
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
+SYNONYMS_FILE = "synonyms.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def field_files(field: str) -> tuple[str, str, str, str]:
 
 def lexical_files(fields: Sequence[str]) -> tuple[str, ...]:
     """All files of an index."""
-    return (*VOCABULARY_FILES, *(name for one in fields for name in field_files(one)))
+    return (SYNONYMS_FILE, *VOCABULARY_FILES, *(name for one in fields for name in field_files(one)))
 
 
 def _best(totals: NDArray[np.float32], k: int) -> NDArray[np.int64]:

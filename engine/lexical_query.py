@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from core.synonyms import Synonyms
 from core.words import Analyser, Word, plain
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
 from engine.terms import may_be_misspelt, unit_term
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (`benchmarks/lexical.py`).
 _PART = 0.5
+_SYNONYM = 0.8
 _EDIT = 0.7
 _ALIKE = 5
 _ONE_EDIT, _TWO_EDITS = 4, 6
@@ -21,17 +23,19 @@ _LEAST_SPLIT, _LEAST_PIECE = 6, 3
 class QueryReader:
     """Reads queries for one index, on one thread at a time: its analyser keeps state."""
 
-    def __init__(self, index: LexicalIndex, language: str) -> None:
+    def __init__(self, index: LexicalIndex, language: str, synonyms: Synonyms | None = None) -> None:
         """`language` is the catalog's (BCP 47), by which its products were analysed."""
         self._index = index
         self._analyser = Analyser(language)
+        self._synonyms = dict(self._phrases(synonyms or Synonyms()))
+        self._longest = max(map(len, self._synonyms), default=0)
 
     def read(self, text: str) -> LexicalQuery:
         """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
         words spelt nearly like them."""
         words = self._analyser.content(text)
-        terms = [*self._joined(words)]
-        joined = {place for term in terms for place in term.words}
+        terms = [*self._joined(words), *self._meant(words)]
+        joined = {place for term in terms for place in term.words}  # or has a synonym: it is no unknown word
         for place, word in enumerate(words):
             terms += self._single(word, place, place in joined)
         weights = tuple(self._weights(len(words), terms))
@@ -48,6 +52,24 @@ class QueryReader:
             yield from self._split(word, place) or self._alike(word, place, 0)
         elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
             yield from self._alike(word, place, held * _OFTEN)
+
+    def _phrases(self, synonyms: Synonyms) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+        """Each phrase, as terms, with the known terms of all that mean the same."""
+        for group in synonyms.groups:
+            analysed = [tuple(word.term for word in self._analyser.content(phrase)) for phrase in group]
+            for phrase in analysed:
+                others = (term for other in analysed if other != phrase for term in other if term not in phrase)
+                numbers = [number for number in map(self._index.terms.find, others) if number is not None]
+                if phrase and numbers:
+                    yield phrase, list(dict.fromkeys(numbers))
+
+    def _meant(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
+        """What synonyms of the query's phrases ask for."""
+        terms = [word.term for word in words]
+        for start in range(len(terms)):
+            for end in range(start + 1, min(start + self._longest, len(terms)) + 1):
+                for number in self._synonyms.get(tuple(terms[start:end]), ()):
+                    yield QueryTerm(number, _SYNONYM, tuple(range(start, end)))
 
     def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
         """'dish washer' also asks for dishwasher."""

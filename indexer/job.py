@@ -27,10 +27,11 @@ from core.manifest import (
 from core.product import PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
+from core.synonyms import Synonyms
 from core.text import fold_text
 from encoder.embed import embed_all
 from encoder.tower import Tower
-from engine.lexical import FORMAT, lexical_files
+from engine.lexical import FORMAT, SYNONYMS_FILE, lexical_files
 from engine.onnx import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
 from indexer.embed import embed_products, tokenize_products
@@ -82,12 +83,16 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to index. `queries` are held-out texts on which an index's recall and latency are measured."""
+    """How to index. `queries` are held-out texts on which an index's recall and latency are measured.
+
+    Without `synonyms`, those of the release in service stay.
+    """
 
     index: IndexSettings = field(default_factory=IndexSettings)
     max_rejected: float = 0.2
     queries: tuple[str, ...] = ()
     golden: tuple[GoldenQuery, ...] = ()
+    synonyms: Synonyms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,8 @@ def _release(
             tokenize_products(columns, ranker, work, report)
         beside |= {name: work / name for name in (TOKENS_FILE, OFFSETS_FILE)}
     with steps.step("index words") as report:
-        words = index_words(columns, products.market.language, work / LEXICAL_FOLDER, report)
+        synonyms = options.synonyms or _synonyms(store, products.market.catalog)
+        words = index_words(columns, products.market.language, synonyms, work / LEXICAL_FOLDER, report)
     beside |= {f"{LEXICAL_FOLDER}/{name}": work / LEXICAL_FOLDER / name for name in lexical_files(list(words.weights))}
     with steps.step("build the index") as report:
         queries = _held_out(columns, tower, options.queries)
@@ -248,6 +254,16 @@ def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
     return store.manifest(catalog, current) if current else None
 
 
+def _synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
+    """Those of the release in service, or none."""
+    served = _served(store, catalog)
+    name = f"{LEXICAL_FOLDER}/{SYNONYMS_FILE}"
+    if served is None or name not in served.snapshot.files:
+        return Synonyms()
+    store.verify(catalog, served.release_id, name)
+    return Synonyms.model_validate_json((store.path(catalog, served.release_id) / name).read_text())
+
+
 def _whole(store: ReleaseStore, served: Manifest) -> bool:
     """Whether it can be served; a damaged release is made again from the same inputs."""
     try:
@@ -271,6 +287,7 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
         options.max_rejected,
         options.queries,
         [g.model_dump() for g in options.golden],
+        options.synonyms.model_dump() if options.synonyms else None,
     ]
     return {
         "feed": file_digest(feed),

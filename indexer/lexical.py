@@ -13,8 +13,9 @@ import numpy as np
 from core.columns import Columns
 from core.manifest import LexicalReport
 from core.progress import Report
+from core.synonyms import Synonyms
 from core.words import Analyser
-from engine.lexical import UNITS, field_files
+from engine.lexical import SYNONYMS_FILE, UNITS, field_files
 from engine.terms import unit_term, write_terms
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
@@ -53,7 +54,7 @@ _STATING = ("title", "attributes")
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
-def index_words(columns: Columns, language: str, folder: Path, report: Report) -> LexicalReport:
+def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Path, report: Report) -> LexicalReport:
     """Writes a lexical index into `folder`, which is emptied first, row i being product i; fields that hold nothing are
     left out.
 
@@ -61,6 +62,7 @@ def index_words(columns: Columns, language: str, folder: Path, report: Report) -
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n")
     numbers: dict[str, int] = {}
     found = _terms(columns, Analyser(language), numbers, report)
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
@@ -71,7 +73,12 @@ def index_words(columns: Columns, language: str, folder: Path, report: Report) -
     for field in fields:
         terms, lengths = found[field]
         _write_field(places[np.concatenate(terms)], np.asarray(lengths), len(vocabulary), field, folder)
-    return LexicalReport(weights={field: WEIGHTS[field] for field in fields}, terms=len(vocabulary))
+    return LexicalReport(
+        weights={field: WEIGHTS[field] for field in fields},
+        terms=len(vocabulary),
+        synonyms=len(synonyms.groups),
+        rewrites=len(synonyms.rewrites),
+    )
 
 
 def _terms(

@@ -63,6 +63,9 @@ def index(
     final: Annotated[
         Path | None, typer.Option(help="Folder that `tandem train final` left; default: the one in service, if any.")
     ] = None,
+    synonyms: Annotated[
+        Path | None, typer.Option(help="Text file of synonyms and rewrites, or off; default: those in service.")
+    ] = None,
     releases: Releases = _RELEASES,
     name: Annotated[str | None, typer.Option(help="Catalog name; default: the mapping's.")] = None,
     max_rejected: Annotated[float, typer.Option(min=0, max=1, help="Share of rows that may be rejected.")] = 0.2,
@@ -74,6 +77,7 @@ def index(
     golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
+    from core.synonyms import Synonyms, read_synonyms
     from indexer.build import IndexSettings
     from indexer.job import Options, index_feed, read_golden, read_queries
     from lifecycle.feeds import mapping_of
@@ -86,6 +90,7 @@ def index(
         max_rejected=max_rejected,
         queries=read_queries(queries) if queries else (),
         golden=read_golden(golden) if golden else (),
+        synonyms=(Synonyms() if synonyms == Path("off") else read_synonyms(synonyms)) if synonyms else None,
     )
     chosen = mapping_of(mapping, name)
     models = resolve_models(encoder, ranker, store, chosen.catalog.name, final)

@@ -36,6 +36,8 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
         price = _price(hit.product.price) if hit.product.HasField("price") else ""
         table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
     console.print(table)
+    if answer.searched_query:
+        console.print(f"searched as “{answer.searched_query}”", highlight=False, markup=False)
     console.print(_times(answer), style="dim", highlight=False)
     for entry in answer.degraded:
         reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")

@@ -72,10 +72,12 @@ class Degraded:
 class Answer:
     """The final list, best first, the candidates it was made of, and how it came about.
 
-    `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak.
+    `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak. `searched` is the query
+    where a rewrite changed it.
     """
 
     hits: list[Hit] = field(default_factory=list)
+    searched: str = ""
     found: Found = field(default_factory=Found)
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)

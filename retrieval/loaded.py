@@ -11,10 +11,11 @@ from core.columns import Columns
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import Plan
+from core.synonyms import Synonyms
 from encoder.tower import Tower
 from engine.embedded import EmbeddedEngine
 from engine.index import VectorIndex
-from engine.lexical import LexicalIndex
+from engine.lexical import SYNONYMS_FILE, LexicalIndex
 from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
 from ranker.final import FinalScore
@@ -154,4 +155,6 @@ def _open_words(folder: Path, manifest: Manifest) -> Words | None:
     if told is None:
         return None
     index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
-    return Words(index, manifest.language, told.weights)
+    path = folder / "lexical" / SYNONYMS_FILE
+    synonyms = Synonyms.model_validate_json(path.read_text()) if path.is_file() else None
+    return Words(index, manifest.language, told.weights, synonyms)

@@ -1,6 +1,7 @@
 """One request, top to bottom: encode, retrieve and match words side by side, fuse, prerank, rescore, arrange."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,6 +35,8 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     not even a retrieved list; trouble with words or with rescoring only degrades the answer.
     """
     answer = Answer()
+    if release.words is not None and (text := release.words.rewritten(query.text)) != query.text:
+        query, answer.searched = replace(query, text=text), text
     found = await _retrieve(query, plan, release, deadline, answer)
     if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
         found = _preranked(release, found, answer)

@@ -34,6 +34,7 @@ def response(
         request_id=request_id,
         release_id=release.release_id,
         catalog=release.manifest.catalog,
+        searched_query=answer.searched,
         hits=[_hit(hit, rank, release, query.fields, columns) for rank, hit in enumerate(answer.hits, 1)],
         stages=[
             search_pb2.Stage(

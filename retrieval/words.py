@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.synonyms import Synonyms
 from engine.lexical import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical_query import QueryReader
 from engine.types import Candidates
@@ -31,14 +32,21 @@ class Matches:
 class Words:
     """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
 
-    def __init__(self, index: LexicalIndex, language: str, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, index: LexicalIndex, language: str, weights: Mapping[str, float], synonyms: Synonyms | None = None
+    ) -> None:
         """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47)."""
         self.fields = index.fields
         self._index = index
-        self._reader = QueryReader(index, language)
+        self._synonyms = synonyms or Synonyms()
+        self._reader = QueryReader(index, language, synonyms)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
+
+    def rewritten(self, text: str) -> str:
+        """The query as it is to be searched, by the release's rewrites."""
+        return self._synonyms.rewrite(text)
 
     async def search(self, text: str, k: int) -> Matches:
         """The k best products. Raises WordsFailed."""

@@ -8,6 +8,7 @@ from builders import product, write_columns
 
 from core.columns import Columns
 from core.progress import ignore
+from core.synonyms import Synonyms
 from engine.lexical import LexicalIndex
 from indexer.lexical import index_words
 
@@ -16,7 +17,7 @@ def lexical_index(folder: Path, rows: Sequence[dict[str, Any]], language: str = 
     """An index of these rows of the catalog's columns, made as a release's is."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = Columns(write_columns(folder / "words.arrow", rows))
-    report = index_words(columns, language, folder / "lexical", ignore)
+    report = index_words(columns, language, Synonyms(), folder / "lexical", ignore)
     return LexicalIndex(folder / "lexical", list(report.weights), len(rows))
 
 

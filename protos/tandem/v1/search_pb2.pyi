@@ -68,7 +68,7 @@ class ExperimentContext(_message.Message):
     def __init__(self, experiment_id: _Optional[str] = ..., variant_id: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "catalog", "hits", "overlay_revision", "stages", "degraded", "experiment")
+    __slots__ = ("request_id", "release_id", "catalog", "hits", "overlay_revision", "stages", "degraded", "experiment", "searched_query")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RELEASE_ID_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class SearchResponse(_message.Message):
     STAGES_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_QUERY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     catalog: str
@@ -85,7 +86,8 @@ class SearchResponse(_message.Message):
     stages: _containers.RepeatedCompositeFieldContainer[Stage]
     degraded: _containers.RepeatedCompositeFieldContainer[Degradation]
     experiment: ExperimentContext
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., catalog: _Optional[str] = ..., hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., overlay_revision: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ...) -> None: ...
+    searched_query: str
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., catalog: _Optional[str] = ..., hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., overlay_revision: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., searched_query: _Optional[str] = ...) -> None: ...
 
 class Hit(_message.Message):
     __slots__ = ("product_id", "rank", "score", "stage_scores", "product", "reasons")

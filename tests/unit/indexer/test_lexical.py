@@ -8,6 +8,7 @@ from wordings import lexical_index, titles
 
 from core.columns import Columns
 from core.progress import ignore
+from core.synonyms import Synonyms
 from core.words import Word
 from engine.lexical import LexicalQuery, QueryTerm, lexical_files
 from indexer.lexical import FIELDS, index_words
@@ -15,7 +16,7 @@ from indexer.lexical import FIELDS, index_words
 
 def test_only_fields_that_hold_something_are_indexed(tmp_path: Path) -> None:
     columns = Columns(write_columns(tmp_path / "c.arrow", [product("1", "drill"), product("2", "saw", brand="Bosch")]))
-    report = index_words(columns, "en", tmp_path / "lexical", ignore)
+    report = index_words(columns, "en", Synonyms(), tmp_path / "lexical", ignore)
     fields = list(report.weights)
     assert fields == ["title", "brand", "codes"] and report.terms == 5
     assert {path.name for path in (tmp_path / "lexical").iterdir()} == set(lexical_files(fields))
@@ -76,6 +77,6 @@ def test_the_same_catalog_makes_the_same_files(tmp_path: Path) -> None:
     rows = [*titles("red drill", "blue saw red"), product("x", "hammer", description="a red hammer")]
     columns = Columns(write_columns(tmp_path / "c.arrow", rows))
     for name in ("one", "two"):
-        fields = list(index_words(columns, "en", tmp_path / name, ignore).weights)
+        fields = list(index_words(columns, "en", Synonyms(), tmp_path / name, ignore).weights)
     for name in lexical_files(fields):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

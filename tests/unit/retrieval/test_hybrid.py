@@ -136,3 +136,10 @@ async def test_a_release_that_closes_closes_its_words(tmp_path: Path) -> None:
     await release.warm()
     release.retire()
     assert words.closed
+
+
+async def test_rewrites_change_the_query_for_every_stage(tmp_path: Path) -> None:
+    release = make_release(tmp_path, words=Spoken([30]))
+    answer = await search(Query("5 scarlet shoes", top_k=1), _PLAN, release, Permit(), None)
+    assert answer.searched == "5 red shoes"
+    assert (await search(Query("5 red shoes", top_k=1), _PLAN, release, Permit(), None)).searched == ""
