@@ -161,7 +161,7 @@ async def _search_all(
         async with gate:
             with admission.enter() as permit:
                 answer = await search(Query(text, top_k=_DEPTH), plan, release, permit, None)
-        for stage, rows in _rows(answer, release).items():
+        for stage, rows in rows_by_stage(answer, release).items():
             rankings[stage][text] = [release.columns.id(row) for row in rows]
         report(len(rankings[RETRIEVED]), len(queries))
 
@@ -169,7 +169,7 @@ async def _search_all(
     return dict(rankings)
 
 
-def _rows(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[int]]:
+def rows_by_stage(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[int]]:
     """The first rows by each stage. Sources that were asked for more than the answer's length are cut to it."""
     found = answer.found
     stages: dict[str, Sequence[int]] = {

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from lifecycle.feeds import mapping_of
 from lifecycle.models import resolve_models, with_lineage
 from lifecycle.progress import Bars
 from lifecycle.serving import announce
-from lifecycle.show import show_answer, show_release
+from lifecycle.show import show_answer, show_final, show_release
 from lifecycle.tracking import FOLDER, TrackingSettings
+from ranker.final import SPEC_FILE
 from retrieval.client import SearchClient
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
@@ -36,6 +37,7 @@ _TOP = 5
 _WORDS = 4
 _DEMO_DEADLINE = 5.0
 RECIPE = "sample"
+_VALID = "valid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ def run_shop(
     store = ReleaseStore(releases)
     models = _models(shop, store, console)
     outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
+    if (final := _final(shop, store, models, outcome.manifest.catalog, console)) != models.final:
+        models = replace(models, final=final)
+        outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
     queries = _queries(shop, store, outcome.manifest.catalog)
     asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
@@ -90,7 +95,25 @@ def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
     encoder, ranker = folder / "encoder", folder / "ranker"
     if not all((model / REPORT_FILE).is_file() for model in (encoder, ranker)):
         _train(shop, folder, store.root / FOLDER, console)
-    return with_lineage(encoder, ranker)
+    final = folder / "final"
+    return with_lineage(encoder, ranker, final=final if (final / SPEC_FILE).is_file() else None)
+
+
+def _final(shop: Shop, store: ReleaseStore, models: Models, catalog: str, console: Console) -> Path | None:
+    """The final score, learned of the release in service unless it is there; None without judgments, or too few."""
+    if shop.judgments is None or models.final is not None:
+        return models.final
+    from lifecycle.final import train_final
+    from ranker.train.final import FinalTraining
+
+    output = models.encoder.parent / "final"
+    try:
+        outcome = train_final(store, catalog, shop.judgments, _VALID, output, FinalTraining(), Bars(console))
+    except FeedError as error:
+        console.print(f"no final score: {error}", highlight=False, markup=False)
+        return None
+    show_final(console, outcome, output)
+    return output
 
 
 def _train(shop: Shop, output: Path, tracking: Path, console: Console) -> None:

@@ -15,7 +15,7 @@ from core.errors import FeedError, TandemError
 from core.releases import ReleaseStore
 from indexer.job import Models, Outcome
 from lifecycle import run
-from lifecycle.run import Shop, _ask, _models, _queries, _sample, run_shop
+from lifecycle.run import Shop, _ask, _final, _models, _queries, _sample, run_shop
 from retrieval.holder import Holder
 from retrieval.server import running
 from retrieval.settings import ServeSettings
@@ -139,6 +139,39 @@ def test_a_model_whose_training_was_cut_off_is_trained_again(
     training = train()
     _models(shop, store, console)
     assert len(training.commands) == 1
+
+
+def test_the_final_score_is_learned_once_beside_the_models(
+    shop: Shop, store: ReleaseStore, console: Console, train: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    models = _models(shop, store, console)
+    asked: list[Path] = []
+
+    def learn(_store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, *_: object) -> None:
+        assert (catalog, judgments, split) == ("shop", shop.judgments, "valid")
+        asked.append(output)
+        output.mkdir()
+        (output / "final.json").touch()
+
+    monkeypatch.setattr("lifecycle.final.train_final", learn)
+    monkeypatch.setattr(run, "show_final", lambda *_: None)
+    assert _final(shop, store, models, "shop", console) == models.encoder.parent / "final"
+    again = _models(shop, store, console)
+    assert again.final == _final(shop, store, again, "shop", console) == asked[0] and len(asked) == 1
+
+
+def test_too_few_queries_leave_the_shop_without_a_final_score(
+    shop: Shop, store: ReleaseStore, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise FeedError("split 'valid' has 0 queries")
+
+    monkeypatch.setattr("lifecycle.final.train_final", refuse)
+    models = Models(Path("encoder"), None)
+    assert _final(shop, store, models, "shop", console) is None
+    assert "no final score: split 'valid' has 0 queries" in printed(console)
+    assert _final(Shop(shop.catalog, None, None), store, models, "shop", console) is None
 
 
 def test_training_that_fails_ends_the_way(

@@ -1,0 +1,255 @@
+"""Retrieval by words: this index beside other libraries, and what a whole release makes of errors, codes and time.
+
+    python -m benchmarks.words --releases FOLDER --judgments FILE [--catalog NAME] [--split test] [--codes 500]
+
+Asks the release in service. `engines` compares its lexical index with bm25s as it comes (English stop words, all fields
+as one text) and, where it is installed, tantivy (English stemmer, with and without fuzzy terms): time to build and to
+ask, bytes, quality. `errors` asks all queries with no, one and two typing errors (`lifecycle/examples/augment.py`).
+`codes` asks for GTINs and model numbers (the attribute `name`), and counts how often their product comes first. `cost`
+has the time of each stage of a request, one at a time. Parameters and results go to
+`benchmarks/results/words_<catalog>.json`.
+"""
+
+import argparse
+import asyncio
+import importlib
+import importlib.util
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.common import latencies, save
+from core.errors import TandemError
+from core.judgments import load_judgments
+from core.measures import Grades, estimate, full_ranking_measures, grade_range
+from core.plan import Plan
+from core.product import product_text
+from core.progress import Steps, ignore
+from core.releases import ReleaseStore
+from core.synonyms import Synonyms
+from engine.lexical import LexicalIndex
+from engine.lexical_query import QueryReader
+from indexer.lexical import index_words
+from lifecycle.evaluate import grades_of, rows_by_stage
+from lifecycle.evaluation import CURRENT, find_release, open_place
+from lifecycle.examples.augment import Augmentation, augment
+from lifecycle.examples.lexical import Lexical
+from lifecycle.progress import Bars
+from retrieval.admission import Admission
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query
+from retrieval.search import search
+
+_DEPTH = 100
+_MODEL = "name"
+Ask = Callable[[str], Sequence[int]]
+
+
+def main() -> None:
+    """Measures one release."""
+    options = _options()
+    steps = Bars(Console(stderr=True))
+    store = ReleaseStore(options.releases)
+    release = open_place(find_release(store, store.named(options.catalog), CURRENT))
+    if release.words is None:
+        raise TandemError(f"release {release.release_id} has no lexical index; run `tandem index` again")
+    grades = grades_of(load_judgments(options.judgments), options.split) if options.judgments else {}
+    results: dict[str, Any] = {}
+    if grades:
+        results["engines"] = _engines(release, grades, steps)
+        results |= asyncio.run(_errors(release, grades, steps))
+    codes = _codes(release, options.codes)
+    if codes:
+        results["codes"] = asyncio.run(_found_first(release, codes, steps))
+    parameters = {
+        "products": release.products,
+        "split": options.split,
+        "queries": len(grades),
+        "codes": len(codes),
+        "final score": release.final is not None,
+        "ranker": release.ranker is not None,
+    }
+    print(save(f"words_{release.manifest.catalog}", parameters, results))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--releases", type=Path, required=True)
+    parser.add_argument("--catalog")
+    parser.add_argument("--judgments", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--codes", type=int, default=500)
+    return parser.parse_args()
+
+
+def _engines(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, Any]:
+    texts = [product_text(release.columns.row(row)) for row in range(release.products)]
+    makers: dict[str, Callable[[Path], Ask]] = {
+        "tandem": lambda folder: _own(release, folder),
+        "bm25s": lambda _: _plain(texts),
+    }
+    if importlib.util.find_spec("tantivy"):
+        makers["tantivy"] = lambda folder: _tantivy(texts, folder, fuzzy=False)
+        makers["tantivy, fuzzy terms"] = lambda folder: _tantivy(texts, folder, fuzzy=True)
+    results = {}
+    for name, make in makers.items():
+        with tempfile.TemporaryDirectory() as scratch, steps.step(f"words by {name}"):
+            began = time.perf_counter()
+            ask = make(Path(scratch))
+            built = time.perf_counter() - began
+            results[name] = _asked(ask, release, grades) | {
+                "build_s": round(built, 2),
+                "mib": round(sum(path.stat().st_size for path in Path(scratch).rglob("*")) / 2**20, 1),
+            }
+        print(name, results[name], flush=True)
+    return results
+
+
+def _asked(ask: Ask, release: LoadedRelease, grades: Grades) -> dict[str, Any]:
+    seconds, rankings = [], {}
+    for query in islice(grades, 20):
+        ask(query)  # the first ones pay for what is mapped and cached
+    for query in grades:
+        began = time.perf_counter()
+        rows = ask(query)
+        seconds.append(time.perf_counter() - began)
+        rankings[query] = [release.columns.id(int(row)) for row in rows]
+    return _quality(grades, rankings) | latencies(seconds)
+
+
+def _quality(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, Any]:
+    lowest, highest = grade_range(grades)
+    found = full_ranking_measures(grades, rankings, lowest, (lowest + highest) / 2)
+    return {name: asdict(estimate(list(found[name].values()))) for name in ("nDCG@10", "recall@100")}
+
+
+def _own(release: LoadedRelease, folder: Path) -> Ask:
+    told = index_words(release.columns, release.manifest.language, Synonyms(), folder, ignore)
+    index = LexicalIndex(folder, list(told.weights), release.products)
+    reader = QueryReader(index, release.manifest.language)
+    return lambda query: index.search(reader.read(query).terms, told.weights, _DEPTH).rows.tolist()
+
+
+def _plain(texts: Sequence[str]) -> Ask:
+    index = Lexical(texts)
+
+    def ask(query: str) -> Sequence[int]:
+        rows = index.search([query], _DEPTH).rows[0]
+        return rows[rows >= 0].tolist()
+
+    return ask
+
+
+def _tantivy(texts: Sequence[str], folder: Path, fuzzy: bool) -> Ask:
+    tantivy: Any = importlib.import_module("tantivy")
+    schema = tantivy.SchemaBuilder().add_unsigned_field("row", stored=True)
+    schema = schema.add_text_field("text", tokenizer_name="en_stem").build()
+    index = tantivy.Index(schema, path=str(folder))
+    writer = index.writer(num_threads=1)
+    for row, text in enumerate(texts):
+        writer.add_document(tantivy.Document(row=row, text=text))
+    writer.commit()
+    writer.wait_merging_threads()
+    index.reload()
+    searcher = index.searcher()
+    fields = {"text": (False, 1, True)} if fuzzy else {}
+
+    def ask(query: str) -> Sequence[int]:
+        words = " ".join("".join(c if c.isalnum() else " " for c in query).split()).lower()
+        if not words:
+            return []
+        parsed, _ = index.parse_query_lenient(words, ["text"], fuzzy_fields=fields)
+        return [searcher.doc(address)["row"][0] for _, address in searcher.search(parsed, _DEPTH).hits]
+
+    return ask
+
+
+async def _errors(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, Any]:
+    """By number of errors and by stage; `cost` is of the queries without errors."""
+    results: dict[str, Any] = {"errors": {}}
+    typed = dict(zip(grades, grades, strict=True))
+    for errors in range(3):
+        with steps.step(f"ask with {errors} errors") as report:
+            rankings, costs = await _ask_all(release, typed, report)
+        results["errors"][errors] = {stage: _quality(grades, found) for stage, found in rankings.items()}
+        if not errors:
+            results["cost"] = {stage: latencies(seconds) for stage, seconds in costs.items()}
+        again = augment(list(typed.values()), Augmentation(typing=1, dropped=0, reordered=0, seed=errors))
+        typed = dict(zip(grades, again, strict=True))
+    for errors in (1, 2):
+        for stage, found in results["errors"][errors].items():
+            clean = results["errors"][0][stage]["nDCG@10"]["mean"]
+            found["share of clean nDCG@10"] = round(found["nDCG@10"]["mean"] / clean, 4)
+    for errors, stages in results["errors"].items():
+        print(errors, {stage: round(found["nDCG@10"]["mean"], 4) for stage, found in stages.items()}, flush=True)
+    print("cost", results["cost"], flush=True)
+    return results
+
+
+async def _ask_all(
+    release: LoadedRelease, typed: Mapping[str, str], report: Callable[[int, int], None]
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, list[float]]]:
+    """Rankings by stage and query, and each stage's seconds; `typed` is what is asked in place of each query."""
+    rankings: dict[str, dict[str, list[str]]] = {}
+    costs: dict[str, list[float]] = {}
+    with Admission(1).enter() as permit:
+        for done, (query, text) in enumerate(typed.items(), 1):
+            answer = await search(Query(text, top_k=_DEPTH), Plan(), release, permit, None)
+            for stage, rows in rows_by_stage(answer, release).items():
+                rankings.setdefault(stage, {})[query] = [release.columns.id(row) for row in rows]
+            for entry in answer.stages:
+                costs.setdefault(entry.name, []).append(entry.seconds)
+            report(done, len(typed))
+    return rankings, costs
+
+
+def _codes(release: LoadedRelease, count: int) -> dict[str, str]:
+    """Codes that stand in one product alone, and its id: as many GTINs as model numbers, drawn."""
+    found: dict[str, dict[str, str]] = {"gtin": {}, _MODEL: {}}
+    twice: set[str] = set()
+    for row in range(release.products):
+        product = release.columns.row(row, ["id", "gtin", "attributes"])
+        model = dict(product["attributes"] or ()).get(_MODEL, "")
+        for kind, code in (("gtin", product["gtin"]), (_MODEL, model)):
+            if code and any(character.isdigit() for character in code) and len(code) >= 5:
+                if code.casefold() in twice:
+                    found[kind].pop(code, None)
+                else:
+                    twice.add(code.casefold())
+                    found[kind][code] = product["id"]
+    random = np.random.default_rng(0)
+    chosen: dict[str, str] = {}
+    for codes in found.values():
+        names = sorted(codes)
+        for place in random.permutation(len(names))[: count // 2]:
+            chosen[names[place]] = codes[names[place]]
+    return chosen
+
+
+async def _found_first(release: LoadedRelease, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
+    """Share of codes whose product stands first, by stage, and codes that miss as served."""
+    with steps.step("ask for codes") as report:
+        rankings, _ = await _ask_all(release, {code: code for code in codes}, report)
+    shares = {
+        stage: round(float(np.mean([found[code][:1] == [codes[code]] for code in codes])), 4)
+        for stage, found in rankings.items()
+    }
+    last = list(rankings)[-1]
+    missed = [code for code in codes if rankings[last][code][:1] != [codes[code]]]
+    print("codes", shares, missed[:10], flush=True)
+    return {"first": shares, "missed": missed}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TandemError as error:
+        sys.exit(f"benchmark: {error}")
