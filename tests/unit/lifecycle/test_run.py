@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -234,9 +235,11 @@ def test_what_was_indexed_is_served_at_the_address(
         served.append(settings)
 
     monkeypatch.setattr(run, "serve", serve)
+    monkeypatch.setattr(run, "_final", lambda *_: Path("final"))
     run_shop(store.root, "127.0.0.1:50052", shop.catalog, shop.mapping, shop.judgments, console)
-    [(feed, mapping, models, *_)] = indexed
+    [(feed, mapping, models, *_), (*_, again, _, _, _)] = indexed
     assert feed == shop.catalog and mapping.catalog.name == "shop" and models == _models(shop, store, console)
+    assert again == replace(models, final=Path("final"))  # published once more, with the score learned of the first
     assert [(settings.releases, settings.address) for settings in served] == [(store.root, "127.0.0.1:50052")]
     assert printed(console).endswith("tandem: drained, good-bye\n")
 
