@@ -15,9 +15,10 @@ from encoder.tower import SPEC_FILE
 from indexer.job import Models
 from lifecycle.rollback import to_model, to_release
 from retrieval.admission import Admission
+from retrieval.answer import Answer
 from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import Query
-from retrieval.search import Answer, search
+from retrieval.search import search
 
 
 def test_only_what_changed_is_embedded(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
@@ -73,8 +74,10 @@ def test_a_release_without_a_ranker_and_back(store: ReleaseStore, models: Models
         store.verify("default", retrieval_only.manifest.release_id),
     )
     answer = asyncio.run(answer_of(release, "red mug"))
-    assert [stage.name for stage in answer.stages] == ["encode", "retrieve", "arrange"]
-    assert all(hit.relevance is None and hit.score == hit.similarity for hit in answer.hits)
+    assert [stage.name for stage in answer.stages] == ["encode", "lexical", "retrieve", "fuse", "arrange"]
+    for hit in answer.hits:
+        fused = hit.by("fuse")
+        assert hit.by("rescore") is None and fused is not None and hit.score == fused.score
     assert to_release(store, "default", first) == first == store.current("default")
 
 

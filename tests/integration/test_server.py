@@ -55,7 +55,8 @@ async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, 
     similarities = items @ query
     for hit in answer.hits:
         row = columns.ids().index(hit.product_id)
-        similarity, relevance = (stage.score for stage in hit.stage_scores)
+        stages = {stage.stage: stage.score for stage in hit.stage_scores}
+        similarity, relevance = stages["retrieve"], stages["rescore"]
         assert similarity == pytest.approx(float(similarities[row]), abs=3e-3)  # vectors are kept in half precision
         tokens, segments = ranker.pack(words, ranker.tokenize_products([texts[row]])[0])
         [expected] = ranker.scores(cross.run([tokens], [segments]), similarities[row : row + 1])
