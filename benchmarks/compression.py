@@ -149,7 +149,7 @@ def _write_exact(kind: Kind, folder: Path, target: Path) -> None:
         model = load_ranker(checkpoint)
         if getattr(model.config, "type_vocab_size", 1) > 1:
             inputs[SEGMENTS] = (inputs["input_ids"] > 2).long()
-        write_fp32(Logits(model.model), inputs, target)
+        write_fp32(Logits(model), inputs, target)
 
 
 def _options() -> argparse.Namespace:
