@@ -1,7 +1,7 @@
 """Trains the final score of the release in service, and tunes its fusion, on queries that trained no model."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,9 +69,9 @@ def train_final(
         lowest, _ = measures.grade_range(grades_of(table, "all"))
         ratio = tuned_ratio(asked, grades, lowest)
         with steps.step("learn"):
-            learned, values = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
+            first, final, values = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
         spec = _spec(release, ratio, values, split, settings)
-        write_final(output, spec, learned.trees)
+        write_final(output, spec, first.trees, final.trees)
         return Outcome(spec, _summary(values))
     finally:
         release.retire()
@@ -109,28 +109,21 @@ def _learn(
     ratio: float,
     fields: Sequence[str],
     settings: FinalTraining,
-) -> tuple[Learned, dict[str, Values]]:
-    """Twice: first with those rescored that fusion puts first, then with those that the first trees do.
-
-    Each query is learned from with the cross-encoder's word and without it, since one model decides both what is worth
-    rescoring and what comes of it.
-    """
+) -> tuple[Learned, Learned, dict[str, Values]]:
+    """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first."""
     founds = [_refused(entry, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
-    blind = [features(found, fields, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
-    worth = [found.scores for found in founds]
-    for _ in range(2):
-        seen = [
-            features(found, fields, _cut(entry.relevance, first, settings.rerank_depth))
-            for entry, found, first in zip(asked, founds, worth, strict=True)
-        ]
-        tables = [
-            Table(rows, gain, group)
-            for group, (pair, gain) in enumerate(zip(zip(blind, seen, strict=True), gains, strict=True))
-            for rows in pair
-        ]
-        learned = learn(tables, FEATURES, settings)
-        worth, final = learned.held_out[0::2], learned.held_out[1::2]
+
+    def learned(heard: Iterable[NDArray[np.float32]]) -> Learned:
+        rows = (features(found, fields, relevance) for found, relevance in zip(founds, heard, strict=True))
+        return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], FEATURES, settings)
+
+    first = final = learned(np.full(len(found.rows), np.nan, np.float32) for found in founds)
+    if settings.rerank_depth and not all(np.isnan(entry.relevance).all() for entry in asked):
+        final = learned(
+            _cut(entry.relevance, worth, settings.rerank_depth)
+            for entry, worth in zip(asked, first.held_out, strict=True)
+        )
     rescored = [
         _cut(entry.relevance, found.scores, settings.rerank_depth) for entry, found in zip(asked, founds, strict=True)
     ]
@@ -140,14 +133,14 @@ def _learn(
             np.where(np.isnan(relevance), found.scores - 1, relevance)
             for found, relevance in zip(founds, rescored, strict=True)
         ],
-        _PRERANKED: worth,
-        _FINAL: final,
+        _PRERANKED: first.held_out,
+        _FINAL: final.held_out,
     }
     values = {
         stage: _ndcg(grades, {e.query: _ranked(e, s) for e, s in zip(asked, scores, strict=True)}, lowest)
         for stage, scores in by_stage.items()
     }
-    return learned, values
+    return first, final, values
 
 
 def _cut(relevance: NDArray[np.float32], worth: NDArray[np.float32], depth: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from core.errors import ModelError
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score
 
-SPEC_FILE, TREES_FILE = "final.json", "trees.txt"
+SPEC_FILE, TREES_FILE, FIRST_FILE = "final.json", "trees.txt", "first_trees.txt"
 
 
 class FinalSpec(BaseModel):
@@ -21,7 +21,7 @@ class FinalSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     features: tuple[str, ...] = Field(min_length=1)
     dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
     lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
@@ -31,11 +31,15 @@ class FinalSpec(BaseModel):
 
 
 class FinalScore:
-    """Trees that rank candidates, for any number of threads. Scores tell an order and are no probabilities."""
+    """Trees that rank candidates, for any number of threads. Scores tell an order and are no probabilities.
 
-    def __init__(self, folder: Path, spec: FinalSpec, trees: "lgb.Booster") -> None:
+    There are two sets: the first ranks before the cross-encoder has spoken, and where it does not speak at all.
+    """
+
+    def __init__(self, folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb.Booster") -> None:
         self.folder = folder
         self.spec = spec
+        self._first = first
         self._trees = trees
 
     @classmethod
@@ -45,15 +49,15 @@ class FinalScore:
 
         try:
             spec = FinalSpec.model_validate_json((folder / SPEC_FILE).read_text())
-            trees = lgb.Booster(model_file=str(folder / TREES_FILE))
+            first, trees = (lgb.Booster(model_file=str(folder / name)) for name in (FIRST_FILE, TREES_FILE))
         except FileNotFoundError:
             raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
         except (ValidationError, lgb.basic.LightGBMError) as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{folder} is no final score that this version reads: {reason}; train it again") from None
-        if trees.num_feature() != len(spec.features):
+        if {first.num_feature(), trees.num_feature()} != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
-        return cls(folder, spec, trees)
+        return cls(folder, spec, first, trees)
 
     def check(self, encoder: str, ranker: str) -> None:
         """Raises ModelError when its trees were made for other models than those of these digests."""
@@ -64,31 +68,44 @@ class FinalScore:
 
     def files(self) -> list[Path]:
         """All it is made of."""
-        return [self.folder / SPEC_FILE, self.folder / TREES_FILE]
+        return [self.folder / name for name in (SPEC_FILE, FIRST_FILE, TREES_FILE)]
 
     @property
     def digest(self) -> str:
         """Of its files."""
         return value_digest([file_digest(path) for path in self.files()])
 
-    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the spec's."""
-        if not len(features):
-            return np.zeros(0, np.float32)
-        return np.asarray(self._trees.predict(features, num_threads=1), np.float32)
+    def first_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Like `scores`, without the cross-encoder's word."""
+        return _scores(self._first, features)
 
-    def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees.
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the spec's.
+
+        Those that the cross-encoder did not speak of count as not worth it; it spoke of one at least.
+        """
+        return _scores(self._trees, features)
+
+    def contributions(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
+        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked.
 
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
         with explainable AI for trees", Nature Machine Intelligence 2020).
         """
-        found = self._trees.predict(features, num_threads=1, pred_contrib=True)
+        trees = self._trees if rescored else self._first
+        found = trees.predict(features, num_threads=1, pred_contrib=True)
         return np.asarray(found, np.float32)[:, :-1]
 
 
-def write_final(folder: Path, spec: FinalSpec, trees: "lgb.Booster") -> None:
-    """Writes both files; the spec comes last."""
+def write_final(folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb.Booster") -> None:
+    """Writes all files; the spec comes last."""
     folder.mkdir(parents=True, exist_ok=True)
+    first.save_model(str(folder / FIRST_FILE))
     trees.save_model(str(folder / TREES_FILE))
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+
+
+def _scores(trees: "lgb.Booster", features: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not len(features):
+        return np.zeros(0, np.float32)
+    return np.asarray(trees.predict(features, num_threads=1), np.float32)

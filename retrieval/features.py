@@ -11,9 +11,9 @@ from retrieval.candidates import Found
 # Each feature, and whether more of it may only raise (1) or only lower (-1) the score.
 FEATURES: dict[str, int] = {
     "relevance": 1,  # the cross-encoder's probability; missing where it did not speak
+    "relevance to the best": 1,  # less the most relevant candidate's
     "similarity": 1,  # the towers' cosine
     "similarity to the best": 1,  # less the best candidate's
-    "reciprocal ranks": 1,  # as fused, of the most there can be
     "words": 1,  # BM25 over all fields, as a share of the best candidate's
     "words in the title": 1,  # BM25 for each unit of the query's inverse document frequencies
     "words elsewhere": 1,
@@ -30,7 +30,6 @@ FEATURES: dict[str, int] = {
     "title terms": 0,
 }
 MISSING = np.float32(np.nan)
-_BEST_RANKS = 60.0
 _Column = NDArray[np.float32] | np.float32
 
 
@@ -43,9 +42,9 @@ def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]
     similarity, words = found.dense.scores, found.lexical.scores
     columns: dict[str, _Column] = {
         "relevance": relevance,
+        "relevance to the best": relevance - np.fmax.reduce(relevance, initial=MISSING),
         "similarity": similarity,
         "similarity to the best": similarity - similarity.max(initial=-1),
-        "reciprocal ranks": found.scores * np.float32(_BEST_RANKS),
         "words": words / max(float(words.max(initial=0)), 1e-6),
         **_of_words(found.query, found.evidence, fields),
     }

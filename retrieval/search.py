@@ -136,7 +136,7 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> Found:
     with answer.stage("prerank", len(found.rows)) as stage:
         table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
         stage.candidates_out = len(found.rows)
-        return found.ordered(np.argsort(-release.final.scores(table), kind="stable"))
+        return found.ordered(np.argsort(-release.final.first_scores(table), kind="stable"))
 
 
 async def _rescore(
@@ -202,14 +202,15 @@ def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]
     assert release.final is not None and release.words is not None
     found = answer.found
     table = features(found, release.words.fields, answer.relevance)
-    scores = release.final.scores(table)
+    rescored = not np.isnan(answer.relevance).all()
+    scores = release.final.scores(table) if rescored else release.final.first_scores(table)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks = _ranks(answer.relevance)
-    told = release.final.contributions(table[order]) if query.explain else None
+    told = release.final.contributions(table[order], rescored) if query.explain else None
     hits = []
     for place, i in enumerate(order.tolist()):
-        rescored = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
-        said = (*_said(found, i), *rescored, Said("final", float(scores[i]), place + 1))
+        heard = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
+        said = (*_said(found, i), *heard, Said("final", float(scores[i]), place + 1))
         hits.append(Hit(int(found.rows[i]), float(scores[i]), said, _reasons(table[i], told, place)))
     return hits
 

@@ -24,20 +24,16 @@ class FinalTraining(BaseModel):
     rounds: int = Field(default=400, ge=1, description="trees at most")
     patience: int = Field(default=40, ge=1, description="trees without gain on held-out queries before stopping")
     folds: int = Field(default=5, ge=2, description="of queries, to choose how many trees and tell what they are worth")
-    threads: int = Field(default=0, ge=0, description="0: one a core")
+    threads: int = Field(default=1, ge=0, description="0: one a core, worth it where nothing else runs")
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 where nobody judged it.
-
-    `group` tells tables of one query, which are never divided between training and held-out queries.
-    """
+    """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 where nobody judged it."""
 
     features: NDArray[np.float32]
     gains: NDArray[np.float64]
-    group: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +49,15 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
 
     `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
     """
-    groups = sorted({table.group for table in tables})
-    turns = np.random.default_rng(settings.seed).permutation(len(groups)) % settings.folds
-    fold_of = dict(zip(groups, turns.tolist(), strict=True))
+    fold_of = np.random.default_rng(settings.seed).permutation(len(tables)) % settings.folds
     levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))
     parameters = _parameters(settings, list(features.values()), levels)
     held_out: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
     rounds = []
     for fold in range(settings.folds):
-        inside = [table for table in tables if fold_of[table.group] != fold]
-        outside = [place for place, table in enumerate(tables) if fold_of[table.group] == fold]
-        train = _dataset(inside, features, levels)
+        outside = np.flatnonzero(fold_of == fold).tolist()
+        inside = np.flatnonzero(fold_of != fold).tolist()
+        train = _dataset([tables[place] for place in inside], features, levels)
         stop = lgb.early_stopping(settings.patience, first_metric_only=True, verbose=False)
         valid = _dataset([tables[place] for place in outside], features, levels, train)
         trees = lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import ModelError
-from ranker.final import SPEC_FILE, TREES_FILE, FinalScore, FinalSpec, write_final
+from ranker.final import FIRST_FILE, SPEC_FILE, TREES_FILE, FinalScore, FinalSpec, write_final
 from ranker.train.final import FinalTraining, Table, learn
 
 FEATURES = {"good": 1, "bad": -1, "noise": 0}
@@ -18,10 +18,10 @@ def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[Table
     """A candidate's gain rises with `good` less `bad`; noise says nothing."""
     random = np.random.default_rng(seed)
     made = []
-    for group in range(queries):
+    for _ in range(queries):
         rows = random.random((candidates, 3)).astype(np.float32)
         gains = np.floor(3 * np.clip(rows[:, 0] - rows[:, 1], 0, 1))
-        made.append(Table(rows, gains, group))
+        made.append(Table(rows, gains))
     return made
 
 
@@ -29,8 +29,10 @@ def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[Table
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("final")
     learned = learn(tables(), FEATURES, SETTINGS)
+    # The first trees learn the contrary, so that one sees which set spoke.
+    contrary = learn([Table(-t.features, t.gains) for t in tables()], FEATURES, SETTINGS)
     spec = FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=0.5, encoder="e", ranker="r")
-    write_final(folder, spec, learned.trees)
+    write_final(folder, spec, contrary.trees, learned.trees)
     return folder
 
 
@@ -46,7 +48,7 @@ def test_good_candidates_come_first_on_queries_that_were_not_learned(folder: Pat
 def test_each_table_is_scored_by_trees_that_did_not_see_its_query() -> None:
     # Gains without any rule: trees that saw a query could tell its good ones, those that did not cannot.
     random = np.random.default_rng(0)
-    made = [Table(t.features, random.permutation(t.gains), t.group) for t in tables(queries=30)]
+    made = [Table(t.features, random.permutation(t.gains)) for t in tables(queries=30)]
     settings = SETTINGS.model_copy(update={"rounds": 200, "patience": 200, "least": 1, "leaves": 31})
     learned = learn(made, dict.fromkeys(FEATURES, 0), settings)
     pairs = [(table, scores) for table, scores in zip(made, learned.held_out, strict=True)]
@@ -74,9 +76,12 @@ def test_missing_values_are_scored(folder: Path) -> None:
 def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
     score = FinalScore.open(folder)
     rows = tables(queries=1)[0].features
-    rest = score.scores(rows) - score.contributions(rows).sum(1)
-    assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-4)
-    assert np.abs(score.contributions(rows)).mean(0)[:2].min() > np.abs(score.contributions(rows)).mean(0)[2]
+    for rescored, scores in ((True, score.scores(rows)), (False, score.first_scores(-rows))):
+        told = score.contributions(rows if rescored else -rows, rescored)
+        rest = scores - told.sum(1)
+        assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-4)
+    told = np.abs(score.contributions(rows, rescored=True)).mean(0)
+    assert told[:2].min() > told[2]
 
 
 def test_the_same_tables_teach_the_same_trees(folder: Path) -> None:
@@ -96,7 +101,8 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
     with pytest.raises(ModelError, match=r"holds no final\.json"):
         FinalScore.open(tmp_path)
     (tmp_path / SPEC_FILE).write_text("{}")
-    (tmp_path / TREES_FILE).write_bytes((folder / TREES_FILE).read_bytes())
+    for name in (FIRST_FILE, TREES_FILE):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ModelError, match="no final score that this version reads") as error:
         FinalScore.open(tmp_path)
     assert "\n" not in str(error.value)

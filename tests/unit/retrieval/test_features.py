@@ -20,7 +20,7 @@ ROWS = [
 
 
 def told(folder: Path, text: str, relevance: list[float] | None = None) -> dict[str, list[float]]:
-    """Each feature of the four products for a query; similarities .9, .8, .7, .6 and reciprocal ranks of one source."""
+    """Each feature of the four products for a query; similarities .9, .8, .7 and .6."""
     index = lexical_index(folder, ROWS)
     rows = np.arange(len(ROWS))
     query = QueryReader(index, "en").read(text)
@@ -46,7 +46,9 @@ def test_what_the_models_said(tmp_path: Path) -> None:
     assert values["relevance"][:2] == pytest.approx([0.9, 0.5]) and np.isnan(values["relevance"][2:]).all()
     assert values["similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert values["similarity to the best"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
-    assert values["reciprocal ranks"] == pytest.approx([60 / 61, 60 / 62, 60 / 63, 60 / 64])
+    assert values["relevance to the best"][:2] == pytest.approx([0, -0.4])
+    assert np.isnan(values["relevance to the best"][2:]).all()
+    assert np.isnan(told(tmp_path / "unheard", "drill")["relevance to the best"]).all()
 
 
 def test_words_are_counted_as_shares(tmp_path: Path) -> None:

@@ -20,19 +20,24 @@ _WORDS, _RELEVANCE = list(FEATURES).index("words"), list(FEATURES).index("releva
 
 
 class Sum:
-    """Scores are the share of words, plus ten times the relevance where there is one."""
+    """Scores are the share of words, and once the cross-encoder has spoken ten times the relevance more."""
 
     def __init__(self) -> None:
         self.spec = FinalSpec(features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, encoder="e")
 
-    def contributions(self, table: np.ndarray) -> np.ndarray:
+    def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         told = np.zeros_like(table)
         told[:, _WORDS] = table[:, _WORDS]
-        told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
+        if rescored:
+            told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
         return told
 
+    def first_scores(self, table: np.ndarray) -> np.ndarray:
+        return self.contributions(table, rescored=False).sum(1)
+
     def scores(self, table: np.ndarray) -> np.ndarray:
-        return self.contributions(table).sum(1)
+        assert not np.isnan(table[:, _RELEVANCE]).all(), "the first trees are there for that"
+        return self.contributions(table, rescored=True).sum(1)
 
 
 async def ask(
