@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from engine.lexical import Evidence, LexicalQuery
 from retrieval.candidates import Found
 
-# Each feature, and whether more of it may only raise (1) or only lower (-1) the score.
+# Each feature, and whether more of it may only raise (1) or only lower (-1) the score. BM25 as a share of the best
+# candidate's and reciprocal ranks are left out: with them trees learned of one shop rank another's worse.
 FEATURES: dict[str, int] = {
     "relevance": 1,  # the cross-encoder's probability; missing where it did not speak
     "relevance to the best": 1,  # less the most relevant candidate's
     "similarity": 1,  # the towers' cosine
     "similarity to the best": 1,  # less the best candidate's
-    "words": 1,  # BM25 over all fields, as a share of the best candidate's
     "words in the title": 1,  # BM25 for each unit of the query's inverse document frequencies
     "words elsewhere": 1,
     "coverage": 1,  # share of the query's words found in any field, by inverse document frequency
@@ -39,13 +39,12 @@ def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]
     `fields` are the lexical index's; `relevance` has shape (c,), NaN where the cross-encoder did not speak.
     """
     assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
-    similarity, words = found.dense.scores, found.lexical.scores
+    similarity = found.dense.scores
     columns: dict[str, _Column] = {
         "relevance": relevance,
         "relevance to the best": relevance - np.fmax.reduce(relevance, initial=MISSING),
         "similarity": similarity,
         "similarity to the best": similarity - similarity.max(initial=-1),
-        "words": words / max(float(words.max(initial=0)), 1e-6),
         **_of_words(found.query, found.evidence, fields),
     }
     return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)

@@ -16,18 +16,18 @@ from retrieval.query import Query
 from retrieval.search import search
 
 _PLAN = Plan(candidates=4, lexical_candidates=3, rerank_depth=2, minimum_rerank=1)
-_WORDS, _RELEVANCE = list(FEATURES).index("words"), list(FEATURES).index("relevance")
+_WORDS, _RELEVANCE = list(FEATURES).index("words in the title"), list(FEATURES).index("relevance")
 
 
 class Sum:
-    """Scores are the share of words, and once the cross-encoder has spoken ten times the relevance more."""
+    """Scores are BM25 as a share of the best, and once the cross-encoder has spoken ten times the relevance more."""
 
     def __init__(self) -> None:
         self.spec = FinalSpec(features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, encoder="e")
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         told = np.zeros_like(table)
-        told[:, _WORDS] = table[:, _WORDS]
+        told[:, _WORDS] = table[:, _WORDS] / table[:, _WORDS].max()
         if rescored:
             told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
         return told
@@ -79,8 +79,8 @@ async def test_the_score_is_the_final_one_and_every_stage_is_told(tmp_path: Path
 async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
     assert (await ask(tmp_path)).hits[0].reasons == ()
     reasons = (await ask(tmp_path, explain=True)).hits[0].reasons
-    assert [reason.feature for reason in reasons] == ["relevance", "words"]
-    assert reasons[1].value == reasons[1].contribution == pytest.approx(1)
+    assert [reason.feature for reason in reasons] == ["relevance", "words in the title"]
+    assert reasons[1].value > reasons[1].contribution == pytest.approx(1)
     assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
 
 
