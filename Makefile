@@ -43,7 +43,7 @@ integration: $(VENV)/.test
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/search.proto
 
-bench: $(VENV)/.run
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.embedding
 
@@ -60,7 +60,12 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,test]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.bench
+	@echo "installing what load tests need"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench]'
 	@touch $@
 
 clean:
