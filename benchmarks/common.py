@@ -84,6 +84,10 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+# For a service whose models are measured: the same few queries come again and again.
+NO_CACHES = {"TANDEM_SERVE_QUERY_CACHE_BYTES": "0", "TANDEM_SERVE_SCORE_CACHE_BYTES": "0"}
+
+
 @contextmanager
 def serving(releases: Path, address: str, environment: Mapping[str, str]) -> Iterator[int]:
     """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id.

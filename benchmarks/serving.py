@@ -20,7 +20,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import cpu_seconds, latencies, save, serving
+from benchmarks.common import NO_CACHES, cpu_seconds, latencies, save, serving
 from benchmarks.plain import PlainSearch
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.errors import TandemError
@@ -70,7 +70,7 @@ def main() -> None:
 
 def _tandem(shop: BenchShop, options: argparse.Namespace) -> dict[int, dict[str, float]]:
     address = f"127.0.0.1:{options.port}"
-    plan = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.depth)}
+    plan = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.depth), **NO_CACHES}
     with serving(shop.store.root, address, plan) as pid:
         return {n: asyncio.run(_ask(address, shop.queries, n, options.seconds, pid)) for n in _CLIENTS}
 

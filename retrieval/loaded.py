@@ -13,6 +13,7 @@ from core.manifest import Manifest
 from core.plan import Plan
 from core.synonyms import Synonyms
 from encoder.tower import Tower
+from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
 from engine.index import VectorIndex
 from engine.lexical import SYNONYMS_FILE, LexicalIndex
@@ -23,6 +24,7 @@ from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
 from retrieval.features import FEATURES
+from retrieval.models import CachedModels
 from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
@@ -45,14 +47,16 @@ class LoadedRelease:
         engine: Engine,
         words: Words | None = None,
         final: FinalScore | None = None,
+        models: CachedModels | None = None,
     ) -> None:
         """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, and
-        `final` where no final score was learned."""
+        `final` where no final score was learned. Without `models` nothing is cached."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
         self.columns = columns
         self.engine = engine
+        self.models = models or CachedModels(engine, Caches())
         self.words = words
         self.final = final
         self.pace = RerankPace()
@@ -131,8 +135,13 @@ def embedded_engine(folder: Path, manifest: Manifest, tower: Tower, ranker: Rank
     )
 
 
-def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine) -> LoadedRelease:
-    """Loads a release whose files were verified. Raises ReleaseError or ModelError when its parts do not fit."""
+def open_release(
+    folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine, caches: Caches | None = None
+) -> LoadedRelease:
+    """Loads a release whose files were verified; its models are asked through the caches.
+
+    Raises ReleaseError or ModelError when its parts do not fit.
+    """
     tower = Tower.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     columns = Columns(folder / "products.arrow")
@@ -146,7 +155,15 @@ def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = emb
     if final is not None and final.spec.features != tuple(FEATURES):
         raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
     engine = make_engine(folder, manifest, tower, ranker)
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final)
+    models = CachedModels(engine, caches or Caches(), *_model_digests(manifest, tower, ranker))
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
+
+
+def _model_digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str]:
+    """SHA-256 of the query tower's file and of the cross-encoder's, empty where there is none."""
+    files = manifest.model.files
+    query_tower = files[f"encoder/{tower.spec.query_model}"].sha256
+    return query_tower, files[f"ranker/{ranker.spec.model}"].sha256 if ranker is not None else ""
 
 
 def _open_words(folder: Path, manifest: Manifest) -> Words | None:
