@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,13 +89,16 @@ NO_CACHES = {"TANDEM_SERVE_QUERY_CACHE_BYTES": "0", "TANDEM_SERVE_SCORE_CACHE_BY
 
 
 @contextmanager
-def serving(releases: Path, address: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id.
+def serving(releases: Path, address: str, environment: Mapping[str, str], log: Path | None = None) -> Iterator[int]:
+    """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id. What it logs goes
+    to the file, if one is given, and is complete after the block.
 
     Raises TandemError when it does not start within five minutes.
     """
     command = [sys.executable, "-m", "lifecycle.cli", "serve", "--releases", str(releases), "--address", address]
-    process = subprocess.Popen(command, env=os.environ | dict(environment), stdout=subprocess.DEVNULL)
+    with log.open("wb") if log else nullcontext() as told:
+        settings = os.environ | dict(environment)
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=told)
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=300)
