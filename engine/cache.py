@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from cachetools import LRUCache
 
-from engine.types import Pair, Tokens, Vectors
+from engine.types import Tokens, Vectors
 
 Value = TypeVar("Value", float, Vectors)
 
@@ -144,9 +144,16 @@ def tokens_key(model: str, tokens: Tokens) -> bytes:
     return blake2b(model.encode() + tokens.tobytes(), digest_size=_DIGEST_BYTES).digest()
 
 
-def pair_key(model: str, pair: Pair) -> bytes:
-    """Of a packed pair, read by the model with this digest. Both arrays are as long, so neither runs into the other."""
-    return blake2b(model.encode() + pair.tokens.tobytes() + pair.segments.tobytes(), digest_size=_DIGEST_BYTES).digest()
+def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[bytes]:
+    """Of a query and each product, without special tokens; `model` is the digest of what reads and what packs them."""
+    start = blake2b(model.encode(), digest_size=_DIGEST_BYTES)
+    start.update(len(query).to_bytes(4, "little") + query.tobytes())  # the length, lest one run into the other
+    keys = []
+    for product in products:
+        digest = start.copy()
+        digest.update(product.tobytes())
+        keys.append(digest.digest())
+    return keys
 
 
 def _size(value: float | Vectors) -> int:

@@ -15,16 +15,17 @@ from core.synonyms import Synonyms
 from encoder.tower import Tower
 from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
+from engine.folder import TOKENIZER_FILE
 from engine.index import VectorIndex
 from engine.lexical import SYNONYMS_FILE, LexicalIndex
 from engine.onnx import OnnxModel
-from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
+from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
 from ranker.final import FinalScore
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
 from retrieval.features import FEATURES
-from retrieval.models import CachedModels
+from retrieval.models import CachedModels, Rescoring
 from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
@@ -72,9 +73,19 @@ class LoadedRelease:
 
     def pack(self, text: str, rows: np.ndarray) -> list[Pair]:
         """The query packed with each product, in the order of the rows."""
+        return self._pack(*self._tokens_of(text, rows))
+
+    def rescoring(self, text: str, rows: np.ndarray) -> Rescoring:
+        """What there is to do to rescore the products of these rows."""
+        return self.models.rescoring(*self._tokens_of(text, rows), self._pack)
+
+    def _tokens_of(self, text: str, rows: np.ndarray) -> tuple[Tokens, list[Tokens]]:
         assert self.ranker is not None and self._tokens is not None
-        query = self.ranker.tokenize_query(text)
-        return [Pair(*self.ranker.pack(query, self._tokens[int(row)])) for row in rows]
+        return self.ranker.tokenize_query(text), [self._tokens[row] for row in rows.tolist()]
+
+    def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
+        assert self.ranker is not None
+        return [Pair(*packed) for packed in self.ranker.pack_all(query, products)]
 
     def relevance(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
         """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
@@ -160,10 +171,13 @@ def open_release(
 
 
 def _model_digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str]:
-    """SHA-256 of the query tower's file and of the cross-encoder's, empty where there is none."""
+    """Of the query tower, and of the cross-encoder with its tokenizer, which says how pairs are packed; empty where
+    there is none."""
     files = manifest.model.files
     query_tower = files[f"encoder/{tower.spec.query_model}"].sha256
-    return query_tower, files[f"ranker/{ranker.spec.model}"].sha256 if ranker is not None else ""
+    if ranker is None:
+        return query_tower, ""
+    return query_tower, "".join(files[f"ranker/{name}"].sha256 for name in (ranker.spec.model, TOKENIZER_FILE))
 
 
 def _open_words(folder: Path, manifest: Manifest) -> Words | None:

@@ -1,19 +1,23 @@
 """A release's models, asked through the caches."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
-from engine.cache import Caches, pair_key, tokens_key
+from engine.cache import Caches, pair_keys, tokens_key
 from engine.types import Engine, Pair, Tokens, Vectors
+
+Pack: TypeAlias = Callable[[Tokens, list[Tokens]], list[Pair]]
 
 
 class CachedModels:
     """The query tower and the cross-encoder of one engine."""
 
     def __init__(self, engine: Engine, caches: Caches, query_tower: str = "", cross_encoder: str = "") -> None:
-        """`query_tower` and `cross_encoder` are the digests of the two models' files."""
+        """The digests are of the query tower's file, and of the cross-encoder's with its tokenizer's."""
         self._engine = engine
         self._caches = caches
         self._query_tower = query_tower
@@ -30,28 +34,33 @@ class CachedModels:
         [vector] = await self._caches.vectors.fetch([tokens_key(self._query_tower, tokens)], compute)
         return vector
 
-    def rescoring(self, pairs: Sequence[Pair]) -> "Rescoring":
-        """What there is to do for these pairs."""
-        keys = [pair_key(self._cross_encoder, pair) for pair in pairs] if self._caches.scores.limit else []
-        return Rescoring(self._engine, self._caches, pairs, keys)
+    def rescoring(self, query: Tokens, products: list[Tokens], pack: Pack) -> "Rescoring":
+        """What there is to do for a query and these products; `pack` makes pairs of them."""
+        keys = pair_keys(self._cross_encoder, query, products) if self._caches.scores.limit else []
+        return Rescoring(
+            self._engine, self._caches, keys or [b""] * len(products), partial(_packed, query, products, pack)
+        )
 
 
 class Rescoring:
     """The pairs of one request. `tokens` and `seconds` are of what it had computed, not of what was there already."""
 
-    def __init__(self, engine: Engine, caches: Caches, pairs: Sequence[Pair], keys: Sequence[bytes]) -> None:
+    def __init__(
+        self, engine: Engine, caches: Caches, keys: list[bytes], pack: Callable[[list[int]], list[Pair]]
+    ) -> None:
         """Use `CachedModels.rescoring`."""
         self.tokens = 0
         self.seconds = 0.0
         self._engine = engine
         self._scores = caches.scores
-        self._pairs = pairs
-        self._keys = keys or [b""] * len(pairs)
+        self._keys = keys
+        self._pack = pack
+        self._pairs: dict[int, Pair] = {}
 
     def costs(self) -> list[int]:
         """Tokens to compute for each pair: none where its score is there."""
-        pairs = zip(self._pairs, self._keys, strict=True)
-        return [0 if self._scores.holds(key) else len(pair.tokens) for pair, key in pairs]
+        pairs = self._pairs_of([place for place, key in enumerate(self._keys) if not self._scores.holds(key)])
+        return [len(pairs[place].tokens) if place in pairs else 0 for place in range(len(self._keys))]
 
     async def logits(self, depth: int, deadline: float | None) -> Vectors:
         """Of the first pairs, shape (depth,). Raises DeadlineExceeded or EngineError."""
@@ -59,7 +68,8 @@ class Rescoring:
         async def compute(places: list[int]) -> Sequence[float]:
             loop = asyncio.get_running_loop()
             start = loop.time()
-            pairs = [self._pairs[place] for place in places]
+            made = self._pairs_of(places)
+            pairs = [made[place] for place in places]
             self.tokens += sum(len(pair.tokens) for pair in pairs)
             try:
                 return (await self._engine.rescore(pairs, deadline)).tolist()
@@ -67,3 +77,13 @@ class Rescoring:
                 self.seconds += loop.time() - start
 
         return np.array(await self._scores.fetch(self._keys[:depth], compute), np.float32)
+
+    def _pairs_of(self, places: list[int]) -> dict[int, Pair]:
+        """All pairs packed so far, these among them: what is kept is not even packed."""
+        missing = [place for place in places if place not in self._pairs]
+        self._pairs |= zip(missing, self._pack(missing), strict=True)
+        return self._pairs
+
+
+def _packed(query: Tokens, products: list[Tokens], pack: Pack, places: list[int]) -> list[Pair]:
+    return pack(query, [products[place] for place in places])

@@ -146,7 +146,7 @@ async def _rescore(
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
     assert found.dense is not None
     with answer.stage("rescore", len(found.rows)) as stage:
-        work = release.models.rescoring(release.pack(query.text, found.rows[: plan.rerank_depth]))
+        work = release.rescoring(query.text, found.rows[: plan.rerank_depth])
         depth = _depth(work.costs(), plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)

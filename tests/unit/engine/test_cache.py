@@ -1,13 +1,11 @@
 import asyncio
 import tracemalloc
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from engine.cache import Cache, Caches, pair_key, tokens_key
-from engine.types import Pair
+from engine.cache import Cache, Caches, pair_keys, tokens_key
 
 
 class Maker:
@@ -139,15 +137,12 @@ async def test_who_waits_may_leave_and_the_work_goes_on() -> None:
 
 
 def test_keys_tell_models_and_tokens_apart() -> None:
-    tokens, other = np.array([1, 2], np.int32), np.array([1, 3], np.int32)
-    pairs = [Pair(tokens, other), Pair(other, tokens), Pair(tokens, tokens)]
-    made = [
-        *(tokens_key(model, part) for model in ("m", "n") for part in (tokens, other)),
-        *(pair_key(model, pair) for model in ("m", "n") for pair in pairs),
-    ]
-    assert len(set(made)) == len(made)
-    assert tokens_key("m", tokens) == tokens_key("m", tokens.copy())
-    assert all(first != second for first, second in pairwise(made))
+    texts = [np.array(tokens, np.int32) for tokens in ([], [1], [1, 2], [2, 1], [2])]
+    queries = [tokens_key(model, text) for model in ("m", "n") for text in texts]
+    pairs = [key for model in ("m", "n") for query in texts for key in pair_keys(model, query, texts)]
+    assert len(set(queries)) == 2 * 5 and len(set(pairs)) == 2 * 5 * 5
+    assert pair_keys("m", texts[1], texts)[2:4] == pair_keys("m", texts[1].copy(), texts[2:4])
+    assert tokens_key("m", texts[2]) == tokens_key("m", texts[2].copy())
 
 
 async def test_caches_tell_what_they_brought() -> None:
