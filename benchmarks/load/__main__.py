@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.common import RESULTS, free_address, serving
+from benchmarks.common import NO_CACHES, RESULTS, free_address, serving
 from benchmarks.load.locust_run import HOLDS, INVALID_EXIT, REFUSED_EXIT
 from benchmarks.load.open_command import Search, Target, keep, offer_rates, show
 from benchmarks.load.queries import read_queries
@@ -36,6 +36,14 @@ Address = Annotated[str | None, typer.Option(help="Host and port of a running se
 Releases = Annotated[Path, typer.Option(help="Without --address: the folder of releases to serve for the test.")]
 Split = Annotated[str, typer.Option(help="Of the judgments; all for every query.")]
 Zipf = Annotated[float, typer.Option(min=0, max=5, help="Exponent of the queries' shares; 0: as the file says.")]
+Caches = Annotated[
+    bool,
+    typer.Option(
+        "--caches/--no-caches",
+        help="Without --address: whether the service keeps what it computed. The few queries of a file are soon all "
+        "kept, so this wants a log with a shape of its own, or --zipf.",
+    ),
+]
 Deadline = Annotated[float, typer.Option(min=0.001, help="Of each call, in seconds.")]
 Output = Annotated[Path, typer.Option(help="Folder of the JSON and the HTML report.")]
 
@@ -50,6 +58,8 @@ def open_loop(
     releases: Releases = _RELEASES,
     split: Split = "test",
     zipf: Zipf = 0.0,
+    caches: Caches = False,
+    fill: Annotated[int, typer.Option(min=0, help="Calls before the first run, to fill the caches.")] = 0,
     deadline: Deadline = 1.0,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Calls a second; default: find the highest.")] = None,
     start: Annotated[float, typer.Option(min=0.1, help="First rate of the search.")] = 8.0,
@@ -67,13 +77,18 @@ def open_loop(
     log = read_queries(queries, split)
     limits = read_slo(slo, bool(log.grades))
     log = log.skewed(zipf) if zipf else log
-    offer = Offer(deadline, channels, arrivals, seconds, calls, most_lag_ms=most_lag_ms)
+    offer = Offer(deadline, channels, arrivals, seconds, calls, most_lag_ms=most_lag_ms, fill=fill)
     search = rate if rate is not None else Search(start, precision)
-    with _service(address, releases) as target:
+    with _service(address, releases, caches) as target:
         result = asyncio.run(offer_rates(target, log, limits, offer, search, console))
     parameters = asdict(offer) | {"queries": str(queries), "different_queries": len(log.queries), "split": split}
-    parameters |= {"zipf": zipf, "slo": limits.model_dump(), "service_settings": settings_in_force()}
-    show(result, console)
+    parameters |= {
+        "zipf": zipf,
+        "slo": limits.model_dump(),
+        "service_settings": settings_in_force(),
+        "caches": _told(address, caches),
+    }
+    show(result, limits, console)
     console.print(*keep(result, limits, parameters, output, name), sep="\n")
     _exit(INVALID_EXIT if not result.valid else HOLDS if result.holds else REFUSED_EXIT)
 
@@ -86,6 +101,7 @@ def shoppers(
     releases: Releases = _RELEASES,
     split: Split = "test",
     zipf: Zipf = 0.0,
+    caches: Caches = False,
     deadline: Deadline = 1.0,
     shape: Annotated[Shape, typer.Option(help="How the number of shoppers goes over the run.")] = Shape.STEADY,
     users: Annotated[int, typer.Option(min=1, max=10_000, help="Shoppers at the most.")] = 8,
@@ -98,12 +114,13 @@ def shoppers(
     read_slo(slo, bool(read_queries(queries, split).grades))  # wrong input is told before anything starts
     output.mkdir(parents=True, exist_ok=True)
     length = seconds or SECONDS[shape]
-    with _service(address, releases) as target:
+    with _service(address, releases, caches) as target:
         options = {
             "host": target.address, "users": users, "spawn-rate": 100, "run-time": f"{length}s",
             "stop-timeout": round(deadline + 1),
             "load-shape": shape.value, "queries": queries, "split": split, "zipf": zipf, "objectives": slo,
-            "think-seconds": think, "deadline": deadline, "output": output, "name": name,
+            "service-caches": _told(address, caches), "think-seconds": think, "deadline": deadline,
+            "output": output, "name": name,
             "html": output / f"{name}_requests.html", "server-process": target.process or 0,
         }  # fmt: skip
         arguments = [part for option, value in options.items() for part in (f"--{option}", str(value))]
@@ -113,7 +130,7 @@ def shoppers(
 
 
 @contextmanager
-def _service(address: str | None, releases: Path) -> Iterator[Target]:
+def _service(address: str | None, releases: Path, caches: bool) -> Iterator[Target]:
     """The running service, or one started for the test."""
     if address is not None:
         yield Target(address)
@@ -121,8 +138,13 @@ def _service(address: str | None, releases: Path) -> Iterator[Target]:
     if not releases.is_dir():
         raise TandemError(f"{releases}: no such folder; give --releases, or the --address of a running service")
     own = free_address()
-    with serving(releases, own, {}) as process:
+    with serving(releases, own, {} if caches else NO_CACHES) as process:
         yield Target(own, process)
+
+
+def _told(address: str | None, caches: bool) -> str:
+    """For the record: a service that runs already has settings of its own."""
+    return "as the service is set" if address is not None else "on" if caches else "off"
 
 
 def _exit(status: int) -> None:

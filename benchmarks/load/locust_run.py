@@ -42,6 +42,7 @@ class NamedOptions:
     seed: int = 0
     output: str = "benchmarks/results"
     name: str = "load_locust"
+    service_caches: str = "as the service is set"
     server_process: int = 0
 
     @classmethod

@@ -46,6 +46,7 @@ def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=str, default="benchmarks/results", help="folder of the report")
     parser.add_argument("--name", type=str, default="load_locust", help="of the report's files")
+    parser.add_argument("--service-caches", type=str, default="as the service is set", help="for the record")
     parser.add_argument("--server-process", type=int, default=0, help="process id of the service, if on this machine")
 
 

@@ -96,6 +96,7 @@ async def offer_rates(
         except TimeoutError:
             raise TandemError(f"nothing answers at {target.address}: start it with `tandem serve`") from None
         offers = Offers(loop, log, slo, offer, target.process, lambda trial: _tell(trial, console))
+        await offers.fill(offer.fill)
         if isinstance(search, float):
             trial = await offers.at(search)
             return OpenResult(offers.trials, search if trial.verdict.holds else 0.0, trial.valid, None)
@@ -137,14 +138,20 @@ def summary(result: OpenResult) -> str:
     return said if result.valid else f"{said} The client could not keep up beyond: no valid result."
 
 
-def show(result: OpenResult, console: Console) -> None:
-    """The table of all trials."""
+def show(result: OpenResult, slo: Slo, console: Console) -> None:
+    """The table of all trials, and how many places to give where more than the highest rate is not dealt with."""
     table = Table(*_SHOWN.values())
     for trial in [*result.trials, *([result.beyond] if result.beyond else [])]:
         row = trial.as_json()
         table.add_row(*(number(row[name], 3) for name in _SHOWN))
     console.print(table)
     console.print(summary(result), soft_wrap=True)
+    if result.beyond and not result.beyond.verdict.holds and slo.p99_ms:
+        # Little's law: as many are inside as come in a second, times the seconds that each stays.
+        places = max(1, round(result.highest * slo.p99_ms / 1000))
+        console.print(
+            f"With max_in_flight = {places}, calls let in at that rate stay {slo.p99_ms:g} ms.", soft_wrap=True
+        )
 
 
 def _tell(trial: Trial, console: Console) -> None:

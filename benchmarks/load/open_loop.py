@@ -48,6 +48,17 @@ class OpenLoop:
             tasks.append(loop.create_task(self._call(i, start, moment, query, requests[query])))
         return await asyncio.gather(*tasks)
 
+    async def fill(self, queries: NDArray, requests: Sequence[bytes], at_once: int = 8) -> None:
+        """Sends `requests[queries[i]]`, each when one of the `at_once` before it was answered; what comes is let go."""
+        loop = asyncio.get_running_loop()
+        left = iter(enumerate(queries.tolist()))
+
+        async def ask() -> None:
+            for number, query in left:
+                await self._call(number, loop.time(), 0.0, query, requests[query])
+
+        await asyncio.gather(*(ask() for _ in range(at_once)))
+
     async def _call(self, number: int, start: float, due: float, query: int, request: bytes) -> Call:
         loop = asyncio.get_running_loop()
         sent = loop.time() - start

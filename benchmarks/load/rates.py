@@ -21,8 +21,9 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """How a rate is offered. A run takes at least `least_seconds` and `least_calls`, after `warm_seconds` that do not
-    count; where the client sends more than `most_lag_ms` late (p99), the run says nothing of the service."""
+    """How a rate is offered. `fill` calls are asked before the first run. A run takes at least `least_seconds` and
+    `least_calls`, after `warm_seconds` that do not count; where the client sends more than `most_lag_ms` late (p99), it
+    says nothing of the service."""
 
     deadline: float = 1.0
     channels: int = 4
@@ -33,6 +34,7 @@ class Offer:
     most_lag_ms: float = 20.0
     top_k: int = 10
     seed: int = 0
+    fill: int = 0
 
     def seconds_at(self, rate: float) -> float:
         """How long a run at this rate is measured."""
@@ -82,9 +84,14 @@ class Offers:
         self.trials: list[Trial] = []
         self._loop, self._log, self._slo, self._offer = loop, log, slo, offer
         self._server, self._tell = server, tell
+        self._runs = 0
         self._requests = [
             search_pb2.SearchRequest(query=query, top_k=offer.top_k).SerializeToString() for query in log.queries
         ]
+
+    async def fill(self, calls: int) -> None:
+        """Asks so many calls as fast as the service answers a few at a time, as one that has run for a while."""
+        await self._loop.fill(self._log.draw(calls, self._offer.seed), self._requests)
 
     async def highest(self, start: float, precision: float) -> Highest:
         """The highest rate at which the objectives hold."""
@@ -111,8 +118,10 @@ class Offers:
 
     async def _run(self, rate: float, verdict: Callable[[Measured], Verdict]) -> Trial:
         offer, seconds = self._offer, self._offer.seconds_at(rate)
-        due = due_times(rate, offer.warm_seconds + seconds, offer.arrivals, offer.seed)
-        queries = self._log.draw(len(due), offer.seed + 1)
+        # Others each time: the same ones would be found in the service's caches.
+        self._runs += 1
+        due = due_times(rate, offer.warm_seconds + seconds, offer.arrivals, offer.seed + self._runs)
+        queries = self._log.draw(len(due), offer.seed + self._runs)
         start, client, server = time.monotonic(), time.process_time(), self._server_time()
         calls = await self._loop.run(due, queries, self._requests)
         took = time.monotonic() - start

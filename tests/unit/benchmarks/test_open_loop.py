@@ -15,6 +15,7 @@ from benchmarks.load.highest import Outcome
 from benchmarks.load.measured import LATE, OK, REFUSED
 from benchmarks.load.open_command import Search, Target, offer_rates, summary
 from benchmarks.load.open_loop import OpenLoop
+from benchmarks.load.queries import QueryLog
 from benchmarks.load.rates import Offer, Offers
 from benchmarks.load.schedule import Arrivals
 from benchmarks.load.slo import Overload, Slo
@@ -149,3 +150,23 @@ async def test_where_nothing_answers_it_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("benchmarks.load.open_command._CONNECT_SECONDS", 0.2)
     with pytest.raises(TandemError, match="start it with `tandem serve`"):
         await offer_rates(Target("127.0.0.1:1"), LOG, Slo(p99_ms=1.0), Offer(), 1.0, Console(file=io.StringIO()))
+
+
+async def test_every_run_asks_other_queries_after_those_that_fill_the_caches() -> None:
+    asked: list[bytes] = []
+
+    async def respond(request: bytes, _: grpc.aio.ServicerContext) -> bytes:
+        asked.append(request)
+        return answer("a")
+
+    log = QueryLog([str(i) for i in range(1000)], np.full(1000, 0.001))
+    offer = Offer(arrivals=Arrivals.CONSTANT, least_seconds=0.4, least_calls=1, warm_seconds=0, most_lag_ms=60_000)
+    async with served(respond) as address, OpenLoop(address, 2, 5.0) as loop:
+        offers = Offers(loop, log, Slo(p99_ms=60_000.0), offer)
+        await offers.fill(30)
+        assert len(asked) == 30
+        for _ in range(2):
+            await offers.at(50)
+    filled, first, second = asked[:30], asked[30:50], asked[50:]
+    assert len(second) == 20
+    assert len({*filled, *first, *second}) > 60  # of 70, where the same again would make 30
