@@ -22,10 +22,9 @@ from locust.runners import LocalRunner
 
 from benchmarks.load.locust_run import LocustRun, NamedOptions
 from benchmarks.load.measured import OK, REFUSED, Call
-from benchmarks.load.open_loop import OPTIONS
+from benchmarks.load.open_loop import OPTIONS, says_when_to_retry
 from benchmarks.load.shapes import SECONDS, Shape, users_at
 from core.errors import TandemError
-from retrieval.wire import STATUS_KEY
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 grpc.experimental.gevent.init_gevent()  # calls give way to other shoppers instead of stopping the process
@@ -150,5 +149,5 @@ def _call(query: int, sent: float, done: float, answer: Any, error: Any) -> Call
         )
         return Call(sent, sent, done, query, OK, kept.SerializeToString())
     status = error.code().name
-    retry = status == REFUSED and any(key == STATUS_KEY for key, _ in error.trailing_metadata() or ())
+    retry = status == REFUSED and says_when_to_retry(error.trailing_metadata())
     return Call(sent, sent, done, query, status, retry=retry)

@@ -5,10 +5,11 @@ times are fixed beforehand, and latency counts from them.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
 from benchmarks.load.measured import OK, REFUSED, Call
@@ -67,6 +68,18 @@ class OpenLoop:
             answer = await method(request, timeout=self._deadline)
         except grpc.aio.AioRpcError as error:
             status = error.code().name
-            retry = status == REFUSED and any(key == STATUS_KEY for key, _ in error.trailing_metadata() or ())
+            retry = status == REFUSED and says_when_to_retry(error.trailing_metadata())
             return Call(due, sent, loop.time() - start, query, status, retry=retry)
         return Call(due, sent, loop.time() - start, query, OK, answer)
+
+
+def says_when_to_retry(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Whether a call's trailing metadata has a google.rpc.RetryInfo with a delay."""
+    for key, value in metadata or ():
+        if key != STATUS_KEY or not isinstance(value, bytes):
+            continue
+        for detail in status_pb2.Status.FromString(value).details:
+            info = error_details_pb2.RetryInfo()
+            if detail.Unpack(info) and info.retry_delay.ToNanoseconds() > 0:
+                return True
+    return False

@@ -20,8 +20,11 @@ from benchmarks.load.rates import Offer, Offers
 from benchmarks.load.schedule import Arrivals
 from benchmarks.load.slo import Overload, Slo
 from core.errors import TandemError
-from retrieval.wire import STATUS_KEY
+from retrieval.wire import retry_info, status_metadata
 
+_FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
+RETRY = status_metadata(_FULL, "full", [retry_info(0.05)])
+NO_RETRY = status_metadata(_FULL, "full", [])
 Answer = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
@@ -83,9 +86,9 @@ async def test_refusals_and_late_calls_are_told_apart() -> None:
         nonlocal asked
         asked += 1
         if asked == 1:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", ((STATUS_KEY, b"when to try again"),))
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", RETRY)
         if asked == 2:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", NO_RETRY)
         await asyncio.sleep(60)
         return b""
 
@@ -112,7 +115,7 @@ async def limited(places: int, seconds: float) -> Answer:
     async def respond(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
         nonlocal inside
         if inside >= places:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", ((STATUS_KEY, b"when to try again"),))
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", RETRY)
         inside += 1
         try:
             await asyncio.sleep(seconds)
