@@ -30,7 +30,9 @@ from tandem.v1 import search_pb2, search_pb2_grpc
 
 _DEADLINE = 10.0
 _WARM_CALLS = 50
-_HIT_RATES = re.compile(r"caches: query vectors: ([\d.]+) of .*; rerank scores: ([\d.]+) of")
+_HIT_RATES = re.compile(
+    r"caches: query vectors: ([\d.]+) of .*; candidates: ([\d.]+) of .*; rerank scores: ([\d.]+) of"
+)
 
 
 def main() -> None:
@@ -87,7 +89,8 @@ def _with(log: QueryLog, drawn: np.ndarray, options: argparse.Namespace) -> dict
         found = _HIT_RATES.search(told.read_text())
     if found is None:
         raise TandemError("the service did not tell its hit rates when it drained")
-    return {"filling": filling, "with": measured, "hit_rates": {"vectors": float(found[1]), "scores": float(found[2])}}
+    hits = {name: float(found[i]) for i, name in enumerate(("vectors", "candidates", "scores"), 1)}
+    return {"filling": filling, "with": measured, "hit_rates": hits}
 
 
 async def _ask(

@@ -85,7 +85,7 @@ def free_address() -> str:
 
 
 # For a service whose models are measured: the same few queries come again and again.
-NO_CACHES = {"TANDEM_SERVE_QUERY_CACHE_BYTES": "0", "TANDEM_SERVE_SCORE_CACHE_BYTES": "0"}
+NO_CACHES = {f"TANDEM_SERVE_{name}_CACHE_BYTES": "0" for name in ("QUERY", "CANDIDATE", "SCORE")}
 
 
 @contextmanager

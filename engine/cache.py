@@ -14,12 +14,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from cachetools import LRUCache
 
-from engine.types import Tokens, Vectors
+from engine.types import Candidates, Tokens, Vectors
 
-Value = TypeVar("Value", float, Vectors)
+Value = TypeVar("Value", float, Vectors, Candidates)
 
-# What an entry takes beside its numbers: key, size and place in the order, as tracemalloc saw it, rounded up.
+# What an entry takes beside its numbers: key, size and place in the order, as tracemalloc saw it, rounded up; and what
+# candidates take more.
 _ENTRY_BYTES = 480
+_CANDIDATES_BYTES = 240
 _DIGEST_BYTES = 16
 
 
@@ -119,19 +121,24 @@ class Cache(Generic[Value]):
 
 @dataclass(slots=True)
 class Caches:
-    """Query vectors by query tower and tokens; logits by cross-encoder and packed pair. Shared by all releases of a
-    process."""
+    """Query vectors by query tower and tokens; products found by index and vector; logits by cross-encoder, query and
+    product. Shared by all releases of a process."""
 
     vectors: Cache[Vectors] = field(default_factory=lambda: Cache(0))
+    candidates: Cache[Candidates] = field(default_factory=lambda: Cache(0))
     scores: Cache[float] = field(default_factory=lambda: Cache(0))
 
     @classmethod
-    def of(cls, vector_bytes: int, score_bytes: int) -> "Caches":
+    def of(cls, vector_bytes: int, candidate_bytes: int, score_bytes: int) -> "Caches":
         """Each bounded in bytes; 0 turns one off."""
-        return cls(Cache(vector_bytes), Cache(score_bytes))
+        return cls(Cache(vector_bytes), Cache(candidate_bytes), Cache(score_bytes))
 
     def __str__(self) -> str:
-        named: dict[str, Cache[Any]] = {"query vectors": self.vectors, "rerank scores": self.scores}
+        named: dict[str, Cache[Any]] = {
+            "query vectors": self.vectors,
+            "candidates": self.candidates,
+            "rerank scores": self.scores,
+        }
         return "; ".join(
             f"{name}: {cache.counts.hit_rate:.3f} of {cache.counts.asked} found, "
             f"{len(cache)} kept in {cache.size / 2**20:.1f} MiB"
@@ -156,5 +163,13 @@ def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[byt
     return keys
 
 
-def _size(value: float | Vectors) -> int:
+def found_key(index: str, vector: Vectors, *asked: str | int | bytes) -> bytes:
+    """Of what the index with this digest is asked about a vector; `asked` are all other arguments, in their order."""
+    told = repr((index, asked)).encode()
+    return blake2b(told + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _size(value: float | Vectors | Candidates) -> int:
+    if isinstance(value, Candidates):
+        return _ENTRY_BYTES + _CANDIDATES_BYTES + value.rows.nbytes + value.scores.nbytes
     return _ENTRY_BYTES + (value.nbytes if isinstance(value, np.ndarray) else 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from core.columns import Columns
+from core.digest import value_digest
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import Plan
@@ -166,18 +167,20 @@ def open_release(
     if final is not None and final.spec.features != tuple(FEATURES):
         raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
     engine = make_engine(folder, manifest, tower, ranker)
-    models = CachedModels(engine, caches or Caches(), *_model_digests(manifest, tower, ranker))
+    models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
     return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
 
 
-def _model_digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str]:
-    """Of the query tower, and of the cross-encoder with its tokenizer, which says how pairs are packed; empty where
-    there is none."""
-    files = manifest.model.files
-    query_tower = files[f"encoder/{tower.spec.query_model}"].sha256
-    if ranker is None:
-        return query_tower, ""
-    return query_tower, "".join(files[f"ranker/{name}"].sha256 for name in (ranker.spec.model, TOKENIZER_FILE))
+def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str, str]:
+    """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
+    empty where there is none."""
+    files = manifest.files
+    parts = () if ranker is None else (ranker.spec.model, TOKENIZER_FILE)
+    return (
+        files[f"encoder/{tower.spec.query_model}"].sha256,
+        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # which says how it is searched
+        "".join(files[f"ranker/{name}"].sha256 for name in parts),
+    )
 
 
 def _open_words(folder: Path, manifest: Manifest) -> Words | None:

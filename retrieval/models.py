@@ -6,21 +6,25 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.cache import Caches, pair_keys, tokens_key
-from engine.types import Engine, Pair, Tokens, Vectors
+from engine.cache import Caches, found_key, pair_keys, tokens_key
+from engine.types import Candidates, Engine, Pair, Tokens, Vectors
 
 Pack: TypeAlias = Callable[[Tokens, list[Tokens]], list[Pair]]
 
 
 class CachedModels:
-    """The query tower and the cross-encoder of one engine."""
+    """The query tower, the index and the cross-encoder of one engine."""
 
-    def __init__(self, engine: Engine, caches: Caches, query_tower: str = "", cross_encoder: str = "") -> None:
-        """The digests are of the query tower's file, and of the cross-encoder's with its tokenizer's."""
+    def __init__(
+        self, engine: Engine, caches: Caches, query_tower: str = "", index: str = "", cross_encoder: str = ""
+    ) -> None:
+        """The digests are of the query tower's file, the index's, and the cross-encoder's with its tokenizer's."""
         self._engine = engine
         self._caches = caches
         self._query_tower = query_tower
+        self._index = index
         self._cross_encoder = cross_encoder
 
     async def encode(self, tokens: Tokens, deadline: float | None) -> Vectors:
@@ -33,6 +37,29 @@ class CachedModels:
 
         [vector] = await self._caches.vectors.fetch([tokens_key(self._query_tower, tokens)], compute)
         return vector
+
+    async def retrieve(
+        self, vector: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> Candidates:
+        """The k products most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
+
+        async def compute(_: list[int]) -> Sequence[Candidates]:
+            found = await self._engine.retrieve(vector[None], k, filter_reference, overlay_revision, deadline)
+            return [_fixed(found[0].rows, found[0].scores)]
+
+        key = found_key(self._index, vector, "retrieve", k, filter_reference, overlay_revision)
+        [candidates] = await self._caches.candidates.fetch([key], compute)
+        return candidates
+
+    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+        """The similarity, shape (r,), of r products to a vector of shape (d,). Raises as `retrieve` does."""
+
+        async def compute(_: list[int]) -> Sequence[Candidates]:
+            return [_fixed(rows, await self._engine.compare(vector, rows, deadline))]
+
+        key = found_key(self._index, vector, "compare", rows.tobytes())
+        [compared] = await self._caches.candidates.fetch([key], compute)
+        return compared.scores
 
     def rescoring(self, query: Tokens, products: list[Tokens], pack: Pack) -> "Rescoring":
         """What there is to do for a query and these products; `pack` makes pairs of them."""
@@ -83,6 +110,13 @@ class Rescoring:
         missing = [place for place in places if place not in self._pairs]
         self._pairs |= zip(missing, self._pack(missing), strict=True)
         return self._pairs
+
+
+def _fixed(rows: NDArray[np.int64], scores: Vectors) -> Candidates:
+    """Others will be handed the same."""
+    for values in (rows, scores):
+        values.setflags(write=False)
+    return Candidates(rows, scores)
 
 
 def _packed(query: Tokens, products: list[Tokens], pack: Pack, places: list[int]) -> list[Pair]:

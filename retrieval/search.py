@@ -79,7 +79,7 @@ async def _dense(
         stage.candidates_out = 1
     breadth = max(plan.candidates, query.top_k)
     with answer.stage("retrieve", release.products) as stage:
-        [found] = await release.engine.retrieve(vector[None], breadth, NO_FILTER, NO_OVERLAY, deadline)
+        found = await release.models.retrieve(vector, breadth, NO_FILTER, NO_OVERLAY, deadline)
         stage.candidates_out = len(found.rows)
     return vector, found
 
@@ -120,7 +120,7 @@ async def _fuse(
         try:
             async with asyncio.timeout_at(_latest(deadline)):
                 similarities, evidence = await asyncio.gather(
-                    release.engine.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
+                    release.models.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
                     release.words.evidence(matches.query, fusion.rows),
                 )
         except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:

@@ -48,7 +48,7 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
 
     Raises TandemError when the port is taken or no release can be served.
     """
-    caches = Caches.of(settings.query_cache_bytes, settings.score_cache_bytes)
+    caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_cached = partial(open_release, caches=caches)
     holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_cached)
     await holder.refresh()

@@ -62,12 +62,15 @@ async def test_hits_survive_a_swap_to_the_same_models_and_changed_products_are_s
         before = await ask(server)
         assert server.caches.scores.counts.misses == 30
         again = await ask(server)
+        found = server.caches.candidates.counts
+        assert found.misses == found.hits > 0
         assert scores(again) == scores(before) and server.caches.scores.counts.hits == 30
         outcome = await asyncio.to_thread(index, write_feed(tmp_path / "b.jsonl", "b-", changed=3), models, store)
         await swapped(server, outcome.manifest.release_id)
         after = await ask(server)
         assert after.release_id == outcome.manifest.release_id
         assert {hit.product_id[:2] for hit in after.hits} == {"b-"}
+        assert found.misses == 2 * found.hits  # another index finds its own
         assert server.caches.scores.counts.misses == 33 and server.caches.vectors.counts.misses == 1
     old, new = scores(before), scores(after)
     assert {number for number in old if old[number]["rescore"] != new[number]["rescore"]} == {"0", "1", "2"}
@@ -83,7 +86,7 @@ async def test_another_ranker_gives_its_own_scores_after_a_swap(
         outcome = await asyncio.to_thread(index, write_feed(tmp_path / "a.jsonl", "a-"), changed, store)
         await swapped(server, outcome.manifest.release_id)
         cached = await ask(server)
-    async with running(settings(store, query_cache_bytes=0, score_cache_bytes=0)) as server:
+    async with running(settings(store, query_cache_bytes=0, candidate_cache_bytes=0, score_cache_bytes=0)) as server:
         plain = await ask(server)
         assert server.caches.scores.counts.hits == 0
     assert cached.release_id == plain.release_id

@@ -1,11 +1,13 @@
 import asyncio
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from engine.cache import Cache, Caches, pair_keys, tokens_key
+from engine.cache import Cache, Caches, found_key, pair_keys, tokens_key
+from engine.types import Candidates
 
 
 class Maker:
@@ -70,19 +72,27 @@ async def test_a_value_larger_than_the_limit_is_handed_out_and_not_kept() -> Non
     assert len(cache) == 0
 
 
-@pytest.mark.parametrize("numbers", [0, 384])
-async def test_memory_stays_within_the_limit(numbers: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [
+        (lambda: 0.5 * np.random.default_rng(0).random(), 12_000),
+        (lambda: np.zeros(384, np.float32), 2_000),
+        (lambda: Candidates(np.zeros(100, np.int64), np.zeros(100, np.float32)), 2_000),
+    ],
+    ids=["score", "vector", "candidates"],
+)
+async def test_memory_stays_within_the_limit(value: Callable[[], Any], entries: int) -> None:
     limit = 2 << 20
 
     async def make(_: list[int]) -> list:
-        return [np.zeros(numbers, np.float32) if numbers else 0.5 * np.random.default_rng(0).random()]
+        return [value()]
 
     await Cache[float](limit).fetch(keys("first"), make)  # imports and the like are paid for
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         cache: Cache = Cache(limit)
-        for i in range(12_000 if not numbers else 2_000):
+        for i in range(entries):
             await cache.fetch([tokens_key("m", np.array([i], np.int32))], make)
         used = tracemalloc.get_traced_memory()[0] - before
     finally:
@@ -140,13 +150,17 @@ def test_keys_tell_models_and_tokens_apart() -> None:
     texts = [np.array(tokens, np.int32) for tokens in ([], [1], [1, 2], [2, 1], [2])]
     queries = [tokens_key(model, text) for model in ("m", "n") for text in texts]
     pairs = [key for model in ("m", "n") for query in texts for key in pair_keys(model, query, texts)]
+    vectors = [np.array([value], np.float32) for value in (0.0, 0.1)]
+    asked = [("retrieve", 5, "", 0), ("retrieve", 6, "", 0), ("retrieve", 5, "red", 0), ("retrieve", 5, "", 1)]
+    found = [found_key(index, vector, *ask) for index in ("i", "j") for vector in vectors for ask in asked]
+    assert len(set(found)) == 2 * 2 * 4
     assert len(set(queries)) == 2 * 5 and len(set(pairs)) == 2 * 5 * 5
     assert pair_keys("m", texts[1], texts)[2:4] == pair_keys("m", texts[1].copy(), texts[2:4])
     assert tokens_key("m", texts[2]) == tokens_key("m", texts[2].copy())
 
 
 async def test_caches_tell_what_they_brought() -> None:
-    caches = Caches.of(10_000, 0)
+    caches = Caches.of(10_000, 10_000, 0)
     for _ in range(4):
         await caches.scores.fetch(keys("a"), Maker())
     assert "query vectors: 0.000 of 0 found, 0 kept" in str(caches)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import COUNT, PAIR_TOKENS, make_release
+from doubles import COUNT, PAIR_TOKENS, Spoken, make_release
 
 from core.plan import Plan
 from engine.cache import Caches
@@ -22,17 +22,17 @@ _PLAN = Plan(candidates=20, rerank_depth=12, minimum_rerank=4)
 
 
 def cached(
-    folder: Path, caches: Caches, cross_encoder: str = "c", query_tower: str = "q", **parts: object
+    folder: Path, caches: Caches, cross_encoder: str = "c", query_tower: str = "q", index: str = "i", **parts: object
 ) -> LoadedRelease:
     folder.mkdir(exist_ok=True)
     engine = parts.pop("engine", None) or FakeEngine(COUNT)
     release = make_release(folder, engine=engine, **parts)  # type: ignore[arg-type]
-    release.models = CachedModels(engine, caches, query_tower, cross_encoder)  # type: ignore[arg-type]
+    release.models = CachedModels(engine, caches, query_tower, index, cross_encoder)  # type: ignore[arg-type]
     return release
 
 
 def calls(release: LoadedRelease) -> list[tuple[str, int]]:
-    return [call for call in release.engine.calls if call[0] != "retrieve"]  # type: ignore[attr-defined]
+    return release.engine.calls  # type: ignore[attr-defined]
 
 
 async def ask(
@@ -44,13 +44,13 @@ async def ask(
 
 @pytest.fixture
 def caches() -> Caches:
-    return Caches.of(1 << 20, 1 << 20)
+    return Caches.of(1 << 20, 1 << 20, 1 << 20)
 
 
 async def test_the_same_query_is_encoded_and_rescored_once_and_answered_alike(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches)
     first, again = await ask(release), await ask(release)
-    assert calls(release) == [("encode", 1), ("rescore", 12)]
+    assert calls(release) == [("encode", 1), ("retrieve", 1), ("rescore", 12)]
     assert first.hits == again.hits and not again.degraded
     assert (caches.vectors.counts.hits, caches.scores.counts.hits) == (1, 12)
 
@@ -64,7 +64,7 @@ async def test_answers_are_those_without_caches(tmp_path: Path, caches: Caches) 
 async def test_requests_at_the_same_time_share_the_work(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches, engine=FakeEngine(COUNT, {"encode": 0.01, "rescore": 0.01}))
     answers = await asyncio.gather(*(ask(release) for _ in range(5)))
-    assert calls(release) == [("encode", 1), ("rescore", 12)]
+    assert calls(release) == [("encode", 1), ("retrieve", 1), ("rescore", 12)]
     assert all(answer.hits == answers[0].hits for answer in answers)
 
 
@@ -95,6 +95,28 @@ async def test_another_tower_never_gives_the_old_ones_vectors(tmp_path: Path, ca
     new = cached(tmp_path / "new", caches, query_tower="r", engine=Further(COUNT))
     assert {int(row) for row in (await ask(old)).found.rows} == set(range(5, 25))
     assert {int(row) for row in (await ask(new)).found.rows} == set(range(6, 26))
+
+
+async def test_another_index_finds_its_own_products(tmp_path: Path, caches: Caches) -> None:
+    old = cached(tmp_path / "old", caches)
+    new = cached(tmp_path / "new", caches, index="j", engine=FakeEngine(10))
+    assert {int(row) for row in (await ask(old)).found.rows} == set(range(5, 25))
+    assert {int(row) for row in (await ask(new)).found.rows} == set(range(10))
+    assert calls(new) == [("retrieve", 1), ("rescore", 5)]  # 5 to 9 were rescored for the other
+
+
+async def test_what_words_found_is_compared_once(tmp_path: Path, caches: Caches) -> None:
+    release = cached(tmp_path, caches, words=Spoken([2, 30, 6]))
+    first, again = await ask(release), await ask(release)
+    assert [call for call in calls(release) if call[0] == "compare"] == [("compare", 2)]
+    assert first.hits == again.hits and first.found.fused
+
+
+async def test_found_products_cannot_be_changed(tmp_path: Path, caches: Caches) -> None:
+    found = await cached(tmp_path, caches).models.retrieve(np.array([3], np.float32), 5, "", 0, None)
+    for values in (found.rows, found.scores):
+        with pytest.raises(ValueError, match="read-only"):
+            values += 1
 
 
 async def test_a_product_whose_text_changed_is_scored_anew_and_no_other(tmp_path: Path, caches: Caches) -> None:
