@@ -81,7 +81,7 @@ def open_loop(
     search = rate if rate is not None else Search(start, precision)
     with _service(address, releases, caches) as target:
         result = asyncio.run(offer_rates(target, log, limits, offer, search, console))
-    parameters = asdict(offer) | {"queries": str(queries), "different_queries": len(log.queries), "split": split}
+    parameters = asdict(offer) | {"queries": queries.name, "different_queries": len(log.queries), "split": split}
     parameters |= {
         "zipf": zipf,
         "slo": limits.model_dump(),

@@ -108,7 +108,10 @@ class LocustRun:
     ) -> None:
         options = self.options
         windows = windowed(self._calls, self.log, seconds)
-        parameters = asdict(options) | {"service_settings": settings_in_force()}
+        parameters = asdict(options) | {"queries": Path(options.queries).name, "service_settings": settings_in_force()}
+        parameters |= {"objectives": self._slo.model_dump(), "different_queries": len(self.log.queries)}
+        for name in ("output", "host", "server_process"):
+            del parameters[name]
         results = {"valid": valid, **cores, **seen.as_json(), "verdict": verdict.as_json(), "windows": windows}
         summary = _summary(verdict, valid)
         plots = {
