@@ -1,6 +1,6 @@
 """Shoppers for Locust: each asks, thinks, and asks again.
 
-    locust -f benchmarks/load/locustfile.py --headless --host 127.0.0.1:50051 --users 20 --run-time 60s \\
+    python -m locust -f benchmarks/load/locustfile.py --headless --host 127.0.0.1:50051 --users 20 --run-time 60s \\
         --load-shape steady --queries judgments.parquet --objectives slo.toml
 
 `python -m benchmarks.load locust` does that. In the end the objectives are judged and the report is written; the exit
