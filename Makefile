@@ -16,7 +16,7 @@ help:
 	@echo "make run    make the sample shop (or your own), train, index, serve and show five answers"
 	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file"
 	@echo "make test   lint, types, proto lint, unit and integration tests"
-	@echo "make bench  the benchmarks that run on this machine"
+	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
 	@echo "make clean  remove .venv and caches; releases stay"
 
@@ -43,9 +43,8 @@ integration: $(VENV)/.test
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/search.proto
 
-bench: $(VENV)/.run
-	$(BIN)/python -m benchmarks.serving
-	$(BIN)/python -m benchmarks.embedding
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.short --releases "$(RELEASES)" $(if $(JUDGMENTS),--queries "$(JUDGMENTS)")
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,7 +59,12 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,test]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.bench
+	@echo "installing what load tests need"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench]'
 	@touch $@
 
 clean:

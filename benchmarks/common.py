@@ -4,12 +4,13 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import numpy as np
 from core.errors import TandemError
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("tandem-retrieval", "onnxruntime", "faiss-cpu", "grpcio", "numpy", "torch", "sentence-transformers")
+_PACKAGES = (
+    *("tandem-retrieval", "onnxruntime", "faiss-cpu", "grpcio", "numpy"),
+    *("cachetools", "locust", "torch", "sentence-transformers"),
+)
 
 
 def hardware() -> dict[str, Any]:
@@ -42,15 +46,24 @@ def latencies(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in zip(("p50_ms", "p95_ms", "p99_ms"), values, strict=True)}
 
 
-def save(name: str, parameters: dict[str, Any], results: Any) -> Path:
-    """Writes one run to `benchmarks/results/<name>.json`."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def versions() -> dict[str, str]:
+    """Of the packages that figures hang on, as far as they are installed."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def save(name: str, parameters: dict[str, Any], results: Any, folder: Path = RESULTS) -> Path:
+    """Writes one run to `<name>.json` in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": versions(),
         "parameters": parameters,
         "results": results,
     }
@@ -58,14 +71,34 @@ def save(name: str, parameters: dict[str, Any], results: Any) -> Path:
     return path
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def free_address() -> str:
+    """An address of this machine on which nothing listens yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+# For a service whose models are measured: the same few queries come again and again.
+NO_CACHES = {f"TANDEM_SERVE_{name}_CACHE_BYTES": "0" for name in ("QUERY", "CANDIDATE", "SCORE")}
+
+
 @contextmanager
-def serving(releases: Path, address: str, environment: Mapping[str, str]) -> Iterator[int]:
-    """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id.
+def serving(releases: Path, address: str, environment: Mapping[str, str], log: Path | None = None) -> Iterator[int]:
+    """A `tandem serve` of its own with these settings, once it accepts calls; yields its process id. What it logs goes
+    to the file, if one is given, and is complete after the block.
 
     Raises TandemError when it does not start within five minutes.
     """
     command = [sys.executable, "-m", "lifecycle.cli", "serve", "--releases", str(releases), "--address", address]
-    process = subprocess.Popen(command, env=os.environ | dict(environment), stdout=subprocess.DEVNULL)
+    with log.open("wb") if log else nullcontext() as told:
+        settings = os.environ | dict(environment)
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=told)
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=300)

@@ -9,20 +9,18 @@ the same k and rescore the same depth. Clients ask without pause, each waiting f
 import argparse
 import asyncio
 import itertools
-import os
 import resource
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import faiss
 import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import latencies, save, serving
+from benchmarks.common import NO_CACHES, cpu_seconds, latencies, save, serving
 from benchmarks.plain import PlainSearch
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.errors import TandemError
@@ -72,7 +70,7 @@ def main() -> None:
 
 def _tandem(shop: BenchShop, options: argparse.Namespace) -> dict[int, dict[str, float]]:
     address = f"127.0.0.1:{options.port}"
-    plan = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.depth)}
+    plan = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.depth), **NO_CACHES}
     with serving(shop.store.root, address, plan) as pid:
         return {n: asyncio.run(_ask(address, shop.queries, n, options.seconds, pid)) for n in _CLIENTS}
 
@@ -82,7 +80,7 @@ async def _ask(address: str, queries: list[str], clients: int, seconds: float, s
         stub = search_pb2_grpc.SearchServiceStub(channel)
         source = itertools.cycle(queries)
         await asyncio.gather(*(_client(stub, source, time.monotonic() + 2) for _ in range(clients)))
-        server_before, client_before = _cpu_seconds(server), resource.getrusage(resource.RUSAGE_SELF)
+        server_before, client_before = cpu_seconds(server), resource.getrusage(resource.RUSAGE_SELF)
         start = time.monotonic()
         answers = await asyncio.gather(*(_client(stub, source, start + seconds) for _ in range(clients)))
         took = time.monotonic() - start
@@ -91,7 +89,7 @@ async def _ask(address: str, queries: list[str], clients: int, seconds: float, s
     client_cpu = used.ru_utime + used.ru_stime - client_before.ru_utime - client_before.ru_stime
     return {
         **_row(times, took),
-        "server_cpu_cores": round((_cpu_seconds(server) - server_before) / took, 2),
+        "server_cpu_cores": round((cpu_seconds(server) - server_before) / took, 2),
         "client_cpu_cores": round(client_cpu / took, 2),
     }
 
@@ -138,11 +136,6 @@ def _call(program: PlainSearch, queries: list[str], clients: int, options: argpa
 
 def _row(times: list[float], took: float) -> dict[str, float]:
     return {"queries_per_s": round(len(times) / took, 2), **latencies(times)}
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _print(rows: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> None:

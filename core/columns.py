@@ -1,10 +1,11 @@
 """Reads the catalog's columns from its Arrow file, memory-mapped."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from core.errors import ReleaseError
@@ -23,10 +24,11 @@ class Columns:
         if not reader.schema.equals(CATALOG_SCHEMA):
             raise ReleaseError(f"{path} has other columns than this version reads; index the catalog again")
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
+        self._columns: list[dict[str, pa.Array] | None] = [None] * (len(self._batches) + 1)  # made when asked for
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The record batches in row order."""
@@ -34,18 +36,22 @@ class Columns:
 
     def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
         """The named fields of one product as Python values; `attributes` as a list of pairs, or None."""
-        batch, offset = self._locate(row)
-        return {name: batch.column(name)[offset].as_py() for name in fields}
+        columns, offset = self._locate(row)
+        return {name: columns[name][offset].as_py() for name in fields}
 
     def id(self, row: int) -> str:
         """The product's id."""
-        batch, offset = self._locate(row)
-        return str(batch.column("id")[offset])
+        columns, offset = self._locate(row)
+        return columns["id"][offset].as_py()
 
     def ids(self) -> list[str]:
         """Every product's id in row order."""
         return [value for batch in self._batches for value in batch.column("id").to_pylist()]
 
-    def _locate(self, row: int) -> tuple[pa.RecordBatch, int]:
-        place = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._batches[place], row - int(self._starts[place])
+    def _locate(self, row: int) -> tuple[dict[str, pa.Array], int]:
+        """The columns of the batch that holds the row, by name, and the row's place in it."""
+        place = bisect_right(self._starts, row) - 1
+        if (columns := self._columns[place]) is None:
+            batch = self._batches[place]
+            columns = self._columns[place] = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return columns, row - self._starts[place]

@@ -18,7 +18,8 @@ class ProductTokens:
     def __init__(self, folder: Path) -> None:
         """Raises ReleaseError when the two files do not fit together."""
         try:
-            self._tokens = np.load(folder / TOKENS_FILE, mmap_mode="r")
+            # A plain array over the mapped file: slices of a memmap cost several times as much.
+            self._tokens = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
             self._offsets = np.load(folder / OFFSETS_FILE)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder}: the ranker's product tokens cannot be read: {error}") from None

@@ -78,6 +78,17 @@ class PairTemplate:
             np.concatenate((head, kinds[: len(first)], middle, kinds[len(first) :], tail)),
         )
 
+    def join_all(
+        self, first: NDArray[np.int32], seconds: Sequence[NDArray[np.int32]]
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """The first text joined with each of the others. Pairs of one length share their segment ids."""
+        head, middle, tail = self._segments
+        start = np.concatenate((self._head, first, self._middle))
+        sides = np.concatenate((head, np.full(len(first), self._sides[0], np.int32), middle))
+        more = np.full(max(map(len, seconds), default=0), self._sides[1], np.int32)
+        segments = {length: np.concatenate((sides, more[:length], tail)) for length in set(map(len, seconds))}
+        return [(np.concatenate((start, second, self._tail)), segments[len(second)]) for second in seconds]
+
 
 class Ranker:
     """Tokenises and packs for the cross-encoder, and reads its logits."""
@@ -124,6 +135,12 @@ class Ranker:
     def pack(self, query: NDArray[np.int32], product: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
         return self._template.join(query, product)
+
+    def pack_all(
+        self, query: NDArray[np.int32], products: Sequence[NDArray[np.int32]]
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """The query packed with each product, faster than one by one."""
+        return self._template.join_all(query, products)
 
     def pack_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
         """The same for pairs of query and product text, each different text being tokenised once."""

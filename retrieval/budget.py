@@ -21,14 +21,19 @@ class RerankPace:
     def __init__(self) -> None:
         self._pace = 0.0
         self._unloaded = 0.0
+        self._usual_tokens = 1
 
     def calibrate(self, tokens: int, seconds: float) -> None:
-        """Sets what an idle engine takes, measured at warm-up."""
+        """Sets what an idle engine takes, measured at warm-up on about as many tokens as a request has."""
         self._pace = self._unloaded = seconds / tokens
+        self._usual_tokens = tokens
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """Takes in how long rescoring so many tokens took."""
-        self._pace += _SMOOTHING * (seconds / tokens - self._pace)
+        """Takes in how long computing so many tokens took. A few, where most scores were kept from before, say little
+        of the pace, since they waited as long as many would have; none say nothing."""
+        if tokens:
+            weight = _SMOOTHING * min(1.0, tokens / self._usual_tokens)
+            self._pace += weight * (seconds / tokens - self._pace)
 
     def relax(self) -> None:
         """After a request that could not be rescored: nothing was seen, so lean back towards an idle engine's pace."""

@@ -8,21 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from core.columns import Columns
+from core.digest import value_digest
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import Plan
 from core.synonyms import Synonyms
 from encoder.tower import Tower
+from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
+from engine.folder import TOKENIZER_FILE
 from engine.index import VectorIndex
 from engine.lexical import SYNONYMS_FILE, LexicalIndex
 from engine.onnx import OnnxModel
-from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair
+from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
 from ranker.final import FinalScore
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
 from retrieval.features import FEATURES
+from retrieval.models import CachedModels, Rescoring
 from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
@@ -45,14 +49,16 @@ class LoadedRelease:
         engine: Engine,
         words: Words | None = None,
         final: FinalScore | None = None,
+        models: CachedModels | None = None,
     ) -> None:
         """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, and
-        `final` where no final score was learned."""
+        `final` where no final score was learned. Without `models` nothing is cached."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
         self.columns = columns
         self.engine = engine
+        self.models = models or CachedModels(engine, Caches())
         self.words = words
         self.final = final
         self.pace = RerankPace()
@@ -68,9 +74,19 @@ class LoadedRelease:
 
     def pack(self, text: str, rows: np.ndarray) -> list[Pair]:
         """The query packed with each product, in the order of the rows."""
+        return self._pack(*self._tokens_of(text, rows))
+
+    def rescoring(self, text: str, rows: np.ndarray) -> Rescoring:
+        """What there is to do to rescore the products of these rows."""
+        return self.models.rescoring(*self._tokens_of(text, rows), self._pack)
+
+    def _tokens_of(self, text: str, rows: np.ndarray) -> tuple[Tokens, list[Tokens]]:
         assert self.ranker is not None and self._tokens is not None
-        query = self.ranker.tokenize_query(text)
-        return [Pair(*self.ranker.pack(query, self._tokens[int(row)])) for row in rows]
+        return self.ranker.tokenize_query(text), [self._tokens[row] for row in rows.tolist()]
+
+    def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
+        assert self.ranker is not None
+        return [Pair(*packed) for packed in self.ranker.pack_all(query, products)]
 
     def relevance(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
         """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
@@ -131,8 +147,13 @@ def embedded_engine(folder: Path, manifest: Manifest, tower: Tower, ranker: Rank
     )
 
 
-def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine) -> LoadedRelease:
-    """Loads a release whose files were verified. Raises ReleaseError or ModelError when its parts do not fit."""
+def open_release(
+    folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine, caches: Caches | None = None
+) -> LoadedRelease:
+    """Loads a release whose files were verified; its models are asked through the caches.
+
+    Raises ReleaseError or ModelError when its parts do not fit.
+    """
     tower = Tower.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     columns = Columns(folder / "products.arrow")
@@ -146,7 +167,20 @@ def open_release(folder: Path, manifest: Manifest, make_engine: MakeEngine = emb
     if final is not None and final.spec.features != tuple(FEATURES):
         raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
     engine = make_engine(folder, manifest, tower, ranker)
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final)
+    models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
+
+
+def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str, str]:
+    """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
+    empty where there is none."""
+    files = manifest.files
+    parts = () if ranker is None else (ranker.spec.model, TOKENIZER_FILE)
+    return (
+        files[f"encoder/{tower.spec.query_model}"].sha256,
+        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # which says how it is searched
+        "".join(files[f"ranker/{name}"].sha256 for name in parts),
+    )
 
 
 def _open_words(folder: Path, manifest: Manifest) -> Words | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.plan import Plan
-from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Pair, Vectors
+from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
 from retrieval.admission import Permit
 from retrieval.answer import (
     DENSE_FAILED,
@@ -74,11 +74,12 @@ async def _dense(
 ) -> tuple[Vectors, Candidates]:
     """The query's vector, of shape (d,), and the products most similar to it."""
     with answer.stage("encode", 1) as stage:
-        [vector] = await release.engine.encode(release.tower.tokenize_queries([query.text]), deadline)
+        [tokens] = release.tower.tokenize_queries([query.text])
+        vector = await release.models.encode(tokens, deadline)
         stage.candidates_out = 1
     breadth = max(plan.candidates, query.top_k)
     with answer.stage("retrieve", release.products) as stage:
-        [found] = await release.engine.retrieve(vector[None], breadth, NO_FILTER, NO_OVERLAY, deadline)
+        found = await release.models.retrieve(vector, breadth, NO_FILTER, NO_OVERLAY, deadline)
         stage.candidates_out = len(found.rows)
     return vector, found
 
@@ -119,7 +120,7 @@ async def _fuse(
         try:
             async with asyncio.timeout_at(_latest(deadline)):
                 similarities, evidence = await asyncio.gather(
-                    release.engine.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
+                    release.models.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
                     release.words.evidence(matches.query, fusion.rows),
                 )
         except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:
@@ -145,38 +146,37 @@ async def _rescore(
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
     assert found.dense is not None
     with answer.stage("rescore", len(found.rows)) as stage:
-        pairs = release.pack(query.text, found.rows[: plan.rerank_depth])
-        depth = _depth(pairs, plan, release, deadline, answer)
+        work = release.rescoring(query.text, found.rows[: plan.rerank_depth])
+        depth = _depth(work.costs(), plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)
-        loop = asyncio.get_running_loop()
-        start, tokens = loop.time(), sum(len(pair.tokens) for pair in pairs[:depth])
         latest = _latest(deadline)
         try:
             async with asyncio.timeout_at(latest):
-                logits = await release.engine.rescore(pairs[:depth], latest)
+                logits = await work.logits(depth, latest)
         except (TimeoutError, DeadlineExceeded):
-            release.pace.observe(tokens, loop.time() - start)
+            release.pace.observe(work.tokens, work.seconds)
             answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
             return np.empty(0, np.float32)
         except EngineError as error:
             answer.degraded.append(Degraded(RERANK_FAILED, str(error)))
             return np.empty(0, np.float32)
-        release.pace.observe(tokens, loop.time() - start)
+        release.pace.observe(work.tokens, work.seconds)
         stage.candidates_out = depth
         return release.relevance(logits, found.dense.scores[:depth])
 
 
-def _depth(pairs: list[Pair], plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> int:
-    """How many pairs to rescore: all, or as many as the time left affords, or none when too few would fit."""
+def _depth(costs: list[int], plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> int:
+    """How many pairs, given by their tokens to compute, to rescore: all, or as many as the time left affords, or none
+    when too few would fit."""
     if deadline is None:
-        return len(pairs)
+        return len(costs)
     left = deadline - asyncio.get_running_loop().time()
-    depth = release.pace.affordable([len(pair.tokens) for pair in pairs], left)
-    if depth == len(pairs):
+    depth = release.pace.affordable(costs, left)
+    if depth == len(costs):
         return depth
-    detail = f"{left * 1000:.0f} ms left allow {depth} of {len(pairs)} candidates"
-    if depth < min(plan.minimum_rerank, len(pairs)):
+    detail = f"{left * 1000:.0f} ms left allow {depth} of {len(costs)} candidates"
+    if depth < min(plan.minimum_rerank, len(costs)):
         release.pace.relax()
         answer.degraded.append(Degraded(RERANK_SKIPPED, detail))
         return 0

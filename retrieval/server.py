@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -14,8 +15,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
+from engine.cache import Caches
 from retrieval.admission import Admission
 from retrieval.holder import Holder
+from retrieval.loaded import open_release
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
 from retrieval.standing import Health, Reflection
@@ -36,6 +39,7 @@ class Running:
 
     address: str
     holder: Holder
+    caches: Caches
 
 
 @asynccontextmanager
@@ -44,7 +48,9 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
 
     Raises TandemError when the port is taken or no release can be served.
     """
-    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds)
+    caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
+    open_cached = partial(open_release, caches=caches)
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_cached)
     await holder.refresh()
     if not holder.loaded:
         raise TandemError(f"no release can be served from {settings.releases}: make one with `tandem index`")
@@ -53,7 +59,7 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
     await server.start()
     watch = asyncio.create_task(holder.watch())
     try:
-        yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder)
+        yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder, caches)
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -61,6 +67,7 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
         draining.set()
         await server.stop(settings.grace_seconds)
         holder.close()
+        log.info("caches: %s", caches)
 
 
 async def serve(settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None) -> None:

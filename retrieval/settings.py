@@ -21,4 +21,7 @@ class ServeSettings(BaseSettings):
     default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
     poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
     grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")
+    query_cache_bytes: int = Field(default=16 << 20, ge=0, description="for query vectors; 0 keeps none")
+    candidate_cache_bytes: int = Field(default=32 << 20, ge=0, description="for products found; 0 keeps none")
+    score_cache_bytes: int = Field(default=64 << 20, ge=0, description="for rerank scores; 0 keeps none")
     plan: Plan = Plan()

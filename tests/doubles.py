@@ -44,6 +44,9 @@ class Ranker:
         tokens = np.concatenate([[101], query, [102], product_tokens, [102]]).astype(np.int32)
         return tokens, np.array([0] * (2 + len(query)) + [1] * (1 + len(product_tokens)), np.int32)
 
+    def pack_all(self, query: np.ndarray, products: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [self.pack(query, product_tokens) for product_tokens in products]
+
     def scores(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
         assert logits.shape == similarities.shape
         return 1 / (1 + np.exp(-logits / 10))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,19 @@ def test_bert_pairs_by_hand(tmp_path: Path) -> None:
     assert tokens.tolist() == [1, 5, 3, 2, 4, 5, 4, 2]
     assert segments.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert tokens.dtype == segments.dtype == np.int32
+
+
+@pytest.mark.parametrize("tokenizer", [bert, roberta])
+def test_many_products_are_packed_as_one_by_one(tmp_path: Path, tokenizer: Callable[[], Tokenizer]) -> None:
+    ranker = Ranker.open(write_ranker(tmp_path, tokenizer()))
+    query = ranker.tokenize_query("kettle")
+    products = ranker.tokenize_products(["steel kettle", "kettle", "", "steel kettle steel", "steel steel"])
+    packed = ranker.pack_all(query, products)
+    assert len(packed) == 5 and ranker.pack_all(query, []) == []
+    for (tokens, segments), product in zip(packed, products, strict=True):
+        expected_tokens, expected_segments = ranker.pack(query, product)
+        assert tokens.tolist() == expected_tokens.tolist() and segments.tolist() == expected_segments.tolist()
+        assert tokens.dtype == segments.dtype == np.int32
 
 
 def test_roberta_pairs_have_two_separators(tmp_path: Path) -> None:

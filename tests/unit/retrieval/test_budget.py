@@ -62,3 +62,17 @@ def test_relaxing_leans_back_to_the_idle_pace_and_not_below() -> None:
     for _ in range(100):
         pace.relax()
     assert affordable_tokens(pace, left_for(1.0001)) == 1000
+
+
+def test_few_tokens_move_the_pace_by_their_share_and_none_leave_it() -> None:
+    pace = pace_of(0.001)
+    pace.observe(0, 5.0)
+    assert affordable_tokens(pace, left_for(1.0001)) == 1000
+    pace.observe(5, 5 * 0.011)  # half of what a request usually has: 1 ms + 0.2 / 2 * (11 - 1) ms = 2 ms a token
+    assert affordable_tokens(pace, left_for(1.0001)) == 500
+
+
+def test_pairs_that_cost_nothing_are_affordable_after_the_time_is_used_up() -> None:
+    pace = pace_of(0.001)
+    # 50 tokens fit into 50 ms; what is kept from before needs no time of its own, before them or after.
+    assert pace.affordable([0, 30, 0, 20, 0, 0, 1], left_for(0.0501)) == 6

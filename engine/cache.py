@@ -1,0 +1,175 @@
+"""Work that is not done twice: values by a digest of what they were computed from, bounded in bytes.
+
+Keys are made of content, the model's digest and the tokens it reads, and of nothing else. So a value stays right
+whatever release is in service: another model never finds it, the same one finds it again, and a product whose text
+changed has other tokens.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from cachetools import LRUCache
+
+from engine.types import Candidates, Tokens, Vectors
+
+Value = TypeVar("Value", float, Vectors, Candidates)
+
+# What an entry takes beside its numbers: key, size and place in the order, as tracemalloc saw it, rounded up; and what
+# candidates take more.
+_ENTRY_BYTES = 480
+_CANDIDATES_BYTES = 240
+_DIGEST_BYTES = 16
+
+
+@dataclass(slots=True)
+class Counts:
+    """Since the start: values found, values computed, and values that another call was computing already."""
+
+    hits: int = 0
+    misses: int = 0
+    shared: int = 0
+
+    @property
+    def asked(self) -> int:
+        """All values asked for."""
+        return self.hits + self.misses + self.shared
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of values that were not computed for the call that asked; 0 before any was asked for."""
+        return (self.hits + self.shared) / self.asked if self.asked else 0.0
+
+
+class Cache(Generic[Value]):
+    """The least recently used values go first. For use from one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is in bytes; 0 keeps nothing."""
+        self.limit = limit
+        self.counts = Counts()
+        self._kept: LRUCache[bytes, Value] = LRUCache(limit, getsizeof=_size)
+        self._running: dict[bytes, asyncio.Future[Value]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes in use."""
+        return int(self._kept.currsize)
+
+    def holds(self, key: bytes) -> bool:
+        """Whether the value is there. Counts for nothing."""
+        return key in self._kept
+
+    async def fetch(
+        self, keys: Sequence[bytes], compute: Callable[[list[int]], Awaitable[Sequence[Value]]]
+    ) -> list[Value]:
+        """Values in the order of the keys. `compute` gets the places of those to make, and makes them in that order.
+
+        What another call is computing is waited for; should that call fail, it is computed here. Raises what
+        `compute` raises.
+        """
+        if not self.limit:
+            self.counts.misses += len(keys)
+            return list(await compute(list(range(len(keys)))))
+        places = {key: place for place, key in enumerate(keys)}
+        found = {key: value for key in places if (value := self._kept.get(key)) is not None}
+        theirs = {key: future for key in places if key not in found and (future := self._running.get(key))}
+        mine = [key for key in places if key not in found and key not in theirs]
+        self.counts.hits += len(found)
+        self.counts.shared += len(theirs)
+        found |= await self._make(mine, places, compute)
+        if theirs:
+            await asyncio.wait(theirs.values())
+            found |= {key: future.result() for key, future in theirs.items() if not future.cancelled()}
+            found |= await self._make([key for key in theirs if key not in found], places, compute)
+        return [found[key] for key in keys]
+
+    async def _make(
+        self,
+        keys: list[bytes],
+        places: dict[bytes, int],
+        compute: Callable[[list[int]], Awaitable[Sequence[Value]]],
+    ) -> dict[bytes, Value]:
+        if not keys:
+            return {}
+        self.counts.misses += len(keys)
+        loop = asyncio.get_running_loop()
+        futures: dict[bytes, asyncio.Future[Value]] = {key: loop.create_future() for key in keys}
+        self._running |= futures
+        try:
+            made = dict(zip(keys, await compute([places[key] for key in keys]), strict=True))
+            for key, value in made.items():
+                self._keep(key, value)
+                futures[key].set_result(value)
+            return made
+        finally:
+            for key, future in futures.items():
+                if self._running.get(key) is future:
+                    del self._running[key]
+                future.cancel()  # whoever waits computes it himself; without effect where the value is there
+
+    def _keep(self, key: bytes, value: Value) -> None:
+        if _size(value) <= self.limit:
+            self._kept[key] = value
+
+
+@dataclass(slots=True)
+class Caches:
+    """Query vectors by query tower and tokens; products found by index and vector; logits by cross-encoder, query and
+    product. Shared by all releases of a process."""
+
+    vectors: Cache[Vectors] = field(default_factory=lambda: Cache(0))
+    candidates: Cache[Candidates] = field(default_factory=lambda: Cache(0))
+    scores: Cache[float] = field(default_factory=lambda: Cache(0))
+
+    @classmethod
+    def of(cls, vector_bytes: int, candidate_bytes: int, score_bytes: int) -> "Caches":
+        """Each bounded in bytes; 0 turns one off."""
+        return cls(Cache(vector_bytes), Cache(candidate_bytes), Cache(score_bytes))
+
+    def __str__(self) -> str:
+        named: dict[str, Cache[Any]] = {
+            "query vectors": self.vectors,
+            "candidates": self.candidates,
+            "rerank scores": self.scores,
+        }
+        return "; ".join(
+            f"{name}: {cache.counts.hit_rate:.3f} of {cache.counts.asked} found, "
+            f"{len(cache)} kept in {cache.size / 2**20:.1f} MiB"
+            for name, cache in named.items()
+        )
+
+
+def tokens_key(model: str, tokens: Tokens) -> bytes:
+    """Of a query's tokens, shape (t,), read by the model with this digest."""
+    return blake2b(model.encode() + tokens.tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+
+def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[bytes]:
+    """Of a query and each product, without special tokens; `model` is the digest of what reads and what packs them."""
+    start = blake2b(model.encode(), digest_size=_DIGEST_BYTES)
+    start.update(len(query).to_bytes(4, "little") + query.tobytes())  # the length, lest one run into the other
+    keys = []
+    for product in products:
+        digest = start.copy()
+        digest.update(product.tobytes())
+        keys.append(digest.digest())
+    return keys
+
+
+def found_key(index: str, vector: Vectors, *asked: str | int | bytes) -> bytes:
+    """Of what the index with this digest is asked about a vector; `asked` are all other arguments, in their order."""
+    told = repr((index, asked)).encode()
+    return blake2b(told + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _size(value: float | Vectors | Candidates) -> int:
+    if isinstance(value, Candidates):
+        return _ENTRY_BYTES + _CANDIDATES_BYTES + value.rows.nbytes + value.scores.nbytes
+    return _ENTRY_BYTES + (value.nbytes if isinstance(value, np.ndarray) else 0)
