@@ -3,28 +3,43 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from engine.onnx import padded_inputs
 from engine.quantize import quantize_rows
+from engine.types import Tokens
 
 if TYPE_CHECKING:
     import torch
 
 _OPSET = 17
+_SAMPLES, _MANY = 256, 64
+_Sample = TypeVar("_Sample")
 
 # The weights that training leaves beside the exported model.
 CHECKPOINT = "checkpoint"
 
 
-def write_int8(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
-    """Writes the module as int8 ONNX; `inputs` are examples of its arguments, each of shape (n, t), in their order."""
+def write_int8(
+    module: "torch.nn.Module",
+    inputs: "Mapping[str, torch.Tensor]",
+    target: Path,
+    tokens: Sequence[Tokens],
+    segments: Sequence[Tokens] | None = None,
+) -> None:
+    """Writes the module as int8 ONNX; `inputs` are examples of its arguments, each of shape (n, t), in their order.
+
+    `tokens`, and where the module takes them `segments`, are sequences such as it will read; 256 are enough.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         exact, small = Path(scratch) / "fp32.onnx", Path(scratch) / target.name
         write_fp32(module, inputs, exact)
-        quantize_rows(exact, small)
+        kinds = [None] * len(tokens) if segments is None else [[kind] for kind in segments]
+        feeds = [padded_inputs(inputs, [sequence], kind) for sequence, kind in zip(tokens, kinds, strict=True)]
+        quantize_rows(exact, small, feeds=feeds[:_SAMPLES])
         small.replace(target)
 
 
@@ -40,6 +55,11 @@ def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", 
             module.eval(), tuple(inputs.values()), str(target), input_names=list(inputs), output_names=["output"],
             dynamic_axes={**axes, "output": {0: "batch"}}, opset_version=_OPSET, dynamo=False,
         )  # fmt: skip
+
+
+def halves(samples: Sequence[_Sample]) -> tuple[Sequence[_Sample], Sequence[_Sample]]:
+    """What weights are rounded by, and what tells how close int8 comes; all for both where there are few."""
+    return (samples[::2], samples[1::2]) if len(samples) >= _MANY else (samples, samples)
 
 
 @contextmanager

@@ -6,11 +6,14 @@ neighbours. Here each token's row has a scale of its own, written into the graph
     row scale r = max(|x|) over the row;  q = round(127 x / r) + 128 as u8
     y = (q - 128) W8 * (column scales / 127) * r
 
+Where some inputs are known, x stands for x / s and W8 for s W, s a scale of each channel, and W8 is rounded to what
+changes y least (`engine/rounding.py`).
+
 Products of 8-bit activations and weights are summed in pairs to 16 bits on x86 machines without VNNI, where they
 saturate; weights of 7 bits (at most 63) keep 2 * 255 * 63 below 32,768, and every machine computes the same integers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from core.errors import ModelError
+from engine.rounding import Seen, channel_scales, observe, round_columns
 
 PRECISION = "int8-rows-w7"
 WEIGHT_LIMIT = 63
@@ -29,10 +33,18 @@ _MICROSOFT = "com.microsoft"
 _SMALLEST = 1e-9  # the scale of a row of zeros
 
 
-def quantize_rows(source: Path, target: Path, weight_limit: int = WEIGHT_LIMIT) -> int:
-    """Writes the int8 model and returns how many matrix products it holds. Raises ModelError when it finds none."""
+def quantize_rows(
+    source: Path, target: Path, weight_limit: int = WEIGHT_LIMIT, feeds: Sequence[Mapping[str, NDArray[np.int64]]] = ()
+) -> int:
+    """Writes the int8 model and returns how many matrix products it holds; `feeds` are inputs such as it will read.
+
+    Raises ModelError when it finds no product.
+    """
     model = onnx.load(str(source))
-    count = _Rewriter(model, weight_limit).run()
+    rewriter = _Rewriter(model, weight_limit)
+    if feeds:
+        rewriter.seen = observe(source, rewriter.inputs(), feeds)
+    count = rewriter.run()
     if not count:
         raise ModelError(f"{source}: holds no matrix product with constant weights; it cannot be made int8")
     onnx.save(model, str(target))
@@ -53,12 +65,19 @@ class _Rewriter:
         self._limit = weight_limit
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._rows: set[str] = set()
+        self.seen: Mapping[str, Seen] = {}
+        self._channels: dict[str, NDArray[np.float32]] = {}
+
+    def inputs(self) -> list[str]:
+        """What flows into the products."""
+        return list(dict.fromkeys(node.input[0] for node in self._linears()))
 
     def run(self) -> int:
         graph = self._model.graph
         self._add("rows/unit", np.float32(1 / _ACTIVATION_LIMIT))
         self._add("rows/zero", np.uint8(_ZERO_POINT))
         self._add("rows/smallest", np.float32(_SMALLEST))
+        self._channels = {source: channel_scales(seen, self._fed(source)) for source, seen in self.seen.items()}
         count = 0
         nodes: list[NodeProto] = []
         for node in graph.node:
@@ -79,7 +98,7 @@ class _Rewriter:
 
     def _linear(self, node: NodeProto) -> Iterable[NodeProto]:
         source, name = node.input
-        weights, scales = quantize_columns(numpy_helper.to_array(self._constants[name]), self._limit)
+        weights, scales = self._weights(source, name)
         self._add(f"{name}/int8", weights)
         self._add(f"{name}/scales", scales)
         quantised, row_scale, before = self._quantised(source)
@@ -91,11 +110,33 @@ class _Rewriter:
             helper.make_node("Mul", [unscaled, row_scale], [node.output[0]]),
         ]
 
+    def _linears(self) -> list[NodeProto]:
+        return [node for node in self._model.graph.node if self._is_linear(node)]
+
+    def _fed(self, source: str) -> list[NDArray[np.float32]]:
+        """The weights of all products of one input."""
+        names = [node.input[1] for node in self._linears() if node.input[0] == source]
+        return [numpy_helper.to_array(self._constants[name]) for name in names]
+
+    def _weights(self, source: str, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """int8 weights and the scale of each column."""
+        weights = numpy_helper.to_array(self._constants[name])
+        if source not in self.seen:
+            return quantize_columns(weights, self._limit)
+        channels = self._channels[source]
+        moments = self.seen[source].moments / np.outer(channels, channels)
+        return round_columns(weights * channels[:, None], moments, self._limit)
+
     def _quantised(self, source: str) -> tuple[str, str, list[NodeProto]]:
         quantised, scale = f"{source}/quantised", f"{source}/row_scale"
         if source in self._rows:
             return quantised, scale, []
         self._rows.add(source)
+        smooth: list[NodeProto] = []
+        if source in self.seen:
+            self._add(f"{source}/channels", 1 / self._channels[source])
+            smooth = [helper.make_node("Mul", [source, f"{source}/channels"], [f"{source}/smooth"])]
+            source = f"{source}/smooth"
         high, low, negated = f"{source}/high", f"{source}/low", f"{source}/negated"
         inverse, unit = f"{source}/inverse", f"{source}/unit"
         nodes = [
@@ -107,7 +148,7 @@ class _Rewriter:
             helper.make_node("Mul", [source, inverse], [unit]),
             helper.make_node("QuantizeLinear", [unit, "rows/unit", "rows/zero"], [quantised]),
         ]
-        return quantised, scale, nodes
+        return quantised, scale, smooth + nodes
 
     def _add(self, name: str, value: np.ndarray | np.generic) -> None:
         if name not in self._constants:

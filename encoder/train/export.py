@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from engine.card import prepare_card
-from engine.export import base_location, base_name, quiet_libraries, write_int8
+from engine.export import base_location, base_name, halves, quiet_libraries, write_int8
 from engine.folder import TOKENIZER_FILE
 from engine.onnx import IDS, MASK, OnnxModel
 from engine.quantize import PRECISION
+from engine.types import Tokens
 
 LEAST_PARITY = 0.98
 
@@ -94,12 +95,14 @@ def export_model(
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
     sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
+    known, others = halves(list(texts) or list(_TEXTS))
     with quiet_libraries():
+        samples = _tokens(model, known, spec.max_item_tokens)
         for file, side in sides.items():
-            write_int8(Pooled(model, side), example_inputs(), output / file)
+            write_int8(Pooled(model, side), example_inputs(), output / file, samples)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    return _parity(model, Tower.open(output), list(texts) or list(_TEXTS))
+    return _parity(model, Tower.open(output), others)
 
 
 def example_inputs() -> dict[str, Tensor]:
@@ -126,7 +129,12 @@ def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> Towe
     )
 
 
-def _parity(model: SentenceTransformer, tower: Tower, texts: list[str]) -> dict[str, Any]:
+def _tokens(model: SentenceTransformer, texts: Sequence[str], longest: int) -> list[Tokens]:
+    ids = model.tokenizer(texts, truncation=True, max_length=longest)[IDS]
+    return [np.array(sequence, np.int32) for sequence in ids]
+
+
+def _parity(model: SentenceTransformer, tower: Tower, texts: Sequence[str]) -> dict[str, Any]:
     sides: tuple[Side, ...] = ("query", "item") if has_two_models(model) else ("item",)
     cosines = np.stack([_cosines(model, tower, side, texts) for side in sides])
     if not (worst := cosines.mean(axis=1).min()) >= LEAST_PARITY:
@@ -137,9 +145,9 @@ def _parity(model: SentenceTransformer, tower: Tower, texts: list[str]) -> dict[
     return {"cosine_mean": float(cosines.mean()), "cosine_min": float(cosines.min()), "texts": len(texts)}
 
 
-def _cosines(model: SentenceTransformer, tower: Tower, side: Side, texts: list[str]) -> NDArray[np.float32]:
+def _cosines(model: SentenceTransformer, tower: Tower, side: Side, texts: Sequence[str]) -> NDArray[np.float32]:
     """Of one tower's int8 vectors with the original's, shape (texts,)."""
-    tokens = tower.tokenize_queries(texts) if side == "query" else tower.tokenize_items(texts)
+    tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))
     session = OnnxModel(tower.model_path(side))
     found = np.concatenate([session.run([sequence]) for sequence in tokens])
     pooled = Pooled(model, side).eval()

@@ -36,7 +36,7 @@ from engine.training import (
     write_report,
 )
 
-_PARITY_TEXTS = 64
+_PARITY_TEXTS = 512
 _NONE: Mapping[str, Sequence[str]] = {}
 
 

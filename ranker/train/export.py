@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from engine.card import prepare_card
-from engine.export import base_location, base_name, quiet_libraries, write_int8
+from engine.export import base_location, base_name, halves, quiet_libraries, write_int8
 from engine.folder import TOKENIZER_FILE
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
 from engine.quantize import PRECISION
+from engine.types import Tokens
 from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
 from ranker.train.head import has_match_head, load_match_model, match_model
 from ranker.train.settings import Head
@@ -100,11 +101,12 @@ def export_model(
     inputs = {IDS: example, MASK: (example > 0).long()}
     if getattr(model.config, "type_vocab_size", 1) > 1:
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
+    known, others = halves(list(pairs) or list(_PAIRS))
     with quiet_libraries():
-        write_int8(Logits(model), inputs, output / spec.model)
+        write_int8(Logits(model), inputs, output / spec.model, *_tokens(model, known, spec))
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     write_spec(output, spec)
-    return _parity(model, Ranker.open(output), list(pairs) or list(_PAIRS))
+    return _parity(model, Ranker.open(output), others)
 
 
 def write_spec(folder: Path, spec: RankerSpec) -> None:
@@ -112,7 +114,18 @@ def write_spec(folder: Path, spec: RankerSpec) -> None:
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
-def _parity(model: CrossEncoder, ranker: Ranker, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def _tokens(
+    model: CrossEncoder, pairs: Sequence[tuple[str, str]], spec: RankerSpec
+) -> tuple[list[Tokens], list[Tokens]]:
+    """Token and segment ids of each pair."""
+    longest = spec.max_query_tokens + spec.max_product_tokens
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    given = model.tokenizer(*sides, truncation=True, max_length=longest, return_token_type_ids=True)
+    tokens, segments = ([np.array(ids, np.int32) for ids in given[name]] for name in (IDS, SEGMENTS))
+    return tokens, segments
+
+
+def _parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     session = OnnxModel(ranker.model_path)
     exact_model = Logits(model).eval()
     found, exact = [], []

@@ -45,7 +45,7 @@ from ranker.train.losses import make_loss, rows_per_batch
 from ranker.train.settings import Method, RankerTraining
 from ranker.train.validation import Finding, Validation, calibration_report, no_similarity, reliability_report
 
-PARITY_PAIRS = 64
+PARITY_PAIRS = 512
 
 
 def train_ranker(
