@@ -56,6 +56,10 @@ class Tower:
         """Token ids of each product text, shape (t,), special tokens included, t at most `max_item_tokens`."""
         return _encode(self._item_tokenizer, self.spec.item_prefix, texts)
 
+    def is_word(self, text: str) -> bool:
+        """Whether the tokenizer keeps it whole, as it does most words of the language and few misspelt ones."""
+        return len(self._query_tokenizer.encode(text, add_special_tokens=False)) == 1
+
     def model_path(self, side: Literal["query", "item"]) -> Path:
         """The ONNX file of one tower."""
         return self.folder / (self.spec.query_model if side == "query" else self.spec.item_model)

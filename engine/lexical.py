@@ -13,7 +13,7 @@ from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
 # Changes with anything that makes another index of the same products.
-FORMAT = 1
+FORMAT = 2
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
 SYNONYMS_FILE = "synonyms.json"
@@ -33,7 +33,8 @@ class LexicalQuery:
     """A query's words that say something, and the terms they ask for.
 
     `weights` are the words' inverse document frequencies; `units` has, by the place of a quantity, the term that stands
-    in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands.
+    in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands. `spellings` has
+    the likely spelling of each word that is known to nobody.
     """
 
     words: tuple[Word, ...] = ()
@@ -41,6 +42,7 @@ class LexicalQuery:
     weights: tuple[float, ...] = ()
     units: Mapping[int, int] = field(default_factory=dict)
     brands: frozenset[int] = frozenset()
+    spellings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,17 @@ class LexicalIndex:
     def document_frequency(self, number: int) -> int:
         """Products that hold the term in the field where most do."""
         return max((postings.frequency(number) for postings in self._fields), default=0)
+
+    def company(self, number: int, others: Mapping[int, float]) -> float:
+        """The summed weights of other terms, by number, over the products that hold this one; of the field with most.
+
+        Without others, how many products hold it.
+        """
+        postings = max(self._fields, key=lambda postings: postings.frequency(number))
+        rows = postings.of(number)[0].astype(np.int64)
+        if not others:
+            return float(len(rows))
+        return float(sum(weight * np.count_nonzero(postings.at(other, rows)) for other, weight in others.items()))
 
     def search(self, terms: Sequence[QueryTerm], weights: Mapping[str, float], k: int) -> Candidates:
         """The k best products by the fields' weighted scores, best first; those that share no term are left out."""

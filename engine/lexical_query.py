@@ -1,7 +1,7 @@
 """Reads a query for a lexical index: which terms of its vocabulary each word asks for, and how much they count."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from core.synonyms import Synonyms
 from core.words import Analyser, Word, plain
@@ -12,6 +12,8 @@ from engine.terms import may_be_misspelt, unit_term
 _PART = 0.5
 _SYNONYM = 0.8
 _EDIT = 0.7
+_UNLIKELY = 6.0  # how much less likely an error is, as a logarithm
+_SURELY = 400  # times as often, to mend a word that some product holds
 _ALIKE = 5
 _ONE_EDIT, _TWO_EDITS = 4, 6
 # A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
@@ -23,9 +25,19 @@ _LEAST_SPLIT, _LEAST_PIECE = 6, 3
 class QueryReader:
     """Reads queries for one index, on one thread at a time: its analyser keeps state."""
 
-    def __init__(self, index: LexicalIndex, language: str, synonyms: Synonyms | None = None) -> None:
-        """`language` is the catalog's (BCP 47), by which its products were analysed."""
+    def __init__(
+        self,
+        index: LexicalIndex,
+        language: str,
+        synonyms: Synonyms | None = None,
+        is_word: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`language` is the catalog's (BCP 47), by which its products were analysed.
+
+        `is_word` tells words of the language: one that no product holds is then no misspelling of another.
+        """
         self._index = index
+        self._is_word = is_word
         self._analyser = Analyser(language)
         self._synonyms = dict(self._phrases(synonyms or Synonyms()))
         self._longest = max(map(len, self._synonyms), default=0)
@@ -39,7 +51,9 @@ class QueryReader:
         for place, word in enumerate(words):
             terms += self._single(word, place, place in joined)
         weights = tuple(self._weights(len(words), terms))
-        return LexicalQuery(tuple(words), tuple(terms), weights, dict(self._units(words)), self._brands(terms))
+        units, brands = dict(self._units(words)), self._brands(terms)
+        spellings = dict(self._spellings(words, terms, joined))
+        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings)
 
     def _single(self, word: Word, place: int, joined: bool) -> Iterator[QueryTerm]:
         number = self._index.terms.find(word.term)
@@ -48,7 +62,7 @@ class QueryReader:
         parts = [part for part in map(self._index.terms.find, word.parts) if part is not None]
         for part in parts:
             yield QueryTerm(part, _PART, (place,))
-        if number is None and not parts and not joined:
+        if number is None and not parts and not joined and not self._is_word(word.text):
             yield from self._split(word, place) or self._alike(word, place, 0)
         elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
             yield from self._alike(word, place, held * _OFTEN)
@@ -109,6 +123,28 @@ class QueryReader:
         for errors, _, number in likely[:_ALIKE]:
             yield QueryTerm(number, _EDIT**errors, (place,))
 
+    def _spellings(
+        self, words: Sequence[Word], terms: Sequence[QueryTerm], known: Collection[int]
+    ) -> Iterator[tuple[str, str]]:
+        """Words that nobody or next to nobody holds, and what is likelier: with few errors, and far more often in
+        products that hold the rest of the query."""
+        for place, word in enumerate(words):
+            own = [term for term in terms if term.words == (place,)]
+            alike = [term for term in own if term.weight < 1]
+            if place in known or word.parts or self._is_word(word.text) or not alike:
+                continue
+            certain = {term.number for term in terms if term.weight == 1 and place not in term.words}
+            others = {number: self._rarity(number) for number in certain}
+            company = {term: self._index.company(term.number, others) for term in own}
+            best = max(alike, key=lambda term: math.log1p(company[term]) - _UNLIKELY * _errors(term))
+            as_written = sum(company[term] for term in own if term.weight == 1)
+            if company[best] > _SURELY * as_written or not (company[best] or as_written):
+                yield word.text, self._index.terms.spelling(best.number)
+
+    def _rarity(self, number: int) -> float:
+        held = self._index.document_frequency(number)
+        return math.log(1 + (self._index.count - held + 0.5) / (held + 0.5))
+
     def _units(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         for place, word in enumerate(words):
             number = self._index.terms.find(unit_term(word.unit)) if word.unit else None
@@ -133,3 +169,8 @@ class QueryReader:
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
             frequency = max(held, default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
+
+
+def _errors(term: QueryTerm) -> float:
+    """How many typing errors lie between a word and a term like it."""
+    return math.log(term.weight) / math.log(_EDIT)

@@ -1,6 +1,6 @@
 """The vocabulary of a lexical index, mapped from files: finds a term, and terms spelt nearly like it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from rapidfuzz.distance import OSA
 
 TERMS_FILE = "terms.npy"
 _ENDS, _GRAMS, _GRAM_ENDS, _GRAM_TERMS = "term_ends.npy", "grams.npy", "gram_ends.npy", "gram_terms.npy"
-VOCABULARY_FILES = (TERMS_FILE, _ENDS, _GRAMS, _GRAM_ENDS, _GRAM_TERMS)
+_SPELLINGS, _SPELLING_ENDS = "spellings.npy", "spelling_ends.npy"
+VOCABULARY_FILES = (TERMS_FILE, _ENDS, _SPELLINGS, _SPELLING_ENDS, _GRAMS, _GRAM_ENDS, _GRAM_TERMS)
 
 LONGEST_FUZZY = 24
 _EDGE = "\0"
@@ -23,6 +24,8 @@ class Terms:
         """Maps what `write_terms` left in a folder."""
         self._bytes = mapped(folder / TERMS_FILE)
         self._ends = mapped(folder / _ENDS)
+        self._spellings = mapped(folder / _SPELLINGS)
+        self._spelling_ends = mapped(folder / _SPELLING_ENDS)
         self._grams = mapped(folder / _GRAMS)
         self._gram_ends = mapped(folder / _GRAM_ENDS)
         self._gram_terms = mapped(folder / _GRAM_TERMS)
@@ -32,6 +35,10 @@ class Terms:
 
     def __getitem__(self, number: int) -> str:
         return self._raw(number).decode()
+
+    def spelling(self, number: int) -> str:
+        """The term as texts mostly have it: battery, whose stem is batteri."""
+        return self._spellings[self._spelling_ends[number] : self._spelling_ends[number + 1]].tobytes().decode()
 
     def find(self, term: str) -> int | None:
         """The term's number, or None where the vocabulary lacks it."""
@@ -76,11 +83,13 @@ class Terms:
         return self._bytes[self._ends[number] : self._ends[number + 1]].tobytes()
 
 
-def write_terms(terms: Sequence[str], folder: Path) -> None:
-    """Writes a vocabulary: different terms, sorted by their UTF-8 bytes. There is at least one."""
-    raw = [term.encode() for term in terms]
-    np.save(folder / TERMS_FILE, np.frombuffer(b"".join(raw), np.uint8))
-    np.save(folder / _ENDS, _ends([len(one) for one in raw]))
+def write_terms(terms: Sequence[str], spellings: Mapping[str, str], folder: Path) -> None:
+    """Writes a vocabulary: different terms, sorted by their UTF-8 bytes. There is at least one.
+
+    A term without a spelling is its own.
+    """
+    _write_strings(terms, folder / TERMS_FILE, folder / _ENDS)
+    _write_strings([spellings.get(term, term) for term in terms], folder / _SPELLINGS, folder / _SPELLING_ENDS)
     fuzzy = [number for number, term in enumerate(terms) if may_be_misspelt(term)]
     grams, places = _grams([terms[number] for number in fuzzy])
     owners = np.asarray(fuzzy, np.int32)[places]
@@ -108,6 +117,12 @@ def unit_term(unit: str) -> str:
 def may_be_misspelt(term: str) -> bool:
     """Whether it is a word: a number or a code that differs in one sign is another one."""
     return 3 <= len(term) <= LONGEST_FUZZY and term.isalpha()
+
+
+def _write_strings(strings: Sequence[str], target: Path, ends: Path) -> None:
+    raw = [string.encode() for string in strings]
+    np.save(target, np.frombuffer(b"".join(raw), np.uint8))
+    np.save(ends, _ends([len(one) for one in raw]))
 
 
 def _grams(terms: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from core.columns import Columns
 from core.manifest import LexicalReport
 from core.progress import Report
 from core.synonyms import Synonyms
-from core.words import Analyser
+from core.words import Analyser, Word
 from engine.lexical import SYNONYMS_FILE, UNITS, field_files
-from engine.terms import unit_term, write_terms
+from engine.terms import may_be_misspelt, unit_term, write_terms
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
 _K1, _B = 0.6, 0.75
@@ -64,10 +65,11 @@ def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Pat
     folder.mkdir(parents=True)
     (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n")
     numbers: dict[str, int] = {}
-    found = _terms(columns, Analyser(language), numbers, report)
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    found = _terms(columns, Analyser(language), numbers, spellings, report)
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
     vocabulary = sorted(numbers, key=lambda term: term.encode())
-    write_terms(vocabulary, folder)
+    write_terms(vocabulary, {term: texts.most_common(1)[0][0] for term, texts in spellings.items()}, folder)
     places = np.empty(len(numbers), np.int64)
     places[[numbers[term] for term in vocabulary]] = np.arange(len(vocabulary))
     for field in fields:
@@ -82,12 +84,23 @@ def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Pat
 
 
 def _terms(
-    columns: Columns, analyser: Analyser, numbers: dict[str, int], report: Report
+    columns: Columns,
+    analyser: Analyser,
+    numbers: dict[str, int],
+    spellings: dict[str, Counter[str]],
+    report: Report,
 ) -> dict[str, tuple[list[np.ndarray], list[int]]]:
-    """Of each field, the numbers of all its terms, product after product, and how many each product has."""
+    """Of each field, the numbers of all its terms, product after product, and how many each product has.
+
+    Counts how each term is spelt.
+    """
     found: dict[str, tuple[list[np.ndarray], list[int]]] = {field: ([], []) for field in WEIGHTS}
     for row in range(len(columns)):
-        for field, terms in _product_terms(columns.row(row, _COLUMNS), analyser).items():
+        words = _product_words(columns.row(row, _COLUMNS), analyser)
+        for word in chain.from_iterable(words.values()):
+            if may_be_misspelt(word.term):
+                spellings[word.term][word.text] += 1
+        for field, terms in _product_terms(words).items():
             found[field][0].append(
                 np.fromiter((numbers.setdefault(t, len(numbers)) for t in terms), np.int32, len(terms))
             )
@@ -98,11 +111,14 @@ def _terms(
     return found
 
 
-def _product_terms(product: Mapping[str, Any], analyser: Analyser) -> dict[str, list[str]]:
-    words = {
+def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, list[Word]]:
+    return {
         field: list(chain.from_iterable(analyser.words(text) for text in texts(product) if text))
         for field, texts in FIELDS.items()
     }
+
+
+def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
     terms = {field: [term for word in found for term in (word.term, *word.parts)] for field, found in words.items()}
     stated = {word.unit: None for field in _STATING for word in words[field] if word.unit}
     return terms | {UNITS: list(map(unit_term, stated))}

@@ -162,7 +162,7 @@ def open_release(
         raise ReleaseError(
             f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
         )
-    words = _open_words(folder, manifest)
+    words = _open_words(folder, manifest, tower)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
     if final is not None and final.spec.features != tuple(FEATURES):
         raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
@@ -183,7 +183,7 @@ def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[s
     )
 
 
-def _open_words(folder: Path, manifest: Manifest) -> Words | None:
+def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
     """The lexical source, where the release was made with one."""
     told = manifest.snapshot.lexical
     if told is None:
@@ -191,4 +191,4 @@ def _open_words(folder: Path, manifest: Manifest) -> Words | None:
     index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_text()) if path.is_file() else None
-    return Words(index, manifest.language, told.weights, synonyms)
+    return Words(index, manifest.language, told.weights, synonyms, tower.is_word)

@@ -1,6 +1,7 @@
 """One request, top to bottom: encode, retrieve and match words side by side, fuse, prerank, rescore, arrange."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     not even a retrieved list; trouble with words or with rescoring only degrades the answer.
     """
     answer = Answer()
-    if release.words is not None and (text := release.words.rewritten(query.text)) != query.text:
+    if (text := await _understood(query, plan, release, deadline)) != query.text:
         query, answer.searched = replace(query, text=text), text
     found = await _retrieve(query, plan, release, deadline, answer)
     if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
@@ -48,6 +49,21 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         answer.hits = _by_final(query, release, answer) if learned else _arrange(found, relevance, query.top_k)
         stage.candidates_out = len(answer.hits)
     return answer
+
+
+async def _understood(query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> str:
+    """The query as it is to be searched: by the release's rewrites, then spelt as its products are.
+
+    Trouble is told where words are matched.
+    """
+    if release.words is None:
+        return query.text
+    text = release.words.rewritten(query.text)
+    if plan.lexical_candidates:
+        with contextlib.suppress(TimeoutError, WordsFailed):
+            async with asyncio.timeout_at(_latest(deadline)):
+                return await release.words.spelt(text)
+    return text
 
 
 async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> Found:

@@ -1,9 +1,11 @@
 """The lexical source of a release, on a thread of its own."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +16,7 @@ from engine.lexical import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical_query import QueryReader
 from engine.types import Candidates
 
+_READ = 256  # queries read are kept: each is read to be spelt, and again to be searched
 _Result = TypeVar("_Result")
 
 
@@ -33,13 +36,21 @@ class Words:
     """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
 
     def __init__(
-        self, index: LexicalIndex, language: str, weights: Mapping[str, float], synonyms: Synonyms | None = None
+        self,
+        index: LexicalIndex,
+        language: str,
+        weights: Mapping[str, float],
+        synonyms: Synonyms | None = None,
+        is_word: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47)."""
+        """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47).
+
+        `is_word` tells words of the language, on whose spelling there is nothing to mend.
+        """
         self.fields = index.fields
         self._index = index
         self._synonyms = synonyms or Synonyms()
-        self._reader = QueryReader(index, language, synonyms)
+        self._read = lru_cache(_READ)(QueryReader(index, language, synonyms, is_word).read)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
@@ -48,11 +59,18 @@ class Words:
         """The query as it is to be searched, by the release's rewrites."""
         return self._synonyms.rewrite(text)
 
+    async def spelt(self, text: str) -> str:
+        """The query with likelier spellings of words that no product holds. Raises WordsFailed."""
+        spellings = (await self._run(lambda: self._read(text))).spellings
+        for written, spelling in spellings.items():
+            text = re.sub(rf"(?<!\w){re.escape(written)}(?!\w)", lambda _, to=spelling: to, text, flags=re.IGNORECASE)  # type: ignore[misc]
+        return text
+
     async def search(self, text: str, k: int) -> Matches:
         """The k best products. Raises WordsFailed."""
 
         def work() -> Matches:
-            query = self._reader.read(text)
+            query = self._read(text)
             return Matches(query, self._index.search(query.terms, self._weights, k))
 
         return await self._run(work)

@@ -80,6 +80,10 @@ class Spoken:
     def rewritten(self, text: str) -> str:
         return text.replace("scarlet", "red")
 
+    async def spelt(self, text: str) -> str:
+        await self._work("spelt")
+        return text.replace("reed", "red")
+
     async def search(self, text: str, k: int) -> Matches:
         await self._work("search")
         rows = self.rows[:k]

@@ -16,7 +16,7 @@ WORDS = st.text("abc\u00e4\u4e2d", min_size=3, max_size=9)
 def test_alike_misses_none_and_adds_none(vocabulary: set[str], word: str, edits: int) -> None:
     words = sorted(vocabulary, key=lambda term: term.encode())
     with tempfile.TemporaryDirectory() as folder:
-        write_terms(words, Path(folder))
+        write_terms(words, {}, Path(folder))
         terms = Terms(Path(folder))
         found = {terms[number]: errors for number, errors in terms.alike(word, edits)}
         assert [terms.find(term) for term in words] == list(range(len(words)))

@@ -15,13 +15,18 @@ WORDS = sorted(
 
 @pytest.fixture
 def terms(tmp_path: Path) -> Terms:
-    write_terms(WORDS, tmp_path)
+    write_terms(WORDS, {"drill": "drills"}, tmp_path)
     return Terms(tmp_path)
 
 
 def test_each_term_has_its_number(terms: Terms) -> None:
     assert [terms[number] for number in range(len(terms))] == WORDS
     assert [terms.find(word) for word in WORDS] == list(range(len(WORDS)))
+
+
+def test_terms_are_spelt_as_told_or_as_they_are(terms: Terms) -> None:
+    spelt = {terms[number]: terms.spelling(number) for number in range(len(terms))}
+    assert spelt == {word: word for word in WORDS} | {"drill": "drills"}
 
 
 @pytest.mark.parametrize("word", ["", "a", "drillz", "zzz", "\u4e2d", "\0"])
@@ -47,5 +52,5 @@ def test_fewer_errors_come_first(terms: Terms) -> None:
 
 
 def test_a_vocabulary_of_codes_alone_has_nothing_alike(tmp_path: Path) -> None:
-    write_terms(["1", "2"], tmp_path)
+    write_terms(["1", "2"], {}, tmp_path)
     assert Terms(tmp_path).alike("drill", 2) == []

@@ -143,3 +143,17 @@ async def test_rewrites_change_the_query_for_every_stage(tmp_path: Path) -> None
     answer = await search(Query("5 scarlet shoes", top_k=1), _PLAN, release, Permit(), None)
     assert answer.searched == "5 red shoes"
     assert (await search(Query("5 red shoes", top_k=1), _PLAN, release, Permit(), None)).searched == ""
+
+
+async def test_both_sources_and_the_cross_encoder_see_the_query_as_it_is_spelt(tmp_path: Path) -> None:
+    release = make_release(tmp_path, words=Spoken([30]))
+    answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), None)
+    assert answer.searched == "5 red shoes"
+
+
+async def test_a_query_stays_as_it_is_where_spelling_fails_or_words_are_off(tmp_path: Path) -> None:
+    broken = make_release(tmp_path, words=Spoken([30], broken="spelt"))
+    assert not (await search(Query("5 reed shoes", top_k=1), _PLAN, broken, Permit(), None)).searched
+    whole = make_release(tmp_path, words=Spoken([30]))
+    off = _PLAN.model_copy(update={"lexical_candidates": 0})
+    assert not (await search(Query("5 reed shoes", top_k=1), off, whole, Permit(), None)).searched

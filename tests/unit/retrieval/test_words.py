@@ -25,6 +25,11 @@ async def test_the_best_k_are_found(words: Words) -> None:
     assert (await words.search("red drill", 1)).candidates.rows.tolist() == [0]
 
 
+async def test_a_query_is_spelt_as_products_are(words: Words) -> None:
+    assert await words.spelt("Red DRLIL, hamer!") == "Red drill, hammer!"
+    assert await words.spelt("red drills") == "red drills"
+
+
 async def test_what_goes_wrong_is_told(words: Words) -> None:
     words.close()
     with pytest.raises(WordsFailed, match="RuntimeError"):
