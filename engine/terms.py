@@ -53,7 +53,8 @@ class Terms:
         return low if low < len(self) and self._raw(low) == sought else None
 
     def alike(self, term: str, edits: int) -> list[tuple[int, int]]:
-        """Terms of letters within so many typing errors of this one, itself left out: their numbers and the errors.
+        """Terms of letters that are, or are spelt, within so many typing errors of this one, itself left out: their
+        numbers and the errors.
 
         An error is a letter too many, too few, another one, or two swapped (optimal string alignment). A term that
         shares no two neighbouring letters with this one, edges counted, is not found.
@@ -72,11 +73,10 @@ class Terms:
         numbers = numbers[shared >= max(1, len(grams) - 3 * edits)]
         result = []
         for number in map(int, numbers):
-            other = self[number]
-            if abs(len(other) - len(term)) <= edits and other != term:
-                errors = OSA.distance(term, other, score_cutoff=edits)
-                if errors <= edits:
-                    result.append((number, int(errors)))
+            forms = {self[number], self.spelling(number)}
+            errors = min(OSA.distance(term, form, score_cutoff=edits) for form in forms)
+            if errors <= edits and self[number] != term:
+                result.append((number, int(errors)))
         return sorted(result, key=lambda pair: (pair[1], pair[0]))
 
     def _raw(self, number: int) -> bytes:
@@ -90,9 +90,14 @@ def write_terms(terms: Sequence[str], spellings: Mapping[str, str], folder: Path
     """
     _write_strings(terms, folder / TERMS_FILE, folder / _ENDS)
     _write_strings([spellings.get(term, term) for term in terms], folder / _SPELLINGS, folder / _SPELLING_ENDS)
-    fuzzy = [number for number, term in enumerate(terms) if may_be_misspelt(term)]
-    grams, places = _grams([terms[number] for number in fuzzy])
-    owners = np.asarray(fuzzy, np.int32)[places]
+    forms = [
+        (form, number)
+        for number, term in enumerate(terms)
+        if may_be_misspelt(term)
+        for form in {term, spellings.get(term, term)}
+    ]
+    grams, places = _grams([form for form, _ in forms])
+    owners = np.array([number for _, number in forms], np.int32)[places]
     order = np.lexsort((owners, grams))
     grams, owners = grams[order], owners[order]
     fresh = np.ones(len(grams), bool)
