@@ -41,6 +41,8 @@ _UNSPACED = regex.compile(
     r"([\p{Han}\p{Hiragana}\p{Katakana}ー々]+|\p{Thai}+|\p{Lao}+|\p{Khmer}+|\p{Myanmar}+|\p{Hangul}+)"
 )
 _HAN = regex.compile(r"\p{Han}+")
+# Letters and digits, but for sizes such as 34x80; or as many digits as a GTIN has.
+_CODE = regex.compile(r"(?=.*\d)(?=.*\p{L})(?!\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)+$).{5,}|\d{8,}")
 _LATIN_OR_GREEK_MARKS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])\p{M}+")
 
 
@@ -61,6 +63,11 @@ class Word:
     def has_digit(self) -> bool:
         """Whether it is a number, a size or a model number."""
         return any(character.isdigit() for character in self.term)
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it may be a model number or a GTIN, and is neither a quantity nor a size."""
+        return not self.unit and _CODE.fullmatch(self.term) is not None
 
 
 class Analyser:

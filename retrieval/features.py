@@ -30,7 +30,20 @@ FEATURES: dict[str, int] = {
     "title terms": 0,
 }
 MISSING = np.float32(np.nan)
+_FEW = 5
 _Column = NDArray[np.float32] | np.float32
+
+
+def named(found: Found) -> NDArray[np.bool_]:
+    """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole."""
+    result = np.zeros(len(found.rows), bool)
+    if found.query is None or found.evidence is None or not len(found.rows):
+        return result
+    whole = found.evidence.matched.max(1, initial=0) >= 1
+    for place, word in enumerate(found.query.words):
+        if word.is_code and np.count_nonzero(whole[:, place]) <= _FEW:
+            result |= whole[:, place]
+    return result
 
 
 def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from retrieval.answer import (
 )
 from retrieval.budget import usable
 from retrieval.candidates import Found, Fusion, one_source
-from retrieval.features import FEATURES, MISSING, features
+from retrieval.features import FEATURES, MISSING, features, named
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.words import Matches, WordsFailed
@@ -41,6 +41,8 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     found = await _retrieve(query, plan, release, deadline, answer)
     if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
         found = _preranked(release, found, answer)
+    elif (first := named(found)).any():
+        found = found.ordered(np.argsort(~first, kind="stable"))
     relevance = np.empty(0, np.float32)
     if release.ranker is not None and plan.rerank_depth and len(found.rows) and found.dense is not None:
         relevance = await _rescore(query, plan, release, found, deadline, answer)
@@ -153,7 +155,7 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> Found:
     with answer.stage("prerank", len(found.rows)) as stage:
         table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
         stage.candidates_out = len(found.rows)
-        return found.ordered(np.argsort(-release.final.first_scores(table), kind="stable"))
+        return found.ordered(np.lexsort((-release.final.first_scores(table), ~named(found))))
 
 
 async def _rescore(
@@ -220,6 +222,8 @@ def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]
     table = features(found, release.words.fields, answer.relevance)
     rescored = not np.isnan(answer.relevance).all()
     scores = release.final.scores(table) if rescored else release.final.first_scores(table)
+    # What the query names by its code comes first, whatever trees think that learned of other queries.
+    scores = np.where(named(found), scores + np.ptp(scores) + 1, scores)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks = _ranks(answer.relevance)
     told = release.final.contributions(table[order], rescored) if query.explain else None
@@ -249,14 +253,17 @@ def _reasons(row: Vectors, told: Vectors | None, place: int) -> tuple[Reason, ..
 
 def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
     """Rescored candidates by relevance, then the others as found, by their score less 1, which keeps them below."""
-    order = np.argsort(-relevance, kind="stable")
+    first = named(found)  # what the query names by its code is meant
+    worth = np.where(first[: len(relevance)], 1, relevance)
+    fused = np.where(first, found.scores.max(initial=0), found.scores)
+    order = np.argsort(-worth, kind="stable")
     rescored = [
-        Hit(int(found.rows[i]), float(relevance[i]), (*_said(found, i), Said("rescore", float(relevance[i]), place)))
+        Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i), Said("rescore", float(relevance[i]), place)))
         for place, i in enumerate(order[:top_k].tolist(), 1)
     ]
     offset = 1.0 if len(relevance) else 0.0
     rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
-    return rescored + [Hit(int(found.rows[i]), float(found.scores[i]) - offset, _said(found, i)) for i in rest]
+    return rescored + [Hit(int(found.rows[i]), float(fused[i]) - offset, _said(found, i)) for i in rest]
 
 
 def _said(found: Found, place: int) -> tuple[Said, ...]:
@@ -264,5 +271,6 @@ def _said(found: Found, place: int) -> tuple[Said, ...]:
     sides = (("retrieve", found.dense), ("lexical", found.lexical))
     said = [Said(name, float(side.scores[place]), int(side.ranks[place])) for name, side in sides if side is not None]
     if found.fused:
-        said.append(Said("fuse", float(found.scores[place]), place + 1))
+        better = int(np.count_nonzero(found.scores > found.scores[place]))
+        said.append(Said("fuse", float(found.scores[place]), 1 + better))
     return tuple(said)

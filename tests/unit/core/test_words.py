@@ -51,6 +51,16 @@ def test_chinese_is_segmented() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["DCD771C2", "xr-500b", "4006381333931", "he6000/28", "12345678"])
+def test_codes(text: str) -> None:
+    assert [word.is_code for word in Analyser("en").words(text)] == [True]
+
+
+@pytest.mark.parametrize("text", ["34x80", "2 x 4", "1/2", "18V", "2024", "1234567", "drill", "r2d2", "500 ml"])
+def test_sizes_quantities_and_years_are_no_codes(text: str) -> None:
+    assert not any(word.is_code for word in Analyser("en").words(text))
+
+
 @pytest.mark.parametrize(
     ("text", "language", "terms"),
     [

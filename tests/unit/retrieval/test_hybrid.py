@@ -57,7 +57,11 @@ async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
     assert both.said == (Said("retrieve", close(0.99), 2), Said("lexical", close(3.5), 2), Said("fuse", both.score, 1))
     # Product 5 was found by the towers alone and product 30 by words alone: ranks of 0, scores none the less.
     assert dense.said == (Said("retrieve", 1, 1), Said("lexical", close(3), 0), Said("fuse", dense.score, 2))
-    assert lexical.said == (Said("retrieve", close(0.75), 0), Said("lexical", 15.5, 1), Said("fuse", lexical.score, 3))
+    assert lexical.said == (
+        Said("retrieve", close(0.75), 0),
+        Said("lexical", 15.5, 1),
+        Said("fuse", lexical.score, 2),
+    )  # as dense
     assert words.asked == [6, 5, 30, 7, 31, 8]
 
 

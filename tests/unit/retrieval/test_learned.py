@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from doubles import COUNT, Spoken, make_release
+from wordings import lexical_index, titles
 
 from core.plan import Plan
 from engine.fake import FakeEngine
@@ -14,6 +15,7 @@ from retrieval.answer import Answer
 from retrieval.features import FEATURES
 from retrieval.query import Query
 from retrieval.search import search
+from retrieval.words import Words
 
 _PLAN = Plan(candidates=4, lexical_candidates=3, rerank_depth=2, minimum_rerank=1)
 _WORDS, _RELEVANCE = list(FEATURES).index("words in the title"), list(FEATURES).index("relevance")
@@ -104,3 +106,32 @@ async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_pl
     assert fused(await ask(tmp_path))[5] == pytest.approx(0.5 / 61)
     plan = _PLAN.model_copy(update={"dense_weight": 2.0})
     assert fused(await ask(tmp_path, plan))[5] == pytest.approx(2 / 61)
+
+
+def coded(folder: Path) -> Words:
+    """Product 9 is all of `things` and has a model number, 30 to 35 have another."""
+    texts = [f"things {i}" if i != 9 else "things XR-500b" for i in range(COUNT)]
+    texts[30:36] = ["things AB-123c"] * 6
+    return Words(lexical_index(folder / "lexical", titles(*texts)), "en", {"title": 1.0})
+
+
+@pytest.mark.parametrize("final", [None, Sum()])
+@pytest.mark.parametrize("depth", [0, 3])
+@pytest.mark.parametrize("query", ["5 xr500b", "5 things XR-500B"])
+async def test_a_product_that_the_query_names_by_its_code_comes_first(
+    query: str, depth: int, final: Sum | None, tmp_path: Path
+) -> None:
+    release = make_release(tmp_path, words=coded(tmp_path), final=final)  # type: ignore[arg-type]
+    plan = _PLAN.model_copy(update={"rerank_depth": depth})
+    answer = await search(Query(query, top_k=4), plan, release, Permit(), None)
+    assert answer.hits[0].row == 9
+    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+    assert (answer.hits[0].by("rescore") is not None) == (depth > 0)
+
+
+async def test_a_code_that_many_hold_names_none(tmp_path: Path) -> None:
+    release = make_release(tmp_path, words=coded(tmp_path))  # type: ignore[arg-type]
+    plan = _PLAN.model_copy(update={"lexical_candidates": 10})
+    answer = await search(Query("5 ab123c", top_k=4), plan, release, Permit(), None)
+    # The last rescored of 5, 6, 7, 8 and what words found has the highest logit.
+    assert answer.hits[0].score < 1
