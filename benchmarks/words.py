@@ -5,9 +5,9 @@
 Asks the release in service. `engines` compares its lexical index with bm25s as it comes (English stop words, all fields
 as one text) and, where it is installed, tantivy (English stemmer, with and without fuzzy terms): time to build and to
 ask, bytes, quality. `errors` asks all queries with no, one and two typing errors (`lifecycle/examples/augment.py`).
-`codes` asks for GTINs and model numbers (the attribute `name`), and counts how often their product comes first. `cost`
-has the time of each stage of a request, one at a time. Parameters and results go to
-`benchmarks/results/words_<catalog>.json`.
+`codes` asks for GTINs, model numbers and names with a number (the attribute `name`, of one word and of several), and
+counts how often their product comes first. `cost` has the time of each stage of a request, one at a time. Parameters and
+results go to `benchmarks/results/words_<catalog>.json`.
 """
 
 import argparse
@@ -67,13 +67,13 @@ def main() -> None:
         results["engines"] = _engines(release, grades, steps)
         results |= asyncio.run(_errors(release, grades, steps))
     codes = _codes(release, options.codes)
-    if codes:
-        results["codes"] = asyncio.run(_found_first(release, codes, steps))
+    for kind, products in codes.items():
+        results.setdefault("codes", {})[kind] = asyncio.run(_found_first(release, kind, products, steps))
     parameters = {
         "products": release.products,
         "split": options.split,
         "queries": len(grades),
-        "codes": len(codes),
+        "codes": {kind: len(products) for kind, products in codes.items()},
         "final score": release.final is not None,
         "ranker": release.ranker is not None,
     }
@@ -211,14 +211,14 @@ async def _ask_all(
     return rankings, costs
 
 
-def _codes(release: LoadedRelease, count: int) -> dict[str, str]:
-    """Codes that stand in one product alone, and its id: as many GTINs as model numbers, drawn."""
-    found: dict[str, dict[str, str]] = {"gtin": {}, _MODEL: {}}
+def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
+    """By kind, codes that stand in one product alone, and its id: half of `count` of each kind, drawn."""
+    found: dict[str, dict[str, str]] = {"GTINs": {}, "model numbers": {}, "names": {}}
     twice: set[str] = set()
     for row in range(release.products):
         product = release.columns.row(row, ["id", "gtin", "attributes"])
         model = dict(product["attributes"] or ()).get(_MODEL, "")
-        for kind, code in (("gtin", product["gtin"]), (_MODEL, model)):
+        for kind, code in (("GTINs", product["gtin"]), ("names" if " " in model else "model numbers", model)):
             if code and any(character.isdigit() for character in code) and len(code) >= 5:
                 if code.casefold() in twice:
                     found[kind].pop(code, None)
@@ -226,17 +226,18 @@ def _codes(release: LoadedRelease, count: int) -> dict[str, str]:
                     twice.add(code.casefold())
                     found[kind][code] = product["id"]
     random = np.random.default_rng(0)
-    chosen: dict[str, str] = {}
-    for codes in found.values():
+    chosen: dict[str, dict[str, str]] = {}
+    for kind, codes in found.items():
         names = sorted(codes)
-        for place in random.permutation(len(names))[: count // 2]:
-            chosen[names[place]] = codes[names[place]]
+        places = random.permutation(len(names))[: count // 2]
+        if len(places):
+            chosen[kind] = {names[place]: codes[names[place]] for place in places}
     return chosen
 
 
-async def _found_first(release: LoadedRelease, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
+async def _found_first(release: LoadedRelease, kind: str, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
     """Share of codes whose product stands first, by stage, and codes that miss as served."""
-    with steps.step("ask for codes") as report:
+    with steps.step(f"ask for {kind}") as report:
         rankings, _ = await _ask_all(release, {code: code for code in codes}, report)
     shares = {
         stage: round(float(np.mean([found[code][:1] == [codes[code]] for code in codes])), 4)
@@ -244,7 +245,7 @@ async def _found_first(release: LoadedRelease, codes: Mapping[str, str], steps: 
     }
     last = list(rankings)[-1]
     missed = [code for code in codes if rankings[last][code][:1] != [codes[code]]]
-    print("codes", shares, missed[:10], flush=True)
+    print(kind, shares, missed[:10], flush=True)
     return {"first": shares, "missed": missed}
 
 
