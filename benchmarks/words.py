@@ -6,8 +6,8 @@ Asks the release in service. `engines` compares its lexical index with bm25s as 
 as one text) and, where it is installed, tantivy (English stemmer, with and without fuzzy terms): time to build and to
 ask, bytes, quality. `errors` asks all queries with no, one and two typing errors (`lifecycle/examples/augment.py`).
 `codes` asks for GTINs, model numbers and names with a number (the attribute `name`, of one word and of several), and
-counts how often their product comes first. `cost` has the time of each stage of a request, one at a time. Parameters and
-results go to `benchmarks/results/words_<catalog>.json`.
+counts how often their product comes first. `cost` has the time of each stage of a request, one at a time. Parameters
+and results go to `benchmarks/results/words_<catalog>.json`.
 """
 
 import argparse
