@@ -217,13 +217,13 @@ def _spread(relevance: Vectors, count: int) -> Vectors:
 
 def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]:
     """All candidates by the final score; of equals, the one that was worth more before rescoring."""
-    assert release.final is not None and release.words is not None
     found = answer.found
+    assert release.final is not None and release.words is not None
     table = features(found, release.words.fields, answer.relevance)
     rescored = not np.isnan(answer.relevance).all()
-    scores = release.final.scores(table) if rescored else release.final.first_scores(table)
+    learned = release.final.scores(table) if rescored else release.final.first_scores(table)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
-    scores = np.where(named(found), scores + np.ptp(scores) + 1, scores)
+    scores = np.where(named(found), learned + np.ptp(learned) + 1, learned)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks = _ranks(answer.relevance)
     told = release.final.contributions(table[order], rescored) if query.explain else None
@@ -231,7 +231,14 @@ def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]
     for place, i in enumerate(order.tolist()):
         heard = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
         said = (*_said(found, i), *heard, Said("final", float(scores[i]), place + 1))
-        hits.append(Hit(int(found.rows[i]), float(scores[i]), said, _reasons(table[i], told, place)))
+        hits.append(
+            Hit(
+                int(found.rows[i]),
+                float(scores[i]),
+                said,
+                _reasons(table[i], told, place, float(scores[i] - learned[i])),
+            )
+        )
     return hits
 
 
@@ -242,13 +249,14 @@ def _ranks(relevance: Vectors) -> dict[int, int]:
     return {int(i): rank for rank, i in enumerate(order, 1)}
 
 
-def _reasons(row: Vectors, told: Vectors | None, place: int) -> tuple[Reason, ...]:
-    """What each feature did to the score, the most first, where the caller asks."""
+def _reasons(row: Vectors, told: Vectors | None, place: int, for_code: float) -> tuple[Reason, ...]:
+    """What each feature did to the score, the most first, where the caller asks; a code that names it before all."""
     if told is None:
         return ()
     order = np.argsort(-np.abs(told[place]), kind="stable")
     names = list(FEATURES)
-    return tuple(Reason(names[f], float(row[f]), float(told[place, f])) for f in order if told[place, f])
+    code = (Reason("named by a code", 1.0, for_code),) if for_code else ()
+    return (*code, *(Reason(names[f], float(row[f]), float(told[place, f])) for f in order if told[place, f]))
 
 
 def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:

@@ -109,9 +109,9 @@ async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_pl
 
 
 def coded(folder: Path) -> Words:
-    """Product 9 is all of `things` and has a model number, 30 to 35 have another."""
+    """Product 9 is all of `things` and has a model number, 28 to 38 have another."""
     texts = [f"things {i}" if i != 9 else "things XR-500b" for i in range(COUNT)]
-    texts[30:36] = ["things AB-123c"] * 6
+    texts[28:39] = ["things AB-123c"] * 11
     return Words(lexical_index(folder / "lexical", titles(*texts)), "en", {"title": 1.0})
 
 
@@ -123,15 +123,17 @@ async def test_a_product_that_the_query_names_by_its_code_comes_first(
 ) -> None:
     release = make_release(tmp_path, words=coded(tmp_path), final=final)  # type: ignore[arg-type]
     plan = _PLAN.model_copy(update={"rerank_depth": depth})
-    answer = await search(Query(query, top_k=4), plan, release, Permit(), None)
+    answer = await search(Query(query, top_k=4, explain=True), plan, release, Permit(), None)
     assert answer.hits[0].row == 9
+    reasons = [[reason.feature for reason in hit.reasons[:1]] for hit in answer.hits]
+    assert [told == ["named by a code"] for told in reasons] == [final is not None, False, False, False]
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
     assert (answer.hits[0].by("rescore") is not None) == (depth > 0)
 
 
 async def test_a_code_that_many_hold_names_none(tmp_path: Path) -> None:
     release = make_release(tmp_path, words=coded(tmp_path))  # type: ignore[arg-type]
-    plan = _PLAN.model_copy(update={"lexical_candidates": 10})
+    plan = _PLAN.model_copy(update={"lexical_candidates": 20})
     answer = await search(Query("5 ab123c", top_k=4), plan, release, Permit(), None)
     # The last rescored of 5, 6, 7, 8 and what words found has the highest logit.
     assert answer.hits[0].score < 1
