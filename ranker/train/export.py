@@ -119,6 +119,7 @@ def _tokens(
 ) -> tuple[list[Tokens], list[Tokens]]:
     """Token and segment ids of each pair."""
     longest = spec.max_query_tokens + spec.max_product_tokens
+    longest = min(longest, getattr(model.config, "max_position_embeddings", longest))
     sides = [list(side) for side in zip(*pairs, strict=True)]
     given = model.tokenizer(*sides, truncation=True, max_length=longest, return_token_type_ids=True)
     tokens, segments = ([np.array(ids, np.int32) for ids in given[name]] for name in (IDS, SEGMENTS))
