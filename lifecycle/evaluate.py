@@ -201,14 +201,15 @@ async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict
     for query, pool in pools.items():
         ids = list(pool)
         held = np.array([rows[product] for product in ids])
-        similarities = vectors[[places[product] for product in ids]] @ await _vector(release, query)
+        text = await release.words.spelt(release.words.rewritten(query)) if release.words is not None else query
+        similarities = vectors[[places[product] for product in ids]] @ await _vector(release, text)
         scores = {RETRIEVED: similarities}
         relevance = np.full(len(ids), MISSING)
         if release.ranker is not None:
-            logits = await release.engine.rescore(release.pack(query, held), None)
+            logits = await release.engine.rescore(release.pack(text, held), None)
             scores[RERANKED] = relevance = release.relevance(logits, similarities)
         if release.words is not None:
-            scores |= await _with_words(release, query, held, similarities, relevance, plan)
+            scores |= await _with_words(release, text, held, similarities, relevance, plan)
         for stage, values in scores.items():
             result[stage][query] = dict(zip(ids, values.tolist(), strict=True))
     return dict(result)
