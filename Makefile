@@ -62,7 +62,7 @@ $(VENV)/.test: $(VENV)/.run
 	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.bench
+$(VENV)/.bench: $(VENV)/.run
 	@echo "installing what load tests need"
 	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench]'
 	@touch $@
