@@ -28,6 +28,9 @@ from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.words import Matches, WordsFailed
 
+# Of the time left: all else waits for the spelling, which takes far less.
+_FOR_SPELLING = 0.1
+
 
 async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permit, deadline: float | None) -> Answer:
     """Answers a query from one release.
@@ -62,8 +65,9 @@ async def _understood(query: Query, plan: Plan, release: LoadedRelease, deadline
         return query.text
     text = release.words.rewritten(query.text)
     if plan.lexical_candidates:
+        left = None if deadline is None else deadline - asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError, WordsFailed):
-            async with asyncio.timeout_at(_latest(deadline)):
+            async with asyncio.timeout(None if left is None else _FOR_SPELLING * left):
                 return await release.words.spelt(text)
     return text
 

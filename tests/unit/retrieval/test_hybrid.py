@@ -161,3 +161,14 @@ async def test_a_query_stays_as_it_is_where_spelling_fails_or_words_are_off(tmp_
     whole = make_release(tmp_path, words=Spoken([30]))
     off = _PLAN.model_copy(update={"lexical_candidates": 0})
     assert not (await search(Query("5 reed shoes", top_k=1), off, whole, Permit(), None)).searched
+
+
+async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) -> None:
+    release = make_release(tmp_path, words=Spoken([30], delay=5))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), began + 1)
+    assert [hit.row for hit in answer.hits] == [5] and not answer.searched
+    assert [entry.reason for entry in answer.degraded] == ["LEXICAL_FAILED"]
+    [encode] = [stage for stage in answer.stages if stage.name == "encode"]
+    assert encode.seconds < 0.5 < loop.time() - began < 1
