@@ -21,7 +21,7 @@ class SearchClient:
         """`timeout` is each call's deadline, and the longest wait for a connection, in seconds."""
         self._address = address
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(address, options=[("grpc.service_config", service_config(timeout))])
+        self._channel = grpc.insecure_channel(address, options=[("grpc.service_config", service_config())])
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
 
     def __enter__(self) -> "SearchClient":
@@ -56,8 +56,11 @@ class SearchClient:
         return _NOTHING.format(self._address)
 
 
-def service_config(timeout_seconds: float) -> str:
-    """Client guidance: a default timeout, and retries only where nothing was done."""
+def service_config() -> str:
+    """Client guidance: retries only where nothing was done.
+
+    No default timeout: with one below two seconds gRPC 1.8x ends every call at once. Set a deadline on each call.
+    """
     retry = {
         "maxAttempts": 3,
         "initialBackoff": "0.02s",
@@ -66,7 +69,7 @@ def service_config(timeout_seconds: float) -> str:
         "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
     }
     name = [{"service": "tandem.v1.SearchService"}]
-    return json.dumps({"methodConfig": [{"name": name, "timeout": f"{timeout_seconds:.3f}s", "retryPolicy": retry}]})
+    return json.dumps({"methodConfig": [{"name": name, "retryPolicy": retry}]})
 
 
 def _reason(error: grpc.RpcError, address: str) -> str:

@@ -333,6 +333,15 @@ async def test_the_client_answers_and_tells_reasons_on_one_line(tmp_path: Path) 
     assert unknown == "NOT_FOUND: catalog 'none' is not served here; there is shop"
 
 
+async def test_the_client_answers_within_a_short_timeout(tmp_path: Path) -> None:
+    def talk(address: str) -> str:
+        with SearchClient(address, timeout=0.9) as client:
+            return client.search(search_pb2.SearchRequest(query="3 shoes", top_k=1)).hits[0].product_id
+
+    async with Service(tmp_path).serve() as (_, server):
+        assert await asyncio.to_thread(talk, server.address) == "p19"
+
+
 async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
     service = Service(tmp_path, {"encode": 1.5})
 
