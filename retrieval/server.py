@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -15,7 +16,9 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from retrieval.admission import Admission
+from retrieval.engines import engine_maker
 from retrieval.holder import Holder
+from retrieval.loaded import open_release
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
 from retrieval.standing import Health, Reflection
@@ -44,10 +47,12 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
 
     Raises TandemError when the port is taken or no release can be served.
     """
-    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds)
+    open_one = partial(open_release, make_engine=engine_maker(settings))
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one)
     await holder.refresh()
     if not holder.loaded:
-        raise TandemError(f"no release can be served from {settings.releases}: make one with `tandem index`")
+        why = "; ".join(holder.refusals) or "make one with `tandem index`"
+        raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
     server, port = _server(settings, holder, draining)
     await server.start()

@@ -1,6 +1,7 @@
 """What can be set of the online service."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,4 +22,14 @@ class ServeSettings(BaseSettings):
     default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
     poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
     grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")
+    engine: Literal["embedded", "triton"] = Field(default="embedded", description="what runs the models")
+    triton_url: str = Field(
+        default="127.0.0.1:8001", pattern=r"^[^\s/]+:\d{1,5}$", description="host and port of Triton's gRPC service"
+    )
+    triton_repository: Path | None = Field(
+        default=None, description="folder of models that Triton reads; default: `triton` among the releases"
+    )
+    fallback: Literal["lexical", "embedded"] = Field(
+        default="lexical", description="what answers while Triton does not: words, or its models in this process"
+    )
     plan: Plan = Plan()
