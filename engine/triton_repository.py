@@ -21,16 +21,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-import core.errors
-import engine.index
-import engine.onnx
 from core.errors import ModelError, ReleaseError
 from engine.triton_config import WARM_TOKENS, Layout, TextModel, index_config, text_config
 
 ENCODE, RETRIEVE, RESCORE = "encode", "retrieve", "rescore"
 _PREFIX = "tandem"
-_SOURCES = Path(__file__).parent / "triton_models"
-_MODULES = [Path(module.__file__ or "") for module in (core.errors, engine.onnx, engine.index)]
+_ROOT = Path(__file__).parents[1]
+_SOURCES = _ROOT / "engine" / "triton_models"
+_MODULES = ("core/errors.py", "engine/onnx.py", "engine/index.py", "engine/triton_models/tensors.py")
 _VERSION = "1"
 
 
@@ -164,11 +162,11 @@ def _described(path: Path, logits: bool) -> TextModel:
 
 def _copy_sources(model: Path, folder: Path) -> None:
     shutil.copyfile(model, folder / "model.py")
-    for source in _MODULES:
-        package = folder / source.parent.name
-        package.mkdir(exist_ok=True)
-        (package / "__init__.py").touch()
-        shutil.copyfile(source, package / source.name)
+    for module in _MODULES:
+        target = folder / module
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (target.parent / "__init__.py").touch()
+        shutil.copyfile(_ROOT / module, target)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """`tandem triton`: install a server, prepare the models it serves, run it."""
 
 import os
+import signal
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -101,6 +102,8 @@ def run(
     target = repository or releases / TRITON_FOLDER
     if not releases.is_dir():
         raise ReleaseError(f"{releases}: no such folder; make a release with `tandem index`")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with triton_server(server, target, port) as started:
         console.print(f"Triton answers on {started.address}", highlight=False, markup=False)
         while started.process.poll() is None:

@@ -1,8 +1,7 @@
 """Triton's model of a release's FAISS index: searches it, and scores rows against a vector.
 
 Runs in Triton's Python backend, beside copies of the modules that the embedded engine searches with. The one instance
-is one process with one thread, so nothing else touches the index; on a GPU that is a must. Tensors cross by DLPack:
-the backend reads numpy 2's arrays wrongly, and says nothing.
+is one process with one thread, so nothing else touches the index; on a GPU that is a must.
 """
 
 import json
@@ -13,11 +12,11 @@ from typing import Any
 
 import faiss
 import numpy as np
-import triton_python_backend_utils as triton
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from engine.index import VectorIndex, use_one_thread
+from engine.triton_models.tensors import answer, dropped, failure, taken
 
 
 class TritonPythonModel:
@@ -45,12 +44,10 @@ class TritonPythonModel:
         searched = []
         for place, request in enumerate(requests):
             if request.is_cancelled():
-                error = triton.TritonError("was cancelled", triton.TritonError.CANCELLED)
-                answers[place] = triton.InferenceResponse(error=error)
+                answers[place] = dropped()
                 continue
-            vectors, k, rows = (
-                np.from_dlpack(triton.get_input_tensor_by_name(request, name)) for name in ("vector", "k", "rows")
-            )
+            vectors, k, rows = (taken(request, name) for name in ("vector", "k", "rows"))
+            assert vectors is not None and k is not None and rows is not None, "the model's configuration asks for all"
             if k.any():
                 searched.append((place, vectors, int(k.max())))
             else:
@@ -62,9 +59,9 @@ class TritonPythonModel:
     def _compare(self, vectors: np.ndarray, rows: np.ndarray) -> Any:
         try:
             each = zip(vectors, rows, strict=True)
-            return _told(rows, np.stack([self._index.similarities(vector, asked) for vector, asked in each]))
+            return _found(rows, np.stack([self._index.similarities(vector, asked) for vector, asked in each]))
         except Exception as error:  # whatever it is, the caller is told
-            return _failed(error)
+            return failure(error)
 
     def _search(self, searched: Sequence[tuple[int, np.ndarray, int]], answers: list[Any]) -> None:
         try:
@@ -72,21 +69,14 @@ class TritonPythonModel:
             rows, scores = self._searched.search(together, max(k for _, _, k in searched))
         except Exception as error:  # whatever it is, the callers are told
             for place, _, _ in searched:
-                answers[place] = _failed(error)
+                answers[place] = failure(error)
             return
         start = 0
         for place, vectors, k in searched:
             stop = start + len(vectors)
-            answers[place] = _told(rows[start:stop, :k], scores[start:stop, :k])
+            answers[place] = _found(rows[start:stop, :k], scores[start:stop, :k])
             start = stop
 
 
-def _told(rows: np.ndarray, scores: np.ndarray) -> Any:
-    # Copies: what came by DLPack may not leave by it.
-    found = triton.Tensor.from_dlpack("found", np.array(rows, np.int64, order="C"))
-    given = triton.Tensor.from_dlpack("scores", np.array(scores, np.float32, order="C"))
-    return triton.InferenceResponse([found, given])
-
-
-def _failed(error: Exception) -> Any:
-    return triton.InferenceResponse(error=triton.TritonError(f"{type(error).__name__}: {error}"))
+def _found(rows: np.ndarray, scores: np.ndarray) -> Any:
+    return answer({"found": rows.astype(np.int64), "scores": scores.astype(np.float32)})

@@ -1,7 +1,6 @@
 """Triton's model of a tower or of a cross-encoder: token ids in, vectors or logits out, by ONNX Runtime.
 
 Runs in Triton's Python backend, beside copies of the modules that the embedded engine runs the same models with.
-Tensors cross by DLPack: the backend reads numpy 2's arrays wrongly, and says nothing.
 """
 
 import sys
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import triton_python_backend_utils as triton
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel, length_batches
+from engine.triton_models.tensors import answer, dropped, failure, taken
 
 
 class TritonPythonModel:
@@ -30,7 +29,7 @@ class TritonPythonModel:
         What nobody waits for any more is dropped. Padding is taken off and sequences of all requests are grouped by
         length, so that little is padded again.
         """
-        answers = [_dropped() if request.is_cancelled() else None for request in requests]
+        answers = [dropped() if request.is_cancelled() else None for request in requests]
         tokens: list[np.ndarray] = []
         segments: list[np.ndarray] = []
         owners: list[int] = []
@@ -44,37 +43,26 @@ class TritonPythonModel:
             return answers
         try:
             results = self._run(tokens, segments)
-        except Exception as error:  # whatever it is, the caller is told
-            failed = triton.InferenceResponse(error=triton.TritonError(f"{type(error).__name__}: {error}"))
-            return [failed if answer is None else answer for answer in answers]
-        for place, answer in enumerate(answers):
-            if answer is None:
-                output = triton.Tensor.from_dlpack("output", results[np.array(owners) == place])
-                answers[place] = triton.InferenceResponse([output])
-        return answers
+        except Exception as error:  # whatever it is, the callers are told
+            return [failure(error) if told is None else told for told in answers]
+        places = np.array(owners)
+        return [
+            answer({"output": results[places == place]}) if told is None else told for place, told in enumerate(answers)
+        ]
 
     def _run(self, tokens: Sequence[np.ndarray], segments: Sequence[np.ndarray]) -> np.ndarray:
         """Results of all sequences, shape (n, d), d being 1 for logits."""
         batches = length_batches([len(ids) for ids in tokens])
         parts = [self._model.run([tokens[i] for i in places], [segments[i] for i in places]) for places in batches]
-        results = np.concatenate([part.reshape(len(part), -1) for part in parts])
-        results[np.concatenate(batches)] = results.copy()
+        grouped = np.concatenate([part.reshape(len(part), -1) for part in parts])
+        results = np.empty_like(grouped)
+        results[np.concatenate(batches)] = grouped
         return results
 
 
 def _sequences(request: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Token ids and segment ids of each row, without padding, each of shape (t,)."""
-    ids, mask = (_input(request, name) for name in (IDS, MASK))
+    ids, mask, kinds = taken(request, IDS), taken(request, MASK), taken(request, SEGMENTS)
     assert ids is not None and mask is not None, "the model's configuration asks for both"
-    kinds = _input(request, SEGMENTS)
     for row, length in enumerate(mask.sum(axis=1)):
         yield ids[row, :length], np.zeros(length, np.int64) if kinds is None else kinds[row, :length]
-
-
-def _input(request: Any, name: str) -> np.ndarray | None:
-    tensor = triton.get_input_tensor_by_name(request, name)
-    return None if tensor is None else np.from_dlpack(tensor)
-
-
-def _dropped() -> Any:
-    return triton.InferenceResponse(error=triton.TritonError("was cancelled", triton.TritonError.CANCELLED))
