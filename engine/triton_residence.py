@@ -49,10 +49,18 @@ class Residence:
         """
         with _connected(self._address) as stub:
             self._unload_unused(stub)
-            for call in self._models.calls:
-                name = self._models.name(call)
-                if not stub.ModelReady(pb.ModelReadyRequest(name=name), timeout=_QUICK_SECONDS).ready:
-                    stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=name), timeout=_LOAD_SECONDS)
+            names = [self._models.name(call) for call in self._models.calls]
+            missing = [
+                name
+                for name in names
+                if not stub.ModelReady(pb.ModelReadyRequest(name=name), timeout=_QUICK_SECONDS).ready
+            ]
+            loads = [
+                stub.RepositoryModelLoad.future(pb.RepositoryModelLoadRequest(model_name=name), timeout=_LOAD_SECONDS)
+                for name in missing
+            ]
+            for load in loads:
+                load.result()
 
     def leave(self) -> None:
         """Gives the models up, on a thread of its own; where no process uses them any more they are unloaded."""

@@ -67,6 +67,7 @@ class TritonServer:
 
     process: subprocess.Popen[bytes]
     address: str
+    repository: Path
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def triton_server(
         )
     try:
         _wait(process, address, log)
-        yield TritonServer(process, address)
+        yield TritonServer(process, address, repository)
     finally:
         _stop(process)
 
