@@ -197,7 +197,6 @@ class TritonEngine:
     async def _probe(self, call: str, watch: Watch) -> None:
         """Asks the least there is, unless the model was heard of lately; asks again at once where that fails."""
         assert self._loop is not None
-        before = watch.trouble
         while self._loop.time() - watch.heard >= PROBE_SECONDS:
             request = infer_request(watch.name, self._least(call), PATIENCE_SECONDS, True)
             with contextlib.suppress(EngineError, DeadlineExceeded):
@@ -206,10 +205,6 @@ class TritonEngine:
                 break
         if watch.missing and (self._loading is None or self._loading.done()):
             self._loading = self._loop.create_task(self._load_again())
-        if before is None and watch.trouble is not None:
-            log.error("%s is out of service: %s", watch.name, watch.trouble)
-        elif before is not None and watch.trouble is None:
-            log.info("%s is back", watch.name)
 
     def _least(self, call: str) -> Mapping[str, NDArray]:
         if call == RETRIEVE:

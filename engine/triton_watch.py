@@ -1,6 +1,7 @@
 """Whether a Triton model answers: what calls and probes saw of it, and the calls that wait for it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,6 +10,8 @@ from tritonclient.grpc import service_pb2 as pb
 
 from engine.triton_wire import WrongAnswer
 from engine.types import DeadlineExceeded, EngineError
+
+log = logging.getLogger("tandem.triton")
 
 # A hung server is found within PROBE + twice PATIENCE, which is less than a second.
 PROBE_SECONDS = 0.2
@@ -75,6 +78,8 @@ class Watch:
     def _good(self) -> None:
         self.heard = self._clock()
         self._failures = 0
+        if self.trouble is not None:
+            log.info("%s is back", self.name)
         self.trouble, self.missing = None, False
 
     def _failed(self, error: grpc.aio.AioRpcError, sent: float) -> None:
@@ -107,9 +112,9 @@ class Watch:
 
     def _troubled(self, why: str) -> None:
         if self.trouble is None:
-            self.trouble = why
-            self.give_up()
+            log.error("%s is out of service: %s", self.name, why)
         self.trouble = why
+        self.give_up()
 
 
 def _line(error: grpc.aio.AioRpcError) -> str:
