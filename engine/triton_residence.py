@@ -22,6 +22,10 @@ _LOAD_SECONDS = 300.0
 _UNLOAD_SECONDS = 10.0
 
 
+class NotThere(EngineError):
+    """Nobody listens at the server's address."""
+
+
 class Residence:
     """A process's use of a release's models. Its methods wait for the server: call them off the event loop."""
 
@@ -71,6 +75,8 @@ class Residence:
             if self._lease.alone():
                 with _connected(self._address) as stub:
                     _unload(stub, [self._models.name(call) for call in self._models.calls])
+        except NotThere:
+            pass  # and so nothing is loaded
         except EngineError as error:
             log.warning("release %s stays loaded: %s", self._models.release, error)
         finally:
@@ -118,4 +124,5 @@ def _told(address: str) -> Iterator[None]:
     except grpc.RpcError as error:
         details = (error.details() or "").strip().splitlines()
         code = error.code().name
-        raise EngineError(f"Triton at {address}: {code}: {details[0] if details else 'without a reason'}") from None
+        kind = NotThere if code == "UNAVAILABLE" else EngineError
+        raise kind(f"Triton at {address}: {code}: {details[0] if details else 'without a reason'}") from None
