@@ -131,7 +131,7 @@ def _row(rounds: list[Measured]) -> dict[str, Any]:
 
 
 def _ratios(row: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Above 1 where Triton answers more; by the processor's time, as it would be on a machine that does nothing else."""
+    """Above 1 where Triton answers more; by the processor's time, as on a machine that does nothing else."""
     triton, embedded = row["triton"], row["embedded"]
     return {
         "per_s": round(triton["per_s"] / embedded["per_s"], 3),
@@ -227,9 +227,8 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
     console.print(table)
     for what, row in results.items():
         ratios = row["triton_to_embedded"]
-        console.print(
-            f"{what}: Triton answers {ratios['per_s']} times as many, {ratios['per_processor_s']} for the processor's time"
-        )
+        per_s, per_processor_s = ratios["per_s"], ratios["per_processor_s"]
+        console.print(f"{what}: Triton answers {per_s} times as many; {per_processor_s} for the same processor time")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ log = logging.getLogger("tandem.triton")
 
 # Pairs of one request: one query's are divided among the model's instances, and a batch holds several requests.
 RESCORE_PAIRS = 16
+_LOAD_PAUSE_SECONDS = 2.0
 _LONGEST_SECONDS = 30.0  # of calls without a deadline
 _OUTPUTS: dict[str, np.dtype] = {FOUND: np.dtype(np.int64), SCORES: np.dtype(np.float32)}
 _OPTIONS = (
@@ -223,11 +224,14 @@ class TritonEngine:
             await asyncio.to_thread(self._load)
         except EngineError as error:
             log.error("the models cannot be loaded again: %s", error)
+            await asyncio.sleep(_LOAD_PAUSE_SECONDS)
 
     def _part(self) -> None:
         """Ends the watch and the connection, on the loop they belong to."""
         assert self._loop is not None
         self._watching.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
         for watch in self._watches.values():
             watch.give_up()
         self._closing = self._loop.create_task(self._channel.close())

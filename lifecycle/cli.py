@@ -108,13 +108,16 @@ def list_releases(
     keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the newest releases.")] = None,
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
+    from engine.triton_repository import remove_others
     from lifecycle.show import show_releases
+    from retrieval.engines import TRITON_FOLDER
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if keep is not None:
         with store.lock(name, alone=True):
             gone = store.prune(name, keep)
+            remove_others(releases / TRITON_FOLDER, name, {manifest.release_id for manifest in store.manifests(name)})
         console.print(f"removed {len(gone)} releases", highlight=False)
     show_releases(console, store.manifests(name), store.current(name))
 
