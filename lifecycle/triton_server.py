@@ -1,6 +1,7 @@
 """A Triton server of our own: unpacked from its wheel into a folder, and run as a child of this process."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ FOLDER = Path(".triton")
 WHEEL = "nvidia-pytriton==0.7.0"
 # The wheel's own libraries are built for this processor alone.
 DIGEST = "sha256:21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df"
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.05
@@ -90,12 +93,18 @@ def triton_server(
             stdout=said,
             stderr=said,
             start_new_session=True,  # Ctrl-C is for this process, which drains first
+            preexec_fn=_end_with_parent,
         )
     try:
         _wait(process, address, log)
         yield TritonServer(process, address, repository)
     finally:
         _stop(process)
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: it is told to end when this process is gone, however that came about."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _download(folder: Path) -> None:

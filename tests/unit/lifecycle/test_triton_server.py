@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from shops import environment
 
 from core.errors import TandemError
 from lifecycle import triton_server
@@ -53,6 +56,28 @@ def test_a_server_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(TandemError, match="did not answer"), triton_server.triton_server(folder, tmp_path / "models"):
         pass
     assert started[0].returncode is not None
+
+
+def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    folder = server(tmp_path / "server", f"echo $$ > {tmp_path}/pid; exec sleep 60")
+    code = (
+        "import sys; from pathlib import Path; from lifecycle.triton_server import triton_server\n"
+        "with triton_server(Path(sys.argv[1]), Path(sys.argv[2])): pass"
+    )
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "models")]
+    with subprocess.Popen(command, env=environment()) as process:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+        child = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
+        assert child.exists()
+        process.kill()
+    until(lambda: not child.exists() or "State:\tZ" in (child / "status").read_text())
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_its_environment_is_this_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
