@@ -307,3 +307,13 @@ def test_the_gates_word_is_its_exit_status(
     assert compared == [(second, first)] * 3
     config.write_text("calibration = 1\n")
     assert "setting calibration:" in tandem.error(*given, "--config", config)
+
+
+def test_pruned_releases_leave_tritons_folder_too(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = [manifest.release_id for manifest in fill(store, tmp_path)]
+    for release in made:
+        folder = store.root / "triton" / f"tandem.shop.{release}.encode"
+        folder.mkdir(parents=True)
+        (folder / "lease").touch()
+    assert tandem("releases", "--releases", store.root, "--keep", 1)[0] == 0
+    assert [path.name for path in (store.root / "triton").iterdir()] == [f"tandem.shop.{made[-1]}.encode"]
