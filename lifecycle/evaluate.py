@@ -238,9 +238,8 @@ async def _with_words(
     if release.final is not None:
         dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
         found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
-        heard = not np.isnan(relevance).all()
-        learned = release.final.scores if heard else release.final.first_scores
-        scores[FINAL] = learned(features(found, release.words.fields, relevance))
+        table = features(found, release.words.fields, relevance)
+        scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 
 

@@ -75,16 +75,14 @@ class FinalScore:
         """Of its files."""
         return value_digest([file_digest(path) for path in self.files()])
 
-    def first_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Like `scores`, without the cross-encoder's word."""
-        return _scores(self._first, features)
-
-    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scores(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
         """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the spec's.
 
-        Those that the cross-encoder did not speak of count as not worth it; it spoke of one at least.
+        `rescored`: whether the cross-encoder spoke of any. Those it did not speak of then count as not worth it.
         """
-        return _scores(self._trees, features)
+        if not len(features):
+            return np.zeros(0, np.float32)
+        return np.asarray(self._ranking(rescored).predict(features, num_threads=1), np.float32)
 
     def contributions(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
         """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked.
@@ -92,9 +90,11 @@ class FinalScore:
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
         with explainable AI for trees", Nature Machine Intelligence 2020).
         """
-        trees = self._trees if rescored else self._first
-        found = trees.predict(features, num_threads=1, pred_contrib=True)
+        found = self._ranking(rescored).predict(features, num_threads=1, pred_contrib=True)
         return np.asarray(found, np.float32)[:, :-1]
+
+    def _ranking(self, rescored: bool) -> "lgb.Booster":
+        return self._trees if rescored else self._first
 
 
 def write_final(folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb.Booster") -> None:
@@ -103,9 +103,3 @@ def write_final(folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb
     first.save_model(str(folder / FIRST_FILE))
     trees.save_model(str(folder / TREES_FILE))
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-
-
-def _scores(trees: "lgb.Booster", features: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not len(features):
-        return np.zeros(0, np.float32)
-    return np.asarray(trees.predict(features, num_threads=1), np.float32)

@@ -37,12 +37,13 @@ _Column = NDArray[np.float32] | np.float32
 def named(found: Found) -> NDArray[np.bool_]:
     """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole."""
     result = np.zeros(len(found.rows), bool)
-    if found.query is None or found.evidence is None or not len(found.rows):
+    if found.query is None or found.evidence is None:
         return result
-    whole = found.evidence.matched.max(1, initial=0) >= 1
     for place, word in enumerate(found.query.words):
-        if word.is_code and np.count_nonzero(whole[:, place]) <= _FEW:
-            result |= whole[:, place]
+        if word.is_code:
+            whole = (found.evidence.matched[:, :, place] >= 1).any(1)
+            if np.count_nonzero(whole) <= _FEW:
+                result |= whole
     return result
 
 

@@ -159,7 +159,7 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> Found:
     with answer.stage("prerank", len(found.rows)) as stage:
         table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
         stage.candidates_out = len(found.rows)
-        return found.ordered(np.lexsort((-release.final.first_scores(table), ~named(found))))
+        return found.ordered(np.lexsort((-release.final.scores(table, rescored=False), ~named(found))))
 
 
 async def _rescore(
@@ -225,7 +225,7 @@ def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]
     assert release.final is not None and release.words is not None
     table = features(found, release.words.fields, answer.relevance)
     rescored = not np.isnan(answer.relevance).all()
-    learned = release.final.scores(table) if rescored else release.final.first_scores(table)
+    learned = release.final.scores(table, rescored)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
     scores = np.where(named(found), learned + np.ptp(learned) + 1, learned)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
@@ -268,10 +268,10 @@ def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
     first = named(found)  # what the query names by its code is meant
     worth = np.where(first[: len(relevance)], 1, relevance)
     fused = np.where(first, found.scores.max(initial=0), found.scores)
-    order = np.argsort(-worth, kind="stable")
+    order, ranks = np.argsort(-worth, kind="stable"), _ranks(relevance)
     rescored = [
-        Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i), Said("rescore", float(relevance[i]), place)))
-        for place, i in enumerate(order[:top_k].tolist(), 1)
+        Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i), Said("rescore", float(relevance[i]), ranks[i])))
+        for i in order[:top_k].tolist()
     ]
     offset = 1.0 if len(relevance) else 0.0
     rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))

@@ -40,7 +40,7 @@ def test_good_candidates_come_first_on_queries_that_were_not_learned(folder: Pat
     score = FinalScore.open(folder)
     ranks = []
     for table in tables(seed=1):
-        order = np.argsort(-score.scores(table.features))
+        order = np.argsort(-score.scores(table.features, rescored=True))
         ranks.append(table.gains[order[:5]].mean() - table.gains.mean())
     assert np.mean(ranks) > 0.5
 
@@ -63,20 +63,20 @@ def test_more_of_a_good_thing_never_hurts(folder: Path) -> None:
     better, worse = rows.copy(), rows.copy()
     better[:, 0] += 0.3
     worse[:, 1] += 0.3
-    assert (score.scores(better) >= score.scores(rows)).all()
-    assert (score.scores(worse) <= score.scores(rows)).all()
+    assert (score.scores(better, rescored=True) >= score.scores(rows, rescored=True)).all()
+    assert (score.scores(worse, rescored=True) <= score.scores(rows, rescored=True)).all()
 
 
 def test_missing_values_are_scored(folder: Path) -> None:
     rows = np.full((2, 3), np.nan, np.float32)
-    assert np.isfinite(FinalScore.open(folder).scores(rows)).all()
-    assert FinalScore.open(folder).scores(rows[:0]).shape == (0,)
+    assert np.isfinite(FinalScore.open(folder).scores(rows, rescored=True)).all()
+    assert FinalScore.open(folder).scores(rows[:0], rescored=True).shape == (0,)
 
 
 def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
     score = FinalScore.open(folder)
     rows = tables(queries=1)[0].features
-    for rescored, scores in ((True, score.scores(rows)), (False, score.first_scores(-rows))):
+    for rescored, scores in ((True, score.scores(rows, rescored=True)), (False, score.scores(-rows, rescored=False))):
         told = score.contributions(rows if rescored else -rows, rescored)
         rest = scores - told.sum(1)
         assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-4)

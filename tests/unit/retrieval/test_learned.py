@@ -34,12 +34,9 @@ class Sum:
             told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
         return told
 
-    def first_scores(self, table: np.ndarray) -> np.ndarray:
-        return self.contributions(table, rescored=False).sum(1)
-
-    def scores(self, table: np.ndarray) -> np.ndarray:
-        assert not np.isnan(table[:, _RELEVANCE]).all(), "the first trees are there for that"
-        return self.contributions(table, rescored=True).sum(1)
+    def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        assert rescored != np.isnan(table[:, _RELEVANCE]).all(), "the first trees are there for what was not rescored"
+        return self.contributions(table, rescored).sum(1)
 
 
 async def ask(
