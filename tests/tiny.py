@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -36,6 +37,11 @@ TEXTS = {f"{name}-{colour}": f"{name.title()}, {colour}" for name in NAMES for c
 DIMENSIONS = 32
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _OTHERS = ("new", "cheap", ",", *WORDS)
+
+
+def rounded_by_texts(model: Path) -> bool:
+    """Whether an int8 file was made with texts known: its activations then have a scale of each channel."""
+    return any(entry.name.endswith("/channels") for entry in onnx.load(str(model)).graph.initializer)
 
 
 def write_base(folder: Path, seed: int = 0) -> str:

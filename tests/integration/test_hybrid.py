@@ -49,6 +49,11 @@ async def test_a_code_that_towers_cannot_know_is_found(models: Models, tmp_path:
     assert found["lexical"].rank == 1 and found["lexical"].score > 0 and found["fuse"].rank == 1
 
 
+async def test_misspelt_words_are_mended_and_words_of_the_language_are_not(store: ReleaseStore) -> None:
+    assert (await ask(store, "red ketlle")).searched_query == "red kettle"
+    assert (await ask(store, "red cattle")).searched_query == ""  # as far from a kettle, and no error
+
+
 async def test_synonyms_stay_until_they_are_taken_away(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
     rules = Synonyms(groups=(("bedding", "sheet"),), rewrites={"teapot": "kettle"})
 

@@ -42,6 +42,7 @@ def test_first_dimensions_are_exported_as_unit_vectors(base: str, tmp_path: Path
     model = load(base, dimensions=8)
     parity = export_model(model, "tiny", tmp_path / "towers", TEXTS)
     assert Tower.open(tmp_path / "towers").spec.dimensions == 8 and parity["cosine_mean"] > 0.98
+    assert tiny.rounded_by_texts(tmp_path / "towers" / "model.onnx")
     found = vectors(tmp_path / "towers")
     assert found.shape == (len(TEXTS), 8)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import rounded_by_texts
 from tiny_encoders import tiny_bert, tiny_roberta
 from torch import nn
 from transformers import AutoTokenizer
@@ -82,6 +83,7 @@ def test_the_exported_model_gives_its_logits(base: Base, tmp_path: Path) -> None
     model = load_ranker(base(tmp_path / "base"), head="match")
     assert export_model(model, "tiny", tmp_path / "out", PAIRS)["difference"] < 0.25
     ranker = Ranker.open(tmp_path / "out")
+    assert rounded_by_texts(ranker.model_path)
     products = ranker.tokenize_products([product for _, product in PAIRS])
     packed = [
         ranker.pack(ranker.tokenize_query(query), product) for (query, _), product in zip(PAIRS, products, strict=True)
