@@ -7,6 +7,7 @@ RELEASES ?= releases
 CATALOG ?=
 MAPPING ?=
 JUDGMENTS ?=
+ENGINE ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
 .DEFAULT_GOAL := help
@@ -14,15 +15,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 
 help:
 	@echo "make run    make the sample shop (or your own), train, index, serve and show five answers"
-	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file"
+	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file ENGINE=triton"
 	@echo "make test   lint, types, proto lint, unit and integration tests"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
-	@echo "make clean  remove .venv and caches; releases stay"
+	@echo "make clean  remove .venv, the Triton server and caches; releases stay"
 
 run: $(VENV)/.run
 	@exec $(BIN)/tandem run --releases "$(RELEASES)" --address 127.0.0.1:$(PORT) \
-	  $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(MAPPING),--mapping "$(MAPPING)") $(if $(JUDGMENTS),--judgments "$(JUDGMENTS)")
+	  $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(MAPPING),--mapping "$(MAPPING)") $(if $(JUDGMENTS),--judgments "$(JUDGMENTS)") \
+	  $(if $(ENGINE),--engine "$(ENGINE)")
 
 test: lint types unit integration
 
@@ -60,6 +62,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
 	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test]'
+	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
@@ -68,4 +71,4 @@ $(VENV)/.bench: $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .triton build .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,6 +1,6 @@
 """Searches one FAISS index of product vectors, from any number of threads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class VectorIndex:
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
         return cls(index)
+
+    def copied(self, copy: Callable[[faiss.Index], faiss.Index]) -> "VectorIndex":
+        """The same index elsewhere, such as on a GPU."""
+        return VectorIndex(copy(self._index))
 
     def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and scores, both of shape (n, min(k, count)), of n unit vectors of shape (n, d), best first.

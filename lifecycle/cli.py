@@ -21,6 +21,8 @@ from lifecycle.model_commands import models
 from lifecycle.progress import Bars
 from lifecycle.terminal import console
 from lifecycle.train_command import train
+from lifecycle.triton_command import triton
+from lifecycle.triton_server import FOLDER
 from retrieval.client import SearchClient
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -34,6 +36,7 @@ app = typer.Typer(
 
 
 app.add_typer(models, name="models")
+app.add_typer(triton, name="triton")
 app.command()(train)
 app.command()(compress)
 app.command()(judgments)
@@ -105,13 +108,16 @@ def list_releases(
     keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the newest releases.")] = None,
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
+    from engine.triton_repository import remove_others
     from lifecycle.show import show_releases
+    from retrieval.engines import TRITON_FOLDER
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if keep is not None:
         with store.lock(name, alone=True):
             gone = store.prune(name, keep)
+            remove_others(releases / TRITON_FOLDER, name, {manifest.release_id for manifest in store.manifests(name)})
         console.print(f"removed {len(gone)} releases", highlight=False)
     show_releases(console, store.manifests(name), store.current(name))
 
@@ -167,6 +173,12 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     max_in_flight: Annotated[int | None, typer.Option(help="Requests beyond this are refused at once.")] = None,
     default_deadline: Annotated[float | None, typer.Option(help="Seconds, for calls without a deadline.")] = None,
+    engine: Annotated[str | None, typer.Option(help="What runs the models: embedded or triton.")] = None,
+    triton_url: Annotated[str | None, typer.Option(help="Host and port of Triton's gRPC service.")] = None,
+    triton_repository: Annotated[Path | None, typer.Option(help="Folder of models that Triton reads.")] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="What answers while Triton does not: lexical or embedded.")
+    ] = None,
 ) -> None:
     """Serve the releases over gRPC until Ctrl-C or SIGTERM."""
     from lifecycle.serving import announce
@@ -177,6 +189,10 @@ def serve(
         "address": address,
         "max_in_flight": max_in_flight,
         "default_deadline": default_deadline,
+        "engine": engine,
+        "triton_url": triton_url,
+        "triton_repository": triton_repository,
+        "fallback": fallback,
     }
     settings = load_settings(ServeSettings, config, options)
     asyncio.run(run_server(settings, lambda running: announce(console, running)))
@@ -310,11 +326,16 @@ def run(
     judgments: Annotated[
         Path | None, typer.Option(help="Judgments of your shop; without, models stay untuned.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the models: embedded, or triton with a server of its own.")] = (
+        "embedded"
+    ),
+    triton_server: Annotated[Path, typer.Option(help="Folder of the Triton server.")] = FOLDER,
 ) -> None:
     """The whole way: train on judgments, index, serve, show five answers. What is done is not done again."""
     from lifecycle.run import run_shop
 
-    run_shop(releases, address, catalog, mapping, judgments, console)
+    settings = load_settings(ServeSettings, None, {"releases": releases, "address": address, "engine": engine})
+    run_shop(settings, catalog, mapping, judgments, console, triton_server)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,8 +28,10 @@ from lifecycle.progress import Bars
 from lifecycle.serving import announce
 from lifecycle.show import show_answer, show_final, show_release
 from lifecycle.tracking import FOLDER, TrackingSettings
+from lifecycle.triton_server import install, triton_server
 from ranker.final import SPEC_FILE
 from retrieval.client import SearchClient
+from retrieval.engines import repository_of
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -50,10 +54,18 @@ class Shop:
 
 
 def run_shop(
-    releases: Path, address: str, catalog: Path | None, mapping: Path | None, judgments: Path | None, console: Console
+    settings: ServeSettings,
+    catalog: Path | None,
+    mapping: Path | None,
+    judgments: Path | None,
+    console: Console,
+    triton: Path,
 ) -> None:
-    """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError."""
-    settings = load_settings(ServeSettings, None, {"releases": releases, "address": address})
+    """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError.
+
+    `triton` is the folder of a Triton server, which is installed and run where the settings ask for that engine.
+    """
+    releases = settings.releases
     if catalog is None and (mapping or judgments):
         raise FeedError("a mapping or judgments are of a shop of your own: give --catalog too")
     shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
@@ -68,8 +80,22 @@ def run_shop(
         outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
     queries = _queries(shop, store, outcome.manifest.catalog)
-    asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
+    with _engine(settings, triton, console) as settings:
+        asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
     console.print("tandem: drained, good-bye", highlight=False)
+
+
+@contextmanager
+def _engine(settings: ServeSettings, folder: Path, console: Console) -> Iterator[ServeSettings]:
+    """The settings to serve by, with a Triton server beside where they ask for that engine."""
+    if settings.engine != "triton":
+        yield settings
+        return
+    with Bars(console).step("install the Triton server"):
+        install(folder)
+    with triton_server(folder, repository_of(settings)) as server:
+        console.print(f"Triton answers on {server.address}", highlight=False)
+        yield settings.model_copy(update={"triton_url": server.address})
 
 
 def _sample(folder: Path, console: Console) -> Shop:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.fallback import noting
 from engine.types import Vectors
 from retrieval.candidates import Found
 
@@ -15,6 +16,7 @@ RERANK_SKIPPED = "RERANK_SKIPPED"
 RERANK_FAILED = "RERANK_FAILED"
 LEXICAL_FAILED = "LEXICAL_FAILED"
 DENSE_FAILED = "DENSE_FAILED"
+ENGINE_FALLBACK = "ENGINE_FALLBACK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,14 @@ class Answer:
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[Degraded] = field(default_factory=list)
+
+    @contextmanager
+    def naming_fallback(self) -> Iterator[None]:
+        """Names what another engine than the one asked did while the block ran."""
+        with noting() as notes:
+            yield
+        if notes:
+            self.degraded.append(Degraded(ENGINE_FALLBACK, "; ".join(notes)))
 
     @contextmanager
     def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:

@@ -6,6 +6,8 @@ from itertools import accumulate
 # Left for arranging the answer and sending it, at the least and as a share: a busy machine wakes late.
 _LEAST_RESERVE = 0.004
 _RESERVE_SHARE = 0.02
+# Left for an answer by words alone, where the towers hang.
+_WORDS_SHARE = 0.1
 _SMOOTHING = 0.2
 _RELAX = 0.9
 
@@ -13,6 +15,11 @@ _RELAX = 0.9
 def usable(seconds: float) -> float:
     """What rescoring may take of the seconds left until the deadline."""
     return seconds - max(_LEAST_RESERVE, _RESERVE_SHARE * seconds)
+
+
+def before_words(seconds: float) -> float:
+    """What the towers may take of the seconds left until the deadline, where words can answer in their place."""
+    return seconds - max(_LEAST_RESERVE, _WORDS_SHARE * seconds)
 
 
 class RerankPace:

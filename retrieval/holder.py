@@ -63,6 +63,13 @@ class Holder:
         """What is in service, by catalog."""
         return dict(self._loaded)
 
+    @property
+    def refusals(self) -> list[str]:
+        """Which releases were refused, and why."""
+        return [
+            f"{refusal.release} was refused: {' '.join(refusal.reason.split())}" for refusal in self._refused.values()
+        ]
+
     def get(self, catalog: str) -> LoadedRelease:
         """The release in service of the named catalog, or of the only one for an empty name.
 

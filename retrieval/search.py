@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from retrieval.answer import (
     Reason,
     Said,
 )
-from retrieval.budget import usable
+from retrieval.budget import before_words, usable
 from retrieval.candidates import Found, Fusion, one_source
 from retrieval.features import FEATURES, MISSING, features, named
 from retrieval.loaded import LoadedRelease
@@ -35,24 +36,25 @@ _FOR_SPELLING = 0.1
 async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permit, deadline: float | None) -> Answer:
     """Answers a query from one release.
 
-    `deadline` is a time of the running loop's clock, or None. Raises DeadlineExceeded or EngineError when there is
-    not even a retrieved list; trouble with words or with rescoring only degrades the answer.
+    `deadline` is a time of the running loop's clock, or None. Raises DeadlineExceeded or EngineError when neither the
+    towers nor words found anything in time; other trouble only degrades the answer.
     """
     answer = Answer()
-    if (text := await _understood(query, plan, release, deadline)) != query.text:
-        query, answer.searched = replace(query, text=text), text
-    found = await _retrieve(query, plan, release, deadline, answer)
-    if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
-        found = _preranked(release, found, answer)
-    elif (first := named(found)).any():
-        found = found.ordered(np.argsort(~first, kind="stable"))
-    relevance = np.empty(0, np.float32)
-    if release.ranker is not None and plan.rerank_depth and len(found.rows) and found.dense is not None:
-        relevance = await _rescore(query, plan, release, found, deadline, answer)
-    answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
-    with answer.stage("arrange", len(found.rows)) as stage:
-        answer.hits = _by_final(query, release, answer) if learned else _arrange(found, relevance, query.top_k)
-        stage.candidates_out = len(answer.hits)
+    with answer.naming_fallback():
+        if (text := await _understood(query, plan, release, deadline)) != query.text:
+            query, answer.searched = replace(query, text=text), text
+        found = await _retrieve(query, plan, release, deadline, answer)
+        if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
+            found = _preranked(release, found, answer)
+        elif (first := named(found)).any():
+            found = found.ordered(np.argsort(~first, kind="stable"))
+        relevance = np.empty(0, np.float32)
+        if release.ranker is not None and plan.rerank_depth and len(found.rows) and found.dense is not None:
+            relevance = await _rescore(query, plan, release, found, deadline, answer)
+        answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
+        with answer.stage("arrange", len(found.rows)) as stage:
+            answer.hits = _by_final(query, release, answer) if learned else _arrange(found, relevance, query.top_k)
+            stage.candidates_out = len(answer.hits)
     return answer
 
 
@@ -75,12 +77,15 @@ async def _understood(query: Query, plan: Plan, release: LoadedRelease, deadline
 async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> Found:
     """The candidates of both sources, asked side by side; of one where the other is not wanted, missing or failed."""
     words = asyncio.ensure_future(_match(query, plan, release, deadline, answer))
+    until = deadline if release.words is None or deadline is None else _until(deadline, before_words)
     try:
-        vector, dense = await _dense(query, plan, release, deadline, answer)
-    except EngineError as error:
+        vector, dense = await _dense(query, plan, release, until, answer)
+    except (EngineError, DeadlineExceeded) as error:
         if (matches := await words) is None or not len(matches.candidates.rows):
             raise
-        answer.degraded.append(Degraded(DENSE_FAILED, f"found by words alone: {error}"))
+        answer.degraded.append(
+            Degraded(DENSE_FAILED, f"found by words alone: {str(error) or 'the towers took too long'}")
+        )
         return one_source(matches.candidates, lexical=True)
     except BaseException:
         words.cancel()
@@ -208,10 +213,13 @@ def _depth(costs: list[int], plan: Plan, release: LoadedRelease, deadline: float
 
 def _latest(deadline: float | None) -> float | None:
     """Until when a stage that can be done without may take."""
-    if deadline is None:
-        return None
+    return None if deadline is None else _until(deadline, usable)
+
+
+def _until(deadline: float, share: Callable[[float], float]) -> float:
+    """The time when so much of what is left until the deadline will have passed."""
     now = asyncio.get_running_loop().time()
-    return now + usable(deadline - now)
+    return now + share(deadline - now)
 
 
 def _spread(relevance: Vectors, count: int) -> Vectors:

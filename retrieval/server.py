@@ -17,6 +17,7 @@ from core.errors import TandemError
 from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.admission import Admission
+from retrieval.engines import engine_maker
 from retrieval.holder import Holder
 from retrieval.loaded import open_release
 from retrieval.service import SERVICE, SearchService
@@ -49,11 +50,12 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
     Raises TandemError when the port is taken or no release can be served.
     """
     caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
-    open_cached = partial(open_release, caches=caches)
-    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_cached)
+    open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one)
     await holder.refresh()
     if not holder.loaded:
-        raise TandemError(f"no release can be served from {settings.releases}: make one with `tandem index`")
+        why = "; ".join(holder.refusals) or "make one with `tandem index`"
+        raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
     server, port = _server(settings, holder, draining)
     await server.start()

@@ -1,6 +1,7 @@
 """What can be set of the online service."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,4 +25,14 @@ class ServeSettings(BaseSettings):
     query_cache_bytes: int = Field(default=16 << 20, ge=0, description="for query vectors; 0 keeps none")
     candidate_cache_bytes: int = Field(default=32 << 20, ge=0, description="for products found; 0 keeps none")
     score_cache_bytes: int = Field(default=64 << 20, ge=0, description="for rerank scores; 0 keeps none")
+    engine: Literal["embedded", "triton"] = Field(default="embedded", description="what runs the models")
+    triton_url: str = Field(
+        default="127.0.0.1:8001", pattern=r"^[^\s/]+:\d{1,5}$", description="host and port of Triton's gRPC service"
+    )
+    triton_repository: Path | None = Field(
+        default=None, description="folder of models that Triton reads; default: `triton` among the releases"
+    )
+    fallback: Literal["lexical", "embedded"] = Field(
+        default="lexical", description="what answers while Triton does not: words, or its models in this process"
+    )
     plan: Plan = Plan()

@@ -85,6 +85,7 @@ def test_help_names_every_command(tandem: Command) -> None:
         "run",
         "lineage",
         "models",
+        "triton",
     ):
         assert name in told
 
@@ -179,6 +180,22 @@ def test_settings_that_are_none(tandem: Command, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[plan]\nrerank_depth = 9999\n")
     assert "setting plan.rerank_depth:" in tandem.error("serve", "--config", tmp_path / "s.toml")
     assert "setting max_in_flight:" in tandem.error("serve", "--max-in-flight", 0)
+    for option, wrong in (
+        ("engine", "gpu"),
+        ("fallback", "none"),
+        ("triton-url", "http://host:8001"),
+        ("triton-url", "x"),
+    ):
+        assert f"setting {option.replace('-', '_')}:" in tandem.error("serve", f"--{option}", wrong)
+    assert "setting engine:" in tandem.error("run", "--engine", "gpu", "--releases", tmp_path)
+
+
+def test_a_triton_server_that_is_not_there_is_told(tandem: Command, tmp_path: Path) -> None:
+    assert "`tandem triton install` puts it there" in tandem.error(
+        "triton", "run", "--releases", tmp_path, "--server", tmp_path / "none"
+    )
+    assert "no such folder" in tandem.error("triton", "run", "--releases", tmp_path / "none")
+    assert "holds no release" in tandem.error("triton", "prepare", "--releases", tmp_path)
 
 
 @pytest.mark.parametrize("listens", [False, True])
@@ -290,3 +307,13 @@ def test_the_gates_word_is_its_exit_status(
     assert compared == [(second, first)] * 3
     config.write_text("calibration = 1\n")
     assert "setting calibration:" in tandem.error(*given, "--config", config)
+
+
+def test_pruned_releases_leave_tritons_folder_too(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = [manifest.release_id for manifest in fill(store, tmp_path)]
+    for release in made:
+        folder = store.root / "triton" / f"tandem.shop.{release}.encode"
+        folder.mkdir(parents=True)
+        (folder / "lease").touch()
+    assert tandem("releases", "--releases", store.root, "--keep", 1)[0] == 0
+    assert [path.name for path in (store.root / "triton").iterdir()] == [f"tandem.shop.{made[-1]}.encode"]

@@ -21,6 +21,8 @@ from retrieval.holder import Holder
 from retrieval.server import running
 from retrieval.settings import ServeSettings
 
+_TRITON = Path("no server")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> ReleaseStore:
@@ -30,6 +32,10 @@ def store(tmp_path: Path) -> ReleaseStore:
 @pytest.fixture
 def console() -> Console:
     return Console(file=StringIO(), width=120)
+
+
+def serving(store: ReleaseStore, address: str = "127.0.0.1:0") -> ServeSettings:
+    return ServeSettings(releases=store.root, address=address)
 
 
 def printed(console: Console) -> str:
@@ -200,14 +206,14 @@ def test_a_file_that_is_not_there_is_named(shop: Shop, store: ReleaseStore, cons
     path = shop.catalog.with_name(missing)
     path.unlink()
     with pytest.raises(FeedError) as error:
-        run_shop(store.root, "127.0.0.1:0", shop.catalog, shop.mapping, shop.judgments, console)
+        run_shop(serving(store), shop.catalog, shop.mapping, shop.judgments, console, _TRITON)
     assert str(error.value) == f"{path}: no such file"
 
 
 def test_judgments_without_a_catalog_are_not_passed_over(shop: Shop, store: ReleaseStore, console: Console) -> None:
     for mapping, judgments in ((shop.mapping, None), (None, shop.judgments)):
         with pytest.raises(FeedError, match="give --catalog too"):
-            run_shop(store.root, "127.0.0.1:0", None, mapping, judgments, console)
+            run_shop(serving(store), None, mapping, judgments, console, _TRITON)
 
 
 def test_the_sample_is_made_once_and_told_in_one_line(tmp_path: Path, console: Console) -> None:
@@ -236,7 +242,7 @@ def test_what_was_indexed_is_served_at_the_address(
 
     monkeypatch.setattr(run, "serve", serve)
     monkeypatch.setattr(run, "_final", lambda *_: Path("final"))
-    run_shop(store.root, "127.0.0.1:50052", shop.catalog, shop.mapping, shop.judgments, console)
+    run_shop(serving(store, "127.0.0.1:50052"), shop.catalog, shop.mapping, shop.judgments, console, _TRITON)
     [(feed, mapping, models, *_), (*_, again, _, _, _)] = indexed
     assert feed == shop.catalog and mapping.catalog.name == "shop" and models == _models(shop, store, console)
     assert again == replace(models, final=Path("final"))  # published once more, with the score learned of the first

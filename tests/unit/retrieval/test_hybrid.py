@@ -8,6 +8,7 @@ from doubles import COUNT, Spoken, make_release
 
 from core.plan import Plan
 from engine.fake import FakeEngine
+from engine.fallback import FallbackEngine
 from engine.types import DeadlineExceeded, EngineError
 from retrieval.admission import Permit
 from retrieval.answer import Answer, Said
@@ -172,3 +173,28 @@ async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) ->
     assert [entry.reason for entry in answer.degraded] == ["LEXICAL_FAILED"]
     [encode] = [stage for stage in answer.stages if stage.name == "encode"]
     assert encode.seconds < 0.5 < loop.time() - began < 1
+
+
+async def test_towers_that_hang_leave_time_for_words(tmp_path: Path) -> None:
+    engine = FakeEngine(COUNT, delays={"encode": 0.38})  # too late for words, in time for the caller
+    answer = await ask(tmp_path, Spoken([30, 6]), seconds=0.4, engine=engine)
+    assert [hit.row for hit in answer.hits] == [30, 6]
+    [degraded] = answer.degraded
+    assert degraded.reason == "DENSE_FAILED" and degraded.detail.endswith("the towers took too long")
+
+
+async def test_an_engine_that_stood_in_is_named(tmp_path: Path) -> None:
+    engine = FallbackEngine(FakeEngine(COUNT, broken=["encode", "rescore"]), FakeEngine(COUNT))
+    whole = await ask(_made(tmp_path / "a"), Spoken([30, 6, 31]), Plan(rerank_depth=3, minimum_rerank=1))
+    release = make_release(_made(tmp_path / "b"), engine=engine, words=Spoken([30, 6, 31]))  # type: ignore[arg-type]
+    plan = Plan(rerank_depth=3, minimum_rerank=1)
+    answer = await search(Query("5 red shoes", top_k=4), plan, release, Permit(), None)
+    assert [hit.row for hit in answer.hits] == [hit.row for hit in whole.hits]
+    assert [(entry.reason, entry.detail) for entry in answer.degraded] == [
+        ("ENGINE_FALLBACK", "encode in this process: encode is broken; rescore in this process: rescore is broken")
+    ]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

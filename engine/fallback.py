@@ -1,0 +1,102 @@
+"""Two engines of one release: where the first fails, the second does the work, and whoever asked can tell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from numpy.typing import NDArray
+
+from engine.types import Candidates, DeadlineExceeded, Engine, EngineError, Pair, Tokens, Vectors
+
+_Result = TypeVar("_Result")
+
+# Of the time left, for the first engine: the second needs some too.
+_SHARE = 0.6
+
+_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """A list that gets a line for each call which the second engine answered, in this task and those it awaits."""
+    notes: list[str] = []
+    token = _noted.set(notes)
+    try:
+        yield notes
+    finally:
+        _noted.reset(token)
+
+
+class FallbackEngine:
+    """Asks `first`, and `second` where that fails. Both run the same release and answer alike."""
+
+    def __init__(self, first: Engine, second: Engine) -> None:
+        self._first = first
+        self._second = second
+
+    async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`."""
+        return await _either(
+            "encode",
+            lambda limit: self._first.encode(queries, limit),
+            lambda: self._second.encode(queries, deadline),
+            deadline,
+        )
+
+    async def retrieve(
+        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> list[Candidates]:
+        """See `engine.types.Engine`."""
+        return await _either(
+            "retrieve",
+            lambda limit: self._first.retrieve(vectors, k, filter_reference, overlay_revision, limit),
+            lambda: self._second.retrieve(vectors, k, filter_reference, overlay_revision, deadline),
+            deadline,
+        )
+
+    async def compare(self, vector: Vectors, rows: NDArray, deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`."""
+        return await _either(
+            "compare",
+            lambda limit: self._first.compare(vector, rows, limit),
+            lambda: self._second.compare(vector, rows, deadline),
+            deadline,
+        )
+
+    async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
+        """See `engine.types.Engine`. The pairs were chosen to fill the time left, so all of it is the first's."""
+        return await _either(
+            "rescore",
+            lambda _: self._first.rescore(pairs, deadline),
+            lambda: self._second.rescore(pairs, deadline),
+            deadline,
+        )
+
+    def close(self) -> None:
+        """See `engine.types.Engine`."""
+        self._first.close()
+        self._second.close()
+
+
+async def _either(
+    call: str,
+    first: Callable[[float | None], Awaitable[_Result]],
+    second: Callable[[], Awaitable[_Result]],
+    deadline: float | None,
+) -> _Result:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    try:
+        return await first(None if deadline is None else now + _SHARE * (deadline - now))
+    except EngineError as error:
+        why = str(error)
+    except DeadlineExceeded:
+        if deadline is None or loop.time() >= deadline:
+            raise
+        why = "it took too long"
+    result = await second()
+    if (notes := _noted.get()) is not None:
+        notes.append(f"{call} in this process: {why}")
+    return result
