@@ -89,7 +89,7 @@ def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: 
                 negatives=negatives,
                 found=found,
                 report=report,
-                language=entry.language,
+                language=entry.products.language,
             )
 
 

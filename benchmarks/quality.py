@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from benchmarks.bm25 import PlainBM25
 from benchmarks.common import save
 from core.comparison import paired
 from core.errors import TandemError
@@ -37,7 +38,6 @@ from core.measures import (
 from core.progress import Steps
 from encoder.train.export import export_encoder
 from lifecycle.examples.candidates import Candidates
-from lifecycle.examples.lexical import Lexical
 from lifecycle.progress import Bars
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.teacher import Teacher
@@ -132,7 +132,7 @@ def systems_of(shelf: Shelf, models: Mapping[str, Path], reranked: int, steps: S
         export_encoder(None, Path(scratch), shelf.texts[:64])
         untuned, scores = towers_of(shelf, Path(scratch), steps)
     with steps.step("find words in common") as report:
-        words = Lexical(shelf.texts)
+        words = PlainBM25(shelf.texts)
         lexical = words.search(shelf.queries, len(shelf.texts), report)
     bm25 = _dense(lexical, len(shelf.texts))
     systems = {BM25: _answers(shelf, bm25), UNTUNED: untuned, FUSED: _answers(shelf, _fused(bm25, scores))}

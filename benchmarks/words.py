@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.bm25 import PlainBM25
 from benchmarks.common import latencies, save
 from core.errors import TandemError
 from core.judgments import load_judgments
@@ -41,7 +42,6 @@ from indexer.lexical import index_words
 from lifecycle.evaluate import grades_of, rows_by_stage
 from lifecycle.evaluation import CURRENT, find_release, open_place
 from lifecycle.examples.augment import Augmentation, augment
-from lifecycle.examples.lexical import Lexical
 from lifecycle.progress import Bars
 from retrieval.admission import Admission
 from retrieval.loaded import LoadedRelease
@@ -139,7 +139,7 @@ def _own(release: LoadedRelease, folder: Path) -> Ask:
 
 
 def _plain(texts: Sequence[str]) -> Ask:
-    index = Lexical(texts)
+    index = PlainBM25(texts)
 
     def ask(query: str) -> Sequence[int]:
         rows = index.search([query], _DEPTH).rows[0]

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from core.columns import Columns
 from core.manifest import LexicalReport
-from core.progress import Report
+from core.progress import Report, ignore
 from core.synonyms import Synonyms
 from core.words import Analyser, Word
 from engine.lexical import SYNONYMS_FILE, UNITS, field_files
@@ -52,6 +52,8 @@ WEIGHTS = {
 }
 # Fields whose quantities are the product's own; a description also tells of what it goes with.
 _STATING = ("title", "attributes")
+# The field that bare texts are.
+_TEXT = "title"
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
@@ -61,12 +63,28 @@ def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Pat
 
     Memory: 4 bytes a term and product, some 40 for the field at hand.
     """
+    analyser = Analyser(language)
+    products = (_product_words(columns.row(row, _COLUMNS), analyser) for row in range(len(columns)))
+    return _write(products, len(columns), synonyms, folder, report)
+
+
+def index_texts(texts: Sequence[str], language: str, folder: Path, report: Report = ignore) -> LexicalReport:
+    """The same of n bare texts, row i being text i, in one field."""
+    analyser = Analyser(language)
+    products = ({_TEXT: analyser.words(text)} for text in texts)
+    return _write(products, len(texts), Synonyms(), folder, report)
+
+
+def _write(
+    products: Iterable[Mapping[str, Sequence[Word]]], count: int, synonyms: Synonyms, folder: Path, report: Report
+) -> LexicalReport:
+    """Of `count` products, each the words of its fields."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n")
     numbers: dict[str, int] = {}
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
-    found = _terms(columns, Analyser(language), numbers, spellings, report)
+    found = _terms(products, count, numbers, spellings, report)
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
     vocabulary = sorted(numbers, key=lambda term: term.encode())
     write_terms(vocabulary, {term: texts.most_common(1)[0][0] for term, texts in spellings.items()}, folder)
@@ -84,8 +102,8 @@ def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Pat
 
 
 def _terms(
-    columns: Columns,
-    analyser: Analyser,
+    products: Iterable[Mapping[str, Sequence[Word]]],
+    count: int,
     numbers: dict[str, int],
     spellings: dict[str, Counter[str]],
     report: Report,
@@ -95,8 +113,7 @@ def _terms(
     Counts how each term is spelt.
     """
     found: dict[str, tuple[list[np.ndarray], list[int]]] = {field: ([], []) for field in WEIGHTS}
-    for row in range(len(columns)):
-        words = _product_words(columns.row(row, _COLUMNS), analyser)
+    for row, words in enumerate(products):
         for word in chain.from_iterable(words.values()):
             if may_be_misspelt(word.term):
                 spellings[word.term][word.text] += 1
@@ -106,8 +123,8 @@ def _terms(
             )
             found[field][1].append(len(terms))
         if row % _EVERY == 0:
-            report(row, len(columns))
-    report(len(columns), len(columns))
+            report(row, count)
+    report(count, count)
     return found
 
 
@@ -120,7 +137,7 @@ def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, 
 
 def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
     terms = {field: [term for word in found for term in (word.term, *word.parts)] for field, found in words.items()}
-    stated = {word.unit: None for field in _STATING for word in words[field] if word.unit}
+    stated = {word.unit: None for field in _STATING for word in words.get(field, ()) if word.unit}
     return terms | {UNITS: list(map(unit_term, stated))}
 
 

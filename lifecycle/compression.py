@@ -15,7 +15,7 @@ from encoder.tower import Tower
 from engine.compress import Distillation, teacher_checkpoint
 from engine.training import Judged, PairValues, TrainingSettings, judged, validation_sample
 from lifecycle.examples.candidates import Candidates, nearest
-from lifecycle.examples.lexical import Lexical
+from lifecycle.examples.products import Products
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
 from lifecycle.training import Inputs, Kind, lineage_of, read_inputs, recorded
@@ -60,7 +60,7 @@ def compress_model(
     if isinstance(whole, Tower):
         chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
     else:
-        chosen, distil = _ranker(whole, train, texts, similarity, material, output, settings, steps)
+        chosen, distil = _ranker(whole, train, shop.products, similarity, material, output, settings, steps)
 
     def distilled() -> dict[str, Any]:
         with steps.step("teach the student") as report:
@@ -114,7 +114,7 @@ def _towers(
 def _ranker(
     teacher: Ranker,
     train: Judged,
-    texts: Mapping[str, str],
+    products: Products,
     similarity: TowerSimilarity | None,
     material: Material,
     output: Path,
@@ -126,7 +126,7 @@ def _ranker(
 
     settings = RankerDistillation(**given)
     with steps.step("find products to ask of") as report:
-        pairs = ranker_pairs(train, texts, material.candidates, similarity)
+        pairs = ranker_pairs(train, products, material.candidates, similarity)
         report(len(pairs), len(pairs))
     if settings.epochs:
         with steps.step(_ASK) as report:
@@ -136,23 +136,23 @@ def _ranker(
 
 
 def ranker_pairs(
-    train: Judged, texts: Mapping[str, str], candidates: int, similarity: TowerSimilarity | None = None
+    train: Judged, products: Products, candidates: int, similarity: TowerSimilarity | None = None
 ) -> list[tuple[str, str]]:
-    """Each query with its judged products and the first `candidates` of BM25 and, where given, of the towers.
+    """Each query with its judged products and the first `candidates` of words and, where given, of the towers.
 
     These are what the ranker will be asked; pairs of one text are given once.
     """
-    queries, products = list(train.queries), list(texts.values())
+    queries, texts = list(train.queries), products.texts
     sources: list[Candidates] = []
     if candidates:
-        sources.append(Lexical(products).search(queries, candidates))
+        sources.append(products.lexical.search(queries, candidates))
         if similarity:
-            sources.append(nearest(similarity.queries(queries), similarity.items(products), candidates))
+            sources.append(nearest(similarity.queries(queries), similarity.items(list(texts)), candidates))
     pairs: dict[tuple[str, str], None] = {}
     for place, query in enumerate(queries):
-        pairs |= dict.fromkeys((query, texts[product]) for product in train.queries[query])
+        pairs |= dict.fromkeys((query, texts[products.rows[product]]) for product in train.queries[query])
         for source in sources:
-            pairs |= dict.fromkeys((query, products[row]) for row in source.rows[place] if row >= 0)
+            pairs |= dict.fromkeys((query, texts[row]) for row in source.rows[place] if row >= 0)
     return list(pairs)
 
 

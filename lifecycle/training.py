@@ -106,7 +106,8 @@ def read_inputs(inputs: Inputs, steps: Steps) -> Shop:
     mapping = mapping_of(inputs.mapping)
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
         columns = Columns(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
-        products = Products.of(pa.Table.from_batches(list(columns.batches())))
+        catalog = pa.Table.from_batches(list(columns.batches()))
+        products = Products.of(catalog, mapping.catalog.language)
     return Shop(mapping, products, known_judgments(table, products.ids, inputs.judgments))
 
 

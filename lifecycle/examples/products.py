@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from core.product import product_text
 from core.text import query_key
+from lifecycle.examples.lexical import Lexical
 
 _WORD = re.compile(r"\w+")
 # Pairs whose words are compared at a time; bounds memory.
@@ -20,24 +21,33 @@ _PAIRS = 200_000
 
 @dataclass(frozen=True)
 class Products:
-    """n products by row: ids, titles, product texts, and the group each is a variant of, None where it is none."""
+    """n products by row: ids, titles, product texts, and the group each is a variant of, None where it is none.
+
+    `language` is the texts' (BCP 47).
+    """
 
     ids: Sequence[str]
     titles: Sequence[str]
     texts: Sequence[str]
     groups: Sequence[str | None]
+    language: str = "en"
 
     @classmethod
-    def of(cls, catalog: pa.Table) -> "Products":
+    def of(cls, catalog: pa.Table, language: str) -> "Products":
         """From a table of `core.product.CATALOG_SCHEMA`."""
         texts = [product_text(row) for batch in catalog.to_batches() for row in batch.to_pylist()]
         ids, titles, groups = (catalog[name].to_pylist() for name in ("id", "title", "item_group_id"))
-        return cls(ids, titles, texts, groups)
+        return cls(ids, titles, texts, groups, language)
 
     @cached_property
     def rows(self) -> dict[str, int]:
         """The row of each id."""
         return {product: row for row, product in enumerate(self.ids)}
+
+    @cached_property
+    def lexical(self) -> Lexical:
+        """Their lexical index; made when first asked for."""
+        return Lexical(self.texts, self.language)
 
     def twins(self, some: NDArray[np.int64], others: NDArray[np.int64], overlap: float) -> NDArray[np.bool_]:
         """Whether products of the same place, both of shape (n,), are variants of one group or nearly the same.

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from core.progress import Steps
 from engine.training import Judged
 from lifecycle.examples.candidates import nearest
-from lifecycle.examples.lexical import Lexical
 from lifecycle.examples.mining import Mined, Mining, PairScores, mine
 from lifecycle.examples.products import Products
 from lifecycle.similarity import TowerSimilarity
@@ -37,7 +36,7 @@ def mine_negatives(
     teacher = Teacher(ranker) if ranker else None
     queries = list(judged.queries)
     with steps.step("find words in common") as report:
-        lexical = Lexical(products.texts).search(queries, settings.last, report)
+        lexical = products.lexical.search(queries, settings.last, report)
     with steps.step("embed the products to mine") as report:
         items = towers.items(list(products.texts), report)
     vectors = towers.queries(queries)
@@ -55,7 +54,7 @@ def found_first(
     queries = list(judged.queries)
     if towers is None:
         with steps.step("find words in common") as report:
-            rows = Lexical(products.texts).search(queries, count, report).rows
+            rows = products.lexical.search(queries, count, report).rows
     else:
         with steps.step("embed the products to find") as report:
             items = towers.items(list(products.texts), report)

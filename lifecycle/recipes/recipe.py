@@ -216,7 +216,7 @@ _LARGE_TOWERS: dict[str, Any] = {
 }
 _LARGE_RANKERS: dict[str, Any] = {
     "dropout": 0.0,
-    "loss": "pairwise",
+    "loss": "listwise",
     "list_length": 16,
     "freeze_embeddings": True,
     "product_tokens": 40,

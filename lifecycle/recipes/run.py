@@ -188,7 +188,7 @@ class _Run:
                 train = judged(entry.judgments, entry.texts, "train")
                 candidates = compression.late_candidates if entry.source.late else compression.candidates
                 with self.steps.step(f"find products of {entry.source.name} to ask of") as report:
-                    pairs += ranker_pairs(train, entry.texts, candidates, similarity)
+                    pairs += ranker_pairs(train, entry.products, candidates, similarity)
                     report(len(pairs), len(pairs))
         return list(dict.fromkeys(pairs))
 
@@ -328,7 +328,7 @@ def _digest(folder: Path) -> str:
 
 def _language(sets: Sequence[LearningSet]) -> str | None:
     """The language of the sets, where they all have the same."""
-    spoken = {entry.language for entry in sets}
+    spoken = {entry.products.language for entry in sets}
     return spoken.pop() if len(spoken) == 1 else None
 
 

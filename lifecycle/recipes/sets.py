@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,7 +36,6 @@ class LearningSet:
     judgments: pa.Table
     made_up: pa.Table
     digests: dict[str, str]
-    language: str | None
 
     @property
     def texts(self) -> dict[str, str]:
@@ -106,16 +105,16 @@ def _read(
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
         columns = Columns(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
-        plain = Products.of(catalog)
+        plain = Products.of(catalog, mapping.catalog.language)
         made_up = _made_up(source, catalog, forbidden, seed)
-    products = Products([_named(source, name) for name in plain.ids], plain.titles, plain.texts, plain.groups)
+    products = replace(plain, ids=[_named(source, name) for name in plain.ids])
     judgments = JUDGMENTS_SCHEMA.empty_table()
     digests = {f"{source.name} catalog": file_digest(data / source.catalog)}
     digests[f"{source.name} mapping"] = value_digest(mapping.model_dump(mode="json"))
     if judged is not None and source.judgments is not None:
         judgments = _from_0_to_1(source, known_judgments(judged, set(plain.ids), data / source.judgments))
         digests[f"{source.name} judgments"] = file_digest(data / source.judgments)
-    return LearningSet(source, products, judgments, made_up, digests, mapping.catalog.language)
+    return LearningSet(source, products, judgments, made_up, digests)
 
 
 def _mapping_file(source: Source, data: Path) -> Path | None:

@@ -14,6 +14,7 @@ from encoder.tower import Tower
 from engine.training import Judged
 from lifecycle import cli
 from lifecycle.compression import ranker_pairs
+from lifecycle.examples.products import Products
 from lifecycle.lineage import Lineage
 from ranker.ranker import Ranker
 
@@ -85,9 +86,10 @@ def test_what_does_not_fit_together_is_one_line(
 
 
 def test_the_teacher_is_asked_of_judged_and_found_products() -> None:
-    texts = {"a": "red kettle", "b": "blue kettle", "c": "spade", "d": "red kettle"}
+    texts = ["red kettle", "blue kettle", "spade", "red kettle"]
+    products = Products(["a", "b", "c", "d"], texts, texts, [None] * 4)
     train = Judged("train", {"kettle": {"c": 0.0}, "spade": {"c": 1.0}})
-    pairs = ranker_pairs(train, texts, 5)
+    pairs = ranker_pairs(train, products, 5)
     assert pairs[0] == ("kettle", "spade") and len(pairs) == len(set(pairs)) == 4
     assert set(pairs[1:]) == {("kettle", "red kettle"), ("kettle", "blue kettle"), ("spade", "spade")}
-    assert ranker_pairs(train, texts, 0) == [("kettle", "spade"), ("spade", "spade")]
+    assert ranker_pairs(train, products, 0) == [("kettle", "spade"), ("spade", "spade")]

@@ -176,9 +176,9 @@ def test_the_last_stage_hears_of_all_shops(
 
         monkeypatch.setattr(run, name, noted)
 
-    def candidates(train: Any, texts: Any, count: int, similarity: Any) -> Any:
+    def candidates(train: Any, products: Any, count: int, similarity: Any) -> Any:
         asked.append(count)
-        return pairs(train, texts, count, similarity)
+        return pairs(train, products, count, similarity)
 
     noting("train_encoder")
     noting("train_ranker")
