@@ -74,9 +74,10 @@ def train_towers(rows: list[tuple[str, str, float]], output: Path) -> None:
             **_arguments(scratch, _BATCH["towers"]), batch_sampler=BatchSamplers.NO_DUPLICATES
         )
         examples = Dataset.from_dict({"query": queries, "positive": products})
-        SentenceTransformerTrainer(
+        trainer = SentenceTransformerTrainer(
             model=model, args=arguments, train_dataset=examples, loss=MultipleNegativesRankingLoss(model)
-        ).train()
+        )
+        _train(trainer)
     export_towers(model, "all-MiniLM-L6-v2", output)
 
 
@@ -86,13 +87,19 @@ def train_ranker(rows: list[tuple[str, str, float]], output: Path) -> None:
     queries, products, grades = (list(column) for column in zip(*rows, strict=True))
     with tempfile.TemporaryDirectory() as scratch:
         labels = [(grade - 1) / 2 for grade in grades]
-        CrossEncoderTrainer(
+        trainer = CrossEncoderTrainer(
             model=model,
             args=CrossEncoderTrainingArguments(**_arguments(scratch, _BATCH["ranker"])),
             train_dataset=Dataset.from_dict({"query": queries, "product": products, "label": labels}),
             loss=BinaryCrossEntropyLoss(model),
-        ).train()
+        )
+        _train(trainer)
     export_ranker(model, "all-MiniLM-L6-v2", output)
+
+
+def _train(trainer: SentenceTransformerTrainer) -> None:
+    trainer.train()
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
 
 
 def _arguments(scratch: str, batch: int) -> dict:
