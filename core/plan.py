@@ -3,6 +3,8 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_TOP_K = 200
+# Where neither a plan nor a final score says how many.
+RERANK_DEPTH = 32
 
 
 class Plan(BaseModel):
@@ -20,5 +22,7 @@ class Plan(BaseModel):
     lexical_weight: float | None = Field(
         default=None, ge=0, le=10, description="of the lexical source's ranks in fusion; None: the release's"
     )
-    rerank_depth: int = Field(default=32, ge=0, le=500, description="candidates rescored by the cross-encoder")
+    rerank_depth: int | None = Field(
+        default=None, ge=0, le=500, description="candidates rescored by the cross-encoder; None: the release's"
+    )
     minimum_rerank: int = Field(default=8, ge=1, le=500, description="fewer than this many are not worth rescoring")

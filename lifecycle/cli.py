@@ -245,7 +245,9 @@ def evaluate(
     catalog: Catalog = None,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     relevant: Annotated[float | None, typer.Option(help="Least grade that is relevant; default: mid-range.")] = None,
-    rerank_depth: Annotated[int, typer.Option(min=0, max=500, help="Candidates to rescore.")] = 32,
+    rerank_depth: Annotated[
+        int | None, typer.Option(min=0, max=500, help="Candidates to rescore; default: the release's.")
+    ] = None,
     compare: Annotated[
         str | None,
         typer.Option(

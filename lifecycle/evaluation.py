@@ -49,7 +49,7 @@ class Ask:
     judgments: Path
     split: str = "test"
     relevant: float | None = None
-    rerank_depth: int = 32
+    rerank_depth: int | None = None
     cutoff: float | None = None
 
 

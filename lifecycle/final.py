@@ -1,7 +1,7 @@
 """Trains the final score of the release in service, and tunes its fusion, on queries that trained no model."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from retrieval.search import search
 
 # How much the lexical source counts beside the dense one.
 _RATIOS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+# Candidates that a smaller depth to rescore has less.
+_STEP = 4
 _FUSED, _RERANKED, _FINAL, _PRERANKED = "fused", "fused, reranked", "final", "final without the cross-encoder"
 
 
@@ -44,6 +46,16 @@ class Asked:
     found: Found
     relevance: NDArray[np.float32]
     ids: list[str]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Both sets of trees, how many candidates are worth rescoring, and nDCG@10 of each stage on held-out queries."""
+
+    first: Learned
+    final: Learned
+    depth: int
+    values: dict[str, Values]
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,10 @@ def train_final(
         lowest, _ = measures.grade_range(grades_of(table, "all"))
         ratio = tuned_ratio(asked, grades, lowest)
         with steps.step("learn"):
-            first, final, values = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
-        spec = _spec(release, ratio, values, split, settings)
-        write_final(output, spec, first.trees, final.trees)
-        return Outcome(spec, _summary(values))
+            learning = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
+        spec = _spec(release, ratio, learning, split, settings)
+        write_final(output, spec, learning.first.trees, learning.final.trees)
+        return Outcome(spec, _summary(learning.values))
     finally:
         release.retire()
 
@@ -109,38 +121,55 @@ def _learn(
     ratio: float,
     fields: Sequence[str],
     settings: FinalTraining,
-) -> tuple[Learned, Learned, dict[str, Values]]:
+) -> Learning:
     """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first."""
     founds = [_refused(entry, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
 
-    def learned(heard: Iterable[NDArray[np.float32]]) -> Learned:
-        rows = (features(found, fields, relevance) for found, relevance in zip(founds, heard, strict=True))
+    def tables(heard: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return [features(found, fields, relevance) for found, relevance in zip(founds, heard, strict=True)]
+
+    def learned(rows: Iterable[NDArray[np.float32]]) -> Learned:
         return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], FEATURES, settings)
 
-    first = final = learned(np.full(len(found.rows), np.nan, np.float32) for found in founds)
+    def heard(worth: Iterable[NDArray[np.float32]], depth: int) -> list[NDArray[np.float32]]:
+        return [_cut(entry.relevance, scores, depth) for entry, scores in zip(asked, worth, strict=True)]
+
+    def measured(scores: Iterable[NDArray[np.float32]]) -> Values:
+        return _ndcg(grades, {e.query: _ranked(e, s) for e, s in zip(asked, scores, strict=True)}, lowest)
+
+    blind = tables(np.full(len(found.rows), np.nan, np.float32) for found in founds)
+    first = final = learned(blind)
+    worth = first.held_out(blind)
+    depth, values = 0, measured(worth)
+    rescored = heard([found.scores for found in founds], settings.rerank_depth)
+    by_stage = {_FUSED: [found.scores for found in founds], _RERANKED: list(map(_reranked, founds, rescored))}
+    result = {stage: measured(scores) for stage, scores in by_stage.items()} | {_PRERANKED: values}
     if settings.rerank_depth and not all(np.isnan(entry.relevance).all() for entry in asked):
-        final = learned(
-            _cut(entry.relevance, worth, settings.rerank_depth)
-            for entry, worth in zip(asked, first.held_out, strict=True)
-        )
-    rescored = [
-        _cut(entry.relevance, found.scores, settings.rerank_depth) for entry, found in zip(asked, founds, strict=True)
-    ]
-    by_stage = {
-        _FUSED: [found.scores for found in founds],
-        _RERANKED: [
-            np.where(np.isnan(relevance), found.scores - 1, relevance)
-            for found, relevance in zip(founds, rescored, strict=True)
-        ],
-        _PRERANKED: first.held_out,
-        _FINAL: final.held_out,
-    }
-    values = {
-        stage: _ndcg(grades, {e.query: _ranked(e, s) for e, s in zip(asked, scores, strict=True)}, lowest)
-        for stage, scores in by_stage.items()
-    }
-    return first, final, values
+        final = learned(tables(heard(worth, settings.rerank_depth)))
+        depth, values = _enough(settings, lambda depth: measured(final.held_out(tables(heard(worth, depth)))))
+    return Learning(first, final, depth, result | {_FINAL: values})
+
+
+def _enough(settings: FinalTraining, measured: Callable[[int], Values]) -> tuple[int, Values]:
+    """The depth below which more than the allowed nDCG@10 is lost, and the values there.
+
+    A few less at a time, so that one depth which is good by chance does not decide.
+    """
+    depth = settings.rerank_depth
+    values = measured(depth)
+    least = _mean(values) - settings.depth_loss
+    while depth > _STEP and _mean(fewer := measured(depth - _STEP)) >= least:
+        depth, values = depth - _STEP, fewer
+    return depth, values
+
+
+def _mean(values: Values) -> float:
+    return float(np.mean(list(values.values())))
+
+
+def _reranked(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isnan(relevance), found.scores - 1, relevance)
 
 
 def _cut(relevance: NDArray[np.float32], worth: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
@@ -204,10 +233,9 @@ async def _ask_all(
         return result
 
 
-def _spec(
-    release: LoadedRelease, ratio: float, values: dict[str, Values], split: str, settings: FinalTraining
-) -> FinalSpec:
+def _spec(release: LoadedRelease, ratio: float, learning: Learning, split: str, settings: FinalTraining) -> FinalSpec:
     dense, lexical = _weights(ratio)
+    values = learning.values
     report = {
         "release": release.release_id,
         "split": split,
@@ -220,6 +248,7 @@ def _spec(
         features=tuple(FEATURES),
         dense_weight=dense,
         lexical_weight=lexical,
+        rerank_depth=learning.depth,
         encoder=release.tower.digest,
         ranker=release.ranker.digest if release.ranker else "",
         report=report,

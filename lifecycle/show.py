@@ -144,7 +144,8 @@ def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
     gain = spec.report["final over reranked"]
     console.print(
         f"{spec.report['queries']} queries; fusion weighs the towers {spec.dense_weight:g} and words "
-        f"{spec.lexical_weight:g}; final over reranked {gain['difference']['mean']:+.3f}, p = {gain['p']:.4f}",
+        f"{spec.lexical_weight:g}; final over reranked {gain['difference']['mean']:+.3f}, p = {gain['p']:.4f}; "
+        f"{spec.rerank_depth} candidates are worth rescoring",
         style="dim",
         highlight=False,
     )

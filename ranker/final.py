@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
+from core.plan import RERANK_DEPTH
 
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score
@@ -25,6 +26,7 @@ class FinalSpec(BaseModel):
     features: tuple[str, ...] = Field(min_length=1)
     dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
     lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
+    rerank_depth: int = Field(default=RERANK_DEPTH, ge=0, le=500, description="candidates worth rescoring")
     encoder: str = Field(description="digest of the towers whose similarities it learned of")
     ranker: str = Field(default="", description="digest of the cross-encoder, or empty")
     report: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from core.columns import Columns
 from core.digest import value_digest
 from core.errors import ReleaseError
 from core.manifest import Manifest
-from core.plan import Plan
+from core.plan import RERANK_DEPTH, Plan
 from core.synonyms import Synonyms
 from encoder.tower import Tower
 from engine.cache import Caches
@@ -100,6 +100,11 @@ class LoadedRelease:
             dense if plan.dense_weight is None else plan.dense_weight,
             lexical if plan.lexical_weight is None else plan.lexical_weight,
         )
+
+    def rerank_depth(self, plan: Plan) -> int:
+        """How many candidates to rescore: the plan's, else as many as the final score was found to need."""
+        own = self.final.spec.rerank_depth if self.final else RERANK_DEPTH
+        return own if plan.rerank_depth is None else plan.rerank_depth
 
     @contextmanager
     def lease(self) -> Iterator["LoadedRelease"]:

@@ -49,7 +49,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         elif (first := named(found)).any():
             found = found.ordered(np.argsort(~first, kind="stable"))
         relevance = np.empty(0, np.float32)
-        if release.ranker is not None and plan.rerank_depth and len(found.rows) and found.dense is not None:
+        if release.ranker is not None and release.rerank_depth(plan) and len(found.rows) and found.dense is not None:
             relevance = await _rescore(query, plan, release, found, deadline, answer)
         answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
         with answer.stage("arrange", len(found.rows)) as stage:
@@ -173,7 +173,7 @@ async def _rescore(
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
     assert found.dense is not None
     with answer.stage("rescore", len(found.rows)) as stage:
-        work = release.rescoring(query.text, found.rows[: plan.rerank_depth])
+        work = release.rescoring(query.text, found.rows[: release.rerank_depth(plan)])
         depth = _depth(work.costs(), plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)

@@ -1,12 +1,14 @@
 """Learns the final score: LambdaMART (LightGBM) over tables of candidates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+from core.plan import RERANK_DEPTH
 
 _EVALUATED = 10
 
@@ -17,7 +19,10 @@ class FinalTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: int = Field(default=100, ge=10, le=2000, description="products of each source to learn of")
-    rerank_depth: int = Field(default=32, ge=0, le=500, description="as served: the others have no relevance")
+    rerank_depth: int = Field(
+        default=RERANK_DEPTH, ge=0, le=500, description="at most, as served: the others have no relevance"
+    )
+    depth_loss: float = Field(default=0.001, ge=0, le=1, description="nDCG@10 that a smaller depth may cost")
     leaves: int = Field(default=15, ge=2, le=255, description="of a tree")
     least: int = Field(default=100, ge=1, description="candidates in a leaf")
     learning_rate: float = Field(default=0.05, gt=0, le=1)
@@ -38,10 +43,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The trees, and the scores of each table by trees that had not seen its query."""
+    """The trees; and those that saw all queries but one fold's, with the fold of each query."""
 
     trees: lgb.Booster
-    held_out: list[NDArray[np.float32]]
+    folds: list[lgb.Booster]
+    fold_of: NDArray[np.int64]
+
+    def held_out(self, features: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Scores of each query's candidates, shape (c, f) -> (c,), by trees that had not seen the query."""
+        return [
+            np.asarray(self.folds[fold].predict(rows, num_threads=1), np.float32)
+            for fold, rows in zip(self.fold_of.tolist(), features, strict=True)
+        ]
 
 
 def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalTraining) -> Learned:
@@ -52,20 +65,16 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
     fold_of = np.random.default_rng(settings.seed).permutation(len(tables)) % settings.folds
     levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))
     parameters = _parameters(settings, list(features.values()), levels)
-    held_out: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
-    rounds = []
+    folds = []
     for fold in range(settings.folds):
         outside = np.flatnonzero(fold_of == fold).tolist()
         inside = np.flatnonzero(fold_of != fold).tolist()
         train = _dataset([tables[place] for place in inside], features, levels)
         stop = lgb.early_stopping(settings.patience, first_metric_only=True, verbose=False)
         valid = _dataset([tables[place] for place in outside], features, levels, train)
-        trees = lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop])
-        rounds.append(trees.best_iteration)
-        for place in outside:
-            held_out[place] = np.asarray(trees.predict(tables[place].features, num_threads=1), np.float32)
-    count = max(1, round(float(np.mean(rounds))))
-    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), held_out)
+        folds.append(lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop]))
+    count = max(1, round(float(np.mean([trees.best_iteration for trees in folds]))))
+    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of)
 
 
 def _parameters(settings: FinalTraining, constraints: list[int], levels: NDArray[np.float64]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from core.judgments import JUDGMENTS_SCHEMA
 from core.progress import Silent
 from core.releases import ReleaseStore
 from lifecycle import final as module
-from lifecycle.final import Asked, fused_scores, train_final, tuned_ratio
+from lifecycle.final import Asked, _enough, fused_scores, train_final, tuned_ratio
 from ranker.final import FinalScore
 from ranker.train.final import FinalTraining
 from retrieval.candidates import Found, Source
@@ -78,10 +78,25 @@ def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytes
     assert list(outcome.summary) == ["fused", "fused, reranked", "final without the cross-encoder", "final"]
     assert {estimate.queries for estimate in outcome.summary.values()} == {len(QUERIES)}
     assert score.spec.report["queries"] == len(QUERIES)
+    assert score.spec.rerank_depth in (1, 5)
     assert score.spec.report["held out"]["final"]["mean"] == pytest.approx(outcome.summary["final"].mean)
     # The towers have the good product third: 1/log2(4), unless words, which never have it, come between.
     assert score.spec.lexical_weight == 0
     assert outcome.summary["fused"].mean == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("worth", "expected"),
+    [
+        ({20: 0.5, 16: 0.4995, 12: 0.4991, 8: 0.498, 4: 0.6}, 12),  # what is good by chance below is not reached
+        ({20: 0.5, 16: 0.4}, 20),
+        ({20: 0.5, 16: 0.5, 12: 0.5, 8: 0.5, 4: 0.5}, 4),
+    ],
+)
+def test_no_more_are_rescored_than_pay(worth: dict[int, float], expected: int) -> None:
+    settings = SETTINGS.model_copy(update={"rerank_depth": 20})
+    depth, values = _enough(settings, lambda depth: {"a": worth[depth] + 0.1, "b": worth[depth] - 0.1})
+    assert depth == expected and values["a"] == worth[expected] + 0.1
 
 
 def test_a_release_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,9 @@ class Sum:
     """Scores are BM25 as a share of the best, and once the cross-encoder has spoken ten times the relevance more."""
 
     def __init__(self) -> None:
-        self.spec = FinalSpec(features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, encoder="e")
+        self.spec = FinalSpec(
+            features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, rerank_depth=3, encoder="e"
+        )
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         told = np.zeros_like(table)
@@ -103,6 +105,18 @@ async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_pl
     assert fused(await ask(tmp_path))[5] == pytest.approx(0.5 / 61)
     plan = _PLAN.model_copy(update={"dense_weight": 2.0})
     assert fused(await ask(tmp_path, plan))[5] == pytest.approx(2 / 61)
+
+
+async def test_as_many_are_rescored_as_the_final_score_needs_unless_the_plan_says_how_many(tmp_path: Path) -> None:
+    def rescored(answer: Answer) -> int:
+        return int(np.count_nonzero(~np.isnan(answer.relevance)))
+
+    open_plan = _PLAN.model_copy(update={"rerank_depth": None})
+    assert rescored(await ask(tmp_path, open_plan)) == 3
+    assert rescored(await ask(tmp_path)) == 2
+    assert rescored(await ask(tmp_path, open_plan.model_copy(update={"rerank_depth": 0}))) == 0
+    plain = make_release(tmp_path, words=Spoken([30, 6, 31]))
+    assert plain.rerank_depth(open_plan) == 32
 
 
 def coded(folder: Path) -> Words:
