@@ -51,9 +51,7 @@ def test_each_table_is_scored_by_trees_that_did_not_see_its_query() -> None:
     made = [Table(t.features, random.permutation(t.gains)) for t in tables(queries=30)]
     settings = SETTINGS.model_copy(update={"rounds": 200, "patience": 200, "least": 1, "leaves": 31})
     learned = learn(made, dict.fromkeys(FEATURES, 0), settings)
-    pairs = [
-        (table, scores) for table, scores in zip(made, learned.held_out(table.features for table in made), strict=True)
-    ]
+    pairs = list(zip(made, learned.held_out(table.features for table in made), strict=True))
     held_out = np.mean([np.corrcoef(scores, table.gains)[0, 1] for table, scores in pairs])
     seen = np.mean([np.corrcoef(learned.trees.predict(table.features), table.gains)[0, 1] for table in made])
     assert abs(held_out) < 0.15 < seen
