@@ -13,7 +13,7 @@ from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
 # Changes with anything that makes another index of the same products.
-FORMAT = 2
+FORMAT = 3
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
 SYNONYMS_FILE = "synonyms.json"
@@ -21,11 +21,16 @@ SYNONYMS_FILE = "synonyms.json"
 
 @dataclass(frozen=True, slots=True)
 class QueryTerm:
-    """A term of the vocabulary that a query asks for, how much it counts, and the places of the words it stands for."""
+    """A term of the vocabulary that a query asks for, how much it counts, and the places of the words it stands for.
+
+    `spelling` is how texts write it where the query writes it nearly so, `errors` how many typing errors that is away.
+    """
 
     number: int
     weight: float
     words: tuple[int, ...]
+    spelling: str = ""
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ _PART = 0.5
 _SYNONYM = 0.8
 _EDIT = 0.7
 _UNLIKELY = 6.0  # how much less likely an error is, as a logarithm
-_SURELY = 400  # times as often, to mend a word that some product holds
+_SURELY = 1500  # times as often, to mend a word that some product holds
 _ALIKE = 5
-_ONE_EDIT, _TWO_EDITS = 4, 6
+_ONE_EDIT, _TWO_EDITS = 3, 5
 # A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
 _RARE, _OFTEN = 2, 50
 _BRAND_SHARE = 0.5
@@ -63,7 +63,8 @@ class QueryReader:
         for part in parts:
             yield QueryTerm(part, _PART, (place,))
         if number is None and not parts and not joined and not self._is_word(word.text):
-            yield from self._split(word, place) or self._alike(word, place, 0)
+            alike = self._alike(word, place, 0)
+            yield from alike if any(term.errors == 1 for term in alike) else self._split(word, place) or alike
         elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
             yield from self._alike(word, place, held * _OFTEN)
 
@@ -108,20 +109,19 @@ class QueryReader:
                 best = max(best, (min(map(self._index.document_frequency, known)), known))
         return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] > _RARE else []
 
-    def _alike(self, word: Word, place: int, least: int) -> Iterator[QueryTerm]:
+    def _alike(self, word: Word, place: int, least: int) -> list[QueryTerm]:
         """The terms with the fewest errors, and among those the ones that most products hold, `least` or more."""
-        # As written too: a stem cut off a misspelt word may lie far from the right one's.
-        near: dict[int, int] = {}
-        for spelling in {word.term, plain(word.text)}:
-            if len(spelling) >= _ONE_EDIT and may_be_misspelt(spelling):
-                edits = 2 if len(spelling) >= _TWO_EDITS else 1
-                for number, errors in self._index.terms.alike(spelling, edits):
-                    near[number] = min(errors, near.get(number, errors))
-        held = [(errors, -self._index.document_frequency(number), number) for number, errors in near.items()]
+        written = plain(word.text)
+        if len(written) < _ONE_EDIT or not may_be_misspelt(written):
+            return []
         own = self._index.terms.find(word.term)
-        likely = sorted(entry for entry in held if -entry[1] >= max(1, least) and entry[2] != own)
-        for errors, _, number in likely[:_ALIKE]:
-            yield QueryTerm(number, _EDIT**errors, (place,))
+        near = self._index.terms.alike(written, 2 if len(written) >= _TWO_EDITS else 1)
+        held = [(one.errors, -self._index.document_frequency(one.number), one) for one in near if one.number != own]
+        likely = sorted((entry for entry in held if -entry[1] >= max(1, least)), key=lambda entry: entry[:2])
+        return [
+            QueryTerm(one.number, _EDIT**one.errors, (place,), one.spelling, one.errors)
+            for _, _, one in likely[:_ALIKE]
+        ]
 
     def _spellings(
         self, words: Sequence[Word], terms: Sequence[QueryTerm], known: Collection[int]
@@ -130,16 +130,16 @@ class QueryReader:
         products that hold the rest of the query."""
         for place, word in enumerate(words):
             own = [term for term in terms if term.words == (place,)]
-            alike = [term for term in own if term.weight < 1]
+            alike = [term for term in own if term.errors]
             if place in known or word.parts or self._is_word(word.text) or not alike:
                 continue
             certain = {term.number for term in terms if term.weight == 1 and place not in term.words}
             others = {number: self._rarity(number) for number in certain}
             company = {term: self._index.company(term.number, others) for term in own}
-            best = max(alike, key=lambda term: math.log1p(company[term]) - _UNLIKELY * _errors(term))
-            as_written = sum(company[term] for term in own if term.weight == 1)
+            best = max(alike, key=lambda term: math.log1p(company[term]) - _UNLIKELY * term.errors)
+            as_written = sum(company[term] for term in own if not term.errors)
             if company[best] > _SURELY * as_written or not (company[best] or as_written):
-                yield word.text, self._index.terms.spelling(best.number)
+                yield word.text, best.spelling
 
     def _rarity(self, number: int) -> float:
         held = self._index.document_frequency(number)
@@ -169,8 +169,3 @@ class QueryReader:
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
             frequency = max(held, default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
-
-
-def _errors(term: QueryTerm) -> float:
-    """How many typing errors lie between a word and a term like it."""
-    return math.log(term.weight) / math.log(_EDIT)

@@ -1,6 +1,7 @@
 """The vocabulary of a lexical index, mapped from files: finds a term, and terms spelt nearly like it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import OSA
 
+from core.words import plain
+
 TERMS_FILE = "terms.npy"
-_ENDS, _GRAMS, _GRAM_ENDS, _GRAM_TERMS = "term_ends.npy", "grams.npy", "gram_ends.npy", "gram_terms.npy"
-_SPELLINGS, _SPELLING_ENDS = "spellings.npy", "spelling_ends.npy"
-VOCABULARY_FILES = (TERMS_FILE, _ENDS, _SPELLINGS, _SPELLING_ENDS, _GRAMS, _GRAM_ENDS, _GRAM_TERMS)
+_ENDS, _GRAMS, _GRAM_ENDS, _GRAM_FORMS = "term_ends.npy", "grams.npy", "gram_ends.npy", "gram_forms.npy"
+_FORMS, _FORM_ENDS, _FORM_TERMS = "forms.npy", "form_ends.npy", "form_terms.npy"
+VOCABULARY_FILES = (TERMS_FILE, _ENDS, _FORMS, _FORM_ENDS, _FORM_TERMS, _GRAMS, _GRAM_ENDS, _GRAM_FORMS)
 
 LONGEST_FUZZY = 24
 _EDGE = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A term, a way that texts write it, and how many typing errors that is away."""
+
+    number: int
+    spelling: str
+    errors: int
 
 
 class Terms:
@@ -24,21 +36,18 @@ class Terms:
         """Maps what `write_terms` left in a folder."""
         self._bytes = mapped(folder / TERMS_FILE)
         self._ends = mapped(folder / _ENDS)
-        self._spellings = mapped(folder / _SPELLINGS)
-        self._spelling_ends = mapped(folder / _SPELLING_ENDS)
+        self._forms = mapped(folder / _FORMS)
+        self._form_ends = mapped(folder / _FORM_ENDS)
+        self._form_terms = mapped(folder / _FORM_TERMS)
         self._grams = mapped(folder / _GRAMS)
         self._gram_ends = mapped(folder / _GRAM_ENDS)
-        self._gram_terms = mapped(folder / _GRAM_TERMS)
+        self._gram_forms = mapped(folder / _GRAM_FORMS)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def __getitem__(self, number: int) -> str:
         return self._raw(number).decode()
-
-    def spelling(self, number: int) -> str:
-        """The term as texts mostly have it: battery, whose stem is batteri."""
-        return self._spellings[self._spelling_ends[number] : self._spelling_ends[number + 1]].tobytes().decode()
 
     def find(self, term: str) -> int | None:
         """The term's number, or None where the vocabulary lacks it."""
@@ -52,61 +61,66 @@ class Terms:
                 high = middle
         return low if low < len(self) and self._raw(low) == sought else None
 
-    def alike(self, term: str, edits: int) -> list[tuple[int, int]]:
-        """Terms of letters that are, or are spelt, within so many typing errors of this one, itself left out: their
-        numbers and the errors.
+    def alike(self, word: str, edits: int) -> list[Alike]:
+        """Terms of letters that texts write within so many typing errors of a plain word, each as it is written with the
+        fewest; those first.
 
-        An error is a letter too many, too few, another one, or two swapped (optimal string alignment). A term that
-        shares no two neighbouring letters with this one, edges counted, is not found.
+        An error is a letter too many, too few, another one, or two swapped (optimal string alignment). Accents count
+        for nothing. What shares no two neighbouring letters with the word, edges counted, is not found, nor is the
+        word itself.
         """
-        grams = np.unique(_grams([term])[0])
+        grams = np.unique(_grams([word])[0])
         places = np.searchsorted(self._grams, grams)
         known = places[places < len(self._grams)]
         known = known[np.isin(self._grams[known], grams)]
         if not len(known):
             return []
         found = np.concatenate(
-            [self._gram_terms[self._gram_ends[place] : self._gram_ends[place + 1]] for place in known]
+            [self._gram_forms[self._gram_ends[place] : self._gram_ends[place + 1]] for place in known]
         )
-        numbers, shared = np.unique(found, return_counts=True)
+        forms, shared = np.unique(found, return_counts=True)
         # One error spoils two pairs of neighbours, a swap three.
-        numbers = numbers[shared >= max(1, len(grams) - 3 * edits)]
-        result = []
-        for number in map(int, numbers):
-            forms = {self[number], self.spelling(number)}
-            errors = min(OSA.distance(term, form, score_cutoff=edits) for form in forms)
-            if errors <= edits and self[number] != term:
-                result.append((number, int(errors)))
-        return sorted(result, key=lambda pair: (pair[1], pair[0]))
+        forms = forms[shared >= max(1, len(grams) - 3 * edits)]
+        best: dict[int, Alike] = {}
+        for form in map(int, forms):  # of one term those written most often come first
+            number, spelling = int(self._form_terms[form]), self._form(form)
+            errors = int(OSA.distance(word, plain(spelling), score_cutoff=edits))
+            if 0 < errors <= edits and (number not in best or errors < best[number].errors):
+                best[number] = Alike(number, spelling, errors)
+        return sorted(best.values(), key=lambda one: (one.errors, one.number))
+
+    def _form(self, place: int) -> str:
+        return self._forms[self._form_ends[place] : self._form_ends[place + 1]].tobytes().decode()
 
     def _raw(self, number: int) -> bytes:
         return self._bytes[self._ends[number] : self._ends[number + 1]].tobytes()
 
 
-def write_terms(terms: Sequence[str], spellings: Mapping[str, str], folder: Path) -> None:
+def write_terms(terms: Sequence[str], written: Mapping[str, Mapping[str, int]], folder: Path) -> None:
     """Writes a vocabulary: different terms, sorted by their UTF-8 bytes. There is at least one.
 
-    A term without a spelling is its own.
+    `written` tells how often each term is written in which way; a term that is not there is written as it is.
     """
     _write_strings(terms, folder / TERMS_FILE, folder / _ENDS)
-    _write_strings([spellings.get(term, term) for term in terms], folder / _SPELLINGS, folder / _SPELLING_ENDS)
-    forms = [
-        (form, number)
-        for number, term in enumerate(terms)
-        if may_be_misspelt(term)
-        for form in {term, spellings.get(term, term)}
-    ]
-    grams, places = _grams([form for form, _ in forms])
-    owners = np.array([number for _, number in forms], np.int32)[places]
-    order = np.lexsort((owners, grams))
-    grams, owners = grams[order], owners[order]
+    forms: list[str] = []
+    owners: list[int] = []
+    for number, term in enumerate(terms):
+        if may_be_misspelt(term):
+            ways = written.get(term) or {term: 1}
+            forms += sorted(ways, key=lambda way: (-ways[way], way))
+            owners += [number] * len(ways)
+    _write_strings(forms, folder / _FORMS, folder / _FORM_ENDS)
+    np.save(folder / _FORM_TERMS, np.array(owners, np.int32))
+    grams, places = _grams([plain(form) for form in forms])
+    order = np.lexsort((places, grams))
+    grams, places = grams[order], places[order].astype(np.int32)
     fresh = np.ones(len(grams), bool)
-    fresh[1:] = (np.diff(grams) != 0) | (np.diff(owners) != 0)  # a pair that a term holds twice counts once
-    grams, owners = grams[fresh], owners[fresh]
+    fresh[1:] = (np.diff(grams) != 0) | (np.diff(places) != 0)  # a pair that a form holds twice counts once
+    grams, places = grams[fresh], places[fresh]
     different, counts = np.unique(grams, return_counts=True)
     np.save(folder / _GRAMS, different)
     np.save(folder / _GRAM_ENDS, _ends(counts))
-    np.save(folder / _GRAM_TERMS, owners)
+    np.save(folder / _GRAM_FORMS, places)
 
 
 def mapped(path: Path) -> NDArray[Any]:

@@ -87,7 +87,7 @@ def _write(
     found = _terms(products, count, numbers, spellings, report)
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
     vocabulary = sorted(numbers, key=lambda term: term.encode())
-    write_terms(vocabulary, {term: texts.most_common(1)[0][0] for term, texts in spellings.items()}, folder)
+    write_terms(vocabulary, spellings, folder)
     places = np.empty(len(numbers), np.int64)
     places[[numbers[term] for term in vocabulary]] = np.arange(len(vocabulary))
     for field in fields:

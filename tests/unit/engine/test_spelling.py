@@ -16,7 +16,7 @@ TITLES = (
     *["house paint"] * 9,
     "dish washer",
     "brass gate vallve",
-    *[f"valve {size} brass" for size in range(600)],
+    *[f"valve {size} brass" for size in range(1600)],
 )
 
 
@@ -28,13 +28,19 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
 @pytest.mark.parametrize(
     ("text", "spellings"),
     [
-        ("alkaline batery", {"batery": "batteries"}),  # as most products have it
+        ("alkaline batery", {"batery": "battery"}),  # as it is written with the fewest errors
+        ("alkaline bateries", {"bateries": "batteries"}),
+        ("alkaline battteriez", {"battteriez": "batteries"}),
         ("garden hoose", {"hoose": "hose"}),  # in a garden, though more products have a house
         ("hoose paint", {"hoose": "house"}),
         ("hoose", {"hoose": "house"}),
         ("brass vallve", {"vallve": "valve"}),  # which one feed holds too
         ("garden hose", {}),
         ("dishwasher", {}),
+        ("brass valvee", {"valvee": "valve"}),  # whose stem is a word, though it is none
+        ("garden hos", {"hos": "hose"}),
+        ("garden hoe", {"hoe": "hose"}),
+        ("dis washer", {"dis": "dish"}),  # not "di s"
         ("zzzzzz", {}),
         ("hxyze", {}),
         ("v4lve", {}),  # a code
