@@ -1,6 +1,7 @@
 """Tandem beside the programs people build of libraries, in one run: speed, quality, memory, and where a peer is ahead.
 
-    python -m benchmarks.peers [--catalog … --judgments … --encoder … --ranker …] [--titles 500 --queries 50 --seconds 3]
+    python -m benchmarks.peers [--catalog … --judgments … --encoder … --ranker …]
+                               [--titles 500 --queries 50 --seconds 3]
 
 Each peer runs in a virtual environment of its own (made once, below --environments), one after another, then Tandem.
 All read the same texts, answer the same queries in the same order, retrieve 100 and rescore the same number of them;
@@ -12,15 +13,16 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 
 from benchmarks.common import save
-from benchmarks.peers import ours, processes, weights
-from benchmarks.peers.environments import PEERS, PLAIN, Peer, PeerFailed, chosen
+from benchmarks.peers import ours, weights
+from benchmarks.peers.environments import PEERS, PLAIN, chosen, make_all
+from benchmarks.peers.processes import Seen, run_all
 from benchmarks.peers.programs.loop import Task
 from benchmarks.peers.table import show, told
 from benchmarks.shop import BenchShop, add_options, shop_of
@@ -28,17 +30,16 @@ from core.digest import file_digest, value_digest
 from core.errors import TandemError
 from core.plan import Plan
 from core.releases import ReleaseStore
-from indexer.job import Models, Options
+from indexer.job import Models
 
 _CANDIDATES = 100
-Seen = dict[str, dict[str, Any]]
 
 
 def main() -> None:
     """Runs all programs, prints the tables and saves the figures."""
     options = _parser().parse_args()
     plan = dict(_setting(each) for each in options.plan)
-    peers = chosen(options.peers)
+    peers, busy = chosen(options.peers), round(os.getloadavg()[0], 2)
     work = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     shop = shop_of(options, options.queries)
@@ -46,17 +47,23 @@ def main() -> None:
     if options.titles:
         shop = shop.with_titles(options.titles, work)
     failed: dict[str, str] = {}
-    pythons = _environments(peers, options, failed)
-    manifest = shop.index(options=Options(index=ours.EXACTLY)).manifest
+    pythons = make_all(peers, options.environments, options.torch_index, options.in_place, failed)
+    rows = _variants(shop, options, plan)
+    manifest, ready = ours.publish(shop, rows[0])
     ids, texts = shop.columns(manifest).ids(), shop.texts(manifest)
     task = _task(shop, texts, options, work)
-    seen = _peers(pythons, task, ids, options, work, failed) | _ours(shop, task, options, plan, failed)
+    run = partial(run_all, ids=ids, folder=work, timeout=options.timeout, failed=failed)
+    fewer = replace(task, answered=min(task.answered, options.peer_queries))
+    # What is compared most runs side by side, since a machine's pace changes.
+    seen = run({peer: python for peer, python in pythons.items() if peer is PLAIN}, task)
+    seen |= _ours(shop, rows, task, work, ready, failed)
+    seen |= run({peer: python for peer, python in pythons.items() if peer is not PLAIN}, fewer)
     results = told(seen, failed, shop.questions.grades, task, len(texts))
     show(results)
     parameters = {
         **{"products": len(texts), "queries": len(task.queries), "peer_queries": options.peer_queries},
         **{"candidates": task.candidates, "rescored": task.depth, "seconds": task.seconds, "plan": plan},
-        **{"embedded": len(task.sample), "rounds": task.rounds, "busy_before": round(os.getloadavg()[0], 2)},
+        **{"embedded": len(task.sample), "rounds": task.rounds, "busy_before": busy},
         "requirements": {peer.name: list(peer.requirements) for peer in peers},
     }
     print(save(options.name, parameters, results))
@@ -96,18 +103,6 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _environments(peers: list[Peer], options: argparse.Namespace, failed: dict[str, str]) -> dict[Peer, Path]:
-    """All are made before anything is measured."""
-    pythons = {}
-    for peer in peers:
-        try:
-            in_place = options.in_place and peer is PLAIN
-            pythons[peer] = Path(sys.executable) if in_place else peer.make(options.environments, options.torch_index)
-        except PeerFailed as error:
-            failed[peer.name] = str(error)
-    return pythons
-
-
 def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: Path) -> Task:
     assert shop.models.ranker is not None, "shop_of refuses to go without"
     encoder = weights.open_encoder(shop.models.encoder, work / "encoder")
@@ -130,40 +125,23 @@ def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: 
     )
 
 
-def _peers(
-    pythons: dict[Peer, Path],
-    task: Task,
-    ids: list[str],
-    options: argparse.Namespace,
-    work: Path,
-    failed: dict[str, str],
-) -> Seen:
-    seen = {}
-    for peer, python in pythons.items():
-        answered = task.answered if peer is PLAIN else min(task.answered, options.peer_queries)
-        try:
-            found = processes.run(peer, python, replace(task, answered=answered), work, options.timeout)
-        except PeerFailed as error:
-            failed[peer.name] = str(error)
-            continue
-        for depth, answers in found["answers"].items():
-            found["answers"][depth] = [[ids[row] for row in rows] for rows in answers]
-        seen[peer.name] = found
-    return seen
-
-
-def _ours(
-    shop: BenchShop, task: Task, options: argparse.Namespace, plan: dict[str, str], failed: dict[str, str]
-) -> Seen:
+def _variants(shop: BenchShop, options: argparse.Namespace, plan: dict[str, str]) -> list[ours.Variant]:
     served = Models(
         options.served_encoder or shop.models.encoder, options.served_ranker or shop.models.ranker, final=options.final
     )
+    return ours.variants(shop.models, served, plan, options.small_encoder, options.depth)
+
+
+def _ours(
+    shop: BenchShop, rows: list[ours.Variant], task: Task, work: Path, ready: float | None, failed: dict[str, str]
+) -> Seen:
     seen = {}
-    for variant in ours.variants(shop.models, served, plan, options.small_encoder, task.depth):
+    for variant in rows:
         try:
-            seen[variant.name] = ours.measure(shop, variant, task)
+            seen[variant.name] = ours.measure(shop, variant, task, work / "serve.log", ready)
         except (TandemError, grpc.RpcError) as error:
-            failed[variant.name] = str(error).splitlines()[0]
+            failed[variant.name] = f"failed: {str(error).splitlines()[0]}"
+        ready = None
     return seen
 
 

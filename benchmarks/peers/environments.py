@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,3 +87,20 @@ def chosen(names: list[str]) -> list[Peer]:
     if unknown := [name for name in names if name not in known]:
         raise TandemError(f"{unknown[0]}: no such peer; there are {', '.join(known)}")
     return [peer for name, peer in known.items() if name in names]
+
+
+def make_all(
+    peers: list[Peer], folder: Path, torch_index: str | None, in_place: bool, failed: dict[str, str]
+) -> dict[Peer, Path]:
+    """The peers' interpreters; `in_place` runs the straightforward program with this Python, which has its libraries.
+
+    Who cannot be installed is told in `failed`, by name.
+    """
+    pythons = {}
+    for peer in peers:
+        try:
+            own = in_place and peer is PLAIN
+            pythons[peer] = Path(sys.executable) if own else peer.make(folder, torch_index)
+        except PeerFailed as error:
+            failed[peer.name] = str(error)
+    return pythons

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 
 from benchmarks.common import NO_CACHES, cpu_seconds, free_address, serving
 from benchmarks.embedding import by_tandem, rates
 from benchmarks.peers.programs.loop import KEPT, WARM_SECONDS, Task
 from benchmarks.shop import BenchShop
 from core.errors import TandemError
+from core.manifest import Manifest
 from indexer.build import EXACT, IndexSettings
 from indexer.job import Models, Options
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 SAME, SERVED, APPROXIMATE = "tandem, same weights", "tandem, as served", "tandem, approximate index"
 _DEADLINE = 30.0
+_HELD_OUT = 256  # queries by which an approximate index is chosen
 EXACTLY = IndexSettings(kind=EXACT)
 _PLAN = "TANDEM_SERVE_PLAN__"
 _DEPTH = f"{_PLAN}RERANK_DEPTH"
@@ -30,7 +31,7 @@ _DEPTH = f"{_PLAN}RERANK_DEPTH"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A row of the table: a model set, how its index is chosen, and the plan at each depth, as the service's settings."""
+    """A row of the table: a model set, how its index is chosen, and for each depth the service's settings."""
 
     name: str
     models: Models
@@ -51,16 +52,25 @@ def variants(models: Models, served: Models, plan: Mapping[str, str], small: Pat
     return [*rows, Variant(APPROXIMATE, towers, {0: same[0]}, approximate)]
 
 
-def measure(shop: BenchShop, variant: Variant, task: Task) -> dict[str, Any]:
-    """What `programs.loop.measure` tells of a peer; products are told by their ids."""
+def publish(shop: BenchShop, variant: Variant) -> tuple[Manifest, float | None]:
+    """The release of a row, served by the next service, and how many seconds the index job took; None unless it had
+    all products to embed."""
     start = time.monotonic()
-    outcome = shop.index(variant.models, Options(index=variant.index, queries=shop.questions.held_out[:256]))
-    took = time.monotonic() - start
-    report = outcome.manifest.snapshot.index
+    options = Options(index=variant.index, queries=shop.questions.held_out[:_HELD_OUT])
+    outcome = shop.index(variant.models, options)
+    whole = outcome.embedded == outcome.manifest.snapshot.products
+    return outcome.manifest, round(time.monotonic() - start, 1) if whole else None
+
+
+def measure(shop: BenchShop, variant: Variant, task: Task, log: Path, ready: float | None = None) -> dict[str, Any]:
+    """What `programs.loop.measure` tells of a peer; products are told by their ids. What the service says goes to the
+    file; `ready` is how long `publish` took before, if it did the work."""
+    manifest, took = publish(shop, variant)
+    report = manifest.snapshot.index
     runs, answers, peak = [], {}, 0.0
     for depth, plan in variant.plans.items():
         address = free_address()
-        with serving(shop.store.root, address, {**NO_CACHES, **plan}) as pid:
+        with serving(shop.store.root, address, {**NO_CACHES, **plan}, log) as pid:
             asked = _Asked(address, task, depth, pid)
             runs += [asyncio.run(asked.by(clients)) for clients in task.clients]
             answers[str(depth)] = asyncio.run(asked.answers())
@@ -69,8 +79,7 @@ def measure(shop: BenchShop, variant: Variant, task: Task) -> dict[str, Any]:
     rate = rates({"tandem": by_tandem(variant.models.encoder)}, texts, task.rounds)["tandem"]
     return {
         "embedding": {"products_per_s": rate},
-        # Only of a job that had everything to do.
-        "ready_seconds": round(took, 1) if outcome.embedded == len(task.texts) else None,
+        "ready_seconds": took or ready,
         "index": {"kind": report["kind"], "recall_at_100": report["recall_at_100"]},
         "runs": runs,
         "answers": answers,

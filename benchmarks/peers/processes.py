@@ -1,4 +1,4 @@
-"""Runs a peer's program in a process of its own and reads what it saw."""
+"""Runs peers' programs, each in a process of its own, and reads what they saw."""
 
 import json
 import os
@@ -9,9 +9,30 @@ from typing import Any
 from benchmarks.peers.environments import Peer, PeerFailed, last_line
 from benchmarks.peers.programs.loop import Task
 
+Seen = dict[str, dict[str, Any]]  # by program
+
 _ROOT = Path(__file__).resolve().parents[2]
 # All weights are local: nobody asks a hub, and nobody is told that we ran.
 _SETTINGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def run_all(
+    pythons: dict[Peer, Path], task: Task, ids: list[str], folder: Path, timeout: float, failed: dict[str, str]
+) -> Seen:
+    """What each peer told, one after another, with products by their ids instead of their rows; who failed is told in
+    `failed`, by name, and stops no other."""
+    seen = {}
+    for peer, python in pythons.items():
+        try:
+            found = run(peer, python, task, folder, timeout)
+        except PeerFailed as error:
+            failed[peer.name] = str(error)
+            continue
+        answers = {
+            depth: [[ids[place] for place in rows] for rows in lists] for depth, lists in found["answers"].items()
+        }
+        seen[peer.name] = found | {"answers": answers}
+    return seen
 
 
 def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> dict[str, Any]:

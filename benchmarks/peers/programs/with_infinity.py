@@ -1,7 +1,7 @@
 """infinity's engine in this process, torch and fp32, for both models, and a flat FAISS index, as it has none.
 
-Its users mostly ask its HTTP server; in process nothing is spent on HTTP and JSON. `SyncEngineArray` is its own front for
-threads: all clients' texts meet in its batcher. Its settings are its defaults (batches of 32, no cache).
+Its users mostly ask its HTTP server; in process nothing is spent on HTTP and JSON. `SyncEngineArray` is its own front
+for threads: all clients' texts meet in its batcher. Its settings are its defaults (batches of 32, no cache).
 """
 
 import faiss

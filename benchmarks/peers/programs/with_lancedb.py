@@ -1,4 +1,4 @@
-"""LanceDB: a table of texts and vectors, and its own CrossEncoderReranker; vectors by sentence-transformers, as it does.
+"""LanceDB: a table of texts and vectors, and its own CrossEncoderReranker; vectors are sentence-transformers'.
 
 The table has no vector index, which LanceDB then searches exactly; at this size its documentation advises that.
 """
