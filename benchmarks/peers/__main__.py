@@ -19,7 +19,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 
-from benchmarks.common import save
+from benchmarks.common import RESULTS, save
 from benchmarks.peers import ours, weights
 from benchmarks.peers.environments import PEERS, PLAIN, chosen, make_all
 from benchmarks.peers.processes import Seen, run_all
@@ -66,7 +66,7 @@ def main() -> None:
         **{"embedded": len(task.sample), "rounds": task.rounds, "busy_before": busy},
         "requirements": {peer.name: list(peer.requirements) for peer in peers},
     }
-    print(save(options.name, parameters, results))
+    print(save(options.name, parameters, results, options.output))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--depth", type=int, default=32, help="candidates rescored")
     parser.add_argument("--products", type=int, default=2048, help="embedded for the rate, in two rounds")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds that a peer may take")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results file")
     parser.add_argument("--name", default="peers", help="of the results file")
     return parser
 

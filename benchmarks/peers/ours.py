@@ -5,7 +5,7 @@ import itertools
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Variant:
     name: str
     models: Models
     plans: dict[int, dict[str, str]]
-    index: IndexSettings = field(default_factory=lambda: EXACTLY)
+    index: IndexSettings = EXACTLY
 
 
 def variants(models: Models, served: Models, plan: Mapping[str, str], small: Path | None, depth: int) -> list[Variant]:
