@@ -8,7 +8,7 @@ from rich.console import Console
 from tasks import run, task
 
 from benchmarks.peers.environments import PLAIN
-from benchmarks.peers.ours import SAME
+from benchmarks.peers.ours import SAME, SERVED
 from benchmarks.peers.table import RESCORED, RETRIEVED, cells, lines, markdown, show, told
 
 GRADES = {f"q{number}": {"a": 3.0, "b": 1.0} for number in range(5)}
@@ -25,6 +25,7 @@ def results(tmp_path: Path, *, with_plain: bool = True) -> dict[str, Any]:
         PLAIN.name: seen(["a", "b"], 200.0, build_seconds=1.0, versions={"faiss-cpu": "1"}),
         "lancedb": seen(["b", "a"], 90.0, build_seconds=1.0),
         SAME: seen(["a", "b"], 100.0, ready_seconds=None, index={"kind": "exact_fp16"}),
+        SERVED: seen(["a", "b"], 50.0, ready_seconds=None),
     }
     if not with_plain:
         del found[PLAIN.name]
@@ -34,7 +35,7 @@ def results(tmp_path: Path, *, with_plain: bool = True) -> dict[str, Any]:
 def test_rows_stand_beside_the_baseline_at_each_depth(tmp_path: Path) -> None:
     found = results(tmp_path)
     rescored, retrieved = found[RESCORED]["rows"], found[RETRIEVED]["rows"]
-    assert list(rescored) == [PLAIN.name, "lancedb", SAME]
+    assert list(rescored) == [PLAIN.name, "lancedb", SAME, SERVED]
     assert rescored["lancedb"]["quality"]["difference"] < 0 < retrieved["lancedb"]["quality"]["difference"]
     assert rescored[PLAIN.name]["quality"]["difference"] is None
     assert found[RESCORED][f"to {PLAIN.name}"][SAME]["peak MiB"] == 0.5
@@ -55,7 +56,7 @@ def test_one_that_failed_is_a_row_and_a_line(tmp_path: Path) -> None:
 
 def test_without_the_baseline_the_others_stand_alone(tmp_path: Path) -> None:
     found = results(tmp_path, with_plain=False)
-    assert list(found[RESCORED]["rows"]) == ["lancedb", SAME] and found[RESCORED][f"to {PLAIN.name}"] == {}
+    assert list(found[RESCORED]["rows"]) == ["lancedb", SAME, SERVED] and found[RESCORED][f"to {PLAIN.name}"] == {}
     assert found[RESCORED]["rows"][SAME]["quality"]["overlap"] is None
 
 
@@ -64,7 +65,7 @@ def test_all_is_shown_on_a_terminal_and_in_a_readme(tmp_path: Path) -> None:
     show(results(tmp_path), Console(file=said, width=200))
     assert "2.0 (250.0, 397.0)" in said.getvalue() and "txtai failed" in said.getvalue()
     rows = [line for line in markdown(results(tmp_path)).splitlines() if line.startswith("|")]
-    assert len(rows) == 2 * (2 + 4) and len({line.count("|") for line in rows}) == 1
+    assert len(rows) == 2 * (2 + 5) and len({line.count("|") for line in rows}) == 1
 
 
 def test_when_all_failed_there_is_still_a_table(tmp_path: Path) -> None:
