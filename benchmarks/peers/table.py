@@ -83,12 +83,13 @@ def cells(title: str, results: Mapping[str, Any]) -> list[list[str]]:
     rows = results[title]["rows"]
     clients = next((list(each["speeds"]) for each in rows.values()), [])
     asked = [f"queries/s (p50, p99 ms), {count} client{'s' * (int(count) > 1)}" for count in clients]
-    last = ["nDCG@10", "less baseline's (p)", "same top 10", "embedded/s", "ready s", "peak MiB"]
+    last = ["nDCG@10 (queries)", "less baseline's (p)", "same top 10", "embedded/s", "ready s", "peak MiB"]
     found = [[title, *asked, "client's cores", *last]]
     for name, each in rows.items():
         seen = each["quality"]
         less = "" if seen["difference"] is None else f"{seen['difference']:+.4f} ({seen['p']:.3f})"
-        values = (seen["ndcg"], less, seen["overlap"], each["products_per_s"], each["ready_seconds"], each["peak_mib"])
+        ndcg = f"{seen['ndcg']} ({seen['queries']})"  # peers answer fewer: only the difference is of the same queries
+        values = (ndcg, less, seen["overlap"], each["products_per_s"], each["ready_seconds"], each["peak_mib"])
         speeds = [each["speeds"][count] for count in clients]
         cores = max((speed["client_cores"] or 0.0 for speed in speeds), default=0.0)
         told = ["" if value is None else str(value) for value in (cores or None, *values)]

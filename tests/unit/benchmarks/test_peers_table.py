@@ -64,6 +64,7 @@ def test_all_is_shown_on_a_terminal_and_in_a_readme(tmp_path: Path) -> None:
     said = io.StringIO()
     show(results(tmp_path), Console(file=said, width=200))
     assert "2.0 (250.0, 397.0)" in said.getvalue() and "txtai failed" in said.getvalue()
+    assert "1.0 (4)" in said.getvalue()
     rows = [line for line in markdown(results(tmp_path)).splitlines() if line.startswith("|")]
     assert len(rows) == 2 * (2 + 5) and len({line.count("|") for line in rows}) == 1
 
