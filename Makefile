@@ -19,7 +19,7 @@ help:
 	@echo "make test   lint, types, proto lint, unit and integration tests"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
-	@echo "make clean  remove .venv, the Triton server and caches; releases stay"
+	@echo "make clean  remove .venv, the Triton server, peers' environments and caches; releases stay"
 
 run: $(VENV)/.run
 	@exec $(BIN)/tandem run --releases "$(RELEASES)" --address 127.0.0.1:$(PORT) \
@@ -71,4 +71,4 @@ $(VENV)/.bench: $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .triton build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .triton .peers build .pytest_cache .mypy_cache .ruff_cache *.egg-info

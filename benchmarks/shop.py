@@ -1,7 +1,8 @@
 """The shop a benchmark runs on: its files, the models trained for it, and its release."""
 
 import argparse
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,11 +11,22 @@ from core.columns import Columns
 from core.errors import TandemError
 from core.judgments import load_judgments
 from core.manifest import Manifest
+from core.measures import Grades
 from core.product import product_text
 from core.releases import ReleaseStore
-from indexer.job import COLUMNS_FILE, Models, Options, index_feed
+from indexer.job import COLUMNS_FILE, Models, Options, Outcome, index_feed
+from indexer.products import clean_feed
 from lifecycle.feeds import mapping_of
 from lifecycle.progress import Bars
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Different queries of split test in the file's order, their grades, and queries of split valid."""
+
+    asked: list[str]
+    grades: Grades
+    held_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,7 @@ class BenchShop:
 
     catalog: Path
     mapping: Path | None
-    queries: list[str]
+    questions: Questions
     models: Models
     store: ReleaseStore
 
@@ -32,21 +44,31 @@ class BenchShop:
         """The fp32 towers."""
         return self.models.encoder / "checkpoint"
 
-    @property
-    def ranker_checkpoint(self) -> Path:
-        """The fp32 cross-encoder."""
-        assert self.models.ranker is not None
-        return self.models.ranker / "checkpoint"
-
-    def index(self) -> Manifest:
+    def index(self, models: Models | None = None, options: Options | None = None) -> Outcome:
         """Publishes the catalog under the models, unless that is done."""
-        bars = Bars(Console(stderr=True))
-        return index_feed(self.catalog, mapping_of(self.mapping), self.models, Options(), self.store, bars).manifest
+        bars, mapping = Bars(Console(stderr=True)), mapping_of(self.mapping)
+        return index_feed(self.catalog, mapping, models or self.models, options or Options(), self.store, bars)
+
+    def columns(self, manifest: Manifest) -> Columns:
+        """A release's products."""
+        return Columns(self.store.path(manifest.catalog, manifest.release_id) / COLUMNS_FILE)
 
     def texts(self, manifest: Manifest) -> list[str]:
         """Every product text in row order."""
-        columns = Columns(self.store.path(manifest.catalog, manifest.release_id) / COLUMNS_FILE)
-        return [product_text(row) for batch in columns.batches() for row in batch.to_pylist()]
+        return [product_text(row) for batch in self.columns(manifest).batches() for row in batch.to_pylist()]
+
+    def with_titles(self, count: int, work: Path) -> "BenchShop":
+        """So many of its products, ids and titles alone: first those that are judged, then others in the feed's order.
+
+        The feed of them is written into `work`.
+        """
+        columns = Columns(clean_feed(self.catalog, mapping_of(self.mapping), work / "cleaned").columns)
+        titles = {row["id"]: row["title"] for batch in columns.batches() for row in batch.to_pylist()}
+        judged = (product for products in self.questions.grades.values() for product in products)
+        chosen = list(dict.fromkeys([*(product for product in judged if product in titles), *titles]))[:count]
+        feed = work / f"titles-{count}.jsonl"
+        feed.write_text("".join(json.dumps({"id": each, "title": titles[each]}) + "\n" for each in chosen))
+        return replace(self, catalog=feed, mapping=None)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +81,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--releases", type=Path, default=Path("releases"))
 
 
-def shop_of(options: argparse.Namespace) -> BenchShop:
-    """Raises TandemError when something needed is not there."""
+def shop_of(options: argparse.Namespace, most: int | None = None) -> BenchShop:
+    """With at most so many queries. Raises TandemError when something needed is not there."""
     sample = options.releases / "sample"
     trained = sorted((options.releases / "trained").glob("*"), key=lambda path: path.stat().st_mtime)
     newest = trained[-1] if trained else Path("missing")
@@ -71,7 +93,18 @@ def shop_of(options: argparse.Namespace) -> BenchShop:
     for path in (catalog, judgments, models.encoder, models.ranker):
         if path is None or not path.exists():
             raise TandemError(f"{path}: not there; run `make run` first, or name your own shop's files and models")
-    table = load_judgments(judgments)
-    rows = zip(table["query"].to_pylist(), table["split"].to_pylist(), strict=True)
-    queries = list(dict.fromkeys(query for query, split in rows if split == "test"))
-    return BenchShop(catalog, mapping, queries, models, ReleaseStore(options.releases))
+    return BenchShop(catalog, mapping, read_questions(judgments, most), models, ReleaseStore(options.releases))
+
+
+def read_questions(judgments: Path, most: int | None = None) -> Questions:
+    """At most so many queries are asked. Raises TandemError where none is in split test."""
+    grades: dict[str, dict[str, float]] = {}
+    held_out: dict[str, None] = {}
+    for row in load_judgments(judgments).to_pylist():
+        if row["split"] == "valid":
+            held_out[row["query"]] = None
+        elif row["split"] == "test" and (row["query"] in grades or most is None or len(grades) < most):
+            grades.setdefault(row["query"], {})[row["product_id"]] = row["grade"]
+    if not grades:
+        raise TandemError(f"{judgments}: no query is in split test")
+    return Questions(list(grades), grades, tuple(held_out))

@@ -19,6 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import RESULTS
+from benchmarks.peers.environments import PLAIN
+from benchmarks.peers.ours import SAME
+from benchmarks.peers.table import RESCORED
 from core.errors import TandemError
 
 _INVALID = 4
@@ -63,8 +66,9 @@ def parts(releases: Path, queries: Path, slo: Path, output: Path, with_models: b
     shop = ["--releases", str(releases), "--queries", str(queries), "--output", str(output)]
     load = ["--slo", str(slo), *shop]
     found = (0, 3, _INVALID)
+    plain = ["--releases", str(releases), "--peers", PLAIN.name, "--in-place"]
     compared = [
-        Part(["benchmarks.serving", "--releases", str(releases), "--seconds", "8"], "serving", _serving),
+        Part(["benchmarks.peers", *plain, "--work", str(releases / "peers"), "--seconds", "8"], "peers", _peers),
         Part(["benchmarks.embedding", "--releases", str(releases)], "embedding", _embedding),
     ]
     return [
@@ -81,7 +85,7 @@ def parts(releases: Path, queries: Path, slo: Path, output: Path, with_models: b
 
 def run(part: Part, output: Path) -> list[Row]:
     """The part's rows; none where it failed."""
-    place = RESULTS if part.file in ("serving", "embedding") else output
+    place = RESULTS if part.file in ("peers", "embedding") else output
     path = place / f"{part.file}.json"
     path.unlink(missing_ok=True)  # lest an older run be taken for this one
     status = subprocess.run([sys.executable, "-m", *part.arguments], check=False).returncode
@@ -98,12 +102,19 @@ def show(rows: list[Row]) -> None:
     Console().print(table)
 
 
-def _serving(results: Any) -> list[Row]:
-    ratios = results["tandem_to_plain"]
-    return [
-        *((f"{name}: queries/s (p50, p99)", _speed(row)) for name, row in results["rows"].items()),
-        *((f"tandem to plain, {name}", f"{ratio['queries_per_s']} times") for name, ratio in ratios.items()),
-    ]
+def _peers(results: Any) -> list[Row]:
+    """Where either of the two failed there is nothing to compare."""
+    found = results[RESCORED]
+    if not {PLAIN.name, SAME} <= found["rows"].keys():
+        return []
+    ratios = found[f"to {PLAIN.name}"][SAME]
+    speeds = {
+        f"{name}, clients {clients}: queries/s (p50, p99)": _speed(speed)
+        for name in (SAME, PLAIN.name)
+        for clients, speed in found["rows"][name]["speeds"].items()
+    }
+    times = {name: f"{ratio} times" for name, ratio in ratios.items() if name.startswith("queries/s")}
+    return [*speeds.items(), *((f"{SAME} to {PLAIN.name}: {name}", told) for name, told in times.items())]
 
 
 def _embedding(results: Any) -> list[Row]:

@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.environments import PLAIN
+from benchmarks.peers.ours import SAME
+from benchmarks.peers.table import RESCORED
 from benchmarks.short import Part, parts, run
 
 
@@ -37,5 +40,19 @@ def test_the_program_to_compare_with_runs_where_its_models_are(tmp_path: Path) -
         with_models: [entry.file for entry in parts(tmp_path, tmp_path, tmp_path, tmp_path, with_models)]
         for with_models in (True, False)
     }
-    assert files[True] == ["serving", "embedding", *files[False]]
+    assert files[True] == ["peers", "embedding", *files[False]]
     assert len(files[False]) == 4
+
+
+def test_speeds_and_their_ratio_are_told_where_both_programs_answered(tmp_path: Path) -> None:
+    speed = {"queries_per_s": 30.0, "p50_ms": 33.0, "p99_ms": 52.0}
+    rows = {name: {"speeds": {"8": speed}} for name in (SAME, PLAIN.name)}
+    results = {RESCORED: {"rows": rows, f"to {PLAIN.name}": {SAME: {"queries/s, clients 8": 5.2, "peak MiB": 0.4}}}}
+    peers = parts(tmp_path, tmp_path, tmp_path, tmp_path, True)[0]
+    assert peers.rows(results) == [
+        (f"{SAME}, clients 8: queries/s (p50, p99)", "30.0 (33.0 ms, 52.0 ms)"),
+        (f"{PLAIN.name}, clients 8: queries/s (p50, p99)", "30.0 (33.0 ms, 52.0 ms)"),
+        (f"{SAME} to {PLAIN.name}: queries/s, clients 8", "5.2 times"),
+    ]
+    del rows[PLAIN.name]
+    assert peers.rows(results) == []

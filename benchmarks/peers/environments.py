@@ -1,0 +1,106 @@
+"""A virtual environment for each peer, made once: no peer's pins bind another's, nor Tandem's."""
+
+import shutil
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import TandemError
+
+_STAMP = "installed.txt"
+TORCH = "torch==2.13.0"
+
+
+class PeerFailed(TandemError):
+    """A peer cannot be installed or did not do its work; the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program of `benchmarks/peers/programs`, what its table row says, and what pip is asked for beside torch."""
+
+    name: str
+    module: str
+    requirements: tuple[str, ...]
+
+    def make(self, folder: Path, torch_index: str | None = None) -> Path:
+        """The interpreter of its environment below the folder, which is made unless it has what is required.
+
+        Raises PeerFailed with what pip said last.
+        """
+        place = (folder / self.module).absolute()
+        python, stamp, wanted = place / "bin" / "python", place / _STAMP, "\n".join((TORCH, *self.requirements))
+        if stamp.is_file() and stamp.read_text() == wanted:
+            return python
+        shutil.rmtree(place, ignore_errors=True)
+        venv.create(place, with_pip=True)
+        self._install(python, [TORCH], ["--index-url", torch_index] if torch_index else [])
+        self._install(python, [TORCH, *self.requirements], [])
+        stamp.write_text(wanted)
+        return python
+
+    def _install(self, python: Path, requirements: list[str], options: list[str]) -> None:
+        command = [
+            str(python),
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            "--progress-bar",
+            "off",
+        ]
+        done = subprocess.run([*command, *options, *requirements], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PeerFailed(f"could not be installed: {last_line(done.stderr)}")
+
+
+def last_line(text: str) -> str:
+    """The last line with anything in it: what pip and Python end their complaints with."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+PLAIN = Peer(
+    "sentence-transformers",
+    "plain",
+    ("sentence-transformers==6.2.0", "transformers==5.23.0", "faiss-cpu==1.15.1", "numpy==2.4.6"),
+)
+PEERS = (
+    PLAIN,
+    # It pins sentence-transformers below 4 and numpy below 2 itself.
+    Peer("infinity", "with_infinity", ("infinity-emb[torch]==0.0.78", "transformers==4.57.6", "faiss-cpu==1.15.1")),
+    Peer(
+        "lancedb",
+        "with_lancedb",
+        ("lancedb==0.40.0", "sentence-transformers==6.2.0", "transformers==5.23.0", "numpy==2.4.6"),
+    ),
+    Peer("txtai", "with_txtai", ("txtai==9.14.0", "transformers==5.23.0", "faiss-cpu==1.15.1", "numpy==2.4.6")),
+)
+
+
+def chosen(names: list[str]) -> list[Peer]:
+    """The peers of these modules, in the table's order. Raises TandemError for one that there is not."""
+    known = {peer.name: peer for peer in PEERS}
+    if unknown := [name for name in names if name not in known]:
+        raise TandemError(f"{unknown[0]}: no such peer; there are {', '.join(known)}")
+    return [peer for name, peer in known.items() if name in names]
+
+
+def make_all(
+    peers: list[Peer], folder: Path, torch_index: str | None, in_place: bool, failed: dict[str, str]
+) -> dict[Peer, Path]:
+    """The peers' interpreters; `in_place` runs the straightforward program with this Python, which has its libraries.
+
+    Who cannot be installed is told in `failed`, by name.
+    """
+    pythons = {}
+    for peer in peers:
+        try:
+            own = in_place and peer is PLAIN
+            pythons[peer] = Path(sys.executable) if own else peer.make(folder, torch_index)
+        except PeerFailed as error:
+            failed[peer.name] = str(error)
+    return pythons

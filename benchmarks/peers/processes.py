@@ -1,0 +1,66 @@
+"""Runs peers' programs, each in a process of its own, and reads what they saw."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.environments import Peer, PeerFailed, last_line
+from benchmarks.peers.programs.loop import Task
+
+Seen = dict[str, dict[str, Any]]  # by program
+
+_ROOT = Path(__file__).resolve().parents[2]
+# All weights are local: nobody asks a hub, and nobody is told that we ran.
+_SETTINGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def run_all(
+    pythons: dict[Peer, Path], task: Task, ids: list[str], folder: Path, timeout: float, failed: dict[str, str]
+) -> Seen:
+    """What each peer told, one after another, with products by their ids instead of their rows; who failed is told in
+    `failed`, by name, and stops no other."""
+    seen = {}
+    for peer, python in pythons.items():
+        try:
+            found = run(peer, python, task, folder, timeout)
+        except PeerFailed as error:
+            failed[peer.name] = str(error)
+            continue
+        answers = {
+            depth: [[ids[place] for place in rows] for rows in lists] for depth, lists in found["answers"].items()
+        }
+        seen[peer.name] = found | {"answers": answers}
+    return seen
+
+
+def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> dict[str, Any]:
+    """What the program told, once it has ended; its files and what it said stay in the folder.
+
+    Raises PeerFailed when it fails, tells nothing or takes longer than so many seconds.
+    """
+    asked, seen, said = (folder / f"{peer.module}.{kind}" for kind in ("task.json", "seen.json", "log"))
+    task.write(asked)
+    seen.unlink(missing_ok=True)
+    command = [
+        str(python),
+        "-m",
+        f"benchmarks.peers.programs.{peer.module}",
+        str(asked.absolute()),
+        str(seen.absolute()),
+    ]
+    environment = {**os.environ, **_SETTINGS, "PYTHONPATH": str(_ROOT)}
+    with said.open("wb") as log:
+        try:
+            done = subprocess.run(
+                command, cwd=_ROOT, env=environment, stdout=log, stderr=log, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise PeerFailed(f"took longer than {timeout:.0f} s") from None
+    if done.returncode:
+        raise PeerFailed(f"failed: {last_line(said.read_text('utf-8', 'replace'))}")
+    try:
+        return json.loads(seen.read_bytes())
+    except (OSError, ValueError):
+        raise PeerFailed("ended without telling anything") from None
