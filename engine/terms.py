@@ -62,8 +62,8 @@ class Terms:
         return low if low < len(self) and self._raw(low) == sought else None
 
     def alike(self, word: str, edits: int) -> list[Alike]:
-        """Terms of letters that texts write within so many typing errors of a plain word, each as it is written with the
-        fewest; those first.
+        """Terms of letters that texts write within so many typing errors of a plain word, those with the fewest first,
+        each as it is written with the fewest.
 
         An error is a letter too many, too few, another one, or two swapped (optimal string alignment). Accents count
         for nothing. What shares no two neighbouring letters with the word, edges counted, is not found, nor is the
