@@ -19,12 +19,12 @@ PIECES = [
     "[CLS]",
     "[SEP]",
     "[MASK]",
-    *"abcdeσς12.,-ü中",
-    *(f"##{c}" for c in "abcdeσς12ü"),
+    *"abcde\u03c3\u03c212.,-\u00fc\u4e2d",
+    *(f"##{c}" for c in "abcde\u03c3\u03c212\u00fc"),
     "cab",
     "##ab",
 ]
-ALPHABET = "aAbBcCdDeEσΣς12.,-üÜÉ中 \t\n\u00a0\u0301\x1c\u200b"
+ALPHABET = "aAbBcCdDeE\u03c3\u03a3\u03c212.,-\u00fc\u00dc\u00c9\u4e2d \t\n\u00a0\u0301\x1c\u200b"
 
 
 def bert(**given: Any) -> Tokenizer:
