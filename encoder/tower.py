@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+from engine.half import half_path
 from engine.wordpiece import Tokenize, tokenizing
 
 SPEC_FILE = "tower.json"
@@ -67,13 +68,21 @@ class Tower:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        models = dict.fromkeys([self.spec.query_model, self.spec.item_model])
-        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, *models)]
+        return [*self._needed(), *self.halves()]
+
+    def halves(self) -> list[Path]:
+        """Those of them that only a GPU needs, where they are there."""
+        models = dict.fromkeys([self.model_path("query"), self.model_path("item")])
+        return [path for path in map(half_path, models) if path.is_file()]
 
     @cached_property
     def digest(self) -> str:
-        """A SHA-256 over those files: embeddings of the same text are the same where it is the same."""
-        return files_digest(self.files())
+        """A SHA-256 over what processors run: embeddings of the same text are the same where it is the same."""
+        return files_digest(self._needed())
+
+    def _needed(self) -> list[Path]:
+        models = dict.fromkeys([self.spec.query_model, self.spec.item_model])
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, *models)]
 
 
 def _encode(tokenize: Tokenize, prefix: str, texts: list[str]) -> list[NDArray[np.int32]]:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from core.errors import ModelError
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+from engine.half import half_path
 from engine.wordpiece import tokenizing
 from ranker.calibration import Calibration
 
@@ -156,12 +157,20 @@ class Ranker:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, self.spec.model)]
+        return [*self._needed(), *self.halves()]
+
+    def halves(self) -> list[Path]:
+        """Those of them that only a GPU needs, where they are there."""
+        path = half_path(self.model_path)
+        return [path] if path.is_file() else []
 
     @cached_property
     def digest(self) -> str:
-        """A SHA-256 over those files: the same pair has the same score where it is the same."""
-        return files_digest(self.files())
+        """A SHA-256 over what processors run: the same pair has the same score where it is the same."""
+        return files_digest(self._needed())
+
+    def _needed(self) -> list[Path]:
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, self.spec.model)]
 
 
 def _span(sides: list[int | None], side: int) -> tuple[int, int]:

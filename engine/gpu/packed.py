@@ -55,7 +55,9 @@ class PackedModel:
         self._layers = sum(name.endswith(".qkv.weight") for name in tensors)
         flash = self.device.type == "cuda" and dtype != torch.float32  # for which it has no kernel
         self._attend: Attend = _flash if flash else _padded
-        self._encode = torch.compile(self._encoded, dynamic=True) if compiled else self._encoded
+        self._encode: Callable[[Tensor, Lengths], Tensor] = self._encoded
+        if compiled:
+            self._encode = torch.compile(self._encoded, dynamic=True)
 
     @classmethod
     def open(cls, model: Path, device: str = "cuda", dtype: torch.dtype = torch.float16) -> "PackedModel":
@@ -94,8 +96,8 @@ class PackedModel:
         return tokens
 
     def _layer(self, tokens: Tensor, layer: int, lengths: Lengths) -> Tensor:
-        each = self._linear(tokens, f"{layer}.qkv").unflatten(1, (3, self.spec.heads, -1))
-        attended = self._attend(*each.unbind(1), lengths).flatten(1)
+        query, key, value = self._linear(tokens, f"{layer}.qkv").unflatten(1, (3, self.spec.heads, -1)).unbind(1)
+        attended = self._attend(query, key, value, lengths).flatten(1)
         tokens = self._normal(tokens + self._linear(attended, f"{layer}.out"), f"{layer}.attended")
         wide = F.gelu(self._linear(tokens, f"{layer}.up"))
         return self._normal(tokens + self._linear(wide, f"{layer}.down"), f"{layer}.done")
@@ -153,7 +155,8 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths) -> Tenso
     from torch.nn.attention.varlen import varlen_attn
 
     starts, longest = lengths.starts, lengths.longest
-    return varlen_attn(query, key, value, starts, starts, longest, longest)
+    attended: Any = varlen_attn(query, key, value, starts, starts, longest, longest)
+    return attended
 
 
 def _padded(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths) -> Tensor:
