@@ -61,7 +61,7 @@ def embed_products(
     report(0, len(missing))
     embed = embedder(tower.model_path("item"), device)
     done = 0
-    for rows, tokens in _ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
+    for rows, tokens in ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
         store.add(keys[rows], embed(tokens, _beyond(done, len(missing), report)))
         done += len(rows)
     vectors = store.gather(keys, work / "vectors.npy")
@@ -97,8 +97,8 @@ def _whole(model: Model, tokens: list[Tokens], report: Report) -> NDArray[np.flo
     return vectors
 
 
-def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """The same, each being made while the one before is used."""
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each being made while the one before is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as pool:
         coming = pool.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:

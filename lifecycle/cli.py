@@ -62,6 +62,16 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class IndexKind(StrEnum):
+    """Of vector index. `ivf_pq` takes the least memory, and finds least."""
+
+    EXACT_FP16 = "exact_fp16"
+    IVF_FP16 = "ivf_fp16"
+    IVF_SQ8 = "ivf_sq8"
+    IVF_PQ = "ivf_pq"
+    HNSW_FP16 = "hnsw_fp16"
+
+
 class Place(StrEnum):
     """What embeds products."""
 
@@ -94,6 +104,7 @@ def index(
         float, typer.Option(min=0.5, max=1, help="Least recall@100 of an approximate index.")
     ] = 0.98,
     exact_budget_ms: Annotated[float, typer.Option(min=0, help="Search stays exact while a query takes less.")] = 10.0,
+    index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that finds enough.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
     golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
     precision: Annotated[
@@ -114,7 +125,7 @@ def index(
 
     store = ReleaseStore(releases)
     options = Options(
-        index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms),
+        index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
         max_rejected=max_rejected,
         queries=read_queries(queries) if queries else (),
         golden=read_golden(golden) if golden else (),

@@ -17,6 +17,8 @@ from torch import Tensor
 
 Spread: TypeAlias = Literal["replica", "shard"]
 Mask: TypeAlias = NDArray[np.bool_]
+# Gives the vectors from one row up to another, (rows, d).
+Read: TypeAlias = Callable[[int, int], NDArray[np.float32] | NDArray[np.float16]]
 Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 _GROUP = 32
@@ -44,16 +46,14 @@ class ExactSearch:
 
     def __init__(
         self,
-        read: Callable[[int, int], NDArray[np.float32]],
+        read: Read,
         count: int,
         dimensions: int,
         devices: Sequence[str] = ("cuda",),
         spread: Spread = "replica",
         chunk: int = CHUNK,
     ) -> None:
-        """`read` gives the vectors from one row up to another, (rows, d).
-
-        As replicas, each device has all vectors and answers a part of the queries; as shards, a part of the vectors
+        """As replicas, each device has all vectors and answers a part of the queries; as shards, a part of the vectors
         and all of the queries.
         """
         self._spread = spread
@@ -103,9 +103,7 @@ class ExactSearch:
         return maxima
 
 
-def _shard(
-    read: Callable[[int, int], NDArray[np.float32]], start: int, stop: int, dimensions: int, device: str
-) -> _Shard:
+def _shard(read: Read, start: int, stop: int, dimensions: int, device: str) -> _Shard:
     whole = -(-(stop - start) // _GROUP) * _GROUP
     vectors = torch.zeros((whole, dimensions), dtype=torch.float16, device=device)
     for first in range(start, stop, CHUNK):
