@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from core.product import PRODUCT_TEXT_VERSION, product_text
 from core.progress import Report
 from encoder.embed import embed_all
 from encoder.tower import Tower
-from engine.embedded import Model
 from engine.folder import files_digest
 from engine.onnx import OnnxModel
 from engine.types import Tokens
 from indexer.embeddings import EmbeddingStore, text_keys
 from ranker.product_tokens import write_product_tokens
 from ranker.ranker import Ranker
+
+if TYPE_CHECKING:
+    from engine.embedded import Model
 
 # Products embedded between two checkpoints: what a kill -9 can cost, about a second of work.
 _CHECKPOINT = {"cpu": 2_048, "cuda": 65_536}
@@ -91,7 +93,7 @@ def embedder(model: Path, device: Place) -> Callable[[list[Tokens], Report], NDA
     return partial(_whole, PackedModel.open(model))
 
 
-def _whole(model: Model, tokens: list[Tokens], report: Report) -> NDArray[np.float32]:
+def _whole(model: "Model", tokens: list[Tokens], report: Report) -> NDArray[np.float32]:
     vectors = model.run(tokens)
     report(len(tokens), len(tokens))
     return vectors
