@@ -138,7 +138,9 @@ def _ivf_pq(bench: Bench) -> dict[str, Any]:
 
     vectors = Vectors(bench, bench.size.codes)
     codes = pq_bytes(vectors.dimensions)
-    index: Any = faiss.index_factory(vectors.dimensions, f"IVF{bench.size.lists},PQ{codes}", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(
+        vectors.dimensions, f"IVF{bench.size.lists},PQ{codes}np", faiss.METRIC_INNER_PRODUCT
+    )
     index.cp.min_points_per_centroid = 1
     start = time.monotonic()
     if bench.on_gpu:  # where lists are trained in seconds

@@ -83,7 +83,7 @@ class ExactSearch:
     def _ask(self, shard: _Shard, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> tuple[Tensor, Tensor]:
         """Starts the search and does not wait for it, so that devices work side by side."""
         device = shard.vectors.device
-        exact = torch.from_numpy(np.ascontiguousarray(queries, np.float32)).to(device)
+        exact = torch.tensor(queries, dtype=torch.float32, device=device)
         mask = None if allowed is None else _there(allowed, shard)
         maxima = self._maxima(shard.vectors, exact.half(), mask)
         groups = maxima.topk(min(k + _MORE_GROUPS, maxima.shape[1]), dim=1).indices

@@ -111,14 +111,17 @@ def copy_to_gpus(index: VectorIndex, gpus: int = 1, spread: Spread = "replica", 
     """
     if gpus > (there := torch.cuda.device_count()):
         raise ReleaseError(f"{gpus} GPUs are asked for and torch sees {there}; set `gpus`")
-    if library == "auto":
-        library = "faiss" if faiss.get_num_gpus() >= gpus else "torch"
-    log.info("the index is searched on %d GPUs by %s", gpus, library)
     _check_memory(index, gpus, spread)
-    if library == "faiss":
-        if faiss.get_num_gpus() < gpus:
-            raise ReleaseError(f"this FAISS sees {faiss.get_num_gpus()} GPUs: install faiss-gpu in faiss-cpu's place")
-        return GpuIndex(index, Filtering(index, FaissClone.of(index.inner, range(gpus), spread)))
+    built = faiss.get_num_gpus() >= gpus
+    if library == "faiss" and not built:
+        raise ReleaseError(f"this FAISS sees {faiss.get_num_gpus()} GPUs: install faiss-gpu in faiss-cpu's place")
+    if library == "faiss" or (library == "auto" and built):
+        try:
+            return GpuIndex(index, Filtering(index, FaissClone.of(index.inner, range(gpus), spread)))
+        except ReleaseError as error:
+            if library == "faiss" or not index.exact:
+                raise
+            log.warning("%s; it is searched there by torch", error)
     return exact_index(index, [f"cuda:{number}" for number in range(gpus)], spread)
 
 

@@ -72,17 +72,18 @@ class PackedModel:
             shape = (0, self.spec.dimensions) if self.spec.head in ("mean", "cls") else (0,)
             return np.zeros(shape, np.float32)
         with torch.inference_mode():
-            return np.concatenate([self._part(tokens, segments, part) for part in _parts(tokens)])
+            # All parts are begun before one is waited for.
+            return torch.cat([self._part(tokens, segments, part) for part in _parts(tokens)]).cpu().numpy()
 
     def _part(
         self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None, part: slice
-    ) -> NDArray[np.float32]:
+    ) -> Tensor:
         lengths = Lengths(np.fromiter(map(len, tokens[part]), np.int64), self.device)
         ids = np.concatenate(tokens[part])
         kinds = np.zeros_like(ids) if segments is None else np.concatenate(segments[part])
         places = np.arange(len(ids)) - np.repeat(lengths.places[:-1], np.diff(lengths.places))
         given = _there(np.stack([ids, kinds, places.astype(np.int32)]), self.device)
-        return self._pooled(self._encode(given, lengths), given, lengths).float().cpu().numpy()
+        return self._pooled(self._encode(given, lengths), given, lengths).float()
 
     def _encoded(self, given: Tensor, lengths: Lengths) -> Tensor:
         """The last layer's tokens, (t, width), of ids, segments and positions, (3, t)."""

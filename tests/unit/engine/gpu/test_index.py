@@ -175,3 +175,25 @@ def test_an_index_beyond_memory_is_told_before_it_is_copied(
     with pytest.raises(ReleaseError, match="needs"):
         copy_to_gpus(index, 2, "replica", "torch")
     assert copy_to_gpus(index, 2, "shard", "torch") == (["cuda:0", "cuda:1"], "shard")
+
+
+def test_who_searches_is_chosen_by_what_there_is(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 << 30, 80 << 30))
+    monkeypatch.setattr(gpu_index, "exact_index", lambda *given: "torch")
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    assert copy_to_gpus(index) == "torch"
+    with pytest.raises(ReleaseError, match="this FAISS sees 0 GPUs: install faiss-gpu"):
+        copy_to_gpus(index, library="faiss")
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(FaissClone, "of", lambda index, *_: FaissClone(index))
+    assert isinstance(copy_to_gpus(index)._searcher, Filtering)
+    assert copy_to_gpus(index, library="torch") == "torch"
+
+    def unknown(*_: object) -> FaissClone:
+        raise ReleaseError("IndexScalarQuantizer cannot be searched on a GPU")
+
+    monkeypatch.setattr(FaissClone, "of", unknown)
+    assert copy_to_gpus(index) == "torch"
+    with pytest.raises(ReleaseError, match="cannot be searched on a GPU"):
+        copy_to_gpus(index, library="faiss")
