@@ -43,15 +43,15 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
 def masks() -> dict[str, Mask | None]:
     """From everything to nothing; one allows what is found last without it."""
     random = np.random.default_rng(2)
-    worst = np.zeros(COUNT, bool)
-    worst[np.argsort(QUERIES[0] @ VECTORS.T)[:30]] = True
+    order = np.argsort(np.argsort(QUERIES[0] @ VECTORS.T))
     return {
         "none": None,
         "all": np.ones(COUNT, bool),
         "most": random.random(COUNT) < 0.9,
         "a tenth": random.random(COUNT) < 0.1,
         "few": random.random(COUNT) < 0.005,
-        "the worst": worst,
+        "the worst": order < 30,
+        "the worse half": order < COUNT // 2,
         "one": np.arange(COUNT) == 4_999,
         "nothing": np.zeros(COUNT, bool),
     }
