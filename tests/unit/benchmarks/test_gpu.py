@@ -22,7 +22,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *rows: str, minutes: fl
     return status, json.loads((tmp_path / "gpu.json").read_text())
 
 
-@pytest.mark.parametrize("row", gpu.ROWS)
+@pytest.mark.parametrize("row", [row for row in gpu.ROWS if row != "service"])  # that one: tests/integration
 def test_a_row_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     status, saved = run(tmp_path, monkeypatch, row)
     told = saved["results"][row]
@@ -37,9 +37,6 @@ def test_a_row_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -
         ways = [way for name, way in told.items() if name != "seconds"]
         assert len(ways) == 4
         assert all(way["found_of_exact"] > 0.98 and way["largest_difference"] < 2e-3 for way in ways)
-    if row == "service":
-        [rate] = told["rates"]
-        assert rate["statuses"] == {"OK": sum(rate["statuses"].values())} and rate["rescored_each"] == 100
 
 
 def test_a_row_that_fails_stops_no_other_and_what_was_measured_is_kept(
