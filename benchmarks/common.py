@@ -21,8 +21,8 @@ from core.errors import TandemError
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = (
-    *("tandem-retrieval", "onnxruntime", "faiss-cpu", "grpcio", "numpy"),
-    *("cachetools", "locust", "torch", "sentence-transformers"),
+    *("tandem-retrieval", "onnxruntime", "faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "grpcio", "numpy"),
+    *("cachetools", "locust", "torch", "triton", "tokenizers", "transformers", "sentence-transformers"),
 )
 
 

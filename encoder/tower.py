@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from tokenizers import Tokenizer
 
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+from engine.half import half_path
+from engine.wordpiece import Tokenize, tokenizing
 
 SPEC_FILE = "tower.json"
 
@@ -38,8 +39,9 @@ class Tower:
         """Use `Tower.open`."""
         self.folder = folder
         self.spec = spec
-        self._query_tokenizer = _cutting_at(spec.max_query_tokens, folder)
-        self._item_tokenizer = _cutting_at(spec.max_item_tokens, folder)
+        self._tokenizer = read_tokenizer(folder)
+        self._queries = tokenizing(read_tokenizer(folder), spec.max_query_tokens, special=True)
+        self._items = tokenizing(read_tokenizer(folder), spec.max_item_tokens, special=True)
 
     @classmethod
     def open(cls, folder: Path) -> "Tower":
@@ -50,15 +52,15 @@ class Tower:
 
     def tokenize_queries(self, texts: list[str]) -> list[NDArray[np.int32]]:
         """Token ids of each query, shape (t,), special tokens included, t at most `max_query_tokens`."""
-        return _encode(self._query_tokenizer, self.spec.query_prefix, texts)
+        return _encode(self._queries, self.spec.query_prefix, texts)
 
     def tokenize_items(self, texts: list[str]) -> list[NDArray[np.int32]]:
         """Token ids of each product text, shape (t,), special tokens included, t at most `max_item_tokens`."""
-        return _encode(self._item_tokenizer, self.spec.item_prefix, texts)
+        return _encode(self._items, self.spec.item_prefix, texts)
 
     def is_word(self, text: str) -> bool:
         """Whether the tokenizer keeps it whole, as it does most words of the language and few misspelt ones."""
-        return len(self._query_tokenizer.encode(text, add_special_tokens=False)) == 1
+        return len(self._tokenizer.encode(text, add_special_tokens=False)) == 1
 
     def model_path(self, side: Literal["query", "item"]) -> Path:
         """The ONNX file of one tower."""
@@ -66,21 +68,22 @@ class Tower:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        models = dict.fromkeys([self.spec.query_model, self.spec.item_model])
-        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, *models)]
+        return [*self._needed(), *self.halves()]
+
+    def halves(self) -> list[Path]:
+        """Those of them that only a GPU needs, where they are there."""
+        models = dict.fromkeys([self.model_path("query"), self.model_path("item")])
+        return [path for path in map(half_path, models) if path.is_file()]
 
     @cached_property
     def digest(self) -> str:
-        """A SHA-256 over those files: embeddings of the same text are the same where it is the same."""
-        return files_digest(self.files())
+        """A SHA-256 over what processors run: embeddings of the same text are the same where it is the same."""
+        return files_digest(self._needed())
+
+    def _needed(self) -> list[Path]:
+        models = dict.fromkeys([self.spec.query_model, self.spec.item_model])
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, *models)]
 
 
-def _cutting_at(length: int, folder: Path) -> Tokenizer:
-    tokenizer = read_tokenizer(folder)
-    tokenizer.enable_truncation(length)
-    return tokenizer
-
-
-def _encode(tokenizer: Tokenizer, prefix: str, texts: list[str]) -> list[NDArray[np.int32]]:
-    prefixed = [prefix + text for text in texts] if prefix else texts
-    return [np.array(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(prefixed)]
+def _encode(tokenize: Tokenize, prefix: str, texts: list[str]) -> list[NDArray[np.int32]]:
+    return tokenize([prefix + text for text in texts] if prefix else texts)

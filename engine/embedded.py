@@ -1,37 +1,76 @@
-"""The embedded engine: ONNX Runtime and FAISS in this process, behind the micro-batcher."""
+"""The embedded engine: models and index in this process, behind the micro-batcher.
+
+On processors they are ONNX Runtime's and FAISS's; on a GPU those of `engine.gpu`, which one lane owns.
+"""
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.index import VectorIndex, use_one_thread
+from engine.index import use_one_thread
 from engine.lanes import Kind, Lanes
-from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
 
+
+class Model(Protocol):
+    """What runs a tower or a cross-encoder; see `engine.onnx.OnnxModel`."""
+
+    def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> Vectors:
+        """Vectors, shape (n, d), or logits, shape (n,), of n sequences of shape (t,)."""
+        ...
+
+
+class Index(Protocol):
+    """What searches products; see `engine.index.VectorIndex`."""
+
+    def search(self, vectors: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
+        """Rows and scores, both (n, k), of vectors (n, d), best first; row -1 where there are no more."""
+        ...
+
+    def similarities(self, vector: Vectors, rows: NDArray[np.int64]) -> Vectors:
+        """Scores, shape (r,), of rows against a vector of shape (d,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The most tokens or queries of a batch, and how few tokens are not divided among free lanes."""
+
+    encode: int
+    rescore: int
+    retrieve: int
+    least_rescore: int
+
+
 # Measured on two cores: beyond these a batch gains nothing and makes others wait.
-_ENCODE_TOKENS = 256
-_RESCORE_TOKENS = 512
-_RETRIEVE_QUERIES = 32
-_LEAST_RESCORE_TOKENS = 128
+CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128)
+# A GPU is idle below a few thousand tokens, and through these in some milliseconds.
+GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536)
 
 
 class EmbeddedEngine:
-    """Runs a release's models on this machine's cores."""
+    """Runs a release's models in this process."""
 
     def __init__(
-        self, query_tower: OnnxModel, index: VectorIndex, cross_encoder: OnnxModel | None, lanes: int | None = None
+        self,
+        query_tower: Model,
+        index: Index,
+        cross_encoder: Model | None,
+        lanes: int | None = None,
+        batches: Batches = CPU_BATCHES,
     ) -> None:
         """`lanes` is the number of worker threads, each bound to one core's worth of work; default: one a core."""
         self._index = index
         self._cross_encoder = cross_encoder
         kinds = [
-            Kind("encode", query_tower.run, _ENCODE_TOKENS),
-            Kind("retrieve", self._search, _RETRIEVE_QUERIES),
-            Kind("compare", self._compare, _RETRIEVE_QUERIES),
-            Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS),
+            Kind("encode", query_tower.run, batches.encode),
+            Kind("retrieve", self._search, batches.retrieve),
+            Kind("compare", self._compare, batches.retrieve),
+            Kind("rescore", self._score, batches.rescore, batches.least_rescore),
         ]
         self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
 

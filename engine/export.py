@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from engine.half import half_path
 from engine.onnx import padded_inputs
 from engine.quantize import quantize_rows
 from engine.types import Tokens
@@ -41,6 +42,7 @@ def write_int8(
         feeds = [padded_inputs(inputs, [sequence], kind) for sequence, kind in zip(tokens, kinds, strict=True)]
         quantize_rows(exact, small, feeds=feeds[:_SAMPLES])
         small.replace(target)
+    half_path(target).unlink(missing_ok=True)  # of the model that stood here before
 
 
 def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:

@@ -63,7 +63,30 @@ class VectorIndex:
 
     def similarities(self, vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores, shape (r,), of r rows against a unit vector of shape (d,), as a search that finds them gives."""
-        return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64)) @ vector
+        return self.vectors(rows) @ vector
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors of r rows, shape (r, d), as the index has them."""
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+
+    def between(self, start: int, stop: int) -> NDArray[np.float32]:
+        """The vectors from one row up to another, shape (stop - start, d)."""
+        return self._index.reconstruct_n(start, stop - start)
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search scores every vector."""
+        return isinstance(self._index, faiss.IndexFlat | faiss.IndexScalarQuantizer)
+
+    @property
+    def code_bytes(self) -> int:
+        """What a vector takes."""
+        return int(self._index.sa_code_size())
+
+    @property
+    def inner(self) -> faiss.Index:
+        """For who copies it elsewhere."""
+        return self._index
 
 
 def apply_settings(index: faiss.Index, settings: Mapping[str, Any]) -> None:

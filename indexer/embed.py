@@ -1,8 +1,11 @@
 """Vectors and ranker tokens for every product of a snapshot's columns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +16,22 @@ from core.product import PRODUCT_TEXT_VERSION, product_text
 from core.progress import Report
 from encoder.embed import embed_all
 from encoder.tower import Tower
+from engine.folder import files_digest
 from engine.onnx import OnnxModel
+from engine.types import Tokens
 from indexer.embeddings import EmbeddingStore, text_keys
 from ranker.product_tokens import write_product_tokens
 from ranker.ranker import Ranker
 
-# Products embedded between two checkpoints: what a kill -9 can cost.
-_CHECKPOINT = 2048
+if TYPE_CHECKING:
+    from engine.embedded import Model
+
+# Products embedded between two checkpoints: what a kill -9 can cost, about a second of work.
+_CHECKPOINT = {"cpu": 2_048, "cuda": 65_536}
 _KEPT_PER_PRODUCT = 4
+
+Place: TypeAlias = Literal["cpu", "cuda"]
+Chunk: TypeAlias = tuple[NDArray[np.int64], list[Tokens]]
 
 
 def product_texts(columns: Columns) -> Iterator[list[str]]:
@@ -29,23 +40,31 @@ def product_texts(columns: Columns) -> Iterator[list[str]]:
         yield [product_text(row) for row in batch.to_pylist()]
 
 
-def open_store(work: Path, tower: Tower) -> EmbeddingStore:
-    """The embeddings kept for this tower, its maximum length and this version of the product text."""
-    name = value_digest([tower.digest, PRODUCT_TEXT_VERSION])[:16]
+def open_store(work: Path, tower: Tower, device: Place = "cpu") -> EmbeddingStore:
+    """The embeddings kept for this tower, its maximum length and this version of the product text.
+
+    What a GPU made of half-precision weights is kept apart.
+    """
+    half = [files_digest(tower.halves())] if device == "cuda" else []
+    name = value_digest([tower.digest, PRODUCT_TEXT_VERSION, *half])[:16]
     return EmbeddingStore(work / "embeddings" / name, tower.spec.dimensions)
 
 
-def embed_products(columns: Columns, tower: Tower, work: Path, report: Report) -> tuple[NDArray[np.float16], int]:
-    """Unit vectors of shape (n, d), mapped from a file in `work`, and how many had to be embedded anew."""
-    store = open_store(work, tower)
+def embed_products(
+    columns: Columns, tower: Tower, work: Path, report: Report, device: Place = "cpu"
+) -> tuple[NDArray[np.float16], int]:
+    """Unit vectors of shape (n, d), mapped from a file in `work`, and how many had to be embedded anew.
+
+    Raises ModelError where the tower has no weights for the device.
+    """
+    store = open_store(work, tower, device)
     keys = np.concatenate([text_keys(texts) for texts in product_texts(columns)])
     missing = store.missing(keys)
     report(0, len(missing))
-    model = OnnxModel(tower.model_path("item"))
+    embed = embedder(tower.model_path("item"), device)
     done = 0
-    for rows, texts in _chunks(columns, missing):
-        tokens = tower.tokenize_items(texts)
-        store.add(keys[rows], embed_all(model, tokens, _beyond(done, len(missing), report)))
+    for rows, tokens in ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
+        store.add(keys[rows], embed(tokens, _beyond(done, len(missing), report)))
         done += len(rows)
     vectors = store.gather(keys, work / "vectors.npy")
     store.compact(keys, _KEPT_PER_PRODUCT * len(keys))
@@ -65,11 +84,35 @@ def tokenize_products(columns: Columns, ranker: Ranker, folder: Path, report: Re
     return write_product_tokens(folder, ranker.vocabulary_size, batches())
 
 
-def _chunks(columns: Columns, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
-    """The texts of the given rising rows, a checkpoint's worth at a time."""
+def embedder(model: Path, device: Place) -> Callable[[list[Tokens], Report], NDArray[np.float32]]:
+    """What makes unit vectors, (n, d), of n texts' tokens on a device. Raises ModelError where it cannot."""
+    if device == "cpu":
+        return partial(embed_all, OnnxModel(model))
+    from engine.gpu.packed import PackedModel
+
+    return partial(_whole, PackedModel.open(model))
+
+
+def _whole(model: "Model", tokens: list[Tokens], report: Report) -> NDArray[np.float32]:
+    vectors = model.run(tokens)
+    report(len(tokens), len(tokens))
+    return vectors
+
+
+def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each being made while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as pool:
+        coming = pool.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = pool.submit(next, chunks, None)
+            yield chunk
+
+
+def _tokens(columns: Columns, rows: NDArray[np.int64], tower: Tower, size: int) -> Iterator[Chunk]:
+    """The tokens of the given rising rows, so many at a time."""
     wanted = _wanted_texts(columns, rows)
-    while chunk := list(islice(wanted, _CHECKPOINT)):
-        yield np.array([row for row, _ in chunk]), [text for _, text in chunk]
+    while chunk := list(islice(wanted, size)):
+        yield np.array([row for row, _ in chunk]), tower.tokenize_items([text for _, text in chunk])
 
 
 def _wanted_texts(columns: Columns, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:

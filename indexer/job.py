@@ -31,10 +31,12 @@ from core.synonyms import Synonyms
 from core.text import fold_text
 from encoder.embed import embed_all
 from encoder.tower import Tower
+from engine.device import Device, chosen_device
+from engine.half import has_half
 from engine.lexical import FORMAT, SYNONYMS_FILE, lexical_files
 from engine.onnx import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
-from indexer.embed import embed_products, tokenize_products
+from indexer.embed import Place, embed_products, tokenize_products
 from indexer.lexical import WEIGHTS, index_words
 from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
@@ -85,6 +87,8 @@ class Models:
 class Options:
     """How to index. `queries` are held-out texts on which an index's recall and latency are measured.
 
+    On device `cuda`, or `auto` where there is a GPU and the towers have weights for it, that embeds the products.
+
     Without `synonyms`, those of the release in service stay.
     """
 
@@ -93,6 +97,7 @@ class Options:
     queries: tuple[str, ...] = ()
     golden: tuple[GoldenQuery, ...] = ()
     synonyms: Synonyms | None = None
+    device: Device = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ def apply_models(catalog: str, models: Models, options: Options, store: ReleaseS
         for name, path in beside.items():
             shutil.copyfile(folder / name, path)
         market = Market(catalog, served.language, served.country, served.currency)
-        kept = {name: digest for name, digest in served.inputs.items() if name != "final"}
+        kept = {name: digest for name, digest in served.inputs.items() if name not in ("final", "half")}
         inputs = {**kept, **_model_inputs(models)}
         products = Products(market, columns, served.snapshot.cleaning, beside)
         return _release(products, models, options, inputs, store, work, steps)
@@ -169,7 +174,7 @@ def _release(
         final.check(tower.digest, ranker.digest if ranker else "")
     columns = Columns(products.columns)
     with steps.step("embed") as report:
-        vectors, embedded = embed_products(columns, tower, work, report)
+        vectors, embedded = embed_products(columns, tower, work, report, _place(tower, options.device))
     beside = dict(products.beside)
     if ranker is not None:
         with steps.step("tokenise for the ranker") as report:
@@ -298,9 +303,17 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
 
 
 def _model_inputs(models: Models) -> dict[str, str]:
-    ranker = Ranker.open(models.ranker).digest if models.ranker else ""
+    tower, ranker = Tower.open(models.encoder), Ranker.open(models.ranker) if models.ranker else None
     final = {"final": FinalScore.open(models.final).digest} if models.final else {}
-    return {"encoder": Tower.open(models.encoder).digest, "ranker": ranker, **final}
+    halves = [*tower.halves(), *(ranker.halves() if ranker else [])]
+    half = {"half": value_digest([file_digest(path) for path in halves])} if halves else {}
+    return {"encoder": tower.digest, "ranker": ranker.digest if ranker else "", **final, **half}
+
+
+def _place(tower: Tower, device: Device) -> Place:
+    if device == "auto" and not has_half(tower.model_path("item")):
+        return "cpu"
+    return chosen_device(device)
 
 
 def _held_out(columns: Columns, tower: Tower, queries: tuple[str, ...]) -> NDArray[np.float32]:

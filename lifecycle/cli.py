@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from core.config import load_settings
 from core.errors import TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
+from engine.device import check_packages
 from lifecycle.compress_command import compress
 from lifecycle.judgments_command import judgments
 from lifecycle.model_commands import models
@@ -52,6 +54,32 @@ Cutoff = Annotated[
     typer.Option(min=0, max=1, help="Probability that means relevant; default: the ranker's, or best F1 on valid."),
 ]
 
+
+class Precision(StrEnum):
+    """Of the weights that a release gets."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+class IndexKind(StrEnum):
+    """Of vector index. `ivf_pq` takes the least memory, and finds least."""
+
+    EXACT_FP16 = "exact_fp16"
+    IVF_FP16 = "ivf_fp16"
+    IVF_SQ8 = "ivf_sq8"
+    IVF_PQ = "ivf_pq"
+    HNSW_FP16 = "hnsw_fp16"
+
+
+class Place(StrEnum):
+    """What embeds products."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 _RELEASES = Path("releases")
 _ADDRESS = "127.0.0.1:50051"
 REFUSED = 3
@@ -76,27 +104,38 @@ def index(
         float, typer.Option(min=0.5, max=1, help="Least recall@100 of an approximate index.")
     ] = 0.98,
     exact_budget_ms: Annotated[float, typer.Option(min=0, help="Search stays exact while a query takes less.")] = 10.0,
+    index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that finds enough.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
     golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="fp16 puts half-precision weights beside the int8 models, which a GPU runs.")
+    ] = Precision.INT8,
+    device: Annotated[
+        Place, typer.Option(help="What embeds products; auto: a GPU that is there, if it can.")
+    ] = Place.AUTO,
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
     from core.synonyms import Synonyms, read_synonyms
     from indexer.build import IndexSettings
     from indexer.job import Options, index_feed, read_golden, read_queries
     from lifecycle.feeds import mapping_of
+    from lifecycle.halves import add_halves
     from lifecycle.models import resolve_models
     from lifecycle.show import show_release
 
     store = ReleaseStore(releases)
     options = Options(
-        index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms),
+        index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
         max_rejected=max_rejected,
         queries=read_queries(queries) if queries else (),
         golden=read_golden(golden) if golden else (),
         synonyms=(Synonyms() if synonyms == Path("off") else read_synonyms(synonyms)) if synonyms else None,
+        device=device.value,
     )
     chosen = mapping_of(mapping, name)
     models = resolve_models(encoder, ranker, store, chosen.catalog.name, final)
+    if precision == Precision.FP16:
+        add_halves(models, encoder, ranker, store)
     outcome = index_feed(catalog, chosen, models, options, store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
 
@@ -174,6 +213,7 @@ def serve(
     max_in_flight: Annotated[int | None, typer.Option(help="Requests beyond this are refused at once.")] = None,
     default_deadline: Annotated[float | None, typer.Option(help="Seconds, for calls without a deadline.")] = None,
     engine: Annotated[str | None, typer.Option(help="What runs the models: embedded or triton.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where the embedded engine runs: cpu, cuda or auto.")] = None,
     triton_url: Annotated[str | None, typer.Option(help="Host and port of Triton's gRPC service.")] = None,
     triton_repository: Annotated[Path | None, typer.Option(help="Folder of models that Triton reads.")] = None,
     fallback: Annotated[
@@ -190,6 +230,7 @@ def serve(
         "max_in_flight": max_in_flight,
         "default_deadline": default_deadline,
         "engine": engine,
+        "device": device,
         "triton_url": triton_url,
         "triton_repository": triton_repository,
         "fallback": fallback,
@@ -345,6 +386,7 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tandem").setLevel(logging.INFO)
     try:
+        check_packages()
         app()
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)

@@ -12,6 +12,8 @@ from indexer.job import Models
 from lifecycle.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
+EXPORTED = "exported"  # of the release folder: models that were given in another form
+
 
 def resolve_models(
     encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str, final: Path | None = None
@@ -73,7 +75,7 @@ def _encoder(given: str | None, store: ReleaseStore) -> Path:
         return Path(given)
     target = _exported(store, "encoder", given)
     if not (target / TOWER_FILE).is_file():
-        _need_training("an encoder that is not exported yet")
+        need_training("an encoder that is not exported yet")
         from encoder.train.export import export_encoder
 
         export_encoder(given, target)
@@ -85,7 +87,7 @@ def _ranker(given: str, store: ReleaseStore) -> Path:
         return Path(given)
     target = _exported(store, "ranker", given)
     if not (target / RANKER_FILE).is_file():
-        _need_training("a ranker that is not exported yet")
+        need_training("a ranker that is not exported yet")
         from ranker.train.export import export_ranker
 
         export_ranker(given, target)
@@ -96,10 +98,11 @@ def _exported(store: ReleaseStore, kind: str, given: str | None) -> Path:
     """Where an export of a folder or hub id is kept; a folder whose weights change is exported anew."""
     weights = sorted(Path(given).rglob("*.safetensors")) if given else []
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
-    return store.root / "exported" / kind / value_digest([given or "bundled", state])[:12]
+    return store.root / EXPORTED / kind / value_digest([given or "bundled", state])[:12]
 
 
-def _need_training(what: str) -> None:
+def need_training(what: str) -> None:
+    """Raises ModelError where what it names cannot be done for lack of torch."""
     try:
         import torch  # noqa: F401
     except ImportError:

@@ -12,6 +12,8 @@ from tokenizers import Tokenizer
 
 from core.errors import ModelError
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
+from engine.half import half_path
+from engine.wordpiece import tokenizing
 from ranker.calibration import Calibration
 
 SPEC_FILE = "ranker.json"
@@ -99,6 +101,7 @@ class Ranker:
         self.spec = spec
         self._tokenizer = read_tokenizer(folder)
         self._template = PairTemplate(self._tokenizer)
+        self._products = tokenizing(read_tokenizer(folder), spec.max_product_tokens, special=False)
 
     @classmethod
     def open(cls, folder: Path) -> "Ranker":
@@ -129,8 +132,7 @@ class Ranker:
 
     def tokenize_products(self, texts: list[str]) -> list[NDArray[np.int32]]:
         """Token ids of each product text without special tokens, shape (t,), t at most `max_product_tokens`."""
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids[: self.spec.max_product_tokens], np.int32) for encoding in encodings]
+        return self._products(texts)
 
     def pack(self, query: NDArray[np.int32], product: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What the model reads: token ids and segment ids of the pair, both of shape (t,)."""
@@ -155,12 +157,20 @@ class Ranker:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, self.spec.model)]
+        return [*self._needed(), *self.halves()]
+
+    def halves(self) -> list[Path]:
+        """Those of them that only a GPU needs, where they are there."""
+        path = half_path(self.model_path)
+        return [path] if path.is_file() else []
 
     @cached_property
     def digest(self) -> str:
-        """A SHA-256 over those files: the same pair has the same score where it is the same."""
-        return files_digest(self.files())
+        """A SHA-256 over what processors run: the same pair has the same score where it is the same."""
+        return files_digest(self._needed())
+
+    def _needed(self) -> list[Path]:
+        return [self.folder / name for name in (SPEC_FILE, TOKENIZER_FILE, self.spec.model)]
 
 
 def _span(sides: list[int | None], side: int) -> tuple[int, int]:

@@ -1,11 +1,16 @@
 """Which engine runs a release, by the settings."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
 from core.manifest import Manifest
 from encoder.tower import Tower
+from engine.device import chosen_device
+from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.fallback import FallbackEngine
+from engine.half import half_path
+from engine.index import VectorIndex
 from engine.triton import Served, TritonEngine
 from engine.triton_repository import ReleaseModels
 from engine.triton_residence import Residence
@@ -14,12 +19,41 @@ from ranker.ranker import Ranker
 from retrieval.loaded import MakeEngine, embedded_engine
 from retrieval.settings import ServeSettings
 
+log = logging.getLogger("tandem.engines")
+
 TRITON_FOLDER = "triton"
 
 
 def engine_maker(settings: ServeSettings) -> MakeEngine:
-    """What makes the engine of each release."""
-    return embedded_engine if settings.engine == "embedded" else partial(triton_engine, settings)
+    """What makes the engine of each release. Raises TandemError where a GPU is asked for and cannot be used."""
+    return _in_process(settings) if settings.engine == "embedded" else partial(triton_engine, settings)
+
+
+def _in_process(settings: ServeSettings) -> MakeEngine:
+    return partial(gpu_engine, settings) if chosen_device(settings.device) == "cuda" else embedded_engine
+
+
+def gpu_engine(
+    settings: ServeSettings, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None
+) -> Engine:
+    """The release's models and index on a GPU of this process.
+
+    Raises ModelError or ReleaseError where they cannot be there, unless the device is chosen by what there is: then
+    processors run a release that has no weights for a GPU.
+    """
+    from engine.gpu.index import copy_to_gpus
+    from engine.gpu.packed import PackedModel
+
+    models = [tower.model_path("query"), *([ranker.model_path] if ranker is not None else [])]
+    lacking = [half_path(model).name for model in models if not half_path(model).is_file()]
+    if lacking and settings.device == "auto":
+        told = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
+        log.warning(told, manifest.release_id, " and ".join(lacking))
+        return embedded_engine(folder, manifest, tower, ranker)
+    index = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index)
+    on_gpu = copy_to_gpus(index, settings.gpus, settings.gpu_spread, settings.gpu_search)
+    query_tower, *others = map(PackedModel.open, models)
+    return EmbeddedEngine(query_tower, on_gpu, others[0] if others else None, lanes=1, batches=GPU_BATCHES)
 
 
 def repository_of(settings: ServeSettings) -> Path:
@@ -55,7 +89,7 @@ def triton_engine(
         engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
         if settings.fallback == "lexical":
             return engine
-        return FallbackEngine(engine, embedded_engine(folder, manifest, tower, ranker))
+        return FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))
     except BaseException:
         residence.leave()
         raise

@@ -17,6 +17,7 @@ from encoder.tower import Tower
 from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
 from engine.folder import TOKENIZER_FILE
+from engine.half import half_path
 from engine.index import VectorIndex
 from engine.lexical import SYNONYMS_FILE, LexicalIndex
 from engine.onnx import OnnxModel
@@ -180,11 +181,17 @@ def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[s
     """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
     empty where there is none."""
     files = manifest.files
-    parts = () if ranker is None else (ranker.spec.model, TOKENIZER_FILE)
+    query = tower.model_path("query")
+    scorer = [] if ranker is None else [ranker.model_path, half_path(ranker.model_path), Path(TOKENIZER_FILE)]
+
+    def digests(folder: str, paths: list[Path]) -> str:
+        names = [f"{folder}/{path.name}" for path in paths]
+        return "".join(files[name].sha256 for name in names if name in files)
+
     return (
-        files[f"encoder/{tower.spec.query_model}"].sha256,
+        digests("encoder", [query, half_path(query)]),
         files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # which says how it is searched
-        "".join(files[f"ranker/{name}"].sha256 for name in parts),
+        digests("ranker", scorer),
     )
 
 

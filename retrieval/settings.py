@@ -7,6 +7,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.plan import Plan
+from engine.device import Device
 
 
 class ServeSettings(BaseSettings):
@@ -26,6 +27,17 @@ class ServeSettings(BaseSettings):
     candidate_cache_bytes: int = Field(default=32 << 20, ge=0, description="for products found; 0 keeps none")
     score_cache_bytes: int = Field(default=64 << 20, ge=0, description="for rerank scores; 0 keeps none")
     engine: Literal["embedded", "triton"] = Field(default="embedded", description="what runs the models")
+    device: Device = Field(
+        default="auto",
+        description="where the embedded engine runs: cpu, cuda, or cuda if a GPU and its weights are there",
+    )
+    gpus: int = Field(default=1, ge=1, le=64, description="GPUs that the index is searched on")
+    gpu_spread: Literal["replica", "shard"] = Field(
+        default="replica", description="whether each of them has the whole index or a part of it"
+    )
+    gpu_search: Literal["auto", "faiss", "torch"] = Field(
+        default="auto", description="what searches there: FAISS, torch (exact indexes alone), or FAISS if built for it"
+    )
     triton_url: str = Field(
         default="127.0.0.1:8001", pattern=r"^[^\s/]+:\d{1,5}$", description="host and port of Triton's gRPC service"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from engine.quantize import PRECISION
 from engine.types import Tokens
 
 LEAST_PARITY = 0.98
+LEAST_HALF_PARITY = 0.999
 
 Side = Literal["query", "item"]
 _TASKS = {"query": "query", "item": "document"}  # what sentence-transformers calls them
@@ -36,6 +37,14 @@ _TEXTS = (
     "Cotton fitted sheet. Bedding. white. 160 x 200 cm. Soft, breathable and easy to iron",
     "18v cordless drill without battery",
 )
+
+
+class Exported(Protocol):
+    """What runs an exported model."""
+
+    def run(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
+        """Vectors of shape (n, d) of n sequences of shape (t,)."""
+        ...
 
 
 class Pooled(nn.Module):
@@ -136,23 +145,24 @@ def _tokens(model: SentenceTransformer, texts: Sequence[str], longest: int) -> l
 
 def _parity(model: SentenceTransformer, tower: Tower, texts: Sequence[str]) -> dict[str, Any]:
     sides: tuple[Side, ...] = ("query", "item") if has_two_models(model) else ("item",)
-    cosines = np.stack([_cosines(model, tower, side, texts) for side in sides])
-    if not (worst := cosines.mean(axis=1).min()) >= LEAST_PARITY:
+    found = np.stack([cosines(model, tower, side, OnnxModel(tower.model_path(side)), texts) for side in sides])
+    if not (worst := found.mean(axis=1).min()) >= LEAST_PARITY:
         raise ModelError(
             f"{tower.folder}: int8 vectors have a mean cosine of {worst:.3f} with the original's, "
             f"under {LEAST_PARITY}; choose a base model that can be made int8"
         )
-    return {"cosine_mean": float(cosines.mean()), "cosine_min": float(cosines.min()), "texts": len(texts)}
+    return {"cosine_mean": float(found.mean()), "cosine_min": float(found.min()), "texts": len(texts)}
 
 
-def _cosines(model: SentenceTransformer, tower: Tower, side: Side, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Of one tower's int8 vectors with the original's, shape (texts,)."""
+def cosines(
+    model: SentenceTransformer, tower: Tower, side: Side, exported: Exported, texts: Sequence[str] = _TEXTS
+) -> NDArray[np.float32]:
+    """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))
-    session = OnnxModel(tower.model_path(side))
-    found = np.concatenate([session.run([sequence]) for sequence in tokens])
+    found = np.concatenate([exported.run([sequence]) for sequence in tokens])
     pooled = Pooled(model, side).eval()
     with torch.no_grad():
         ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
         exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()
-    cosines: NDArray[np.float32] = (found * exact).sum(axis=1)
-    return cosines
+    both: NDArray[np.float32] = (found * exact).sum(axis=1)
+    return both

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ranker.train.settings import Head
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
 GREATEST_DIFFERENCE = 0.25
+GREATEST_HALF_DIFFERENCE = 0.02
 
 _PAIRS = tuple(
     (query, product)
@@ -33,6 +34,14 @@ _PAIRS = tuple(
         "USB-C cable 2 m. black",
     )
 )
+
+
+class Exported(Protocol):
+    """What runs an exported model."""
+
+    def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> np.ndarray:
+        """Logits of shape (n,) of n pairs' token and segment ids, each of shape (t,)."""
+        ...
 
 
 class Logits(nn.Module):
@@ -126,21 +135,33 @@ def _tokens(
     return tokens, segments
 
 
+def difference(found: np.ndarray, exact: np.ndarray) -> float:
+    """The mean difference of two models' logits of the same pairs, as a share of the second's standard deviation."""
+    return float(np.abs(found - exact).mean() / max(np.std(exact), 1e-6))
+
+
 def _parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    session = OnnxModel(ranker.model_path)
+    found, exact = logits(model, ranker, OnnxModel(ranker.model_path), pairs)
+    apart = difference(found, exact)
+    if not apart <= GREATEST_DIFFERENCE:
+        raise ModelError(
+            f"{ranker.folder}: int8 logits differ from the original's by {apart:.2f} of their spread, over "
+            f"{GREATEST_DIFFERENCE}; train it longer, as logits that hardly differ suffer most, or change the base"
+        )
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
+    return {"difference": apart, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}
+
+
+def logits(
+    model: CrossEncoder, ranker: Ranker, exported: Exported, pairs: Sequence[tuple[str, str]] = _PAIRS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each pair, as exported and by the original, both of shape (pairs,)."""
     exact_model = Logits(model).eval()
     found, exact = [], []
     for tokens, segments in ranker.pack_pairs(pairs):
-        found.append(float(session.run([tokens], [segments])[0]))
+        found.append(float(exported.run([tokens], [segments])[0]))
         with torch.no_grad():
             ids = torch.from_numpy(tokens.astype(np.int64))[None]
             kinds = torch.from_numpy(segments.astype(np.int64))[None] if segments.any() else None
             exact.append(float(exact_model(ids, torch.ones_like(ids), kinds)[0]))
-    difference = float(np.abs(np.subtract(found, exact)).mean() / max(np.std(exact), 1e-6))
-    if not difference <= GREATEST_DIFFERENCE:
-        raise ModelError(
-            f"{ranker.folder}: int8 logits differ from the original's by {difference:.2f} of their spread, over "
-            f"{GREATEST_DIFFERENCE}; train it longer, as logits that hardly differ suffer most, or change the base"
-        )
-    ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
-    return {"difference": difference, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}
+    return np.array(found), np.array(exact)

@@ -80,10 +80,10 @@ def test_the_leaf_knows_neither_grpc_nor_models() -> None:
         assert not everywhere(path) & {"grpc", "google", "tandem", "onnxruntime", "faiss", *TRAINING}, path
 
 
-def test_torch_and_its_like_are_loaded_by_training_alone() -> None:
+def test_torch_and_its_like_are_loaded_by_training_and_on_gpus_alone() -> None:
     for package in FLOORS:
         for path in sources(package):
-            if path.is_relative_to(ROOT / "encoder" / "train") or path.is_relative_to(ROOT / "ranker" / "train"):
+            if any(path.is_relative_to(ROOT / folder) for folder in ("encoder/train", "ranker/train", "engine/gpu")):
                 continue
             assert not at_import(path) & TRAINING, f"{path.relative_to(ROOT)} loads {at_import(path) & TRAINING}"
 

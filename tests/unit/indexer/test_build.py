@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import ReleaseError
 from engine.index import VectorIndex
-from indexer.build import EXACT, IndexSettings, build_index
+from indexer.build import EXACT, IndexSettings, build_index, pq_bytes
 
 
 def clustered(count: int, seed: int = 0) -> np.ndarray:
@@ -51,14 +51,28 @@ def test_beyond_the_budget_the_fastest_that_finds_enough_is_taken(shop, tmp_path
     assert share_found(rows, brute_force(vectors, queries, 100)) == pytest.approx(report.recall_at_100, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["ivf_fp16", "ivf_sq8", "hnsw_fp16"])
-def test_the_recall_told_is_what_the_file_gives(shop, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "target"), [("ivf_fp16", 0.95), ("ivf_sq8", 0.95), ("hnsw_fp16", 0.95), ("ivf_pq", 0.6)]
+)
+def test_the_recall_told_is_what_the_file_gives(shop, tmp_path, kind, target):
     vectors, queries = shop
-    report = build_index(vectors, queries, tmp_path / "i", IndexSettings(kind=kind, recall_target=0.95))
+    report = build_index(vectors, queries, tmp_path / "i", IndexSettings(kind=kind, recall_target=target))
     assert report.kind == kind
     rows, _ = VectorIndex.open(tmp_path / "i", report.model_dump()).search(queries, 100)
     assert share_found(rows, brute_force(vectors, queries, 100)) == pytest.approx(report.recall_at_100, abs=0.01)
-    assert report.recall_at_100 >= 0.95
+    assert report.recall_at_100 >= target
+
+
+def test_a_kind_that_finds_too_little_is_told(shop, tmp_path):
+    vectors, queries = shop
+    with pytest.raises(ReleaseError, match=r"ivf_pq finds 0\.\d+ of what exact search finds, under 0\.98"):
+        build_index(vectors, queries, tmp_path / "i", IndexSettings(kind="ivf_pq"))
+    with pytest.raises(ReleaseError, match="ivf_pq learns its codes of 2560 products or more, not 50"):
+        build_index(vectors[:50], queries, tmp_path / "i", IndexSettings(kind="ivf_pq"))
+
+
+def test_codes_take_a_byte_for_each_four_numbers_where_they_divide_them():
+    assert [pq_bytes(d) for d in (384, 768, 32, 20, 6, 1)] == [96, 96, 8, 4, 1, 1]
 
 
 def test_products_as_good_as_the_last_count_as_found(tmp_path):

@@ -62,7 +62,7 @@ def parts() -> tuple[Any, ...]:
 
 
 def test_models_run_in_process_unless_told_otherwise() -> None:
-    assert engine_maker(ServeSettings()) is embedded_engine
+    assert engine_maker(ServeSettings(device="cpu")) is embedded_engine
 
 
 def test_the_repository_lies_among_the_releases_unless_told_otherwise(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Writes towers' weights in half precision, for a GPU."""
+
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router
+
+from core.errors import ModelError
+from encoder.tower import Tower
+from encoder.train.export import LEAST_HALF_PARITY, Side, cosines, has_two_models, load_encoder
+from engine.half import bert_tensors, write_half
+
+
+def add_half(base: str | None, folder: Path) -> None:
+    """Writes the weights beside the towers that were exported of this base into the folder; see `load_encoder`.
+
+    Raises ModelError when the model is of a kind that has no way to run on a GPU, or is another in half precision.
+    """
+    from engine.gpu.packed import PackedModel
+
+    tower = Tower.open(folder)
+    model = load_encoder(base)
+    sides: dict[Path, Side] = {tower.model_path("query"): "query", tower.model_path("item"): "item"}
+    for path, side in sides.items():
+        _write(model, side, tower, path)
+        found = cosines(model, tower, side, PackedModel.open(path, "cpu"))
+        if not found.mean() >= LEAST_HALF_PARITY:
+            raise ModelError(
+                f"{folder}: half-precision vectors have a mean cosine of {found.mean():.4f} with the original's, "
+                f"under {LEAST_HALF_PARITY}; serve it with --device cpu"
+            )
+
+
+def _write(model: SentenceTransformer, side: Side, tower: Tower, path: Path) -> None:
+    transformer, pooling, *rest = _modules(model, side)
+    kind = getattr(pooling, "pooling_mode", None)
+    others = [module for module in rest if not isinstance(module, Normalize)]
+    if not isinstance(pooling, Pooling) or kind not in ("mean", "cls") or others:
+        raise ModelError(f"{tower.folder}: only towers that take the mean or the first token run on a GPU")
+    config = transformer.model.config
+    write_half(
+        path, bert_tensors(transformer.model), heads=config.num_attention_heads, epsilon=config.layer_norm_eps,
+        head=kind, dimensions=tower.spec.dimensions,
+    )  # fmt: skip
+
+
+def _modules(model: SentenceTransformer, side: Side) -> list[Any]:
+    """What a text goes through, in order."""
+    modules: list[Any] = []
+    for module in model.children():
+        inside = isinstance(module, Router) and has_two_models(model)
+        modules += module.sub_modules["query" if side == "query" else "document"] if inside else [module]
+    return modules
