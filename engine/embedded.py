@@ -33,7 +33,7 @@ class EmbeddedEngine:
             Kind("compare", self._compare, _RETRIEVE_QUERIES),
             Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS),
         ]
-        self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
+        self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), prepare=use_one_thread)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.types.Engine`."""

@@ -12,14 +12,14 @@ from engine.triton_residence import Residence
 from engine.types import Engine, EngineError
 from ranker.ranker import Ranker
 from retrieval.loaded import MakeEngine, embedded_engine
-from retrieval.settings import ServeSettings
-
-TRITON_FOLDER = "triton"
+from retrieval.settings import TRITON_FOLDER, ServeSettings
 
 
 def engine_maker(settings: ServeSettings) -> MakeEngine:
     """What makes the engine of each release."""
-    return embedded_engine if settings.engine == "embedded" else partial(triton_engine, settings)
+    if settings.engine == "embedded":
+        return partial(embedded_engine, lanes=settings.lanes_each)
+    return partial(triton_engine, settings)
 
 
 def repository_of(settings: ServeSettings) -> Path:
@@ -55,7 +55,7 @@ def triton_engine(
         engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
         if settings.fallback == "lexical":
             return engine
-        return FallbackEngine(engine, embedded_engine(folder, manifest, tower, ranker))
+        return FallbackEngine(engine, embedded_engine(folder, manifest, tower, ranker, settings.lanes_each))
     except BaseException:
         residence.leave()
         raise
