@@ -27,6 +27,8 @@ from retrieval.standing import Health, Reflection
 
 log = logging.getLogger("tandem.server")
 
+# Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
+_NOTICE = 0.1
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
 
@@ -66,6 +68,7 @@ async def running(
         with contextlib.suppress(asyncio.CancelledError):
             await watch
         draining.set()
+        await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)
         holder.close()
         log.info("caches: %s", caches)
