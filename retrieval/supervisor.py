@@ -44,21 +44,21 @@ class Restarts:
 
 @dataclass(slots=True)
 class Member:
-    """What is known of one running process. `waits` is a catalog and the release it has loaded, since `since`."""
+    """What is known of one running process. `waits` is a catalog and the release it has loaded; too long, in the end."""
 
     worker: Worker
     serves: dict[str, str] = field(default_factory=dict)
     served_from: float | None = None
     waits: tuple[str, str] | None = None
-    since: float = 0.0
+    too_long: bool = False
     failed: str = ""
 
 
-def agreed(members: Mapping[int, Member], now: float) -> list[int]:
+def agreed(members: Mapping[int, Member]) -> list[int]:
     """Which of the waiting processes swap now.
 
     Those whose release every serving process has loaded or serves already; one that waits for another release is not
-    waited for, lest two wait for each other; and those that have waited long, for a process may have refused it.
+    waited for, lest two wait for each other; and those that have waited too long, for a process may have refused it.
     """
     serving = [member for member in members.values() if member.served_from is not None]
     return [
@@ -66,7 +66,7 @@ def agreed(members: Mapping[int, Member], now: float) -> list[int]:
         for number, member in members.items()
         if (wanted := member.waits) is not None
         and (
-            now - member.since >= _SWAP_SECONDS
+            member.too_long
             or all(other.waits is not None or other.serves.get(wanted[0]) == wanted[1] for other in serving)
         )
     ]
@@ -145,13 +145,18 @@ class Supervisor:
                     self._complete = True
                     self._ready(releases)
             case {"waits": [str(catalog), str(release)]}:
-                member.waits, member.since = (catalog, release), self._clock()
-                asyncio.get_running_loop().call_later(_SWAP_SECONDS, self._swap)
+                member.waits, member.too_long = (catalog, release), False
+                asyncio.get_running_loop().call_later(_SWAP_SECONDS, self._too_long, member, member.waits)
         self._swap()
+
+    def _too_long(self, member: Member, waits: tuple[str, str]) -> None:
+        if member.waits == waits:
+            member.too_long = True
+            self._swap()
 
     def _swap(self) -> None:
         """Has those swap that need not wait any longer."""
-        for number in agreed(self._members, self._clock()):
+        for number in agreed(self._members):
             member = self._members[number]
             assert member.waits is not None, "only who waits is told"
             catalog, release = member.waits
