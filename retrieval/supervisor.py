@@ -44,7 +44,7 @@ class Restarts:
 
 @dataclass(slots=True)
 class Member:
-    """What is known of one running process. `waits` is a catalog and the release it has loaded; too long, in the end."""
+    """What is known of one running process. `waits` is a catalog and the release of it that was loaded."""
 
     worker: Worker
     serves: dict[str, str] = field(default_factory=dict)
