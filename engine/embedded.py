@@ -72,7 +72,7 @@ class EmbeddedEngine:
             Kind("compare", self._compare, batches.retrieve),
             Kind("rescore", self._score, batches.rescore, batches.least_rescore),
         ]
-        self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
+        self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), prepare=use_one_thread)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.types.Engine`."""

@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from core.errors import ModelError
+from engine.tables import embedding_tables
 
 IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 
@@ -24,13 +25,24 @@ _LEAST_SHARE = 0.9
 class OnnxModel:
     """A session that any number of threads may call at once; each call runs on its caller's thread."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        """Raises ModelError for a file that is not a text model with one output."""
+    def __init__(self, path: Path, threads: int = 1, mapped: bool = False) -> None:
+        """With `mapped`, embedding tables are mapped from the file, which must then stay as it is.
+
+        Raises ModelError for a file that is not a text model with one output.
+        """
         if not path.is_file():
             raise ModelError(f"{path}: no such model file")
+        options = _options(threads)
+        # Kept here, since the session only refers to them.
+        self._tables = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(table)
+            for name, table in (embedding_tables(path) if mapped else {}).items()
+        }
+        for name, table in self._tables.items():
+            options.add_initializer(name, table)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), _options(threads), providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
             )
         except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
             raise ModelError(f"{path}: is not a model that ONNX Runtime reads: {str(error).splitlines()[0]}") from None

@@ -28,7 +28,13 @@ ENCODE, RETRIEVE, RESCORE = "encode", "retrieve", "rescore"
 _PREFIX = "tandem"
 _ROOT = Path(__file__).parents[1]
 _SOURCES = _ROOT / "engine" / "triton_models"
-_MODULES = ("core/errors.py", "engine/onnx.py", "engine/index.py", "engine/triton_models/tensors.py")
+_MODULES = (
+    "core/errors.py",
+    "engine/onnx.py",
+    "engine/tables.py",
+    "engine/index.py",
+    "engine/triton_models/tensors.py",
+)
 _VERSION = "1"
 
 

@@ -1,15 +1,14 @@
 """The `tandem` command."""
 
-import asyncio
 import json
 import logging
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
 from core.config import load_settings
@@ -25,9 +24,7 @@ from lifecycle.terminal import console
 from lifecycle.train_command import train
 from lifecycle.triton_command import triton
 from lifecycle.triton_server import FOLDER
-from retrieval.client import SearchClient
-from retrieval.settings import ServeSettings
-from tandem.v1 import search_pb2
+from retrieval.settings import TRITON_FOLDER, ServeSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -149,7 +146,6 @@ def list_releases(
     """List the releases of a catalog, and remove old ones if asked."""
     from engine.triton_repository import remove_others
     from lifecycle.show import show_releases
-    from retrieval.engines import TRITON_FOLDER
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
@@ -209,6 +205,10 @@ def rollback(
 def serve(
     releases: Annotated[Path | None, typer.Option(help="Folder of the releases.")] = None,
     address: Annotated[str | None, typer.Option(help="Host and port to listen on.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Serving processes that share the address.")] = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Worker threads of each process's models; default: its share of the cores.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     max_in_flight: Annotated[int | None, typer.Option(help="Requests beyond this are refused at once.")] = None,
     default_deadline: Annotated[float | None, typer.Option(help="Seconds, for calls without a deadline.")] = None,
@@ -221,12 +221,13 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the releases over gRPC until Ctrl-C or SIGTERM."""
-    from lifecycle.serving import announce
-    from retrieval.server import serve as run_server
+    from lifecycle.serving import announce, run_service
 
     options = {
         "releases": releases,
         "address": address,
+        "processes": processes,
+        "lanes": lanes,
         "max_in_flight": max_in_flight,
         "default_deadline": default_deadline,
         "engine": engine,
@@ -236,7 +237,7 @@ def serve(
         "fallback": fallback,
     }
     settings = load_settings(ServeSettings, config, options)
-    asyncio.run(run_server(settings, lambda running: announce(console, running)))
+    run_service(settings, partial(announce, console, settings))
 
 
 @app.command()
@@ -251,7 +252,11 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Search through a running service."""
+    from google.protobuf.json_format import MessageToDict
+
     from lifecycle.show import show_answer
+    from retrieval.client import SearchClient
+    from tandem.v1 import search_pb2
 
     try:
         request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.parquet as pq
 import typer
 
 from core.config import load_settings
@@ -24,6 +23,8 @@ def judgments(
     config: Config = None,
 ) -> None:
     """Make judgments of shoppers' clicks, cart adds and purchases, freed of the bias of position."""
+    import pyarrow.parquet as pq
+
     from lifecycle.examples.behaviour import BehaviourSettings, judgments_of
     from lifecycle.examples.events import read_events
 

@@ -1,14 +1,14 @@
 """The whole way in one command: models, release, service, five answers. What is done already is not done again."""
 
-import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,14 +25,13 @@ from indexer.job import Models, Options, index_feed
 from lifecycle.feeds import mapping_of
 from lifecycle.models import resolve_models, with_lineage
 from lifecycle.progress import Bars
-from lifecycle.serving import announce
+from lifecycle.serving import announce, run_service
 from lifecycle.show import show_answer, show_final, show_release
 from lifecycle.tracking import FOLDER, TrackingSettings
 from lifecycle.triton_server import install, triton_server
 from ranker.final import SPEC_FILE
 from retrieval.client import SearchClient
 from retrieval.engines import repository_of
-from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2
 
@@ -81,7 +80,7 @@ def run_shop(
     show_release(console, outcome.manifest, outcome.embedded)
     queries = _queries(shop, store, outcome.manifest.catalog)
     with _engine(settings, triton, console) as settings:
-        asyncio.run(serve(settings, lambda running: _show(console, running, outcome.manifest.catalog, queries)))
+        run_service(settings, partial(_show, console, settings, outcome.manifest.catalog, queries))
     console.print("tandem: drained, good-bye", highlight=False)
 
 
@@ -176,14 +175,17 @@ def _spread(count: int) -> list[int]:
     return [place * count // shown for place in range(shown)]
 
 
-def _show(console: Console, running: Running, catalog: str, queries: list[str]) -> None:
+def _show(
+    console: Console, settings: ServeSettings, catalog: str, queries: list[str], address: str, releases: dict[str, str]
+) -> None:
     """Asks through a real client, on a thread of its own since the service runs on this one."""
-    threading.Thread(target=_ask, args=(console, running, catalog, queries), daemon=True).start()
+    told = partial(announce, console, settings, address, releases)
+    threading.Thread(target=_ask, args=(console, address, catalog, queries, told), daemon=True).start()
 
 
-def _ask(console: Console, running: Running, catalog: str, queries: list[str]) -> None:
+def _ask(console: Console, address: str, catalog: str, queries: list[str], told: Callable[[], None]) -> None:
     try:
-        with SearchClient(running.address, _DEMO_DEADLINE) as client:
+        with SearchClient(address, _DEMO_DEADLINE) as client:
             client.wait()
             for query in queries:
                 start = time.monotonic()
@@ -191,7 +193,7 @@ def _ask(console: Console, running: Running, catalog: str, queries: list[str]) -
                 show_answer(console, query, answer)
                 took = (time.monotonic() - start) * 1000
                 console.print(f"whole call, as the client saw it: {took:.1f} ms\n", style="dim", highlight=False)
-        announce(console, running)
+        told()
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)
         os._exit(1)

@@ -1,21 +1,51 @@
-"""What a server says once it serves."""
+"""Serves in one process or in several, and says so."""
 
+import asyncio
 import json
+from collections.abc import Callable
 
 from rich.console import Console
 
-from retrieval.server import Running
+from retrieval.settings import ServeSettings
+
+Ready = Callable[[str, dict[str, str]], None]
+"""Told, once calls are accepted, the address and the release of each catalog."""
 
 
-def announce(console: Console, running: Running) -> None:
-    """Names each release in service, and how to query it."""
-    for catalog, release in sorted(running.holder.loaded.items()):
-        console.print(
-            f"tandem: serving release {release.release_id} on {running.address}", highlight=False, soft_wrap=True
-        )
-        several = len(running.holder.loaded) > 1  # else the catalog need not be named
-        command = f'tandem search "…" --address {running.address}' + (f" --catalog {catalog}" if several else "")
+def run_service(settings: ServeSettings, ready: Ready) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. Raises TandemError.
+
+    Of several processes this one supervises, and never loads gRPC or a model.
+    """
+    if settings.processes > 1:
+        from retrieval.supervisor import supervise
+
+        asyncio.run(supervise(settings, ready))
+        return
+    from retrieval.server import Running, serve
+
+    def served(running: Running) -> None:
+        ready(running.address, {catalog: release.release_id for catalog, release in running.holder.loaded.items()})
+
+    asyncio.run(serve(settings, served))
+
+
+def announce(console: Console, settings: ServeSettings, address: str, releases: dict[str, str]) -> None:
+    """Names each release in service, how to query it, and, of several processes, what each of them has."""
+    for catalog, release in sorted(releases.items()):
+        console.print(f"tandem: serving release {release} on {address}", highlight=False, soft_wrap=True)
+        several = len(releases) > 1  # else the catalog need not be named
+        command = f'tandem search "…" --address {address}' + (f" --catalog {catalog}" if several else "")
         console.print(f"  query it:  {command}", highlight=False, soft_wrap=True)
         request = json.dumps({"query": "…"} | ({"catalog": catalog} if several else {}), ensure_ascii=False)
-        call = f"grpcurl -plaintext -d '{request}' {running.address} tandem.v1.SearchService/Search"
+        call = f"grpcurl -plaintext -d '{request}' {address} tandem.v1.SearchService/Search"
         console.print(f"  or:        {call}", highlight=False, soft_wrap=True)
+    if settings.processes > 1:
+        console.print(f"  processes: {_each(settings)}", highlight=False, soft_wrap=True)
+
+
+def _each(settings: ServeSettings) -> str:
+    share = settings.share(0)
+    models = settings.engine == "embedded" or settings.fallback == "embedded"
+    threads = f"each with {settings.lanes_each} lane(s) for its models and" if models else "each with"
+    return f"{settings.processes}, {threads} up to {share.max_in_flight} calls in flight"

@@ -11,13 +11,10 @@ import typer
 
 from core.errors import ReleaseError
 from core.releases import ReleaseStore
-from engine.triton_config import Layout
-from engine.triton_repository import prepare as prepare_models
-from engine.triton_repository import remove_others
 from lifecycle.terminal import console
 from lifecycle.triton_server import FOLDER, triton_server
 from lifecycle.triton_server import install as install_server
-from retrieval.engines import TRITON_FOLDER, release_models
+from retrieval.settings import TRITON_FOLDER
 
 triton = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve the models from a Triton server.")
 
@@ -64,6 +61,11 @@ def prepare(
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Requests that may wait for a model.")] = 256,
 ) -> None:
     """Write the models of the releases in service for Triton, and remove those of releases that are gone."""
+    from engine.triton_config import Layout
+    from engine.triton_repository import prepare as prepare_models
+    from engine.triton_repository import remove_others
+    from retrieval.engines import release_models
+
     store = ReleaseStore(releases)
     target = repository or releases / TRITON_FOLDER
     layout = Layout(

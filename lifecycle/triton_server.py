@@ -17,9 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
 from core.errors import TandemError
 
 FOLDER = Path(".triton")
@@ -163,6 +160,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    import grpc  # here, for the command has to start without it
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
     until = time.monotonic() + _START_SECONDS
     with grpc.insecure_channel(address, options=(("grpc.max_reconnect_backoff_ms", 200),)) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)

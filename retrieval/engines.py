@@ -17,11 +17,9 @@ from engine.triton_residence import Residence
 from engine.types import Engine, EngineError
 from ranker.ranker import Ranker
 from retrieval.loaded import MakeEngine, embedded_engine
-from retrieval.settings import ServeSettings
+from retrieval.settings import TRITON_FOLDER, ServeSettings
 
 log = logging.getLogger("tandem.engines")
-
-TRITON_FOLDER = "triton"
 
 
 def engine_maker(settings: ServeSettings) -> MakeEngine:
@@ -30,7 +28,9 @@ def engine_maker(settings: ServeSettings) -> MakeEngine:
 
 
 def _in_process(settings: ServeSettings) -> MakeEngine:
-    return partial(gpu_engine, settings) if chosen_device(settings.device) == "cuda" else embedded_engine
+    if chosen_device(settings.device) == "cuda":
+        return partial(gpu_engine, settings)
+    return partial(embedded_engine, lanes=settings.lanes_each)
 
 
 def gpu_engine(
@@ -49,7 +49,7 @@ def gpu_engine(
     if lacking and settings.device == "auto":
         told = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
         log.warning(told, manifest.release_id, " and ".join(lacking))
-        return embedded_engine(folder, manifest, tower, ranker)
+        return embedded_engine(folder, manifest, tower, ranker, settings.lanes_each)
     index = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index)
     on_gpu = copy_to_gpus(index, settings.gpus, settings.gpu_spread, settings.gpu_search)
     query_tower, *others = map(PackedModel.open, models)

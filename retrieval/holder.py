@@ -6,7 +6,7 @@ A process holds at most two releases of a catalog at once: the one in service an
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,12 @@ log = logging.getLogger("tandem.releases")
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
 
 OpenRelease = Callable[[Path, Manifest], LoadedRelease]
+# Asked with catalog and release once it is warm; returns when it is to be swapped in.
+Agree = Callable[[str, str], Awaitable[None]]
+
+
+async def at_once(catalog: str, release: str) -> None:
+    """Where nobody else has to be waited for."""
 
 
 class UnknownCatalog(Exception):
@@ -49,11 +55,13 @@ class Holder:
         poll_seconds: float = 1.0,
         open: OpenRelease = open_release,
         clock: Callable[[], float] = time.monotonic,
+        agree: Agree = at_once,
     ) -> None:
         """`clock` tells seconds, for the pauses before a refused release is tried again."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
+        self._agree = agree
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
@@ -102,11 +110,13 @@ class Holder:
             try:
                 fresh = await asyncio.to_thread(self._load, catalog, wanted)
                 await fresh.warm()
-            except (
-                Exception
-            ) as error:  # whatever is wrong with it, what is in service stays and later ones get their turn
+                await self._agree(catalog, wanted)
+            except BaseException as error:
                 if fresh is not None:
                     fresh.retire()
+                if not isinstance(error, Exception):
+                    raise
+                # whatever is wrong with it, what is in service stays and later ones get their turn
                 self._refuse(catalog, wanted, str(error))
                 continue
             self._swap(catalog, fresh)

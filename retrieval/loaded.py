@@ -144,12 +144,15 @@ class LoadedRelease:
                 self.words.close()
 
 
-def embedded_engine(folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> Engine:
-    """The release's models and index in this process."""
+def embedded_engine(
+    folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None, lanes: int | None = None
+) -> Engine:
+    """The release's models and index in this process; `lanes` is the number of worker threads, default: one a core."""
     return EmbeddedEngine(
-        OnnxModel(tower.model_path("query")),
+        OnnxModel(tower.model_path("query"), mapped=True),
         VectorIndex.open(folder / "index.faiss", manifest.snapshot.index),
-        OnnxModel(ranker.model_path) if ranker is not None else None,
+        OnnxModel(ranker.model_path, mapped=True) if ranker is not None else None,
+        lanes,
     )
 
 

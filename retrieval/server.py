@@ -18,20 +18,18 @@ from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.admission import Admission
 from retrieval.engines import engine_maker
-from retrieval.holder import Holder
+from retrieval.holder import Agree, Holder, at_once
 from retrieval.loaded import open_release
+from retrieval.port import refused
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
 from retrieval.standing import Health, Reflection
 
 log = logging.getLogger("tandem.server")
 
-_OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a port already taken is an error, not a second server behind it
-    ("grpc.max_receive_message_length", 1 << 20),
-    ("grpc.max_connection_age_ms", 10 * 60 * 1000),  # long-lived gateways spread out again after a scale-up
-    ("grpc.max_connection_age_grace_ms", 60 * 1000),
-)
+# Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
+_NOTICE = 0.1
+_CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,17 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: ServeSettings, holder: Holder | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: ServeSettings, holder: Holder | None = None, agree: Agree = at_once
+) -> AsyncIterator[Running]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
-    Raises TandemError when the port is taken or no release can be served.
+    `agree` is asked before a loaded release is swapped in (see `Holder`). Raises TandemError when the port is taken or
+    no release can be served.
     """
     caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
-    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one)
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one, agree=agree)
     await holder.refresh()
     if not holder.loaded:
         why = "; ".join(holder.refusals) or "make one with `tandem index`"
@@ -67,25 +68,39 @@ async def running(settings: ServeSettings, holder: Holder | None = None) -> Asyn
         with contextlib.suppress(asyncio.CancelledError):
             await watch
         draining.set()
+        await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)
         holder.close()
         log.info("caches: %s", caches)
 
 
-async def serve(settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None) -> None:
+async def serve(
+    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: Agree = at_once
+) -> None:
     """Serves until SIGTERM or SIGINT, then drains. `ready` is told once calls are accepted."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    async with running(settings) as server:
+    async with running(settings, agree=agree) as server:
         ready(server)
         await stop.wait()
         log.info("draining")
 
 
+def _options(settings: ServeSettings) -> list[tuple[str, int]]:
+    return [
+        # Of one process: a port already taken is an error, not a second server behind it.
+        ("grpc.so_reuseport", int(settings.processes > 1)),
+        ("grpc.max_receive_message_length", 1 << 20),
+        # Long-lived gateways spread out again after a scale-up, and over the processes.
+        ("grpc.max_connection_age_ms", int(settings.connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE),
+    ]
+
+
 def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=_options(settings))
     service = SearchService(holder, Admission(settings.max_in_flight), settings.plan, settings.default_deadline)
     server.add_generic_rpc_handlers((service.handlers(),))
     health_pb2_grpc.add_HealthServicer_to_server(Health([SERVICE], draining), server)
@@ -96,5 +111,5 @@ def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) ->
     except RuntimeError:
         port = 0
     if not port:
-        raise TandemError(f"cannot listen on {settings.address}: the port is taken or not allowed; choose another")
+        raise refused(settings.address)
     return server, port

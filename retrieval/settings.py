@@ -1,5 +1,6 @@
 """What can be set of the online service."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.plan import Plan
 from engine.device import Device
+
+TRITON_FOLDER = "triton"  # among the releases, unless another is set
+# Seconds. Connections are shared out anew by age: with several processes soon, since each stays with the one it met.
+_CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
 
 
 class ServeSettings(BaseSettings):
@@ -19,6 +24,13 @@ class ServeSettings(BaseSettings):
 
     releases: Path = Field(default=Path("releases"), description="folder of the releases")
     address: str = Field(default="127.0.0.1:50051", pattern=r"^\S+:\d{1,5}$", description="host and port to listen on")
+    processes: int = Field(default=1, ge=1, le=256, description="serving processes that share the address")
+    lanes: int | None = Field(
+        default=None, ge=1, le=1024, description="worker threads of each process's models; default: its share of cores"
+    )
+    max_connection_age: float | None = Field(
+        default=None, ge=1, le=86_400, description="seconds until a client connects anew; default: 600, of several 60"
+    )
     max_in_flight: int = Field(default=64, ge=1, le=100_000, description="requests beyond this are refused at once")
     default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
     poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
@@ -48,3 +60,25 @@ class ServeSettings(BaseSettings):
         default="lexical", description="what answers while Triton does not: words, or its models in this process"
     )
     plan: Plan = Plan()
+
+    @property
+    def lanes_each(self) -> int:
+        """Worker threads of the embedded engine in each process: as set, or the cores divided, at least 1."""
+        return self.lanes or max(1, len(os.sched_getaffinity(0)) // self.processes)
+
+    @property
+    def connection_age(self) -> float:
+        """Seconds after which a client is asked to connect anew."""
+        return self.max_connection_age or (_CONNECTION_AGE if self.processes == 1 else _SHARED_CONNECTION_AGE)
+
+    def share(self, number: int) -> "ServeSettings":
+        """What the process of this number, from 0, gets of what is bounded for the whole service.
+
+        Requests in flight add up to `max_in_flight`, but each process takes one at least; cache bytes are divided.
+        """
+        places, more = divmod(self.max_in_flight, self.processes)
+        caches = {
+            name: getattr(self, name) // self.processes
+            for name in ("query_cache_bytes", "candidate_cache_bytes", "score_cache_bytes")
+        }
+        return self.model_copy(update={"max_in_flight": max(1, places + (number < more)), **caches})

@@ -21,7 +21,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Opens the model that lies beside this file."""
-        self._model = OnnxModel(Path(__file__).parent / "model.onnx")
+        self._model = OnnxModel(Path(__file__).parent / "model.onnx", mapped=True)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answers a batch of requests, each of inputs of shape (n, t) with an output of shape (n, d).

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from core.releases import ReleaseStore
 from indexer.job import Models, Outcome
 from lifecycle import run
 from lifecycle.run import Shop, _ask, _final, _models, _queries, _sample, run_shop
+from lifecycle.serving import announce
 from retrieval.holder import Holder
 from retrieval.server import running
 from retrieval.settings import ServeSettings
@@ -237,10 +239,10 @@ def test_what_was_indexed_is_served_at_the_address(
     monkeypatch.setattr(run, "index_feed", lambda *given: indexed.append(given) or Outcome(manifest, None))
     served: list[ServeSettings] = []
 
-    async def serve(settings: ServeSettings, ready: object) -> None:
+    def serve(settings: ServeSettings, ready: object) -> None:
         served.append(settings)
 
-    monkeypatch.setattr(run, "serve", serve)
+    monkeypatch.setattr(run, "run_service", serve)
     monkeypatch.setattr(run, "_final", lambda *_: Path("final"))
     run_shop(serving(store, "127.0.0.1:50052"), shop.catalog, shop.mapping, shop.judgments, console, _TRITON)
     [(feed, mapping, models, *_), (*_, again, _, _, _)] = indexed
@@ -254,7 +256,8 @@ async def test_answers_are_shown_as_a_client_gets_them(tmp_path: Path, store: Re
     publish(store, tmp_path / "scratch", {"products.arrow": b"p"})
     holder = Holder(store, 60, lambda _, manifest: make_release(tmp_path, manifest=manifest))
     async with running(ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0), holder) as server:
-        await asyncio.to_thread(_ask, console, server, "shop", ["3 shoes", "4 mugs"])
-    told = printed(console)
-    assert told.index("3 shoes") < told.index("4 mugs") < told.index("tandem: serving release")
-    assert told.count("whole call, as the client saw it") == 2 and "title 34" in told
+        told = partial(announce, console, ServeSettings(), server.address, {"shop": "r-1"})
+        await asyncio.to_thread(_ask, console, server.address, "shop", ["3 shoes", "4 mugs"], told)
+    shown = printed(console)
+    assert shown.index("3 shoes") < shown.index("4 mugs") < shown.index("tandem: serving release r-1")
+    assert shown.count("whole call, as the client saw it") == 2 and "title 34" in shown

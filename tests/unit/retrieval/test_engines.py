@@ -1,6 +1,7 @@
 """Which engine a release gets, and what becomes of it while there is no Triton server."""
 
 import socket
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -62,7 +63,8 @@ def parts() -> tuple[Any, ...]:
 
 
 def test_models_run_in_process_unless_told_otherwise() -> None:
-    assert engine_maker(ServeSettings(device="cpu")) is embedded_engine
+    made = engine_maker(ServeSettings(device="cpu", processes=2, lanes=3))
+    assert isinstance(made, partial) and made.func is embedded_engine and made.keywords == {"lanes": 3}
 
 
 def test_the_repository_lies_among_the_releases_unless_told_otherwise(tmp_path: Path) -> None:

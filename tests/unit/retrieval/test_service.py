@@ -245,9 +245,11 @@ async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> 
         stopping = asyncio.create_task(manager.__aexit__(None, None, None))
         assert (await watch.read()).status == NOT_SERVING
         watch.cancel()
+        late = asyncio.ensure_future(ask(channel))  # sent before its client can know
+        await asyncio.sleep(0.2)
         error, _ = await failure(ask(channel))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
-        assert len((await slow).hits) == 10
+        assert len((await slow).hits) == len((await late).hits) == 10
         await stopping
     assert service.engine.closed
 

@@ -1,0 +1,68 @@
+"""An address that several serving processes share, held for them from before the first one listens."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from core.errors import TandemError
+
+
+def refused(address: str) -> TandemError:
+    """What a user is told of an address that cannot be listened on."""
+    return TandemError(f"cannot listen on {address}: the port is taken or not allowed; choose another")
+
+
+@contextmanager
+def reserved(address: str) -> Iterator[str]:
+    """Holds the address while the block runs, and yields it with its port, which is chosen where it is 0.
+
+    It is bound but not listened on: until a process of this user listens there with SO_REUSEPORT, connections are
+    refused. Raises TandemError when someone listens there, holds it as well, or it is not allowed.
+    """
+    host, _, port = address.rpartition(":")
+    number, held = int(port), 0
+    with ExitStack() as stack:
+        try:
+            for family, place in _places(host.strip("[]"), number):
+                if (holder := _hold(family, (place[0], number, *place[2:]))) is not None:
+                    stack.enter_context(holder)
+                    number, held = holder.getsockname()[1], held + 1
+        except (OSError, OverflowError, UnicodeError):
+            raise refused(address) from None
+        if not held:
+            raise refused(address)
+        yield f"{host}:{number}"
+
+
+def _places(host: str, port: int) -> list[tuple[int, tuple]]:
+    """Families and addresses of a host; localhost has one of IPv4 and one of IPv6."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+
+def _hold(family: int, place: tuple) -> socket.socket | None:
+    """A socket bound there; None where this machine does not have the address."""
+    try:
+        with _bound(family, place, socket.SO_REUSEADDR) as probe:
+            probe.listen(1)  # fails beside whoever listens there or holds it, whatever options they have
+            place = probe.getsockname()
+        holder = _bound(family, place, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None
+        raise
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else another's probe would not fail
+    return holder
+
+
+def _bound(family: int, place: tuple, *options: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            made.setsockopt(socket.SOL_SOCKET, option, 1)
+        made.bind(place)
+    except BaseException:
+        made.close()
+        raise
+    return made
