@@ -80,7 +80,7 @@ def test_words_cannot_open_a_release_without_triton(residences: list[Residence])
 
 def test_models_in_process_can(residences: list[Residence], monkeypatch: pytest.MonkeyPatch) -> None:
     second = FakeEngine(9)
-    monkeypatch.setattr(engines, "embedded_engine", lambda *_: second)
+    monkeypatch.setattr(engines, "embedded_engine", lambda *_, **__: second)
     engine = engine_maker(ServeSettings(engine="triton", fallback="embedded"))(*parts())
     assert isinstance(engine, FallbackEngine) and not residences[0].left
     engine.close()
@@ -88,7 +88,7 @@ def test_models_in_process_can(residences: list[Residence], monkeypatch: pytest.
 
 
 def test_what_fails_later_gives_the_lease_up(residences: list[Residence], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(engines, "embedded_engine", broken)
