@@ -16,6 +16,7 @@ _ENCODE_TOKENS = 256
 _RESCORE_TOKENS = 512
 _RETRIEVE_QUERIES = 32
 _LEAST_RESCORE_TOKENS = 128
+_PADDING_TOKENS = 16  # what a batch of its own costs beside its tokens: as long as 8 to 16 of them take
 
 
 class EmbeddedEngine:
@@ -28,10 +29,10 @@ class EmbeddedEngine:
         self._index = index
         self._cross_encoder = cross_encoder
         kinds = [
-            Kind("encode", query_tower.run, _ENCODE_TOKENS),
+            Kind("encode", query_tower.run, _ENCODE_TOKENS, padding=_PADDING_TOKENS),
             Kind("retrieve", self._search, _RETRIEVE_QUERIES),
             Kind("compare", self._compare, _RETRIEVE_QUERIES),
-            Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS),
+            Kind("rescore", self._score, _RESCORE_TOKENS, _LEAST_RESCORE_TOKENS, _PADDING_TOKENS),
         ]
         self._lanes = Lanes(kinds, lanes or os.cpu_count() or 1, prepare=use_one_thread)
 
@@ -54,12 +55,9 @@ class EmbeddedEngine:
         return similarities
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`. Pairs are batched by length, so that little is padded."""
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].tokens))
-        costs = [len(pairs[i].tokens) for i in order]
-        logits = np.empty(len(pairs), np.float32)
-        logits[order] = await self._lanes.submit("rescore", [pairs[i] for i in order], costs, deadline)
-        return logits
+        """See `engine.types.Engine`."""
+        costs = [len(pair.tokens) for pair in pairs]
+        return np.array(await self._lanes.submit("rescore", pairs, costs, deadline), np.float32)
 
     def close(self) -> None:
         """See `engine.types.Engine`."""
