@@ -114,7 +114,9 @@ def _built(kind: str, vectors: np.ndarray) -> faiss.Index:
     return index
 
 
-@pytest.mark.parametrize("kind", ["Flat", "SQfp16", "SQ8", "HNSW8,SQfp16", "IVF4,SQfp16", "IVF4,SQ8"])
+@pytest.mark.parametrize(
+    "kind", ["Flat", "SQfp16", "SQ8", "HNSW8,SQfp16", "IVF4,SQfp16", "IVF4,SQ8", "IVF4,PQ8x4fs,Refine(SQ8)"]
+)
 def test_rows_are_scored_as_a_search_that_finds_them_scores_them(tmp_path, kind):
     faiss.write_index(_built(kind, unit(300)), str(tmp_path / "index.faiss"))
     index = VectorIndex.open(tmp_path / "index.faiss", {"settings": {"nprobe": 4} if "IVF" in kind else {}})
@@ -123,3 +125,35 @@ def test_rows_are_scored_as_a_search_that_finds_them_scores_them(tmp_path, kind)
     given = np.sort(rows)
     np.testing.assert_allclose(index.similarities(queries[0], given), scores[np.argsort(rows)], atol=1e-5)
     assert index.similarities(queries[0], np.zeros(0, np.int64)).shape == (0,)
+
+
+def test_how_many_codes_are_scored_again_is_set(tmp_path):
+    vectors = unit(4000)
+    faiss.write_index(_built("IVF16,PQ8x4fs,Refine(SQ8)", vectors), str(tmp_path / "index.faiss"))
+    queries = unit(20, seed=2)
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+
+    def recall(factor: int) -> float:
+        settings = {"nlist": 16, "nprobe": 16, "k_factor": factor}
+        rows, _ = VectorIndex.open(tmp_path / "index.faiss", {"settings": settings}).search(queries, 10)
+        return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, exact, strict=True)]))
+
+    assert recall(1) < 0.8
+    assert recall(40) > 0.95
+
+
+@pytest.mark.parametrize("kind", ["SQfp16", "IVF16,SQ8", "IVF16,PQ8x4fs,Refine(SQ8)"])
+def test_faiss_searches_each_kind_under_a_filter(kind):
+    vectors = unit(4000)
+    index = _built(kind, vectors)
+    allowed = faiss.IDSelectorBatch(np.arange(0, 4000, 7))
+    asked = faiss.SearchParameters(sel=allowed)
+    if "IVF" in kind:
+        asked = faiss.SearchParametersIVF(sel=allowed, nprobe=16)
+    if "Refine" in kind:
+        asked = faiss.IndexRefineSearchParameters(k_factor=20, base_index_params=asked)
+    queries = unit(10, seed=2)
+    rows = index.search(queries, 10, params=asked)[1]
+    expected = 7 * np.argsort(-(queries @ vectors[::7].T), axis=1)[:, :10]
+    assert (rows % 7 == 0).all()
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.9
