@@ -121,7 +121,7 @@ def build_index(
     if not len(vectors) or not len(queries):
         raise ReleaseError(f"{len(vectors)} products and {len(queries)} held-out queries: an index needs both")
     start = time.monotonic()
-    candidates = _candidates(*vectors.shape, settings)
+    candidates = _candidates(len(vectors), vectors.shape[1], settings)
     total = len(vectors) * (1 + len(candidates))
     exact = _filled(faiss.IndexScalarQuantizer(vectors.shape[1], _HALF, _INNER), vectors, 0, total, report)
     k = min(settings.k, len(vectors))
@@ -247,7 +247,7 @@ def _widths(kind: str, made: dict[str, int]) -> tuple[str, list[int]]:
 def _private_bytes(index: faiss.Index) -> int:
     """What FAISS does not map of the file, and the map from rows to places in lists, by which rows are looked up."""
     if isinstance(index, faiss.IndexRefine):
-        codes = faiss.downcast_index(index.base_index)
+        codes = faiss.extract_index_ivf(index)
         sizes = np.array([codes.invlists.list_size(place) for place in range(codes.nlist)], np.int64)
         return int((-(-sizes // _BLOCK) * _BLOCK).sum()) * int(codes.code_size)
     return 8 * int(index.ntotal) if isinstance(index, faiss.IndexIVF) else 0

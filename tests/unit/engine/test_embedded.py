@@ -51,7 +51,7 @@ async def engine_of(tower: Remembering, ranker: Remembering, lanes: int) -> Asyn
         engine.close()
 
 
-def sequences(lengths: Sequence[int]) -> list[NDArray[np.int32]]:
+def sequences(lengths: NDArray[np.int64]) -> list[NDArray[np.int32]]:
     return [np.full(length, place, np.int32) for place, length in enumerate(lengths)]
 
 
@@ -76,5 +76,5 @@ async def test_queries_of_several_requests_share_batches_of_like_length() -> Non
     assert [vector.tolist() for vector in vectors] == [[[len(q), q[0]]] for q in queries]
     # The first went alone at once.
     assert tower.shapes[0] == (1, _LENGTHS[0]) and len(tower.shapes) < 30
-    assert tower.padded < 1.1 * tower.tokens
+    assert tower.padded < 1.04 * tower.tokens  # 1.054 if any padding were allowed
     assert all(count * longest <= 256 for count, longest in tower.shapes)
