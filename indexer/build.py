@@ -248,7 +248,9 @@ def _private_bytes(index: faiss.Index) -> int:
     """What FAISS does not map of the file, and the map from rows to places in lists, by which rows are looked up."""
     if isinstance(index, faiss.IndexRefine):
         codes = faiss.extract_index_ivf(index)
-        sizes = np.array([codes.invlists.list_size(place) for place in range(codes.nlist)], np.int64)
+        lists = codes.invlists
+        assert lists is not None
+        sizes = np.array([lists.list_size(place) for place in range(codes.nlist)], np.int64)
         return int((-(-sizes // _BLOCK) * _BLOCK).sum()) * int(codes.code_size)
     return 8 * int(index.ntotal) if isinstance(index, faiss.IndexIVF) else 0
 
