@@ -126,7 +126,7 @@ def _watched(job: Callable[..., None], *arguments: Any) -> tuple[list[Step], flo
     while not receiving.poll(_EVERY):
         if not process.is_alive():
             raise TandemError("the index job failed; see above")
-        samples.append((time.monotonic(), _memory(process.pid)))
+        samples.append((time.monotonic(), resident(process.pid)))
     steps, peak = receiving.recv()
     process.join()
     return steps, peak, samples
@@ -136,7 +136,7 @@ def _index(folder: Path, models: Models, sending: Connection) -> None:
     """The index job, in its own process; sends the steps' times and the greatest resident MiB."""
     clock, mapping = _Clock(), load_mapping(folder / MAPPING)
     index_feed(folder / CATALOG, mapping, models, _OPTIONS, ReleaseStore(folder / "releases"), clock)
-    sending.send((clock.steps, _memory(os.getpid())["peak"]))
+    sending.send((clock.steps, resident(os.getpid())["peak"]))
 
 
 class _Clock:
@@ -155,7 +155,7 @@ class _Clock:
         self.steps.append((name, start, time.monotonic()))
 
 
-def _memory(pid: int | None) -> dict[str, float]:
+def resident(pid: int | None) -> dict[str, float]:
     """MiB now: anonymous, of files, and the greatest of both together so far; zeros once the process is gone."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
@@ -177,7 +177,7 @@ def _bytes(manifest: Manifest, work: Path) -> dict[str, int]:
 
 def _served(pid: int, judgments: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Memory of the service once warm and after queries, and how long these took."""
-    warm = _memory(pid)
+    warm = resident(pid)
     texts = load_judgments(judgments)["query"].unique().to_pylist()[: options.queries]
     times = []
     with SearchClient(f"127.0.0.1:{options.port}", _TIMEOUT) as client:
@@ -185,7 +185,7 @@ def _served(pid: int, judgments: Path, options: argparse.Namespace) -> dict[str,
             start = time.monotonic()
             client.search(search_pb2.SearchRequest(query=text, top_k=10))
             times.append(time.monotonic() - start)
-    return {"warm_mib": warm, "after_queries_mib": _memory(pid), **latencies(times)}
+    return {"warm_mib": warm, "after_queries_mib": resident(pid), **latencies(times)}
 
 
 def _flat(measured: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -38,18 +38,22 @@ class Index(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The most tokens or queries of a batch, and how few tokens are not divided among free lanes."""
+    """The most tokens or queries of a batch, and how few tokens are not divided among free lanes.
+
+    `padding` is the most tokens of a batch that may be padding: about what one more batch costs.
+    """
 
     encode: int
     rescore: int
     retrieve: int
     least_rescore: int
+    padding: int
 
 
 # Measured on two cores: beyond these a batch gains nothing and makes others wait.
-CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128)
-# A GPU is idle below a few thousand tokens, and through these in some milliseconds.
-GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536)
+CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128, padding=16)
+# A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
+GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536, padding=65_536)
 
 
 class EmbeddedEngine:
@@ -67,10 +71,10 @@ class EmbeddedEngine:
         self._index = index
         self._cross_encoder = cross_encoder
         kinds = [
-            Kind("encode", query_tower.run, batches.encode),
+            Kind("encode", query_tower.run, batches.encode, padding=batches.padding),
             Kind("retrieve", self._search, batches.retrieve),
             Kind("compare", self._compare, batches.retrieve),
-            Kind("rescore", self._score, batches.rescore, batches.least_rescore),
+            Kind("rescore", self._score, batches.rescore, batches.least_rescore, batches.padding),
         ]
         self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), prepare=use_one_thread)
 
@@ -93,12 +97,9 @@ class EmbeddedEngine:
         return similarities
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`. Pairs are batched by length, so that little is padded."""
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].tokens))
-        costs = [len(pairs[i].tokens) for i in order]
-        logits = np.empty(len(pairs), np.float32)
-        logits[order] = await self._lanes.submit("rescore", [pairs[i] for i in order], costs, deadline)
-        return logits
+        """See `engine.types.Engine`."""
+        costs = [len(pair.tokens) for pair in pairs]
+        return np.array(await self._lanes.submit("rescore", pairs, costs, deadline), np.float32)
 
     def close(self) -> None:
         """See `engine.types.Engine`."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from core.errors import ReleaseError
 
-# Search-time settings by their name in the index report, and the FAISS attribute each sets.
-SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "hnsw.efSearch"}
+# Search-time settings by their name in the index report, and what FAISS calls each.
+SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "efSearch"}
 
 
 def use_one_thread() -> None:
@@ -93,4 +93,4 @@ def apply_settings(index: faiss.Index, settings: Mapping[str, Any]) -> None:
     """Sets an index's search-time settings by their names in `SEARCH_SETTINGS`."""
     for name, value in settings.items():
         if name in SEARCH_SETTINGS:
-            faiss.ParameterSpace().set_index_parameter(index, name.replace("ef_search", "efSearch"), value)
+            faiss.ParameterSpace().set_index_parameter(index, SEARCH_SETTINGS[name], value)

@@ -2,7 +2,8 @@
 
 Each lane runs one batch at a time on one core, so that models never compete for threads of their own. A lane that is
 free takes work at once and never waits for a batch to fill; while all are busy, calls queue up and share the next
-batch. Everything here runs on the event loop but the batches themselves, so there are no locks.
+batch, which is made of what has waited longest and of what is nearly as long as it. Everything here runs on the event
+loop but the batches themselves, so there are no locks.
 """
 
 import asyncio
@@ -20,20 +21,18 @@ from engine.types import DeadlineExceeded, EngineError
 class Kind:
     """One sort of work. `run` takes the payloads of a batch and returns a result for each, in their order.
 
-    `budget` bounds the summed cost of a batch (tokens, or queries); `least` is the cost below which a batch is not
-    divided among free lanes.
+    A payload's cost is its length (in tokens; 1 for a query of the index), and a batch costs as if all of it were as
+    long as its longest. `budget` bounds that; `least` is the cost below which a batch is not divided among free lanes;
+    `padding` bounds how much of a batch's cost is padding.
     """
 
     name: str
     run: Callable[[list[Any]], Any]
     budget: int
     least: int = 1
-    queue: "deque[_Item]" = field(default_factory=deque)
-
-    @property
-    def queued(self) -> int:
-        """The summed cost of what waits."""
-        return sum(item.cost for item in self.queue)
+    padding: int = 0
+    interactive: "deque[_Item]" = field(default_factory=deque)
+    bulk: "deque[_Item]" = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -65,7 +64,10 @@ class _Item:
 
 
 class Lanes:
-    """Worker threads shared by several kinds of work; a kind named earlier goes first."""
+    """Worker threads shared by several kinds of work; a kind named earlier goes first.
+
+    A call without a deadline is bulk work, of whatever kind: nothing of it starts while a call with one waits.
+    """
 
     def __init__(self, kinds: Sequence[Kind], lanes: int, prepare: Callable[[], None] = lambda: None) -> None:
         """`prepare` runs once on each worker thread, to bound the threads that libraries start on it."""
@@ -81,16 +83,16 @@ class Lanes:
             return []
         loop = asyncio.get_running_loop()
         call = _Call(loop.create_future(), [None] * len(payloads), len(payloads), deadline)
-        queue = self._kinds[kind].queue
+        queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
         queue.extend(_Item(call, place, *entry) for place, entry in enumerate(zip(payloads, costs, strict=True)))
         self._dispatch(loop)
         return await call.future
 
     def close(self) -> None:
         """Refuses further work and ends the threads once what runs is done."""
-        for kind in self._kinds.values():
-            while kind.queue:
-                kind.queue.popleft().call.fail(EngineError("the engine was closed"))
+        for _, queue in self._queues():
+            while queue:
+                queue.popleft().call.fail(EngineError("the engine was closed"))
         self._pool.shutdown(wait=False)
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -105,22 +107,19 @@ class Lanes:
                 continue
             done.add_done_callback(partial(self._finish, loop, batch))
 
-    def _next(self, now: float) -> tuple[Kind, list[_Item]] | None:
-        for kind in self._kinds.values():
-            _drop_dead(kind.queue, now)
-            if kind.queue:
-                return kind, self._take(kind)
-        return None
+    def _queues(self) -> "list[tuple[Kind, deque[_Item]]]":
+        """In the order in which they are served."""
+        kinds = self._kinds.values()
+        return [(kind, kind.interactive) for kind in kinds] + [(kind, kind.bulk) for kind in kinds]
 
-    def _take(self, kind: Kind) -> list[_Item]:
-        share = max(kind.least, -(-kind.queued // self._free))
-        left = min(kind.budget, share)
-        batch = [kind.queue.popleft()]
-        left -= batch[0].cost
-        while kind.queue and kind.queue[0].cost <= left:
-            batch.append(kind.queue.popleft())
-            left -= batch[-1].cost
-        return batch
+    def _next(self, now: float) -> tuple[Kind, list[_Item]] | None:
+        for kind, queue in self._queues():
+            _drop_dead(queue, now)
+            if queue:
+                queued = sum(item.cost for item in queue)
+                room = min(kind.budget, max(kind.least, -(-queued // self._free)))
+                return kind, _take(queue, room, kind.padding)
+        return None
 
     def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Item], future: "asyncio.Future[Any]") -> None:
         self._free += 1
@@ -134,6 +133,23 @@ class Lanes:
                 item.call.put(item.place, result)
         if not loop.is_closed():
             self._dispatch(loop)
+
+
+def _take(queue: "deque[_Item]", room: int, padding: int) -> list[_Item]:
+    """Takes the item that has waited longest, and those nearest to it in length that fit in beside it."""
+    oldest = queue[0].cost
+    batch: list[_Item] = []
+    longest = total = 0
+    for item in sorted(queue, key=lambda item: abs(item.cost - oldest)):
+        padded = max(longest, item.cost) * (len(batch) + 1)
+        if not batch or padded <= min(room, total + item.cost + padding):
+            batch.append(item)
+            longest, total = max(longest, item.cost), total + item.cost
+    taken = set(map(id, batch))
+    left = [item for item in queue if id(item) not in taken]
+    queue.clear()
+    queue.extend(left)
+    return batch
 
 
 def _drop_dead(queue: "deque[_Item]", now: float) -> None:

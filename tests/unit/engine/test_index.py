@@ -123,3 +123,18 @@ def test_rows_are_scored_as_a_search_that_finds_them_scores_them(tmp_path, kind)
     given = np.sort(rows)
     np.testing.assert_allclose(index.similarities(queries[0], given), scores[np.argsort(rows)], atol=1e-5)
     assert index.similarities(queries[0], np.zeros(0, np.int64)).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", ["SQfp16", "IVF16,SQ8"])
+def test_faiss_searches_each_kind_under_a_filter(kind):
+    vectors = unit(4000)
+    index = _built(kind, vectors)
+    allowed = faiss.IDSelectorBatch(np.arange(0, 4000, 7))
+    asked = faiss.SearchParameters(sel=allowed)
+    if "IVF" in kind:
+        asked = faiss.SearchParametersIVF(sel=allowed, nprobe=16)
+    queries = unit(10, seed=2)
+    rows = index.search(queries, 10, params=asked)[1]
+    expected = 7 * np.argsort(-(queries @ vectors[::7].T), axis=1)[:, :10]
+    assert (rows % 7 == 0).all()
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.9

@@ -90,16 +90,86 @@ async def test_calls_that_wait_share_the_next_batch() -> None:
 
 async def test_a_batch_keeps_to_its_budget() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 10)) as lanes:
+    async with lanes_of(Kind("k", work, 10, padding=100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 0)
         await work.started(1)
-        rest = submit(lanes, "k", 1, 2, 3, 4, 5, costs=[4, 4, 4, 25, 1])
+        rest = submit(lanes, "k", 1, 2, 3, 4, 5, 6, costs=[4, 4, 4, 25, 5, 5])
         await settle()
         work.gate.set()
         await asyncio.gather(first, rest)
-    # 4 + 4 fit, a third would not; 4 alone, since 25 does not fit beside it; 25 goes alone though it is over.
-    assert work.batches == [[0], [1, 2], [3], [4], [5]]
+    # 4 + 4 fit, a third would not; nor does 5 beside 4, with room for one more token, or anything beside 25.
+    assert work.batches == [[0], [1, 2], [3, 5], [4], [6]]
+
+
+async def test_padding_counts_against_the_budget() -> None:
+    work = Work()
+    async with lanes_of(Kind("k", work, 12, padding=100)) as lanes:
+        work.gate.clear()
+        first = submit(lanes, "k", 0)
+        await work.started(1)
+        rest = submit(lanes, "k", 1, 2, 3, costs=[2, 5, 3])
+        await settle()
+        work.gate.set()
+        await asyncio.gather(first, rest)
+    # 2 + 5 + 3 are 10, but three of 5 are 15.
+    assert work.batches == [[0], [1, 3], [2]]
+
+
+async def test_what_shares_a_batch_is_of_like_length_whoever_asked() -> None:
+    work = Work()
+    async with lanes_of(Kind("k", work, 100, padding=3)) as lanes:
+        work.gate.clear()
+        first = submit(lanes, "k", 0)
+        await work.started(1)
+        calls = [
+            submit(lanes, "k", 1, 2, 3, costs=[10, 20, 11]),
+            submit(lanes, "k", 4, 5, 6, costs=[19, 8, 21]),
+        ]
+        await settle()
+        work.gate.set()
+        assert await asyncio.gather(first, *calls) == [[0], [10, 20, 30], [40, 50, 60]]
+    # Beside 10, 11 wastes one and 8 would waste three more. Beside 20, 19 and 21 waste three.
+    assert work.batches == [[0], [1, 3], [2, 4, 6], [5]]
+
+
+async def test_what_waits_longest_is_in_the_next_batch_whatever_its_length() -> None:
+    work = Work()
+    async with lanes_of(Kind("k", work, 100)) as lanes:
+        work.gate.clear()
+        first = submit(lanes, "k", 0)
+        await work.started(1)
+        calls = [submit(lanes, "k", 1, costs=[7]), *(submit(lanes, "k", n, costs=[5]) for n in (2, 3, 4))]
+        await settle()
+        work.gate.set()
+        await asyncio.gather(first, *calls)
+    assert work.batches == [[0], [1], [2, 3, 4]]
+
+
+async def test_bulk_work_of_any_kind_waits_while_interactive_work_does() -> None:
+    order: list[Any] = []
+
+    def noting(payloads: list[Any]) -> list[Any]:
+        order.append(payloads)
+        return payloads
+
+    early, late = Work(noting), Work(noting)
+    async with lanes_of(Kind("early", early, 10), Kind("late", late, 10)) as lanes:
+        late.gate.clear()
+        first = submit(lanes, "late", 0)
+        await late.started(1)
+        soon = asyncio.get_running_loop().time() + 60
+        calls = [
+            submit(lanes, "early", 1),
+            submit(lanes, "late", 2),
+            submit(lanes, "late", 3, deadline=soon),
+            submit(lanes, "early", 4, deadline=soon),
+        ]
+        await settle()
+        late.gate.set()
+        await asyncio.gather(first, *calls)
+    # Not even a batch with room to spare takes bulk work along.
+    assert order == [[0], [4], [3], [1], [2]]
 
 
 async def test_a_kind_named_earlier_goes_first() -> None:
@@ -278,21 +348,23 @@ async def test_every_lane_is_prepared_once() -> None:
     calls=st.lists(st.lists(st.tuples(st.integers(), st.integers(1, 20)), max_size=12), max_size=12),
     budget=st.integers(1, 30),
     least=st.integers(1, 30),
+    padding=st.integers(0, 30),
     lanes=st.integers(1, 3),
 )
 def test_every_payload_gets_its_own_result(
-    calls: list[list[tuple[int, int]]], budget: int, least: int, lanes: int
+    calls: list[list[tuple[int, int]]], budget: int, least: int, padding: int, lanes: int
 ) -> None:
-    batches: list[int] = []
+    batches: list[tuple[int, int]] = []
 
     def run(payloads: list[tuple[int, int]]) -> list[int]:
-        batches.append(sum(cost for _, cost in payloads) if len(payloads) > 1 else 0)
+        costs = [cost for _, cost in payloads]
+        batches.append((len(costs) * max(costs) if len(costs) > 1 else 0, len(costs) * max(costs) - sum(costs)))
         return [value * 2 + 1 for value, _ in payloads]
 
     async def everything() -> list[list[int]]:
-        async with lanes_of(Kind("k", run, budget, least), lanes=lanes) as pool:
+        async with lanes_of(Kind("k", run, budget, least, padding), lanes=lanes) as pool:
             tasks = (pool.submit("k", call, [cost for _, cost in call], None) for call in calls)
             return await asyncio.gather(*tasks)
 
     assert asyncio.run(everything()) == [[value * 2 + 1 for value, _ in call] for call in calls]
-    assert all(cost <= budget for cost in batches)
+    assert all(padded <= budget and wasted <= padding for padded, wasted in batches)

@@ -1,0 +1,190 @@
+"""Exact and approximate retrieval over a large shop, in one run: p50, recall, memory and what building took.
+
+    python -m benchmarks.million --encoder FOLDER [--products 1000000] [--folder SCRATCH]
+
+The sample shop's products are cleaned and embedded by the index job's own code; SCRATCH keeps what is embedded, so that
+a second run embeds nothing. The index is chosen on queries of the sample's training templates, and measured on others,
+of its test templates: single queries on one thread, exact search and the chosen index in turn. Recall counts by score:
+a product as good as the hundredth is as right as it.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.common import latencies, save
+from benchmarks.memory import resident
+from core.columns import Columns
+from core.errors import TandemError
+from encoder.embed import embed_all
+from encoder.tower import Tower
+from engine.index import VectorIndex, use_one_thread
+from engine.onnx import OnnxModel
+from indexer.build import EXACT, IndexReport, IndexSettings, build_index
+from indexer.embed import embed_products
+from indexer.mapping import load_mapping
+from indexer.products import clean_feed
+from lifecycle.progress import Bars
+from lifecycle.sample.judgments import Shelf
+from lifecycle.sample.products import iter_products
+from lifecycle.sample.queries import make_queries
+from lifecycle.sample.shop import CATALOG, MAPPING, write_sample
+
+_K = 100
+_TIE = 1e-6
+_SHELF = 100_000  # products that queries are made from
+_SEED = 7
+
+
+def main() -> None:
+    """Builds both indexes, asks both the same, prints the figures and saves them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", type=Path, required=True, help="folder that `tandem train encoder` left")
+    parser.add_argument("--products", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=1000, help="measured on, and as many to choose by")
+    parser.add_argument("--target", type=float, default=0.98, help="recall@100 that the index has to reach")
+    parser.add_argument("--folder", type=Path, help="scratch, about 5 GB a million products; default: a temporary one")
+    parser.add_argument("--name", default="million", help="of the results file")
+    options = parser.parse_args()
+    parameters = {"products": options.products, "queries": options.queries, "recall_target": options.target}
+    parameters["load_average_before"] = round(os.getloadavg()[0], 2)
+    tower = Tower.open(options.encoder)
+    with _scratch(options.folder) as scratch:
+        folder = scratch / f"{options.products}-{tower.digest[:12]}"
+        vectors, embedded = _vectors(folder, options.products, tower)
+        chosen_by, asked = _queries(options, tower)
+        results = _compare(folder, vectors, chosen_by, asked, options.target) | embedded
+    line = (
+        "{kind}: p50 {p50} ms, {share} of exact search's {exact} ms; recall@100 {recall}; {mib} MiB mapped, {own} own"
+    )
+    print(line.format(**_told(results)))
+    print(save(options.name, parameters, results))
+
+
+@contextmanager
+def _scratch(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+def _vectors(folder: Path, products: int, tower: Tower) -> tuple[NDArray[np.float16], dict[str, Any]]:
+    """Unit vectors of the shop's products, shape (n, d), mapped, and how many were embedded now, in what time."""
+    bars = Bars(Console(stderr=True))
+    if not (folder / MAPPING).is_file() or not (folder / CATALOG).is_file():
+        write_sample(folder, products, _SEED)
+    with bars.step("clean") as report:
+        cleaned = clean_feed(folder / CATALOG, load_mapping(folder / MAPPING), folder, report, 0.0)
+    start = time.monotonic()
+    with bars.step("embed") as report:
+        vectors, embedded = embed_products(Columns(cleaned.columns), tower, folder, report)
+    return vectors, {"embedded": embedded, "embed_seconds": round(time.monotonic() - start, 1)}
+
+
+def _queries(options: argparse.Namespace, tower: Tower) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors of queries to choose an index by, and of others, of other templates, to measure it on."""
+    shelf = Shelf(iter_products(min(options.products, _SHELF), _SEED))
+    made = make_queries(shelf, {"train": options.queries, "test": options.queries}, _SEED)
+    model = OnnxModel(tower.model_path("query"))
+    train, test = ([query.text for query in made if query.split == split] for split in ("train", "test"))
+    return embed_all(model, tower.tokenize_queries(train)), embed_all(model, tower.tokenize_queries(test))
+
+
+def _compare(
+    folder: Path,
+    vectors: NDArray[np.float16],
+    chosen_by: NDArray[np.float32],
+    asked: NDArray[np.float32],
+    target: float,
+) -> dict[str, Any]:
+    bars = Bars(Console(stderr=True))
+    files = {"exact": folder / "exact.faiss", "chosen": folder / "chosen.faiss"}
+    settings = {
+        "exact": IndexSettings(kind=EXACT),
+        "chosen": IndexSettings(exact_budget_ms=0, recall_target=target),
+    }
+    reports: dict[str, IndexReport] = {}
+    for name, file in files.items():
+        with bars.step(f"build: {name}") as report:
+            reports[name] = build_index(vectors, chosen_by, file, settings[name], report)
+    told = {name: report.model_dump() for name, report in reports.items()}
+    memory = {name: _alone(_memory, file, told[name], asked) for name, file in files.items()}
+    seconds, recall = _ask({name: VectorIndex.open(file, told[name]) for name, file in files.items()}, vectors, asked)
+    times = {name: latencies(values) for name, values in seconds.items()}
+    return {
+        "index": told["chosen"],
+        "latency": times,
+        "p50_share_of_exact": round(float(np.median(seconds["chosen"]) / np.median(seconds["exact"])), 4),
+        "recall_at_100": recall,
+        "memory_mib": memory,
+    }
+
+
+def _ask(
+    indexes: dict[str, VectorIndex], vectors: NDArray[np.float16], asked: NDArray[np.float32]
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of each query by index, and the chosen one's recall: its mean, and that of the worst twentieth."""
+    use_one_thread()
+    seconds: dict[str, list[float]] = {name: [] for name in indexes}
+    shares = []
+    for index in indexes.values():
+        index.search(asked[:32], _K)
+    for query in asked:
+        found = {}
+        for name, index in indexes.items():
+            start = time.perf_counter()
+            found[name] = index.search(query[None], _K)
+            seconds[name].append(time.perf_counter() - start)
+        rows = found["chosen"][0][0]
+        scores = vectors[rows[rows >= 0]].astype(np.float32) @ query
+        shares.append(float((scores >= found["exact"][1][0, -1] - _TIE).sum()) / found["exact"][1].shape[1])
+    worst = sorted(shares)[: max(1, len(shares) // 20)]
+    return seconds, {"mean": round(float(np.mean(shares)), 4), "worst_twentieth": round(float(np.mean(worst)), 4)}
+
+
+def _alone(measure: Any, *arguments: Any) -> Any:
+    """The function's result in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, arguments)
+
+
+def _memory(file: Path, report: dict[str, Any], asked: NDArray[np.float32]) -> dict[str, float]:
+    """MiB that opening an index and asking it add: of its own, and mapped."""
+    use_one_thread()
+    before = resident(os.getpid())
+    index = VectorIndex.open(file, report)
+    index.search(asked, _K)
+    after = resident(os.getpid())
+    return {"own": round(after["anon"] - before["anon"], 1), "mapped": round(after["file"] - before["file"], 1)}
+
+
+def _told(results: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": results["index"]["kind"],
+        "p50": results["latency"]["chosen"]["p50_ms"],
+        "share": results["p50_share_of_exact"],
+        "exact": results["latency"]["exact"]["p50_ms"],
+        "recall": results["recall_at_100"]["mean"],
+        "mib": results["memory_mib"]["chosen"]["mapped"],
+        "own": results["memory_mib"]["chosen"]["own"],
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TandemError as error:
+        sys.exit(f"tandem: {error}")

@@ -1,0 +1,80 @@
+"""The embedded engine around models that remember what they were run on: what shares a batch, and what comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import faiss
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.embedded import EmbeddedEngine
+from engine.index import VectorIndex
+from engine.types import Pair
+
+_LENGTHS = np.random.default_rng(0).integers(12, 48, 100)
+
+
+class Remembering:
+    """Gives each sequence its length and first token, or their sum as a logit. `shapes` are of the batches run."""
+
+    def __init__(self, logits: bool) -> None:
+        self.shapes: list[tuple[int, int]] = []
+        self.tokens = 0
+        self._logits = logits
+
+    def run(
+        self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
+    ) -> NDArray[np.float32]:
+        """See `engine.onnx.OnnxModel`."""
+        lengths = list(map(len, tokens))
+        assert segments is None or list(map(len, segments)) == lengths
+        self.shapes.append((len(lengths), max(lengths)))
+        self.tokens += sum(lengths)
+        told = np.array([[len(sequence), sequence[0]] for sequence in tokens], np.float32)
+        return told.sum(axis=1) if self._logits else told
+
+    @property
+    def padded(self) -> int:
+        """Tokens computed, padding included."""
+        return sum(count * longest for count, longest in self.shapes)
+
+
+@asynccontextmanager
+async def engine_of(tower: Remembering, ranker: Remembering, lanes: int) -> AsyncIterator[EmbeddedEngine]:
+    index = VectorIndex(faiss.IndexFlatIP(2))
+    engine = EmbeddedEngine(tower, index, ranker, lanes)  # type: ignore[arg-type]
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def sequences(lengths: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+    return [np.full(length, place, np.int32) for place, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+async def test_pairs_are_rescored_among_those_of_their_length(lanes: int) -> None:
+    ranker = Remembering(logits=True)
+    async with engine_of(Remembering(logits=False), ranker, lanes) as engine:
+        logits = await engine.rescore([Pair(ids, ids) for ids in sequences(_LENGTHS)], deadline=None)
+    assert (logits == _LENGTHS + np.arange(100)).all()
+    assert ranker.tokens == _LENGTHS.sum()
+    # In a batch or two they would be 40% padding; in one batch each, not worth their calls.
+    assert ranker.padded < 1.08 * ranker.tokens
+    assert len(ranker.shapes) < 20
+    assert all(count * longest <= 512 for count, longest in ranker.shapes)
+
+
+async def test_queries_of_several_requests_share_batches_of_like_length() -> None:
+    tower = Remembering(logits=False)
+    queries = sequences(_LENGTHS)
+    async with engine_of(tower, Remembering(logits=True), 1) as engine:
+        vectors = await asyncio.gather(*(engine.encode([query], deadline=None) for query in queries))
+    assert [vector.tolist() for vector in vectors] == [[[len(q), q[0]]] for q in queries]
+    # The first went alone at once.
+    assert tower.shapes[0] == (1, _LENGTHS[0]) and len(tower.shapes) < 30
+    assert tower.padded < 1.04 * tower.tokens  # 1.054 if any padding were allowed
+    assert all(count * longest <= 256 for count, longest in tower.shapes)
