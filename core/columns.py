@@ -1,7 +1,7 @@
 """Reads the catalog's columns from its Arrow file, memory-mapped."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from core.errors import ReleaseError
 from core.product import CATALOG_SCHEMA
+
+Read = Callable[[int], Any]
+"""A column's value at a place of its batch."""
 
 
 class Columns:
@@ -25,7 +28,7 @@ class Columns:
             raise ReleaseError(f"{path} has other columns than this version reads; index the catalog again")
         self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
-        self._columns: list[dict[str, pa.Array] | None] = [None] * (len(self._batches) + 1)  # made when asked for
+        self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made when asked for
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -37,21 +40,40 @@ class Columns:
     def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
         """The named fields of one product as Python values; `attributes` as a list of pairs, or None."""
         columns, offset = self._locate(row)
-        return {name: columns[name][offset].as_py() for name in fields}
+        return {name: columns[name](offset) for name in fields}
 
     def id(self, row: int) -> str:
         """The product's id."""
         columns, offset = self._locate(row)
-        return columns["id"][offset].as_py()
+        return columns["id"](offset)
 
     def ids(self) -> list[str]:
         """Every product's id in row order."""
         return [value for batch in self._batches for value in batch.column("id").to_pylist()]
 
-    def _locate(self, row: int) -> tuple[dict[str, pa.Array], int]:
-        """The columns of the batch that holds the row, by name, and the row's place in it."""
+    def _locate(self, row: int) -> tuple[dict[str, Read], int]:
+        """What reads the columns of the batch that holds the row, by name, and the row's place in it."""
         place = bisect_right(self._starts, row) - 1
         if (columns := self._columns[place]) is None:
             batch = self._batches[place]
-            columns = self._columns[place] = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns = self._columns[place] = dict(zip(batch.schema.names, map(_reader, batch.columns), strict=True))
         return columns, row - self._starts[place]
+
+
+def _reader(column: pa.Array) -> Read:
+    """Strings are read from Arrow's own buffers, since its scalars cost twice as much; what a feed lacks, nothing."""
+    if column.null_count == len(column):
+        return lambda _: None
+    if column.type != pa.string():
+        return lambda place: column[place].as_py()
+    validity, offsets, data = column.buffers()
+    ends = memoryview(offsets).cast("i")[column.offset :]
+    text = memoryview(data or b"")  # no buffer where all strings are empty
+
+    def read(place: int) -> str:
+        return str(text[ends[place] : ends[place + 1]], "utf-8")
+
+    if not column.null_count:
+        return read
+    valid, first = memoryview(validity), column.offset
+    return lambda place: read(place) if valid[(first + place) >> 3] >> ((first + place) & 7) & 1 else None

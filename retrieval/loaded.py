@@ -83,7 +83,7 @@ class LoadedRelease:
 
     def _tokens_of(self, text: str, rows: np.ndarray) -> tuple[Tokens, list[Tokens]]:
         assert self.ranker is not None and self._tokens is not None
-        return self.ranker.tokenize_query(text), [self._tokens[row] for row in rows.tolist()]
+        return self.ranker.tokenize_query(text), self._tokens.of(rows)
 
     def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
         assert self.ranker is not None

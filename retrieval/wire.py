@@ -35,7 +35,6 @@ def response(
         release_id=release.release_id,
         catalog=release.manifest.catalog,
         searched_query=answer.searched,
-        hits=[_hit(hit, rank, release, query.fields, columns) for rank, hit in enumerate(answer.hits, 1)],
         stages=[
             search_pb2.Stage(
                 name=stage.name,
@@ -50,6 +49,8 @@ def response(
             for entry in answer.degraded
         ],
     )
+    for rank, hit in enumerate(answer.hits, 1):
+        _add(message, hit, rank, release, query.fields, columns)
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
     return message
@@ -87,22 +88,26 @@ def status_metadata(
     return ((STATUS_KEY, status.SerializeToString()),)
 
 
-def _hit(hit: Hit, rank: int, release: LoadedRelease, fields: Sequence[str], columns: Sequence[str]) -> search_pb2.Hit:
-    return search_pb2.Hit(
-        product_id=release.columns.id(hit.row),
-        rank=rank,
-        score=hit.score,
-        stage_scores=[search_pb2.StageScore(stage=said.stage, score=said.score, rank=said.rank) for said in hit.said],
-        reasons=[
-            search_pb2.Reason(feature=reason.feature, value=reason.value, contribution=reason.contribution)
-            for reason in hit.reasons
-        ],
-        product=_product(release.columns.row(hit.row, columns), fields),
-    )
+def _add(
+    message: search_pb2.SearchResponse,
+    hit: Hit,
+    rank: int,
+    release: LoadedRelease,
+    fields: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """Built in place: messages made apart and put in are copied, at twice the time."""
+    added = message.hits.add(product_id=release.columns.id(hit.row), rank=rank, score=hit.score)
+    scores, reasons = added.stage_scores, added.reasons
+    for said in hit.said:
+        scores.add(stage=said.stage, score=said.score, rank=said.rank)
+    for reason in hit.reasons:
+        reasons.add(feature=reason.feature, value=reason.value, contribution=reason.contribution)
+    _fill(added.product, release.columns.row(hit.row, columns), fields)
 
 
-def _product(row: dict, fields: Sequence[str]) -> search_pb2.Product:
-    product = search_pb2.Product()
+def _fill(product: search_pb2.Product, row: dict, fields: Sequence[str]) -> None:
+    product.SetInParent()  # it is there, even where a product has none of the fields
     for name in fields:
         if name == "price":
             if row["price_micros"] is not None:
@@ -113,7 +118,6 @@ def _product(row: dict, fields: Sequence[str]) -> search_pb2.Product:
             product.attributes.update(row[name] or ())
         elif row[name] is not None:
             setattr(product, name, row[name])
-    return product
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

@@ -64,6 +64,9 @@ class Tokens:
     def __getitem__(self, row: int) -> np.ndarray:
         return np.array([7, self._logits[row]], np.int32)
 
+    def of(self, rows: np.ndarray) -> list[np.ndarray]:
+        return [self[row] for row in rows.tolist()]
+
 
 class Spoken:
     """Words find these rows, best first, whatever is asked; row i scores (i + 1) / 2, found or not."""

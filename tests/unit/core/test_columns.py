@@ -26,6 +26,19 @@ def test_a_whole_row_has_every_column(columns: Columns) -> None:
     assert row == product("p4", "title 4", price_micros=4, attributes=[("n", "4")])
 
 
+@pytest.mark.parametrize("batch", [3, 64])
+def test_values_are_those_that_arrow_reads(tmp_path: Path, batch: int) -> None:
+    """Present, missing in places and missing throughout; empty, and of several bytes a character."""
+    words = ("", "é", "日本語", "plain", None, "a" * 300)
+    rows = [
+        product(f"p{i}", words[i % 4] or "-", brand=words[i % 6], color="", price_micros=i if i % 3 else None)
+        for i in range(50)
+    ]
+    path = write_columns(tmp_path / "c.arrow", rows, batch=batch)
+    columns = Columns(path)
+    assert [columns.row(row) for row in range(50)] == pa.ipc.open_file(str(path)).read_all().to_pylist()
+
+
 def test_batches_come_in_row_order(columns: Columns) -> None:
     assert [batch.num_rows for batch in columns.batches()] == [3, 3, 1]
 
