@@ -214,7 +214,7 @@ _LARGE_TOWERS: dict[str, Any] = {
     "validation_pairs": 1500,
     "distractors": 500,
 }
-# Listwise rankers, ahead when short trainings rescored the towers' list, put the first of words and towers in worse order.
+# Listwise rankers, ahead after short trainings over the towers alone, ordered the first of words and towers worse.
 _LARGE_RANKERS: dict[str, Any] = {
     "dropout": 0.0,
     "loss": "pairwise",
