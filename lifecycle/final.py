@@ -152,20 +152,18 @@ def _learn(
 
 
 def _enough(settings: FinalTraining, measured: Callable[[int], Values]) -> tuple[int, Values]:
-    """The depth below which more than the allowed nDCG@10 is lost, and the values there.
+    """The depth below which more than the allowed nDCG@10 may be lost, by the 95% interval, and the values there.
 
     A few less at a time, so that one depth which is good by chance does not decide.
     """
     depth = settings.rerank_depth
-    values = measured(depth)
-    least = _mean(values) - settings.depth_loss
-    while depth > _STEP and _mean(fewer := measured(depth - _STEP)) >= least:
+    whole = values = measured(depth)
+    while depth > _STEP:
+        fewer = measured(depth - _STEP)
+        if paired(whole, fewer).difference.low < -settings.depth_loss:
+            break
         depth, values = depth - _STEP, fewer
     return depth, values
-
-
-def _mean(values: Values) -> float:
-    return float(np.mean(list(values.values())))
 
 
 def _reranked(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:

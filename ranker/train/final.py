@@ -22,7 +22,9 @@ class FinalTraining(BaseModel):
     rerank_depth: int = Field(
         default=RERANK_DEPTH, ge=0, le=500, description="at most, as served: the others have no relevance"
     )
-    depth_loss: float = Field(default=0.001, ge=0, le=1, description="nDCG@10 that a smaller depth may cost")
+    depth_loss: float = Field(
+        default=0.003, ge=0, le=1, description="nDCG@10 that a smaller depth costs at most, by its 95% interval"
+    )
     leaves: int = Field(default=15, ge=2, le=255, description="of a tree")
     least: int = Field(default=100, ge=1, description="candidates in a leaf")
     learning_rate: float = Field(default=0.05, gt=0, le=1)
