@@ -81,7 +81,8 @@ def test_a_tower_that_int8_spoils_is_refused_on_either_side(
     spoiled: str, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "write_int8", lambda module, inputs, target, tokens: target.touch())
-    monkeypatch.setattr(export, "_cosines", lambda model, tower, side, texts: np.full(2, 0.9 if side == spoiled else 1))
+    monkeypatch.setattr(export, "OnnxModel", lambda path: None)
+    monkeypatch.setattr(export, "cosines", lambda model, tower, side, *_: np.full(2, 0.9 if side == spoiled else 1))
     with pytest.raises(ModelError, match=r"mean cosine of 0\.900 .* choose a base model that can be made int8"):
         export_model(load(base, shared=False), "tiny", tmp_path, TEXTS)
 
