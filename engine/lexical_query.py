@@ -138,7 +138,8 @@ class QueryReader:
             company = {term: self._index.company(term.number, others) for term in own}
             best = max(alike, key=lambda term: math.log1p(company[term]) - _UNLIKELY * term.errors)
             as_written = sum(company[term] for term in own if not term.errors)
-            if company[best] > _SURELY * as_written or not (company[best] or as_written):
+            alone = not company[best] and not as_written  # then a second error is too many
+            if company[best] > _SURELY * as_written or (alone and best.errors == 1):
                 yield word.text, best.spelling
 
     def _rarity(self, number: int) -> float:

@@ -36,6 +36,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
         ("hoose", {"hoose": "house"}),
         ("brass vallve", {"vallve": "valve"}),  # which one feed holds too
         ("garden hose", {}),
+        ("house paimmt", {"paimmt": "paint"}),
+        ("alkaline paimmt", {}),  # two errors away from what is never with batteries
+        ("alkaline painnt", {"painnt": "paint"}),
         ("dishwasher", {}),
         ("brass valvee", {"valvee": "valve"}),  # whose stem is a word, though it is none
         ("garden hos", {"hos": "hose"}),
