@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 _NANOS = Decimal(10) ** 9
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
 
+_BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # signs of rank, price and frames, and of a stage's column
+_LEAST_TITLE, _MOST_TITLE = 16, 72
+
 
 def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
     """The ranked list, each stage's score, and the time each stage took."""
     # Text, since what shoppers and feeds put in brackets is no markup.
     table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
-    table.add_column("#", justify="right", min_width=2)
-    table.add_column("product", max_width=72, no_wrap=True)
-    table.add_column("price", justify="right", min_width=12)
     names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
+    # Titles give way: Rich would cut off the last stages instead.
+    room = console.width - _BESIDE_TITLES - _STAGE_WIDTH * len(names)
+    table.add_column("#", justify="right", min_width=2)
+    table.add_column("product", max_width=max(_LEAST_TITLE, min(_MOST_TITLE, room)), no_wrap=True)
+    table.add_column("price", justify="right", min_width=12)
     for name in names:
         table.add_column(name, justify="right", min_width=8)
     for hit in answer.hits:
