@@ -73,6 +73,14 @@ def test_an_answer_shows_price_scores_and_times(console: Console) -> None:
     assert "degraded: RERANK_REDUCED: 7 of 32" in text
 
 
+def test_long_titles_give_way_to_the_last_stage() -> None:
+    console = Console(width=120, file=io.StringIO())
+    scores = dict.fromkeys(("retrieve", "lexical", "fuse", "rescore", "final"), 0.5)
+    show_answer(console, "kettle", search_pb2.SearchResponse(hits=[hit(1, "kettle " * 20, scores)]))
+    lines = shown(console).splitlines()
+    assert "final" in lines[2] and lines[4].count("0.500") == 5 and max(map(len, lines)) <= 120
+
+
 def test_brackets_are_text_and_no_markup(console: Console) -> None:
     answer = search_pb2.SearchResponse(
         hits=[hit(1, "Kettle [white] [/b] [red]", {"retrieve": 0.5})],
