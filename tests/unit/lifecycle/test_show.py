@@ -74,7 +74,7 @@ def test_an_answer_shows_price_scores_and_times(console: Console) -> None:
 
 
 def test_long_titles_give_way_to_the_last_stage() -> None:
-    console = Console(width=120, file=io.StringIO())
+    console = Console(width=120, file=StringIO())
     scores = dict.fromkeys(("retrieve", "lexical", "fuse", "rescore", "final"), 0.5)
     show_answer(console, "kettle", search_pb2.SearchResponse(hits=[hit(1, "kettle " * 20, scores)]))
     lines = shown(console).splitlines()
