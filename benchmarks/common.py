@@ -55,17 +55,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def processor_seconds(pid: int) -> float:
-    """What a process and those it started, while they live, have taken of the processor."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    except OSError:  # it has just ended
-        return 0.0
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(processor_seconds(int(child)) for each in children for child in each)
-
-
 def save(name: str, parameters: dict[str, Any], results: Any, folder: Path = RESULTS) -> Path:
     """Writes one run to `<name>.json` in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +72,14 @@ def save(name: str, parameters: dict[str, Any], results: Any, folder: Path = RES
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has taken so far, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time, user and system, that a process and those it started, while they live, have taken so far."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it has just ended
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(int(child)) for each in children for child in each)
 
 
 def free_address() -> str:

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import NO_CACHES, RESULTS, latencies, processor_seconds, save, serving
+from benchmarks.common import NO_CACHES, RESULTS, cpu_seconds, latencies, save, serving
 from benchmarks.load.open_loop import OPTIONS
 from benchmarks.load.queries import read_queries
 from core.errors import TandemError
@@ -135,18 +134,13 @@ async def _measure(options: argparse.Namespace, address: str, queries: list[str]
 
     await ask(_WARM_SECONDS)
     degraded = 0
-    before, own, start = sum(map(processor_seconds, servers)), _own_seconds(), time.monotonic()
+    before, own, start = sum(map(cpu_seconds, servers)), time.process_time(), time.monotonic()
     times = await ask(options.seconds)
     seconds = time.monotonic() - start
-    spent = {"processor": sum(map(processor_seconds, servers)) - before, "client": _own_seconds() - own}
+    spent = {"processor": sum(map(cpu_seconds, servers)) - before, "client": time.process_time() - own}
     memory = [_memory(pid) for pid in servers]
     await asyncio.gather(*(channel.close() for channel in channels))
     return {"times": times, "seconds": seconds, "degraded": degraded, **spent, "memory": memory}
-
-
-def _own_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _memory(pid: int) -> dict[str, float]:

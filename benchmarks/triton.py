@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import latencies, processor_seconds, save, serving
+from benchmarks.common import cpu_seconds, latencies, save, serving
 from core.errors import TandemError
 from core.judgments import load_judgments
 from core.manifest import Manifest
@@ -201,7 +201,7 @@ async def _closed_loop(ask: Ask, options: argparse.Namespace, pids: list[int]) -
     end = begin + options.seconds
     numbers = itertools.count()
     measured = Measured(options.seconds)
-    before = sum(map(processor_seconds, pids))
+    before = sum(map(cpu_seconds, pids))
 
     async def client() -> None:
         while (start := time.monotonic()) < end:
@@ -212,7 +212,7 @@ async def _closed_loop(ask: Ask, options: argparse.Namespace, pids: list[int]) -
 
     await asyncio.gather(*(client() for _ in range(options.in_flight)))
     measured.asked = next(numbers)
-    measured.processor = sum(map(processor_seconds, pids)) - before
+    measured.processor = sum(map(cpu_seconds, pids)) - before
     return measured
 
 

@@ -8,7 +8,7 @@ from core.words import Analyser, Word, plain
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
 from engine.terms import may_be_misspelt, unit_term
 
-# Chosen on Home Depot's validation queries, clean and with typing errors (`benchmarks/lexical.py`).
+# Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _PART = 0.5
 _SYNONYM = 0.8
 _EDIT = 0.7

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 Tokenize: TypeAlias = Callable[[list[str]], list[NDArray[np.int32]]]
 
 _KIND = np.dtype(np.int32)
-_MOST_WORDS = 1 << 20  # about 150 bytes each
+_MOST_WORDS = 1 << 17  # about 150 bytes each: 20 MB, though shoppers' words never end
 _LONGEST_WORD = 64  # letters: longer ones are rare and not kept
 _PROBE = "a"
 

@@ -160,7 +160,7 @@ def _enough(settings: FinalTraining, measured: Callable[[int], Values]) -> tuple
     whole = values = measured(depth)
     while depth > _STEP:
         fewer = measured(depth - _STEP)
-        if paired(whole, fewer).difference.low < -settings.depth_loss:
+        if measures.estimate([fewer[query] - whole[query] for query in whole]).low < -settings.depth_loss:
             break
         depth, values = depth - _STEP, fewer
     return depth, values

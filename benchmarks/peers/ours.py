@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,14 +102,14 @@ class _Asked:
     async def by(self, clients: int) -> dict[str, Any]:
         """See `programs.loop.Asked.by`; the client's processor time is told apart."""
         await self._ask(clients, WARM_SECONDS)
-        server, client, start = cpu_seconds(self._pid), _own_seconds(), time.monotonic()
+        server, client, start = cpu_seconds(self._pid), time.process_time(), time.monotonic()
         times = await self._ask(clients, self._task.seconds)
         return {
             "depth": self._depth,
             "clients": clients,
             "seconds": round(time.monotonic() - start, 3),
             "processor_seconds": round(cpu_seconds(self._pid) - server, 3),
-            "client_processor_seconds": round(_own_seconds() - client, 3),
+            "client_processor_seconds": round(time.process_time() - client, 3),
             "times_ms": times,
         }
 
@@ -148,8 +147,3 @@ class _Asked:
         if answer.degraded:
             raise TandemError(f"an answer was degraded: {answer.degraded[0].detail}")
         self._found[number] = [hit.product_id for hit in answer.hits]
-
-
-def _own_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

@@ -19,6 +19,7 @@ from core.progress import Steps
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
 from engine.export import CHECKPOINT, base_name
+from engine.lexical import FORMAT
 from engine.training import REPORT_FILE, TrainingSettings, judged
 from lifecycle.compression import ranker_pairs
 from lifecycle.examples.mining import Mining, by_query
@@ -38,6 +39,7 @@ ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
 _STAMP = "stage.json"
 _NEGATIVES = "negatives.parquet"
 _FOUND = "found.json"
+_WORDS = {"lexical": FORMAT}  # another index finds other products
 
 
 def run_recipe(
@@ -217,7 +219,7 @@ class _Run:
             return {}
         chosen = [entry for entry in sets if len(entry.judgments)]
         settings = self.recipe.mining.model_copy(update={"seed": seed})
-        stamp = self._stamp(settings.model_dump(mode="json"), chosen, (towers,))
+        stamp = self._stamp(settings.model_dump(mode="json") | _WORDS, chosen, (towers,))
         if not _is_done(folder, stamp, _NEGATIVES):
             tables = [self._mine(entry, towers, settings) for entry in chosen]
             folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +232,7 @@ class _Run:
         if not self.recipe.found:
             return {}
         chosen = [entry for entry in sets if len(entry.judgments)]
-        stamp = self._stamp({"found": self.recipe.found}, chosen, (towers,) if towers else ())
+        stamp = self._stamp({"found": self.recipe.found} | _WORDS, chosen, (towers,) if towers else ())
         if not _is_done(folder, stamp, _FOUND):
             found = _merged(self._first(entry, towers) for entry in chosen)
             folder.mkdir(parents=True, exist_ok=True)

@@ -197,6 +197,21 @@ def _shops(products: dict[str, list[str]]) -> set[str]:
     return {name.split("/")[0] for names in products.values() for name in names}
 
 
+def test_products_are_found_anew_by_another_lexical_index(
+    base: str, data: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "copy"
+    shutil.copytree(done, output)
+    mined: list[int] = []
+    whole = run.mine_negatives
+    monkeypatch.setattr(run, "mine_negatives", lambda *given: mined.append(1) or whole(*given))  # type: ignore[func-returns-value]
+    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    assert not mined
+    monkeypatch.setattr(run, "_WORDS", {"lexical": -1})
+    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    assert len(mined) == 3
+
+
 def test_another_last_stage_shares_the_stages_before(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
 ) -> None:

@@ -48,6 +48,12 @@ def test_ids_carry_their_source_so_that_shops_can_be_mixed(data: Path) -> None:
     assert set(lamps.judgments["product_id"].to_pylist()) <= set(lamps.texts)
 
 
+def test_products_are_found_by_words_of_their_own_language(data: Path) -> None:
+    (data / "de.toml").write_text('[catalog]\nname = "mugs"\nlanguage = "de"\n')
+    mugs, lamps = read(data, MUGS.model_copy(update={"mapping": "de.toml"}), LAMPS)
+    assert (mugs.products.language, lamps.products.language) == ("de", "en")
+
+
 def test_grades_become_their_place_in_the_sources_own_range(data: Path) -> None:
     mugs, lamps = read(data, MUGS, LAMPS)
     assert mugs.judgments["grade"].to_pylist() == [1.0, 0.0, 0.5, 1.0, 0.0, 0.5, 0.5]
