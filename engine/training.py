@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import ModelError
 from core.measures import Grades
@@ -65,6 +65,24 @@ class TrainingSettings(BaseModel):
     validation_products: int = Field(default=12, ge=2, description="at most so many of a query, all grades alike")
     seed: int = 0
     threads: int | None = Field(default=None, ge=1)
+
+
+class FineTuning(TrainingSettings):
+    """What only trainings on judgments have: their base is a model of the same shape."""
+
+    keep: float = Field(default=0.0, ge=0, lt=1, description="share of the base's weights in those that are left")
+    keep_of: str | None = Field(default=None, description="the model whose weights are kept; None: the base")
+
+    @model_validator(mode="after")
+    def _whole_weights(self) -> "FineTuning":
+        if self.keep and self.lora:
+            raise ValueError("keep averages weights, and lora trains none; leave one of them out")
+        return self
+
+    @property
+    def kept(self) -> Self:
+        """The same with the model whose weights are kept for a base."""
+        return self.model_copy(update={"base": self.keep_of or self.base})
 
 
 @dataclass(frozen=True, slots=True)

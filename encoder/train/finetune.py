@@ -17,6 +17,7 @@ from encoder.train.export import export_model
 from encoder.train.objective import Objective, make_objective
 from encoder.train.samplers import Turns, batches
 from encoder.train.settings import EncoderTraining
+from engine.averaging import Anchor
 from engine.card import keep_card
 from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.processes import first
@@ -71,13 +72,16 @@ def train_encoder(
         distractors = _unjudged(found, sample, valid)
         shelf = shelf_of(sample, texts, settings, distractors)
         objective = make_objective(model, train, texts, settings, negatives, teacher)
-        trainer = _trainer(model, objective, sample, shelf, output, settings)
+        anchor = Anchor(lambda: load_base(settings.kept), settings.keep)
+        score = anchor.scored(lambda current: validate(current, sample, shelf))
+        trainer = _trainer(model, objective, evaluator(score, sample), output, settings)
         curve = run_trainer(trainer, settings, report, [objective.further, list(shelf) if found else None])
         if not first():
             return report_of_first(output)
         if curve.best[0] == 0:
             trained, model = model, load_base(settings)  # nothing learned was better than what was there
             keep_card(trained, model)
+        anchor.average(model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
         parity = export_model(model, base_name(settings.base), output, parity_texts(texts), limits)
@@ -91,8 +95,7 @@ def train_encoder(
 def _trainer(
     model: SentenceTransformer,
     objective: Objective,
-    sample: Grades,
-    shelf: Mapping[str, str],
+    validation: Any,
     output: Path,
     settings: EncoderTraining,
 ) -> SentenceTransformerTrainer:
@@ -112,7 +115,7 @@ def _trainer(
         args=arguments,
         train_dataset=objective.dataset,
         loss=objective.loss,
-        evaluator=evaluator(lambda current: validate(current, sample, shelf), sample),
+        evaluator=validation,
     )
 
 

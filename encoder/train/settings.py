@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from engine.training import TrainingSettings
+from engine.training import FineTuning
 
 # What only rows with in-batch negatives have.
 _IN_BATCH = ("mask_false_negatives", "hardness", "graded", "distil")
 
 
-class EncoderTraining(TrainingSettings):
+class EncoderTraining(FineTuning):
     """The knobs of the towers' training.
 
     With `loss` in_batch, a query's good product is told from its own negatives and the products of the batch's other

@@ -18,7 +18,7 @@ from core.digest import value_digest
 from core.progress import Steps
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
-from engine.export import CHECKPOINT, base_name
+from engine.export import CHECKPOINT, base_location, base_name
 from engine.lexical import FORMAT
 from engine.training import REPORT_FILE, TrainingSettings, judged
 from lifecycle.compression import ranker_pairs
@@ -102,7 +102,8 @@ class _Run:
             return first
         negatives = self._mined(self.before / "mined-1", early, first, recipe.towers.seed)
         found = self._found(self.before / "found-2", early, first)
-        settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT)})
+        origin = base_location(self.base)
+        settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT), "keep_of": origin})
         train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
         return self._train("encoder", output, early, settings, train, after=(first,), further=[negatives, found])
 
@@ -293,7 +294,7 @@ class _Run:
         self, settings: dict[str, Any], sets: Iterable[LearningSet], after: Iterable[Path], further: Any = None
     ) -> str:
         """What a stage's result hangs on. Where the models before it lie is not among it."""
-        wanted = settings | {"base": None}
+        wanted = settings | {"base": None, "keep_of": None}
         sets = list(sets)
         sources = [[entry.source.model_dump(mode="json"), entry.digests] for entry in sets]
         augmentation = self.recipe.augmentation and self.recipe.augmentation.model_dump()

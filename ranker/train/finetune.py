@@ -18,6 +18,7 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from torch import nn
 
 from core.progress import Report, ignore
+from engine.averaging import Anchor
 from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.onnx import OnnxModel
 from engine.processes import first
@@ -81,10 +82,13 @@ def train_ranker(
     examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
         finding = Finding.of(validation, valid.queries, texts, similarity, found)
-        trainer = _trainer(model, examples, finding, output, settings)
+        anchor = Anchor(lambda: load_ranker(settings.kept.base, settings.seed, settings.head), settings.keep)
+        score = anchor.scored(lambda current: finding.ndcg(logits_of(current, finding.pairs)))
+        trainer = _trainer(model, examples, evaluator(score, finding.judged.grades), output, settings)
         curve = run_trainer(trainer, settings, report, finding.others or None)
         if not first():
             return report_of_first(output)
+        anchor.average(model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}
         parity = export_model(model, base_name(settings.base), output, validation.pairs[:PARITY_PAIRS], limits)
@@ -102,7 +106,7 @@ def train_ranker(
 def _trainer(
     model: CrossEncoder,
     examples: Dataset,
-    finding: Finding,
+    validation: Any,
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
@@ -114,7 +118,7 @@ def _trainer(
         args=CrossEncoderTrainingArguments(**trainer_arguments(by_rows, output, steps)),
         train_dataset=examples,
         loss=make_loss(model, settings),
-        evaluator=evaluator(lambda current: finding.ndcg(logits_of(current, finding.pairs)), finding.judged.grades),
+        evaluator=validation,
     )
 
 

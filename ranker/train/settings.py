@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.training import TrainingSettings
+from engine.training import FineTuning
 
 Head = Literal["pooler", "match"]
 Loss = Literal["bce", "listwise", "pairwise"]
 Method = Literal["platt", "isotonic"]
 
 
-class RankerTraining(TrainingSettings):
+class RankerTraining(FineTuning):
     """The ranker's own knobs, and other defaults of some that both trainings have."""
 
     epochs: float = Field(default=1.5, gt=0)

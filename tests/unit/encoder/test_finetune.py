@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from core.errors import ModelError
 from encoder.tower import Tower
+from encoder.train.export import load_encoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
+from engine.export import CHECKPOINT
 from engine.onnx import OnnxModel
 from engine.training import PairValues
 
@@ -58,3 +61,18 @@ def test_a_teacher_is_asked_once_a_pair_and_learned_from(base: str, tmp_path: Pa
     assert len(asked) == len(set(asked)) > 0 and losses[0] != losses[1]
     with pytest.raises(ModelError, match="distil 1 needs the scores of a teacher"):
         train(base, tmp_path / "alone", distil=1.0)
+
+
+def test_a_share_of_the_weights_before_is_kept(base: str, tmp_path: Path) -> None:
+    train(base, tmp_path / "all")
+    train(base, tmp_path / "half", keep=0.5)
+    checkpoints = [base, *(str(tmp_path / name / CHECKPOINT) for name in ("all", "half"))]
+    before, trained, kept = (dict(load_encoder(folder).named_parameters()) for folder in checkpoints)
+    moved = max(before, key=lambda name: float((trained[name] - before[name]).detach().abs().max()))
+    assert not torch.equal(trained[moved], before[moved])
+    torch.testing.assert_close(kept[moved], (before[moved] + trained[moved]) / 2)
+
+
+def test_weights_are_not_kept_beside_adapters() -> None:
+    with pytest.raises(ValueError, match="leave one of them out"):
+        EncoderTraining(keep=0.5, lora=2)
