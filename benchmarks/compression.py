@@ -4,8 +4,9 @@
         --catalog FILE --judgments FILE [--mapping FILE] --work FOLDER [--epochs 1]
 
 Students are made in WORK by `tandem compress` unless they are there already, so that a run that was stopped goes on.
-Then all are timed in turn, one thread each, beside the model as it is and its other int8 kinds; OpenVINO takes part
-where it is installed. Parameters and results go to `benchmarks/results/compression_<kind>.json`.
+`--beside NAME=FOLDER` adds a student that something else made, such as a recipe its ranker to serve. Then all are
+timed in turn, one thread each, beside the model as it is and its other int8 kinds; OpenVINO takes part where it is
+installed. Parameters and results go to `benchmarks/results/compression_<kind>.json`.
 """
 
 import argparse
@@ -78,6 +79,7 @@ def main() -> None:
     trial = trial_of(kind, judged(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
     subjects = {WHOLE: trial.subject(options.model)}
     subjects |= {name: trial.subject(_folder(options.work, name)) for name in chosen}
+    subjects |= {name: trial.subject(folder) for name, folder in options.beside}
     subjects |= _other_kinds(kind, trial, options.model, options.work, subjects[WHOLE])
     rows = trial_rows(trial, subjects, WHOLE, options.repeats)
     for name, row in rows.items():
@@ -86,6 +88,7 @@ def main() -> None:
         "model": options.model.name,
         "epochs": options.epochs,
         "students": chosen,
+        "beside": [name for name, _ in options.beside],
         "train_queries": options.train_queries,
         "candidates": options.candidates,
         "products": options.products,
@@ -152,6 +155,13 @@ def _write_exact(kind: Kind, folder: Path, target: Path) -> None:
         write_fp32(Logits(model), inputs, target)
 
 
+def _named(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not name or not separator or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: give a name, =, and the folder of a student")
+    return name, Path(folder)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("encoder", "ranker"))
@@ -164,6 +174,9 @@ def _options() -> argparse.Namespace:
         "--work", type=Path, required=True, help="folder for the students; those there are not made again"
     )
     parser.add_argument("--only", action="append", help="name of a student to make; default: all")
+    parser.add_argument(
+        "--beside", action="append", default=[], type=_named, metavar="NAME=FOLDER", help="of a student that is made"
+    )
     parser.add_argument("--train-queries", type=int, help="so many of them, drawn; default: all")
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--candidates", type=int, default=20)

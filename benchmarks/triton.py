@@ -150,6 +150,7 @@ def _whole_path(
     address = f"127.0.0.1:{options.port}"
     names = ("engine", "triton_url", "triton_repository")
     environment = {f"TANDEM_SERVE_{name.upper()}": str(getattr(settings, name)) for name in names}
+    environment["TANDEM_SERVE_MAX_IN_FLIGHT"] = str(2 * options.in_flight)  # none is refused
 
     async def run(pids: list[int]) -> Measured:
         async with grpc.aio.insecure_channel(address) as channel:

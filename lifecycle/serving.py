@@ -48,4 +48,4 @@ def _each(settings: ServeSettings) -> str:
     share = settings.share(0)
     models = settings.engine == "embedded" or settings.fallback == "embedded"
     threads = f"each with {settings.lanes_each} lane(s) for its models and" if models else "each with"
-    return f"{settings.processes}, {threads} up to {share.max_in_flight} calls in flight"
+    return f"{settings.processes}, {threads} up to {share.places} calls in flight"

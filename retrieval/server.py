@@ -101,7 +101,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
 
 def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(options=_options(settings))
-    service = SearchService(holder, Admission(settings.max_in_flight), settings.plan, settings.default_deadline)
+    service = SearchService(holder, Admission(settings.places), settings.plan, settings.default_deadline)
     server.add_generic_rpc_handlers((service.handlers(),))
     health_pb2_grpc.add_HealthServicer_to_server(Health([SERVICE], draining), server)
     names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]

@@ -20,6 +20,7 @@ _STEADY = 60.0  # seconds of serving after which what was before is forgotten
 _TRIES = 6
 _SWAP_SECONDS = 30.0  # a release that some have loaded waits so long for those that have not
 _KILL_SECONDS = 5.0  # beyond the grace
+_LISTEN = 1.0  # seconds between two looks at who is silent
 
 Ready = Callable[[str, dict[str, str]], None]
 """Told, once all processes serve, the address and the release of each catalog."""
@@ -52,6 +53,7 @@ class Member:
     waits: tuple[str, str] | None = None
     too_long: bool = False
     failed: str = ""
+    silent: int = 0  # looks since it last said anything
 
 
 def agreed(members: Mapping[int, Member]) -> list[int]:
@@ -86,6 +88,7 @@ class Supervisor:
         """`ready` is told once, when all serve, the release of each catalog; `start` starts a process by number."""
         self._count = settings.processes
         self._grace = settings.grace_seconds
+        self._hang = settings.hang_seconds
         self._ready = ready
         self._start = start
         self._clock = clock
@@ -96,6 +99,7 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then drains. Raises TandemError when the processes cannot be made to serve."""
         keeping = [asyncio.create_task(self._keep(number)) for number in range(self._count)]
+        keeping.append(asyncio.create_task(self._listen()))
         stopping = asyncio.create_task(stop.wait())
         try:
             done, _ = await asyncio.wait([stopping, *keeping], return_when=asyncio.FIRST_COMPLETED)
@@ -130,11 +134,25 @@ class Supervisor:
             log.error(told, number + 1, worker.pid, pause, self._serving, self._count, why)
             await self._sleep(pause)
 
+    async def _listen(self) -> None:
+        """Ends serving processes that hang: `_keep` starts them again.
+
+        Silence is counted in looks, not by the clock: where all slept, the machine with them, nobody hangs.
+        """
+        while True:
+            await asyncio.sleep(_LISTEN)
+            for member in self._members.values():
+                member.silent += member.served_from is not None
+                if member.silent * _LISTEN >= self._hang:
+                    member.failed = f"it hung for {self._hang:g} s and was killed"
+                    member.worker.kill()
+
     @property
     def _serving(self) -> int:
         return sum(member.served_from is not None for member in self._members.values())
 
     def _hear(self, member: Member, message: Message) -> None:
+        member.silent = 0
         match message:
             case {"failed": str(why)}:
                 member.failed = why
@@ -147,6 +165,8 @@ class Supervisor:
             case {"waits": [str(catalog), str(release)]}:
                 member.waits, member.too_long = (catalog, release), False
                 asyncio.get_running_loop().call_later(_SWAP_SECONDS, self._too_long, member, member.waits)
+            case {"lives": True}:
+                return
         self._swap()
 
     def _too_long(self, member: Member, waits: tuple[str, str]) -> None:

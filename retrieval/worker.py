@@ -20,6 +20,7 @@ from core.errors import TandemError
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
 
+PULSE = 1.0  # seconds between two signs of life
 _MARGIN = 5.0  # seconds beyond the grace, for a process that cannot drain
 
 
@@ -32,6 +33,7 @@ class Link:
         self._lines = connection.makefile("rb")
         self._serving = False
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._pulse: asyncio.Task[None] | None = None
 
     def read(self) -> dict[str, Any]:
         """The next message; empty once the supervisor is gone."""
@@ -44,10 +46,17 @@ class Link:
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     def serves(self, running: Running) -> None:
-        """Tells the supervisor that calls are accepted."""
+        """Tells the supervisor that calls are accepted, and from then on that the event loop turns."""
         releases = {catalog: release.release_id for catalog, release in running.holder.loaded.items()}
         self.say({"serves": releases})
         self._serving = True
+        self._pulse = asyncio.create_task(self._live())
+
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(PULSE)
+            with contextlib.suppress(OSError):  # one that does not listen must not stop this process
+                self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
 
     async def agree(self, catalog: str, release: str) -> None:
         """Returns when the supervisor says that the processes swap; at once while this one starts."""

@@ -108,6 +108,22 @@ async def test_both_answer_and_one_that_is_killed_comes_back(indexed: ReleaseSto
         assert told[-1] == f"  processes: 2, each with {lanes} lane(s) for its models and up to 3 calls in flight\n"
 
 
+async def test_one_that_hangs_is_started_again(indexed: ReleaseStore, tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text("hang_seconds = 2\n")
+    with service(indexed, "--config", config) as served:
+        hangs, lives = served.workers()
+        hangs.suspend()
+        await until(lambda: hangs not in served.workers() and len(served.workers()) == 2)
+        assert lives in served.workers()
+        async with served.channels() as channels:
+            assert {(await ask(channel)).release_id for channel in channels} == {indexed.current("default")}
+        served.supervisor.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(served.supervisor.wait, 20) == 0
+        assert served.supervisor.stderr is not None
+        assert "it hung for 2 s and was killed" in served.supervisor.stderr.read()
+
+
 async def test_a_signal_drains_both_with_their_calls_in_flight(indexed: ReleaseStore) -> None:
     statuses: list[list[int]] = []
 

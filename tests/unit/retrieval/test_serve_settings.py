@@ -20,8 +20,16 @@ def test_requests_in_flight_add_up_and_caches_are_divided() -> None:
 
 
 def test_one_process_keeps_everything() -> None:
-    settings = ServeSettings()
+    settings = ServeSettings(max_in_flight=5)
     assert settings.share(0) == settings
+
+
+def test_as_much_is_let_in_as_cores_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    assert ServeSettings().places == 24
+    assert [ServeSettings(processes=3).share(number).places for number in range(3)] == [8, 8, 8]
+    assert ServeSettings(engine="triton").places == ServeSettings(device="cuda").places == 64
+    assert ServeSettings(engine="triton", max_in_flight=7).places == 7
 
 
 def test_cores_are_divided_unless_lanes_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class Process:
 class Fleet:
     """A supervisor over fakes; its clock stands unless a pause is slept, which takes no time."""
 
-    def __init__(self, processes: int = 2, grace: float = 1.0) -> None:
+    def __init__(self, processes: int = 2, grace: float = 1.0, hang: float = 60.0) -> None:
         self.now = 100.0
         self.pauses: list[float] = []
         self.ready: list[dict[str, str]] = []
@@ -68,7 +68,7 @@ class Fleet:
         self.stop = asyncio.Event()
         self.on_start: Callable[[int, Process], None] = lambda _, process: process.say(READY)
         self.supervisor = Supervisor(
-            ServeSettings(processes=processes, grace_seconds=grace),
+            ServeSettings(processes=processes, grace_seconds=grace).model_copy(update={"hang_seconds": hang}),
             self.ready.append,
             self._start,  # type: ignore[arg-type]
             lambda: self.now,
@@ -150,6 +150,31 @@ async def test_a_process_that_dies_is_started_again_and_the_others_stay() -> Non
         assert len(fleet.started[0]) == 3 and len(fleet.started[1]) == 1
     assert fleet.last(0).drained and fleet.last(1).drained
     assert not fleet.started[0][0].drained
+
+
+async def test_a_process_that_hangs_is_killed_and_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("retrieval.supervisor._LISTEN", 0.01)
+    fleet = Fleet(hang=0.05)
+    async with fleet.running():
+        hangs = fleet.last(0)
+        async with asyncio.timeout(5):
+            while not hangs.killed:
+                fleet.last(1).say({"lives": True})
+                await asyncio.sleep(0)
+        await settle()
+        assert len(fleet.started[0]) == 2 and len(fleet.started[1]) == 1 and not fleet.last(1).killed
+    assert "it hung for" in caplog.text
+
+
+async def test_one_that_still_loads_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.supervisor._LISTEN", 0.001)
+    fleet = Fleet(1, hang=0.01)
+    fleet.on_start = lambda *_: None
+    async with fleet.running():
+        await asyncio.sleep(0.05)
+        assert not fleet.last(0).killed
 
 
 async def test_one_that_cannot_start_at_first_ends_all_with_its_own_reason() -> None:
