@@ -23,7 +23,7 @@ from ranker.final import FinalSpec, write_final
 from ranker.train.final import FinalTraining, Learned, Table, learn
 from retrieval.admission import Admission
 from retrieval.candidates import Found
-from retrieval.features import FEATURES, features
+from retrieval.features import FEATURES, features, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
@@ -126,8 +126,10 @@ def _learn(
     founds = [_refused(entry, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
 
+    blind = [features(found, fields, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
+
     def tables(heard: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        return [features(found, fields, relevance) for found, relevance in zip(founds, heard, strict=True)]
+        return [with_relevance(table, relevance) for table, relevance in zip(blind, heard, strict=True)]
 
     def learned(rows: Iterable[NDArray[np.float32]]) -> Learned:
         return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], FEATURES, settings)
@@ -138,7 +140,6 @@ def _learn(
     def measured(scores: Iterable[NDArray[np.float32]]) -> Values:
         return _ndcg(grades, {e.query: _ranked(e, s) for e, s in zip(asked, scores, strict=True)}, lowest)
 
-    blind = tables(np.full(len(found.rows), np.nan, np.float32) for found in founds)
     first = final = learned(blind)
     worth = first.held_out(blind)
     depth, values = 0, measured(worth)

@@ -55,13 +55,23 @@ def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]
     assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
     similarity = found.dense.scores
     columns: dict[str, _Column] = {
-        "relevance": relevance,
-        "relevance to the best": relevance - np.fmax.reduce(relevance, initial=MISSING),
+        "relevance": MISSING,
+        "relevance to the best": MISSING,
         "similarity": similarity,
         "similarity to the best": similarity - similarity.max(initial=-1),
         **_of_words(found.query, found.evidence, fields),
     }
-    return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
+    table = np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
+    return with_relevance(table, relevance)
+
+
+def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The table of c candidates, shape (c, f), with what the cross-encoder says of each, shape (c,), in it."""
+    names = list(FEATURES)
+    result = table.copy()
+    result[:, names.index("relevance")] = relevance
+    result[:, names.index("relevance to the best")] = relevance - np.fmax.reduce(relevance, initial=MISSING)
+    return result
 
 
 def _of_words(query: LexicalQuery, evidence: Evidence, fields: Sequence[str]) -> dict[str, _Column]:

@@ -24,7 +24,7 @@ from retrieval.answer import (
 )
 from retrieval.budget import before_words, usable
 from retrieval.candidates import Found, Fusion, one_source
-from retrieval.features import FEATURES, MISSING, features, named
+from retrieval.features import FEATURES, MISSING, features, named, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.words import Matches, WordsFailed
@@ -44,8 +44,9 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         if (text := await _understood(query, plan, release, deadline)) != query.text:
             query, answer.searched = replace(query, text=text), text
         found = await _retrieve(query, plan, release, deadline, answer)
-        if learned := release.final is not None and found.evidence is not None and len(found.rows) > 0:
-            found = _preranked(release, found, answer)
+        table = None  # what the final score goes by, where there is one
+        if release.final is not None and found.evidence is not None and len(found.rows) > 0:
+            found, table = _preranked(release, found, answer)
         elif (first := named(found)).any():
             found = found.ordered(np.argsort(~first, kind="stable"))
         relevance = np.empty(0, np.float32)
@@ -53,7 +54,10 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
             relevance = await _rescore(query, plan, release, found, deadline, answer)
         answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
         with answer.stage("arrange", len(found.rows)) as stage:
-            answer.hits = _by_final(query, release, answer) if learned else _arrange(found, relevance, query.top_k)
+            if table is None:
+                answer.hits = _arrange(found, relevance, query.top_k)
+            else:
+                answer.hits = _by_final(query, release, answer, with_relevance(table, answer.relevance))
             stage.candidates_out = len(answer.hits)
     return answer
 
@@ -158,13 +162,17 @@ async def _fuse(
         return found
 
 
-def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> Found:
-    """The candidates by the final score without the cross-encoder's word: the first are worth its time."""
+def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Found, Vectors]:
+    """The candidates by the final score without the cross-encoder's word: the first are worth its time.
+
+    With their features, shape (c, f), in the same order.
+    """
     assert release.final is not None and release.words is not None
     with answer.stage("prerank", len(found.rows)) as stage:
         table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
         stage.candidates_out = len(found.rows)
-        return found.ordered(np.lexsort((-release.final.scores(table, rescored=False), ~named(found))))
+        order = np.lexsort((-release.final.scores(table, rescored=False), ~named(found)))
+        return found.ordered(order), table[order]
 
 
 async def _rescore(
@@ -227,11 +235,10 @@ def _spread(relevance: Vectors, count: int) -> Vectors:
     return np.concatenate([relevance, np.full(count - len(relevance), MISSING)])
 
 
-def _by_final(query: Query, release: LoadedRelease, answer: Answer) -> list[Hit]:
-    """All candidates by the final score; of equals, the one that was worth more before rescoring."""
+def _by_final(query: Query, release: LoadedRelease, answer: Answer, table: Vectors) -> list[Hit]:
+    """All candidates by the final score of their features; of equals, the one that was worth more before rescoring."""
     found = answer.found
-    assert release.final is not None and release.words is not None
-    table = features(found, release.words.fields, answer.relevance)
+    assert release.final is not None
     rescored = not np.isnan(answer.relevance).all()
     learned = release.final.scores(table, rescored)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
