@@ -61,6 +61,10 @@ class Found:
             self.evidence and self.evidence.of(places),
         )
 
+    def ranks(self) -> NDArray[np.int64]:
+        """Places by `scores`, from 1, shape (c,); equals share the better one."""
+        return 1 + np.searchsorted(np.sort(-self.scores), -self.scores)
+
     @property
     def fused(self) -> bool:
         """Whether both sources took part."""

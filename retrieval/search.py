@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.plan import Plan
 from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
@@ -244,12 +245,12 @@ def _by_final(query: Query, release: LoadedRelease, answer: Answer, table: Vecto
     # What the query names by its code comes first, whatever trees think that learned of other queries.
     scores = np.where(named(found), learned + np.ptp(learned) + 1, learned)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
-    ranks = _ranks(answer.relevance)
+    fused, ranks = found.ranks(), _ranks(answer.relevance)
     told = release.final.contributions(table[order], rescored) if query.explain else None
     hits = []
     for place, i in enumerate(order.tolist()):
         heard = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
-        said = (*_said(found, i), *heard, Said("final", float(scores[i]), place + 1))
+        said = (*_said(found, i, fused), *heard, Said("final", float(scores[i]), place + 1))
         hits.append(
             Hit(
                 int(found.rows[i]),
@@ -282,22 +283,26 @@ def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
     """Rescored candidates by relevance, then the others as found, by their score less 1, which keeps them below."""
     first = named(found)  # what the query names by its code is meant
     worth = np.where(first[: len(relevance)], 1, relevance)
+    by_fusion = found.ranks()
     fused = np.where(first, found.scores.max(initial=0), found.scores)
     order, ranks = np.argsort(-worth, kind="stable"), _ranks(relevance)
     rescored = [
-        Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i), Said("rescore", float(relevance[i]), ranks[i])))
+        Hit(
+            int(found.rows[i]),
+            float(worth[i]),
+            (*_said(found, i, by_fusion), Said("rescore", float(relevance[i]), ranks[i])),
+        )
         for i in order[:top_k].tolist()
     ]
     offset = 1.0 if len(relevance) else 0.0
     rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
-    return rescored + [Hit(int(found.rows[i]), float(fused[i]) - offset, _said(found, i)) for i in rest]
+    return rescored + [Hit(int(found.rows[i]), float(fused[i]) - offset, _said(found, i, by_fusion)) for i in rest]
 
 
-def _said(found: Found, place: int) -> tuple[Said, ...]:
-    """What retrieval said of a candidate, source by source, and of both together."""
+def _said(found: Found, place: int, ranks: NDArray[np.int64]) -> tuple[Said, ...]:
+    """What retrieval said of a candidate, source by source, and of both together, by which it has its rank."""
     sides = (("retrieve", found.dense), ("lexical", found.lexical))
     said = [Said(name, float(side.scores[place]), int(side.ranks[place])) for name, side in sides if side is not None]
     if found.fused:
-        better = int(np.count_nonzero(found.scores > found.scores[place]))
-        said.append(Said("fuse", float(found.scores[place]), 1 + better))
+        said.append(Said("fuse", float(found.scores[place]), int(ranks[place])))
     return tuple(said)
