@@ -19,6 +19,7 @@ from torch import nn
 
 from core.progress import Report, ignore
 from engine.averaging import Anchor
+from engine.card import keep_card
 from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.onnx import OnnxModel
 from engine.processes import first
@@ -88,6 +89,9 @@ def train_ranker(
         curve = run_trainer(trainer, settings, report, finding.others or None)
         if not first():
             return report_of_first(output)
+        if curve.best[0] == 0:
+            trained, model = model, load_ranker(settings.base, settings.seed, settings.head)  # nothing was better
+            keep_card(trained, model)
         anchor.average(model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
         limits = {"max_query_tokens": settings.query_tokens}

@@ -140,3 +140,22 @@ def test_the_match_head_learns_and_the_best_weights_are_kept(
     assert kept[1].first.abs().sum() > 0 and not torch.equal(kept[1].weights, torch.ones(16))
     assert report["best"] == max(entry["ndcg@10"] for entry in report["validation"])
     assert "Could not load the best model" not in caplog.text  # which the trainer only tells
+
+
+def test_what_learned_nothing_better_stays_what_it_was(base: str, tmp_path: Path) -> None:
+    trained(base, tmp_path / "good", head="match", dropout=0.0, max_steps=6, evaluations=3, learning_rate=5e-3)
+    good = str(tmp_path / "good" / "checkpoint")
+    report = trained(good, tmp_path / "worse", head="match", dropout=0.0, learning_rate=0.5)
+    assert report["best_step"] == 0 and report["best"] > report["validation"][-1]["ndcg@10"]
+    before, after = weights(tmp_path / "good"), weights(tmp_path / "worse")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_share_of_the_weights_before_is_kept(base: str, tmp_path: Path) -> None:
+    trained(base, tmp_path / "all", head="match")
+    trained(base, tmp_path / "half", head="match", keep=0.5)
+    whole, half = weights(tmp_path / "all"), weights(tmp_path / "half")
+    before = {name: value.numpy() for name, value in load_ranker(base, head="match").state_dict().items()}
+    moved = max(whole, key=lambda name: float(np.abs(whole[name] - before[name]).max()))
+    assert not np.array_equal(whole[moved], before[moved])
+    np.testing.assert_allclose(half[moved], (before[moved] + whole[moved]) / 2, rtol=1e-5, atol=1e-6)
