@@ -6,8 +6,9 @@ Asks the release in service. `engines` compares its lexical index with bm25s as 
 as one text) and, where it is installed, tantivy (English stemmer, with and without fuzzy terms): time to build and to
 ask, bytes, quality. `errors` asks all queries with no, one and two typing errors (`lifecycle/examples/augment.py`).
 `codes` asks for GTINs, model numbers and names with a number (the attribute `name`, of one word and of several), and
-counts how often their product comes first. `cost` has the time of each stage of a request, one at a time. Parameters
-and results go to `benchmarks/results/words_<catalog>.json`.
+counts how often their product comes first. `cost` has the time of each stage of a request for ten products, one request
+at a time, and of those together that words and the final score add to a request. Parameters and results go to
+`benchmarks/results/words_<catalog>.json`.
 """
 
 import argparse
@@ -48,7 +49,8 @@ from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
 
-_DEPTH = 100
+_DEPTH, _FEW = 100, 10
+_ADDED = ("lexical", "fuse", "prerank", "arrange")
 _MODEL = "name"
 Ask = Callable[[str], Sequence[int]]
 
@@ -66,6 +68,7 @@ def main() -> None:
     if grades:
         results["engines"] = _engines(release, grades, steps)
         results |= asyncio.run(_errors(release, grades, steps))
+        results["cost"] = asyncio.run(_cost(release, grades, steps))
     codes = _codes(release, options.codes)
     for kind, products in codes.items():
         results.setdefault("codes", {})[kind] = asyncio.run(_found_first(release, kind, products, steps))
@@ -173,15 +176,13 @@ def _tantivy(texts: Sequence[str], folder: Path, fuzzy: bool) -> Ask:
 
 
 async def _errors(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, Any]:
-    """By number of errors and by stage; `cost` is of the queries without errors."""
+    """By number of errors and by stage."""
     results: dict[str, Any] = {"errors": {}}
     typed = dict(zip(grades, grades, strict=True))
     for errors in range(3):
         with steps.step(f"ask with {errors} errors") as report:
-            rankings, costs = await _ask_all(release, typed, report)
+            rankings = await _ask_all(release, typed, report)
         results["errors"][errors] = {stage: _quality(grades, found) for stage, found in rankings.items()}
-        if not errors:
-            results["cost"] = {stage: latencies(seconds) for stage, seconds in costs.items()}
         again = augment(list(typed.values()), Augmentation(typing=1, dropped=0, reordered=0, seed=errors))
         typed = dict(zip(grades, again, strict=True))
     for errors in (1, 2):
@@ -190,25 +191,37 @@ async def _errors(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[
             found["share of clean nDCG@10"] = round(found["nDCG@10"]["mean"] / clean, 4)
     for errors, stages in results["errors"].items():
         print(errors, {stage: round(found["nDCG@10"]["mean"], 4) for stage, found in stages.items()}, flush=True)
-    print("cost", results["cost"], flush=True)
     return results
+
+
+async def _cost(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, Any]:
+    """Each stage's time, and that of all which words and the final score add to a request."""
+    seconds: dict[str, list[float]] = {}
+    with Admission(1).enter() as permit, steps.step("ask for ten") as report:
+        for done, query in enumerate(grades, 1):
+            answer = await search(Query(query, top_k=_FEW), Plan(), release, permit, None)
+            for entry in answer.stages:
+                seconds.setdefault(entry.name, []).append(entry.seconds)
+            together = sum(entry.seconds for entry in answer.stages if entry.name in _ADDED)
+            seconds.setdefault(" + ".join(_ADDED), []).append(together)
+            report(done, len(grades))
+    result = {stage: latencies(each) for stage, each in seconds.items()}
+    print("cost", result, flush=True)
+    return result
 
 
 async def _ask_all(
     release: LoadedRelease, typed: Mapping[str, str], report: Callable[[int, int], None]
-) -> tuple[dict[str, dict[str, list[str]]], dict[str, list[float]]]:
-    """Rankings by stage and query, and each stage's seconds; `typed` is what is asked in place of each query."""
+) -> dict[str, dict[str, list[str]]]:
+    """Rankings by stage and query; `typed` is what is asked in place of each query."""
     rankings: dict[str, dict[str, list[str]]] = {}
-    costs: dict[str, list[float]] = {}
     with Admission(1).enter() as permit:
         for done, (query, text) in enumerate(typed.items(), 1):
             answer = await search(Query(text, top_k=_DEPTH), Plan(), release, permit, None)
             for stage, rows in rows_by_stage(answer, release).items():
                 rankings.setdefault(stage, {})[query] = [release.columns.id(row) for row in rows]
-            for entry in answer.stages:
-                costs.setdefault(entry.name, []).append(entry.seconds)
             report(done, len(typed))
-    return rankings, costs
+    return rankings
 
 
 def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
@@ -238,7 +251,7 @@ def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
 async def _found_first(release: LoadedRelease, kind: str, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
     """Share of codes whose product stands first, by stage, and codes that miss as served."""
     with steps.step(f"ask for {kind}") as report:
-        rankings, _ = await _ask_all(release, {code: code for code in codes}, report)
+        rankings = await _ask_all(release, {code: code for code in codes}, report)
     shares = {
         stage: round(float(np.mean([found[code][:1] == [codes[code]] for code in codes])), 4)
         for stage, found in rankings.items()
