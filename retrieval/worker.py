@@ -20,7 +20,7 @@ from core.errors import TandemError
 from retrieval.server import Running, serve
 from retrieval.settings import ServeSettings
 
-PULSE = 1.0  # seconds between two signs of life
+_PULSE = 1.0  # seconds between two signs of life
 _MARGIN = 5.0  # seconds beyond the grace, for a process that cannot drain
 
 
@@ -54,7 +54,7 @@ class Link:
 
     async def _live(self) -> None:
         while True:
-            await asyncio.sleep(PULSE)
+            await asyncio.sleep(_PULSE)
             with contextlib.suppress(OSError):  # one that does not listen must not stop this process
                 self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
 

@@ -42,7 +42,7 @@ def recipe() -> Recipe:
         augmentation=Augmentation(),
         towers=TOWERS,
         mining=Mining(first=1, last=20),
-        mined=TOWERS,
+        mined=TOWERS.model_copy(update={"keep": 0.5}),
         ranker=RANKER,
         late=Late(replay=5, towers=TOWERS, ranker=RANKER),
         compression=Compression(candidates=3, late_candidates=5, student=RankerDistillation(layers=1, **SHORT)),
@@ -92,6 +92,12 @@ def test_both_models_are_left_with_their_lineage(done: Path) -> None:
     assert {"early judgments", "late judgments", "model encoder", "model late-teacher"} <= lineage["data"].keys()
     early = read_lineage(done / "stages" / "teacher")
     assert early is not None and not any(name.startswith("late") for name in early["data"])
+
+
+def test_the_second_round_keeps_weights_of_what_the_first_began_with(done: Path, base: str) -> None:
+    settings = json.loads((done / "stages" / "encoder" / "report.json").read_text())["settings"]
+    assert (settings["keep"], settings["keep_of"]) == (0.5, base)
+    assert Path(settings["base"]) == done / "stages" / "first-round" / "checkpoint"
 
 
 def test_negatives_are_mined_of_the_querys_own_shop_and_are_not_judged_good(done: Path) -> None:
