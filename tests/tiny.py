@@ -62,10 +62,13 @@ def write_base(folder: Path, seed: int = 0) -> str:
     return str(folder)
 
 
-def write_ranker_base(folder: Path) -> str:
-    """The same with a head whose logits differ enough to survive int8; returns where it is."""
+def write_ranker_base(folder: Path, best_last: bool = False) -> str:
+    """The same with a head whose logits differ enough to survive int8; returns where it is.
+
+    By chance its order of products is a good one: turned round (`best_last`), whatever it learns is better.
+    """
     model = BertForSequenceClassification.from_pretrained(write_base(folder), num_labels=1)
-    model.classifier.weight.data *= 5
+    model.classifier.weight.data *= -5 if best_last else 5
     model.save_pretrained(folder)
     return str(folder)
 

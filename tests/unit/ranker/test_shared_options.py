@@ -14,10 +14,11 @@ from ranker.train.finetune import RankerTraining, train_ranker
 
 @pytest.mark.parametrize(("given", "kept"), [({"lora": 2}, "LayerNorm"), ({"freeze_embeddings": True}, "word_embed")])
 def test_a_ranker_trains_with_each_option(given: dict[str, Any], kept: str, tmp_path: Path) -> None:
-    base, output = tiny.write_ranker_base(tmp_path / "base"), tmp_path / "ranker"
-    small = {"max_steps": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations": 1, "validation_pairs": 60}
+    base, output = tiny.write_ranker_base(tmp_path / "base", best_last=True), tmp_path / "ranker"
+    small = {"max_steps": 4, "batch_size": 8, "learning_rate": 5e-3, "evaluations": 1, "validation_pairs": 60}
     settings = RankerTraining.model_validate({"base": base, "threads": 1, **small, **given})
-    train_ranker(tiny.TEXTS, tiny.judgments(), output, settings)
+    report = train_ranker(tiny.TEXTS, tiny.judgments(), output, settings)
+    assert report["best_step"] == 4  # else it stays what it was
     Ranker.open(output)
     before, after = load_file(Path(base) / "model.safetensors"), load_file(output / "checkpoint" / "model.safetensors")
     assert before.keys() == after.keys()
