@@ -1,7 +1,8 @@
 """Runs one ONNX model of a tower or a cross-encoder on this machine's cores."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime
@@ -30,22 +31,12 @@ class OnnxModel:
 
         Raises ModelError for a file that is not a text model with one output.
         """
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model file")
-        options = _options(threads)
         # Kept here, since the session only refers to them.
         self._tables = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(table)
-            for name, table in (embedding_tables(path) if mapped else {}).items()
+            for name, table in (embedding_tables(path) if mapped and path.is_file() else {}).items()
         }
-        for name, table in self._tables.items():
-            options.add_initializer(name, table)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
-            )
-        except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
-            raise ModelError(f"{path}: is not a model that ONNX Runtime reads: {str(error).splitlines()[0]}") from None
+        self._session = session(path, threads, self._tables)
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         outputs = self._session.get_outputs()
         if not {IDS, MASK} <= self._inputs <= {IDS, MASK, SEGMENTS} or len(outputs) != 1:
@@ -61,6 +52,26 @@ class OnnxModel:
         ids, as long as the tokens; a model without them ignores them.
         """
         return self._session.run([self._output], padded_inputs(self._inputs, tokens, segments))[0]
+
+
+def session(
+    path: Path, threads: int = 1, initializers: Mapping[str, onnxruntime.OrtValue] = MappingProxyType({})
+) -> onnxruntime.InferenceSession:
+    """A session on so many threads, its caller's among them. `initializers` replace those of the file.
+
+    Raises ModelError for a file that ONNX Runtime does not read.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    options = _options(threads)
+    for name, value in initializers.items():
+        options.add_initializer(name, value)
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
+        )
+    except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
+        raise ModelError(f"{path}: is not a model that ONNX Runtime reads: {str(error).splitlines()[0]}") from None
 
 
 def padded_inputs(

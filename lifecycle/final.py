@@ -19,8 +19,8 @@ from core.progress import Report, Steps
 from core.releases import ReleaseStore
 from lifecycle.evaluate import grades_of
 from lifecycle.evaluation import CURRENT, find_release, open_place
-from ranker.final import FinalSpec, write_final
-from ranker.train.final import FinalTraining, Learned, Table, learn
+from ranker.final import FinalSpec
+from ranker.train.final import FinalTraining, Learned, Table, learn, write_final
 from retrieval.admission import Admission
 from retrieval.candidates import Found
 from retrieval.features import FEATURES, features, with_relevance

@@ -1,5 +1,7 @@
 """The final score: boosted trees over what all stages said of a candidate."""
 
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
 from core.plan import RERANK_DEPTH
+from engine.trees import OnnxTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score
 
-SPEC_FILE, TREES_FILE, FIRST_FILE = "final.json", "trees.txt", "first_trees.txt"
+SPEC_FILE, TREES, FIRST_TREES = "final.json", "trees", "first_trees"
 
 
 class FinalSpec(BaseModel):
@@ -22,7 +25,7 @@ class FinalSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     features: tuple[str, ...] = Field(min_length=1)
     dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
     lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
@@ -32,13 +35,38 @@ class FinalSpec(BaseModel):
     report: dict[str, Any] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """The same trees for ONNX Runtime, which scores in half of LightGBM's time, and for LightGBM, which explains."""
+
+    onnx: OnnxTrees
+    booster: "lgb.Booster"
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Trees":
+        """Raises ModelError for files that hold no trees."""
+        import lightgbm as lgb
+
+        onnx, text = tree_files(folder, name)
+        try:
+            return cls(OnnxTrees(onnx), lgb.Booster(model_file=str(text)))
+        except lgb.basic.LightGBMError as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{text}: holds no trees: {reason}; run `tandem train final` again") from None
+
+    @property
+    def features(self) -> set[int]:
+        """How many they take; both ways the same, or they are not the same trees."""
+        return {self.onnx.features, self.booster.num_feature()}
+
+
 class FinalScore:
     """Trees that rank candidates, for any number of threads. Scores tell an order and are no probabilities.
 
     There are two sets: the first ranks before the cross-encoder has spoken, and where it does not speak at all.
     """
 
-    def __init__(self, folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb.Booster") -> None:
+    def __init__(self, folder: Path, spec: FinalSpec, first: Trees, trees: Trees) -> None:
         self.folder = folder
         self.spec = spec
         self._first = first
@@ -47,17 +75,15 @@ class FinalScore:
     @classmethod
     def open(cls, folder: Path) -> "FinalScore":
         """Reads what `tandem train final` left. Raises ModelError when it is something else."""
-        import lightgbm as lgb
-
         try:
             spec = FinalSpec.model_validate_json((folder / SPEC_FILE).read_text())
-            first, trees = (lgb.Booster(model_file=str(folder / name)) for name in (FIRST_FILE, TREES_FILE))
         except FileNotFoundError:
             raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
-        except (ValidationError, lgb.basic.LightGBMError) as error:
+        except ValidationError as error:
             reason = str(error).splitlines()[0]
             raise ModelError(f"{folder} is no final score that this version reads: {reason}; train it again") from None
-        if {first.num_feature(), trees.num_feature()} != {len(spec.features)}:
+        first, trees = (Trees.open(folder, name) for name in (FIRST_TREES, TREES))
+        if first.features | trees.features != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
         return cls(folder, spec, first, trees)
 
@@ -70,7 +96,8 @@ class FinalScore:
 
     def files(self) -> list[Path]:
         """All it is made of."""
-        return [self.folder / name for name in (SPEC_FILE, FIRST_FILE, TREES_FILE)]
+        trees = (tree_files(self.folder, name) for name in (FIRST_TREES, TREES))
+        return [self.folder / SPEC_FILE, *chain.from_iterable(trees)]
 
     @property
     def digest(self) -> str:
@@ -82,9 +109,7 @@ class FinalScore:
 
         `rescored`: whether the cross-encoder spoke of any. Those it did not speak of then count as not worth it.
         """
-        if not len(features):
-            return np.zeros(0, np.float32)
-        return np.asarray(self._ranking(rescored).predict(features, num_threads=1), np.float32)
+        return self._ranking(rescored).onnx.scores(features)
 
     def contributions(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
         """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked.
@@ -92,16 +117,13 @@ class FinalScore:
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
         with explainable AI for trees", Nature Machine Intelligence 2020).
         """
-        found = self._ranking(rescored).predict(features, num_threads=1, pred_contrib=True)
+        found = self._ranking(rescored).booster.predict(features, num_threads=1, pred_contrib=True)
         return np.asarray(found, np.float32)[:, :-1]
 
-    def _ranking(self, rescored: bool) -> "lgb.Booster":
+    def _ranking(self, rescored: bool) -> Trees:
         return self._trees if rescored else self._first
 
 
-def write_final(folder: Path, spec: FinalSpec, first: "lgb.Booster", trees: "lgb.Booster") -> None:
-    """Writes all files; the spec comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    first.save_model(str(folder / FIRST_FILE))
-    trees.save_model(str(folder / TREES_FILE))
-    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+def tree_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """A set of trees as ONNX Runtime and as LightGBM reads it."""
+    return folder / f"{name}.onnx", folder / f"{name}.txt"

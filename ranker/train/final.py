@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
+from onnxmltools.convert import convert_lightgbm
+from onnxmltools.convert.common.data_types import FloatTensorType
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.plan import RERANK_DEPTH
+from ranker.final import FIRST_TREES, SPEC_FILE, TREES, FinalSpec, tree_files
 
 _EVALUATED = 10
 
@@ -77,6 +81,17 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
         folds.append(lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop]))
     count = max(1, round(float(np.mean([trees.best_iteration for trees in folds]))))
     return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of)
+
+
+def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:
+    """Writes all files of a final score; the spec comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, booster in ((FIRST_TREES, first), (TREES, trees)):
+        onnx, text = tree_files(folder, name)
+        booster.save_model(str(text))
+        inputs = [("features", FloatTensorType([None, booster.num_feature()]))]
+        onnx.write_bytes(convert_lightgbm(booster, name, inputs).SerializeToString())
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
 def _parameters(settings: FinalTraining, constraints: list[int], levels: NDArray[np.float64]) -> dict[str, object]:

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from core.errors import ModelError
-from ranker.final import FIRST_FILE, SPEC_FILE, TREES_FILE, FinalScore, FinalSpec, write_final
-from ranker.train.final import FinalTraining, Table, learn
+from ranker.final import FIRST_TREES, SPEC_FILE, TREES, FinalScore, FinalSpec, tree_files
+from ranker.train.final import FinalTraining, Table, learn, write_final
 
 FEATURES = {"good": 1, "bad": -1, "noise": 0}
 SETTINGS = FinalTraining(least=5, rounds=30, patience=10, leaves=4, folds=3, threads=1)
@@ -73,6 +77,35 @@ def test_missing_values_are_scored(folder: Path) -> None:
     assert FinalScore.open(folder).scores(rows[:0], rescored=True).shape == (0,)
 
 
+@pytest.fixture(scope="module", params=["values are missing", "none is missing"])
+def coarse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trees of tables whose values are few, some of them missing or none."""
+    folder = tmp_path_factory.mktemp("coarse")
+    made = []
+    random = np.random.default_rng(3)
+    for table in tables():
+        rows = (np.round(8 * table.features) / 8 - 0.5).astype(np.float32)
+        if request.param == "values are missing":
+            rows[random.random(rows.shape) < 0.2] = np.nan
+        made.append(Table(rows, table.gains))
+    trees = learn(made, dict.fromkeys(FEATURES, 0), SETTINGS).trees
+    write_final(folder, FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=1, encoder=""), trees, trees)
+    return folder
+
+
+_VALUES = st.one_of(
+    st.integers(-4, 4).map(lambda eighths: eighths / 8), st.floats(-2, 2, width=32), st.just(float("nan"))
+)
+
+
+@given(rows=arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=_VALUES))
+def test_scores_are_those_that_lightgbm_itself_gives(coarse: Path, rows: np.ndarray) -> None:
+    score = FinalScore.open(coarse)
+    for rescored, name in ((True, TREES), (False, FIRST_TREES)):
+        expected = lgb.Booster(model_file=str(tree_files(coarse, name)[1])).predict(rows)
+        np.testing.assert_allclose(score.scores(rows, rescored), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
     score = FinalScore.open(folder)
     rows = tables(queries=1)[0].features
@@ -101,16 +134,24 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
     with pytest.raises(ModelError, match=r"holds no final\.json"):
         FinalScore.open(tmp_path)
     (tmp_path / SPEC_FILE).write_text("{}")
-    for name in (FIRST_FILE, TREES_FILE):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ModelError, match="no final score that this version reads") as error:
         FinalScore.open(tmp_path)
     assert "\n" not in str(error.value)
     spec = json.loads((folder / SPEC_FILE).read_text())
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"features": ["good"]}))
+    with pytest.raises(ModelError, match=r"first_trees\.onnx: no such model file"):
+        FinalScore.open(tmp_path)
+    for path in FinalScore.open(folder).files():
+        if path.name != SPEC_FILE:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ModelError, match="do not agree"):
         FinalScore.open(tmp_path)
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec))
-    (tmp_path / TREES_FILE).write_text("tree")
-    with pytest.raises(ModelError, match="no final score that this version reads"):
-        FinalScore.open(tmp_path)
+    FinalScore.open(tmp_path)
+    for path, told in zip(tree_files(tmp_path, TREES), ("is not a model that ONNX Runtime", "no trees"), strict=True):
+        whole = path.read_bytes()
+        path.write_text("tree")
+        with pytest.raises(ModelError, match=rf"{path.name}: .*{told}") as error:
+            FinalScore.open(tmp_path)
+        assert "\n" not in str(error.value)
+        path.write_bytes(whole)
