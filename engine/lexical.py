@@ -13,9 +13,11 @@ from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
 # Changes with anything that makes another index of the same products.
-FORMAT = 3
+FORMAT = 4
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
+# A field of what names a product: its id, its GTIN, and each title or attribute that is a code and nothing else.
+CODES = "codes"
 SYNONYMS_FILE = "synonyms.json"
 
 
@@ -52,7 +54,7 @@ class LexicalQuery:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What r products hold of a query of w words, over f fields.
+    """What r products hold of a query of w words, over f fields, which `fields` names.
 
     `scores` are BM25, shape (r, f). `matched` is the weight of each word's best term in each field, shape (r, f, w).
     `rivals`, shape (r, w), tells where a product states a quantity of a word's unit; `lengths`, shape (r, f), how many
@@ -63,10 +65,12 @@ class Evidence:
     matched: NDArray[np.float32]
     rivals: NDArray[np.bool_]
     lengths: NDArray[np.int32]
+    fields: tuple[str, ...]
 
     def of(self, places: NDArray[np.int64]) -> "Evidence":
         """Of these products alone, in this order."""
-        return Evidence(self.scores[places], self.matched[places], self.rivals[places], self.lengths[places])
+        parts = (self.scores, self.matched, self.rivals, self.lengths)
+        return Evidence(*(part[places] for part in parts), self.fields)
 
 
 class LexicalIndex:
@@ -129,7 +133,7 @@ class LexicalIndex:
                 weight = (found > 0) * np.float32(term.weight)
                 for word in term.words:
                     np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
-        return Evidence(scores, matched, self._rivals(query, rows), lengths)
+        return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
 
     def named_in(self, field: str, number: int) -> int:
         """Products that hold the term in this field; 0 where there is no such field."""

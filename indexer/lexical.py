@@ -16,7 +16,7 @@ from core.manifest import LexicalReport
 from core.progress import Report, ignore
 from core.synonyms import Synonyms
 from core.words import Analyser, Word
-from engine.lexical import SYNONYMS_FILE, UNITS, field_files
+from engine.lexical import CODES, SYNONYMS_FILE, UNITS, field_files
 from engine.terms import may_be_misspelt, unit_term, write_terms
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
@@ -38,7 +38,7 @@ FIELDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str | None]]] = {
     "product_type": lambda row: iter([row["product_type"]]),
     "attributes": _attributes,
     "description": lambda row: iter([row["description"]]),
-    "codes": lambda row: iter([row["id"], row["gtin"]]),
+    CODES: lambda row: iter([row["id"], row["gtin"]]),
 }
 # How much they count. Words of a description say less of what a product is (CrowdFlower: nDCG@10 .768 at 0.3).
 WEIGHTS = {
@@ -47,11 +47,13 @@ WEIGHTS = {
     "product_type": 0.5,
     "attributes": 0.4,
     "description": 0.3,
-    "codes": 1.0,
+    CODES: 1.0,
     UNITS: 0.0,
 }
 # Fields whose quantities are the product's own; a description also tells of what it goes with.
 _STATING = ("title", "attributes")
+# Where a code that stands alone names the product; in the midst of other words it may be what the product goes with.
+_NAMING = ("title", "attributes")
 # The field that bare texts are.
 _TEXT = "title"
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
@@ -129,10 +131,10 @@ def _terms(
 
 
 def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, list[Word]]:
-    return {
-        field: list(chain.from_iterable(analyser.words(text) for text in texts(product) if text))
-        for field, texts in FIELDS.items()
-    }
+    found = {field: [analyser.words(text) for text in texts(product) if text] for field, texts in FIELDS.items()}
+    for field in _NAMING:
+        found[CODES] += [words for words in found[field] if len(words) == 1 and words[0].is_code]
+    return {field: list(chain.from_iterable(texts)) for field, texts in found.items()}
 
 
 def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:

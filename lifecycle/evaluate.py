@@ -238,7 +238,7 @@ async def _with_words(
     if release.final is not None:
         dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
         found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
-        table = features(found, release.words.fields, relevance)
+        table = features(found, relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 

@@ -81,7 +81,7 @@ def train_final(
         lowest, _ = measures.grade_range(grades_of(table, "all"))
         ratio = tuned_ratio(asked, grades, lowest)
         with steps.step("learn"):
-            learning = _learn(asked, grades, lowest, ratio, release.words.fields, settings)
+            learning = _learn(asked, grades, lowest, ratio, settings)
         spec = _spec(release, ratio, learning, split, settings)
         write_final(output, spec, learning.first.trees, learning.final.trees)
         return Outcome(spec, _summary(learning.values))
@@ -119,14 +119,13 @@ def _learn(
     grades: Mapping[str, Mapping[str, float]],
     lowest: float,
     ratio: float,
-    fields: Sequence[str],
     settings: FinalTraining,
 ) -> Learning:
     """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first."""
     founds = [_refused(entry, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
 
-    blind = [features(found, fields, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
+    blind = [features(found, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
 
     def tables(heard: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return [with_relevance(table, relevance) for table, relevance in zip(blind, heard, strict=True)]

@@ -1,11 +1,11 @@
 """What the final score is made of: few numbers, made comparable between queries and between catalogs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.lexical import Evidence, LexicalQuery
+from engine.lexical import CODES, Evidence, LexicalQuery
 from retrieval.candidates import Found
 
 # Each feature, and whether more of it may only raise (1) or only lower (-1) the score. BM25 as a share of the best
@@ -35,22 +35,31 @@ _Column = NDArray[np.float32] | np.float32
 
 
 def named(found: Found) -> NDArray[np.bool_]:
-    """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole."""
+    """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole.
+
+    Of those, the ones whose own it is, where there are any: others may be what goes with them.
+    """
     result = np.zeros(len(found.rows), bool)
     if found.query is None or found.evidence is None:
         return result
     for place, word in enumerate(found.query.words):
         if word.is_code:
-            whole = (found.evidence.matched[:, :, place] >= 1).any(1)
-            if np.count_nonzero(whole) <= _FEW:
-                result |= whole
+            result |= next((held for held in _holding(found.evidence, place) if 0 < held.sum() <= _FEW), False)
     return result
 
 
-def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
+    """Which candidates hold the word at this place as a whole: as their own code and in their title, as their own code,
+    anywhere; each of shape (c,)."""
+    whole = evidence.matched[:, :, place] >= 1
+    own, title = (whole[:, [field == name for field in evidence.fields]].any(1) for name in (CODES, "title"))
+    yield from (own & title, own, whole.any(1))
+
+
+def features(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features of c candidates that both sources were asked about, shape (c, f) in the order of `FEATURES`.
 
-    `fields` are the lexical index's; `relevance` has shape (c,), NaN where the cross-encoder did not speak.
+    `relevance` has shape (c,), NaN where the cross-encoder did not speak.
     """
     assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
     similarity = found.dense.scores
@@ -59,7 +68,7 @@ def features(found: Found, fields: Sequence[str], relevance: NDArray[np.float32]
         "relevance to the best": MISSING,
         "similarity": similarity,
         "similarity to the best": similarity - similarity.max(initial=-1),
-        **_of_words(found.query, found.evidence, fields),
+        **_of_words(found.query, found.evidence),
     }
     table = np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
     return with_relevance(table, relevance)
@@ -74,8 +83,8 @@ def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -
     return result
 
 
-def _of_words(query: LexicalQuery, evidence: Evidence, fields: Sequence[str]) -> dict[str, _Column]:
-    title = np.array([field == "title" for field in fields])
+def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
+    title = np.array([field == "title" for field in evidence.fields])
     weights = np.array(query.weights, np.float32)
     total = max(float(weights.sum()), 1e-6)
     anywhere = np.minimum(evidence.matched.max(1, initial=0), 1)
@@ -93,20 +102,18 @@ def _of_words(query: LexicalQuery, evidence: Evidence, fields: Sequence[str]) ->
         "codes": _share(anywhere, codes),
         "quantities": _share(_whole(anywhere), asked),
         "other quantities": (evidence.rivals & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
-        **_of_brands(query, evidence, anywhere, fields),
+        **_of_brands(query, evidence, anywhere),
         "query words": np.float32(len(query.words)),
         "unknown words": np.float32(1 - len(known) / max(len(query.words), 1)),
         "title terms": evidence.lengths[:, title].sum(1).astype(np.float32),
     }
 
 
-def _of_brands(
-    query: LexicalQuery, evidence: Evidence, anywhere: NDArray[np.float32], fields: Sequence[str]
-) -> dict[str, _Column]:
+def _of_brands(query: LexicalQuery, evidence: Evidence, anywhere: NDArray[np.float32]) -> dict[str, _Column]:
     brands = sorted(query.brands)
     if not brands:
         return {"brand": MISSING, "other brand": np.float32(0)}
-    stated = evidence.lengths[:, list(fields).index("brand")] > 0
+    stated = evidence.lengths[:, evidence.fields.index("brand")] > 0
     missed = (anywhere[:, brands] < 1).sum(1)
     return {"brand": _share(_whole(anywhere), brands), "other brand": (stated * missed).astype(np.float32)}
 

@@ -168,9 +168,9 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Fo
 
     With their features, shape (c, f), in the same order.
     """
-    assert release.final is not None and release.words is not None
+    assert release.final is not None
     with answer.stage("prerank", len(found.rows)) as stage:
-        table = features(found, release.words.fields, _spread(np.empty(0, np.float32), len(found.rows)))
+        table = features(found, _spread(np.empty(0, np.float32), len(found.rows)))
         stage.candidates_out = len(found.rows)
         order = np.lexsort((-release.final.scores(table, rescored=False), ~named(found)))
         return found.ordered(order), table[order]

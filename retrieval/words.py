@@ -47,7 +47,6 @@ class Words:
 
         `is_word` tells words of the language, on whose spelling there is nothing to mend.
         """
-        self.fields = index.fields
         self._index = index
         self._synonyms = synonyms or Synonyms()
         self._read = lru_cache(_READ)(QueryReader(index, language, synonyms, is_word).read)

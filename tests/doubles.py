@@ -71,8 +71,6 @@ class Tokens:
 class Spoken:
     """Words find these rows, best first, whatever is asked; row i scores (i + 1) / 2, found or not."""
 
-    fields = ("title",)
-
     def __init__(self, rows: Sequence[int], delay: float = 0, broken: str = "") -> None:
         self.rows = np.array(rows, np.int64)
         self.delay = delay
@@ -97,7 +95,7 @@ class Spoken:
         self.asked += rows.tolist()
         matched = np.zeros((len(rows), 1, 0), np.float32)
         lengths = np.ones((len(rows), 1), np.int32)
-        return Evidence(self._scores(rows)[:, None], matched, np.zeros((len(rows), 0), bool), lengths)
+        return Evidence(self._scores(rows)[:, None], matched, np.zeros((len(rows), 0), bool), lengths, ("title",))
 
     def scores(self, evidence: Evidence) -> np.ndarray:
         return evidence.scores[:, 0]

@@ -56,6 +56,17 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
             assert found == (word in expected[field]), (word, field)
 
 
+def test_a_title_or_an_attribute_that_is_a_code_alone_is_one_of_its_codes(tmp_path: Path) -> None:
+    attributes = [("model", "XR-500b"), ("for", "AB-123c and AB-124c"), ("power", "1200W"), ("kind", "drill")]
+    index = lexical_index(tmp_path, [product("1", "DW-745s", attributes=attributes)])
+    place = index.fields.index("codes")
+    for term, own in {"xr500b": True, "dw745s": True, "ab123c": False, "1200w": False, "drill": False}.items():
+        number = index.terms.find(term)
+        assert number is not None, term
+        query = LexicalQuery((Word(term, term),), (QueryTerm(number, 1.0, (0,)),))
+        assert (index.evidence(query, np.array([0])).scores[0, place] > 0) == own, term
+
+
 def test_a_product_without_words_is_found_by_none(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles("!!!", "drill", "???"))
     number = index.terms.find("drill")

@@ -1,6 +1,7 @@
 """The features of candidates over a real lexical index, by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from wordings import lexical_index
 
 from engine.lexical_query import QueryReader
 from retrieval.candidates import Found, Source
-from retrieval.features import FEATURES, features
+from retrieval.features import FEATURES, features, named
 
 ROWS = [
     product("a", "18V cordless drill", brand="Makita"),
@@ -19,24 +20,27 @@ ROWS = [
 ]
 
 
-def told(folder: Path, text: str, relevance: list[float] | None = None) -> dict[str, list[float]]:
-    """Each feature of the four products for a query; similarities .9, .8, .7 and .6."""
-    index = lexical_index(folder, ROWS)
-    rows = np.arange(len(ROWS))
+def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Found:
+    """All products, found by both sources in their order; similarities .9, .8, .7 and so on."""
+    index = lexical_index(folder, products)
+    rows = np.arange(len(products))
     query = QueryReader(index, "en").read(text)
     evidence = index.evidence(query, rows)
-    words = evidence.scores.sum(1)
-    similarity = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-    found = Found(
+    similarity = (0.9 - 0.1 * rows).astype(np.float32)
+    return Found(
         rows,
         (1 / (61 + rows)).astype(np.float32),
         Source(similarity, rows + 1),
-        Source(words, rows + 1),
+        Source(evidence.scores.sum(1), rows + 1),
         query,
         evidence,
     )
+
+
+def told(folder: Path, text: str, relevance: list[float] | None = None) -> dict[str, list[float]]:
+    """Each feature of the four products for a query."""
     given = np.full(4, np.nan, np.float32) if relevance is None else np.array(relevance, np.float32)
-    table = features(found, index.fields, given)
+    table = features(found_of(folder, ROWS, text), given)
     assert table.shape == (4, len(FEATURES)) and table.dtype == np.float32
     return {name: table[:, place].tolist() for place, name in enumerate(FEATURES)}
 
@@ -86,3 +90,21 @@ def test_brands_are_found_or_others_stated(tmp_path: Path) -> None:
     assert values["other brand"] == [0, 1, 0, 1]
     values = told(tmp_path / "b", "drill")
     assert np.isnan(values["brand"]).all() and values["other brand"] == [0] * 4
+
+
+def test_a_code_names_the_product_whose_own_it_is(tmp_path: Path) -> None:
+    servers = [product(f"s{i}", f"server {i}", attributes=[("processor", "Xeon X5560 2.8 GHz")]) for i in range(9)]
+    upgrade = product("u", "Xeon X5560 upgrade kit")
+    board = product("b", "main board", attributes=[("processor", "X5560")])
+    processor = product("p", "Intel Xeon X5560", attributes=[("name", "X5560")])
+
+    def names(*products: dict[str, Any], query: str = "x5560") -> list[str]:
+        found = found_of(tmp_path, list(products), query)
+        return [entry["id"] for entry, chosen in zip(products, named(found), strict=True) if chosen]
+
+    assert names(*servers, upgrade, board, processor) == ["p"]
+    assert names(*servers, upgrade, board) == ["b"]
+    assert names(*servers, upgrade) == []  # too many hold it, and it is none's own
+    assert names(*servers[:3], upgrade) == ["s0", "s1", "s2", "u"]
+    assert names(*servers, upgrade, processor, query="server s3 with x5560") == ["p"]
+    assert names(upgrade, processor, query="xeon") == []
