@@ -69,8 +69,8 @@ class Evidence:
 
     def of(self, places: NDArray[np.int64]) -> "Evidence":
         """Of these products alone, in this order."""
-        parts = (self.scores, self.matched, self.rivals, self.lengths)
-        return Evidence(*(part[places] for part in parts), self.fields)
+        chosen = (self.scores[places], self.matched[places], self.rivals[places], self.lengths[places])
+        return Evidence(*chosen, self.fields)
 
 
 class LexicalIndex:

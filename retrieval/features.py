@@ -44,7 +44,8 @@ def named(found: Found) -> NDArray[np.bool_]:
         return result
     for place, word in enumerate(found.query.words):
         if word.is_code:
-            result |= next((held for held in _holding(found.evidence, place) if 0 < held.sum() <= _FEW), False)
+            few = (held for held in _holding(found.evidence, place) if 0 < np.count_nonzero(held) <= _FEW)
+            result |= next(few, np.zeros_like(result))
     return result
 
 
@@ -52,8 +53,13 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     """Which candidates hold the word at this place as a whole: as their own code and in their title, as their own code,
     anywhere; each of shape (c,)."""
     whole = evidence.matched[:, :, place] >= 1
-    own, title = (whole[:, [field == name for field in evidence.fields]].any(1) for name in (CODES, "title"))
-    yield from (own & title, own, whole.any(1))
+
+    def within(*names: str) -> NDArray[np.bool_]:
+        return np.asarray(whole[:, [field in names for field in evidence.fields]].any(1))
+
+    yield within(CODES) & within("title")
+    yield within(CODES)
+    yield within(*evidence.fields)
 
 
 def features(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:
