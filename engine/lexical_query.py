@@ -6,15 +6,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from core.synonyms import Synonyms
 from core.words import Analyser, Word, plain
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
+from engine.slips import slips
 from engine.terms import may_be_misspelt, unit_term
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _PART = 0.5
 _SYNONYM = 0.8
 _EDIT = 0.7
-_UNLIKELY = 6.0  # how much less likely an error is, as a logarithm
+_UNLIKELY = 6.0  # how much less likely an error is, as a logarithm: with one, a word in 400 times as many products
+_NOBODY = 0.02  # products as good as speak for a word that none with the others has
 _SURELY = 1500  # times as often, to mend a word that some product holds
-_ALIKE = 5
+_ALIKE = 10
 _ONE_EDIT, _TWO_EDITS = 3, 5
 # A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
 _RARE, _OFTEN = 2, 50
@@ -110,18 +112,19 @@ class QueryReader:
         return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] > _RARE else []
 
     def _alike(self, word: Word, place: int, least: int) -> list[QueryTerm]:
-        """The terms with the fewest errors, and among those the ones that most products hold, `least` or more."""
+        """The terms that `least` products or more hold and that are likeliest meant, not knowing the other words."""
         written = plain(word.text)
         if len(written) < _ONE_EDIT or not may_be_misspelt(written):
             return []
         own = self._index.terms.find(word.term)
         near = self._index.terms.alike(written, 2 if len(written) >= _TWO_EDITS else 1)
-        held = [(one.errors, -self._index.document_frequency(one.number), one) for one in near if one.number != own]
-        likely = sorted((entry for entry in held if -entry[1] >= max(1, least)), key=lambda entry: entry[:2])
-        return [
+        terms = [
             QueryTerm(one.number, _EDIT**one.errors, (place,), one.spelling, one.errors)
-            for _, _, one in likely[:_ALIKE]
+            for one in near
+            if one.number != own and self._index.document_frequency(one.number) >= max(1, least)
         ]
+        terms.sort(key=lambda term: -_likelihood(word, term, self._index.document_frequency(term.number)))
+        return terms[:_ALIKE]
 
     def _spellings(
         self, words: Sequence[Word], terms: Sequence[QueryTerm], known: Collection[int]
@@ -136,7 +139,7 @@ class QueryReader:
             certain = {term.number for term in terms if term.weight == 1 and place not in term.words}
             others = {number: self._rarity(number) for number in certain}
             company = {term: self._index.company(term.number, others) for term in own}
-            best = max(alike, key=lambda term: math.log1p(company[term]) - _UNLIKELY * term.errors)
+            best = max(alike, key=lambda term: _likelihood(word, term, company[term]))
             as_written = sum(company[term] for term in own if not term.errors)
             alone = not company[best] and not as_written  # then a second error is too many
             if company[best] > _SURELY * as_written or (alone and best.errors == 1):
@@ -170,3 +173,8 @@ class QueryReader:
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
             frequency = max(held, default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
+
+
+def _likelihood(word: Word, term: QueryTerm, held: float) -> float:
+    """How likely the word is a misspelling of the term, as a logarithm; `held` tells how many products speak for it."""
+    return math.log(_NOBODY + held) - _UNLIKELY * slips(plain(word.text), plain(term.spelling), term.errors)

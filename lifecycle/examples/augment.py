@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.keyboard import BESIDE
 from core.text import fold_text, query_key
 
-# The keys beside each on a QWERTY keyboard.
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _SHORTEST = 4
 
 
@@ -111,27 +110,13 @@ def _cased(character: str) -> bool:
     return character.isalpha() and (character.islower() or character.isupper())
 
 
-def _neighbours() -> dict[str, str]:
-    near: dict[str, str] = {}
-    for row, keys in enumerate(_ROWS):
-        for column, key in enumerate(keys):
-            beside = keys[max(0, column - 1) : column] + keys[column + 1 : column + 2]
-            above = _ROWS[row - 1][column : column + 2] if row else ""
-            below = _ROWS[row + 1][max(0, column - 1) : column + 1] if row + 1 < len(_ROWS) else ""
-            near[key] = beside + above + below
-    return near
-
-
-_NEAR = _neighbours()
-
-
 def _slip(word: str, random: np.random.Generator) -> str:
     """A letter's neighbour on the keyboard in its place; letters that no key is known for are swapped instead."""
-    places = [i for i in range(1, len(word)) if word[i].lower() in _NEAR]
+    places = [i for i in range(1, len(word)) if word[i].lower() in BESIDE]
     if not places:
         return _swap(word, random)
     i = places[random.integers(len(places))]
-    near = _NEAR[word[i].lower()]
+    near = BESIDE[word[i].lower()]
     letter = near[random.integers(len(near))]
     return word[:i] + (letter.upper() if word[i].isupper() else letter) + word[i + 1 :]
 

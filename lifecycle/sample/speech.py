@@ -2,6 +2,8 @@
 
 from random import Random
 
+from core.keyboard import ROWS
+
 # Unit as shops print it, and how shoppers type it; they take turns between the training and the test split.
 _UNITS = {
     "L": ["{}l", "{} litre", "{} l", "{} liter"],
@@ -32,7 +34,6 @@ _MASS = ("food", "litter", "kibble", "cutlery", "silverware", "luggage", "soap",
          "swimwear", "delph", "hair wash")  # fmt: skip
 _LINKED = (" for ", " of ", " in ", " with ", " without ")
 _ODD = {"knife": "knives", "shelf": "shelves", "mouse": "mice", "scarf": "scarves", "bookshelf": "bookshelves"}
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def spoken(value: str) -> list[str]:
@@ -94,6 +95,6 @@ def _slip(word: str, rng: Random) -> str:
             return word[:at] + word[at + 1 :]
         case 2:
             return word[:at] + word[at] + word[at:]
-    row = next((row for row in _ROWS if word[at].lower() in row), _ROWS[0])
+    row = next((row for row in ROWS if word[at].lower() in row), ROWS[0])
     place = max(row.find(word[at].lower()), 0)
     return word[:at] + row[place - 1 if place else 1] + word[at + 1 :]

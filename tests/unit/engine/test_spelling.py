@@ -33,7 +33,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
         ("alkaline battteriez", {"battteriez": "batteries"}),
         ("garden hoose", {"hoose": "hose"}),  # in a garden, though more products have a house
         ("hoose paint", {"hoose": "house"}),
-        ("hoose", {"hoose": "house"}),
+        ("hoose", {"hoose": "hose"}),  # a letter hit twice, not another one
+        ("hkuse", {"hkuse": "house"}),
         ("brass vallve", {"vallve": "valve"}),  # which one feed holds too
         ("garden hose", {}),
         ("house paimmt", {"paimmt": "paint"}),
