@@ -18,10 +18,10 @@ _NOBODY = 0.02  # products as good as speak for a word that none with the others
 _SURELY = 1500  # times as often, to mend a word that some product holds
 _ALIKE = 10
 _ONE_EDIT, _TWO_EDITS = 3, 5
-# A known word that next to nothing holds, beside one that many hold, is an error that the feed makes too.
-_RARE, _OFTEN = 2, 50
+# A known word that few products hold, and none with the others, one error from a word that many hold: another error.
+_RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5
-_LEAST_SPLIT, _LEAST_PIECE = 6, 3
+_LEAST_SPLIT, _LEAST_PIECE, _LEAST_HELD = 6, 3, 3
 
 
 class QueryReader:
@@ -65,10 +65,10 @@ class QueryReader:
         for part in parts:
             yield QueryTerm(part, _PART, (place,))
         if number is None and not parts and not joined and not self._is_word(word.text):
-            alike = self._alike(word, place, 0)
+            alike = self._alike(word, place, 2, 1)
             yield from alike if any(term.errors == 1 for term in alike) else self._split(word, place) or alike
         elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
-            yield from self._alike(word, place, held * _OFTEN)
+            yield from self._alike(word, place, 1, held * _OFTEN)
 
     def _phrases(self, synonyms: Synonyms) -> Iterator[tuple[tuple[str, ...], list[int]]]:
         """Each phrase, as terms, with the known terms of all that mean the same."""
@@ -109,19 +109,20 @@ class QueryReader:
             known = [piece for piece in pieces if piece is not None]
             if len(known) == len(pieces):
                 best = max(best, (min(map(self._index.document_frequency, known)), known))
-        return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] > _RARE else []
+        return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] >= _LEAST_HELD else []
 
-    def _alike(self, word: Word, place: int, least: int) -> list[QueryTerm]:
-        """The terms that `least` products or more hold and that are likeliest meant, not knowing the other words."""
+    def _alike(self, word: Word, place: int, most: int, least: int) -> list[QueryTerm]:
+        """The terms that are likeliest meant, not knowing the other words, with so many errors at most; `least`
+        products or more hold each."""
         written = plain(word.text)
         if len(written) < _ONE_EDIT or not may_be_misspelt(written):
             return []
         own = self._index.terms.find(word.term)
-        near = self._index.terms.alike(written, 2 if len(written) >= _TWO_EDITS else 1)
+        near = self._index.terms.alike(written, most if len(written) >= _TWO_EDITS else 1)
         terms = [
             QueryTerm(one.number, _EDIT**one.errors, (place,), one.spelling, one.errors)
             for one in near
-            if one.number != own and self._index.document_frequency(one.number) >= max(1, least)
+            if one.number != own and self._index.document_frequency(one.number) >= least
         ]
         terms.sort(key=lambda term: -_likelihood(word, term, self._index.document_frequency(term.number)))
         return terms[:_ALIKE]

@@ -16,6 +16,7 @@ TITLES = (
     *["house paint"] * 9,
     "dish washer",
     "brass gate vallve",
+    *["wide vale", "vela"] * 4,
     *[f"valve {size} brass" for size in range(1600)],
 )
 
@@ -37,6 +38,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
         ("hkuse", {"hkuse": "house"}),
         ("brass vallve", {"vallve": "valve"}),  # which one feed holds too
         ("garden hose", {}),
+        ("brass vale", {"vale": "valve"}),  # which no product holds with brass
+        ("wide vale", {}),
+        ("brass vela", {}),  # two errors away from a word, and one itself
         ("house paimmt", {"paimmt": "paint"}),
         ("alkaline paimmt", {}),  # two errors away from what is never with batteries
         ("alkaline painnt", {"painnt": "paint"}),
