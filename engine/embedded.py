@@ -40,7 +40,8 @@ class Index(Protocol):
 class Batches:
     """The most tokens or queries of a batch, and how few tokens are not divided among free lanes.
 
-    `padding` is the most tokens of a batch that may be padding: about what one more batch costs.
+    `padding` is the most tokens of a batch that may be padding: about what one more batch costs. `compare_at_once` is
+    the most rows that are compared where they are asked for, which takes less than a way to a lane and back.
     """
 
     encode: int
@@ -48,10 +49,11 @@ class Batches:
     retrieve: int
     least_rescore: int
     padding: int
+    compare_at_once: int = 0
 
 
 # Measured on two cores: beyond these a batch gains nothing and makes others wait.
-CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128, padding=16)
+CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128, padding=16, compare_at_once=256)
 # A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
 GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536, padding=65_536)
 
@@ -69,6 +71,7 @@ class EmbeddedEngine:
     ) -> None:
         """`lanes` is the number of worker threads, each bound to one core's worth of work; default: one a core."""
         self._index = index
+        self._at_once = batches.compare_at_once
         self._cross_encoder = cross_encoder
         kinds = [
             Kind("encode", query_tower.run, batches.encode, padding=batches.padding),
@@ -93,6 +96,11 @@ class EmbeddedEngine:
 
     async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """See `engine.types.Engine`."""
+        if len(rows) <= self._at_once:
+            try:
+                return self._index.similarities(vector, rows)
+            except Exception as error:
+                raise EngineError(f"{type(error).__name__}: {error}") from error
         [similarities] = await self._lanes.submit("compare", [(vector, rows)], [1], deadline)
         return similarities
 

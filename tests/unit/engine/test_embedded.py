@@ -1,8 +1,10 @@
 """The embedded engine around models that remember what they were run on: what shares a batch, and what comes back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import faiss
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.embedded import EmbeddedEngine
 from engine.index import VectorIndex
-from engine.types import Pair
+from engine.types import EngineError, Pair
 
 _LENGTHS = np.random.default_rng(0).integers(12, 48, 100)
 
@@ -43,7 +45,9 @@ class Remembering:
 
 @asynccontextmanager
 async def engine_of(tower: Remembering, ranker: Remembering, lanes: int) -> AsyncIterator[EmbeddedEngine]:
-    index = VectorIndex(faiss.IndexFlatIP(2))
+    flat = faiss.IndexFlatIP(2)
+    flat.add(np.eye(2, dtype=np.float32)[np.arange(300) % 2])
+    index = VectorIndex(flat)
     engine = EmbeddedEngine(tower, index, ranker, lanes)  # type: ignore[arg-type]
     try:
         yield engine
@@ -78,3 +82,27 @@ async def test_queries_of_several_requests_share_batches_of_like_length() -> Non
     assert tower.shapes[0] == (1, _LENGTHS[0]) and len(tower.shapes) < 30
     assert tower.padded < 1.04 * tower.tokens  # 1.054 if any padding were allowed
     assert all(count * longest <= 256 for count, longest in tower.shapes)
+
+
+async def test_few_products_are_compared_without_waiting_for_a_lane() -> None:
+    began, go = threading.Event(), threading.Event()
+
+    class Slow(Remembering):
+        def run(self, *given: Any) -> NDArray[np.float32]:
+            began.set()
+            go.wait(10)
+            return super().run(*given)
+
+    vector = np.array([3, 4], np.float32)
+    async with engine_of(Slow(logits=False), Remembering(logits=True), 1) as engine:
+        encoding = asyncio.ensure_future(engine.encode(sequences(_LENGTHS[:1]), deadline=None))
+        await asyncio.to_thread(began.wait, 10)
+        assert (await engine.compare(vector, np.array([0, 3, 2]), deadline=None)).tolist() == [3, 4, 3]
+        with pytest.raises(EngineError):
+            await engine.compare(vector, np.array([999]), deadline=None)
+        many = asyncio.ensure_future(engine.compare(vector, np.arange(300), deadline=None))
+        await asyncio.sleep(0)
+        assert not many.done() and not encoding.done()
+        go.set()
+        assert (await many).tolist() == [3, 4] * 150
+        await encoding
