@@ -17,7 +17,7 @@ _UNLIKELY = 6.0  # how much less likely an error is, as a logarithm: with one, a
 _NOBODY = 0.02  # products as good as speak for a word that none with the others has
 _SURELY = 1500  # times as often, to mend a word that some product holds
 _ALIKE = 10
-_ONE_EDIT, _TWO_EDITS = 3, 5
+_ONE_EDIT, _TWO_EDITS = 3, 4
 # A known word that few products hold, and none with the others, one error from a word that many hold: another error.
 _RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5

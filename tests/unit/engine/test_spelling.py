@@ -39,6 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
         ("brass vallve", {"vallve": "valve"}),  # which one feed holds too
         ("garden hose", {}),
         ("brass vale", {"vale": "valve"}),  # which no product holds with brass
+        ("brass vavw", {"vavw": "valve"}),  # two in a word of four
         ("wide vale", {}),
         ("brass vela", {}),  # two errors away from a word, and one itself
         ("house paimmt", {"paimmt": "paint"}),
