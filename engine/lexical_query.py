@@ -13,12 +13,12 @@ from engine.terms import may_be_misspelt, unit_term
 _PART = 0.5
 _SYNONYM = 0.8
 _EDIT = 0.7
-_UNLIKELY = 6.0  # how much less likely an error is, as a logarithm: with one, a word in 400 times as many products
-_NOBODY = 0.02  # products as good as speak for a word that none with the others has
+_UNLIKELY = 6.0  # a logarithm: of two words, one more error away, the other is as likely in 400 times fewer products
+_NOBODY = 0.02  # what a word counts for that no product has with the others; 0 has no logarithm
 _SURELY = 1500  # times as often, to mend a word that some product holds
 _ALIKE = 10
 _ONE_EDIT, _TWO_EDITS = 3, 4
-# A known word that few products hold, and none with the others, one error from a word that many hold: another error.
+# A known word that few products hold asks for words one error away, too, that so many times as many hold.
 _RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5
 _LEAST_SPLIT, _LEAST_PIECE, _LEAST_HELD = 6, 3, 3

@@ -37,7 +37,7 @@ class FinalSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """The same trees for ONNX Runtime, which scores in half of LightGBM's time, and for LightGBM, which explains."""
+    """The same trees for ONNX Runtime, which scores sooner, and for LightGBM, which explains."""
 
     onnx: OnnxTrees
     booster: "lgb.Booster"
@@ -80,8 +80,12 @@ class FinalScore:
         except FileNotFoundError:
             raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
         except ValidationError as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{folder} is no final score that this version reads: {reason}; train it again") from None
+            wrong = error.errors()[0]
+            reason = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+            raise ModelError(
+                f"{folder} is no final score that this version reads ({reason}); run `tandem train final` again, if a "
+                "release holds it after `tandem index --encoder … --ranker …`, which leaves it out"
+            ) from None
         first, trees = (Trees.open(folder, name) for name in (FIRST_TREES, TREES))
         if first.features | trees.features != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")

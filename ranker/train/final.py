@@ -84,7 +84,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
 
 
 def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:
-    """Writes all files of a final score; the spec comes last."""
+    """Writes all files of a final score; the spec comes last. In ONNX thresholds are float32, as features are."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, booster in ((FIRST_TREES, first), (TREES, trees)):
         onnx, text = tree_files(folder, name)

@@ -134,10 +134,13 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
     with pytest.raises(ModelError, match=r"holds no final\.json"):
         FinalScore.open(tmp_path)
     (tmp_path / SPEC_FILE).write_text("{}")
-    with pytest.raises(ModelError, match="no final score that this version reads") as error:
+    with pytest.raises(ModelError, match=r"this version reads \(features: Field required\)") as error:
         FinalScore.open(tmp_path)
     assert "\n" not in str(error.value)
     spec = json.loads((folder / SPEC_FILE).read_text())
+    (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"format": 2}))
+    with pytest.raises(ModelError, match=r"\(format: .* run `tandem train final` again, if a release holds it after"):
+        FinalScore.open(tmp_path)
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"features": ["good"]}))
     with pytest.raises(ModelError, match=r"first_trees\.onnx: no such model file"):
         FinalScore.open(tmp_path)

@@ -267,6 +267,7 @@ async def test_a_process_that_refuses_the_release_is_waited_for_a_while(monkeypa
         async with asyncio.timeout(5):
             while not fleet.last(0).told:
                 await asyncio.sleep(0.005)
+        assert fleet.last(0).told[0] == {"swap": ["shop", "r-2"]}
 
 
 def member(waits: tuple[str, str] | None = None, serving: bool = True, **serves: str) -> Member:
