@@ -41,6 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
         ("brass vale", {"vale": "valve"}),  # which no product holds with brass
         ("brass vavw", {"vavw": "valve"}),  # two in a word of four
         ("wide vale", {}),
+        ("hose paint", {}),  # known, and house is not that much commoner
         ("brass vavs", {}),  # known, and two errors away
         ("house paimmt", {"paimmt": "paint"}),
         ("alkaline paimmt", {}),  # two errors away from what is never with batteries

@@ -89,7 +89,8 @@ def coarse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             rows[random.random(rows.shape) < 0.2] = np.nan
         made.append(Table(rows, table.gains))
     trees = learn(made, dict.fromkeys(FEATURES, 0), SETTINGS).trees
-    write_final(folder, FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=1, encoder=""), trees, trees)
+    first = learn(made, dict.fromkeys(FEATURES, 0), SETTINGS.model_copy(update={"leaves": 2})).trees
+    write_final(folder, FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=1, encoder=""), first, trees)
     return folder
 
 
