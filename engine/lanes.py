@@ -2,16 +2,17 @@
 
 Each lane runs one batch at a time on one core, so that models never compete for threads of their own. A lane that is
 free takes work at once and never waits for a batch to fill; while all are busy, calls queue up and share the next
-batch, which is made of what has waited longest and of what is nearly as long as it. Everything here runs on the event
-loop but the batches themselves, so there are no locks.
+batch, which is made of what has waited longest and of what is nearly as long as it. A lane that is done takes its next
+batch itself, under a lock, rather than wait for its turn on a busy event loop; results are told on the loop.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from engine.types import DeadlineExceeded, EngineError
@@ -37,8 +38,9 @@ class Kind:
 
 @dataclass(slots=True)
 class _Call:
-    """What one caller waits for: all its results, or the first error."""
+    """What one caller waits for: all its results, or the first error. All but `soon` runs on the caller's loop."""
 
+    loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[list[Any]]"
     results: list[Any]
     left: int
@@ -53,6 +55,11 @@ class _Call:
     def fail(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+    def soon(self, tell: Callable[..., None], *arguments: Any) -> None:
+        """Calls it on the loop, from any thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(tell, *arguments)
 
 
 @dataclass(slots=True)
@@ -72,7 +79,10 @@ class Lanes:
     def __init__(self, kinds: Sequence[Kind], lanes: int, prepare: Callable[[], None] = lambda: None) -> None:
         """`prepare` runs once on each worker thread, to bound the threads that libraries start on it."""
         self._kinds = {kind.name: kind for kind in kinds}
-        self._free = lanes
+        # The lock guards the queues and these: lanes without a batch, and those of them that nothing has woken.
+        self._free = self._asleep = lanes
+        self._closed = False
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=prepare)
 
     async def submit(
@@ -82,57 +92,67 @@ class Lanes:
         if not payloads:
             return []
         loop = asyncio.get_running_loop()
-        call = _Call(loop.create_future(), [None] * len(payloads), len(payloads), deadline)
-        queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
-        queue.extend(_Item(call, place, *entry) for place, entry in enumerate(zip(payloads, costs, strict=True)))
-        self._dispatch(loop)
+        call = _Call(loop, loop.create_future(), [None] * len(payloads), len(payloads), deadline)
+        items = [_Item(call, place, *entry) for place, entry in enumerate(zip(payloads, costs, strict=True))]
+        with self._lock:
+            if self._closed:
+                raise EngineError("the engine was closed")
+            queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
+            queue.extend(items)
+            for _ in range(min(self._asleep, len(items))):
+                self._asleep -= 1
+                self._pool.submit(self._work)
         return await call.future
 
     def close(self) -> None:
         """Refuses further work and ends the threads once what runs is done."""
-        for _, queue in self._queues():
-            while queue:
-                queue.popleft().call.fail(EngineError("the engine was closed"))
-        self._pool.shutdown(wait=False)
+        with self._lock:
+            self._closed = True
+            waiting = [item for _, queue in self._queues() for item in queue]
+            for _, queue in self._queues():
+                queue.clear()
+            self._pool.shutdown(wait=False)
+        _fail(waiting, EngineError("the engine was closed"))
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._free and (found := self._next(loop.time())):
+    def _work(self) -> None:
+        """Runs batches on a lane's thread until there is nothing to do."""
+        while found := self._take_next():
             kind, batch = found
-            self._free -= 1
             try:
-                done = loop.run_in_executor(self._pool, kind.run, [item.payload for item in batch])
-            except RuntimeError:  # the pool was shut down
+                results = kind.run([item.payload for item in batch])
+                if len(results) != len(batch):
+                    raise EngineError(f"{len(results)} results came of a batch of {len(batch)}")
+            except EngineError as error:
+                _fail(batch, error)
+            except Exception as error:
+                _fail(batch, EngineError(f"{type(error).__name__}: {error}"))
+            else:
+                batch[0].call.soon(_tell, batch, results)
+            with self._lock:
                 self._free += 1
-                _fail(batch, EngineError("the engine was closed"))
-                continue
-            done.add_done_callback(partial(self._finish, loop, batch))
+
+    def _take_next(self) -> tuple[Kind, list[_Item]] | None:
+        with self._lock:
+            found = self._next()
+            if found:
+                self._free -= 1
+            else:
+                self._asleep += 1
+            return found
 
     def _queues(self) -> "list[tuple[Kind, deque[_Item]]]":
         """In the order in which they are served."""
         kinds = self._kinds.values()
         return [(kind, kind.interactive) for kind in kinds] + [(kind, kind.bulk) for kind in kinds]
 
-    def _next(self, now: float) -> tuple[Kind, list[_Item]] | None:
+    def _next(self) -> tuple[Kind, list[_Item]] | None:
         for kind, queue in self._queues():
-            _drop_dead(queue, now)
+            _drop_dead(queue)
             if queue:
                 queued = sum(item.cost for item in queue)
                 room = min(kind.budget, max(kind.least, -(-queued // self._free)))
                 return kind, _take(queue, room, kind.padding)
         return None
-
-    def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Item], future: "asyncio.Future[Any]") -> None:
-        self._free += 1
-        error = asyncio.CancelledError() if future.cancelled() else future.exception()
-        if error is not None:
-            _fail(batch, EngineError(f"{type(error).__name__}: {error}"))
-        elif len(results := future.result()) != len(batch):
-            _fail(batch, EngineError(f"{len(results)} results came of a batch of {len(batch)}"))
-        else:
-            for item, result in zip(batch, results, strict=True):
-                item.call.put(item.place, result)
-        if not loop.is_closed():
-            self._dispatch(loop)
 
 
 def _take(queue: "deque[_Item]", room: int, padding: int) -> list[_Item]:
@@ -152,24 +172,30 @@ def _take(queue: "deque[_Item]", room: int, padding: int) -> list[_Item]:
     return batch
 
 
-def _drop_dead(queue: "deque[_Item]", now: float) -> None:
+def _drop_dead(queue: "deque[_Item]") -> None:
     """Removes from the whole queue what nobody waits for any more."""
+    if not queue:
+        return
+    now = queue[0].call.loop.time()
     if not any(_dead(item.call, now) for item in queue):
         return
     alive = [item for item in queue if not _dead(item.call, now)]
+    for call in {id(item.call): item.call for item in queue}.values():
+        if _dead(call, now):
+            call.soon(call.fail, DeadlineExceeded())
     queue.clear()
     queue.extend(alive)
 
 
 def _dead(call: _Call, now: float) -> bool:
-    if call.future.done():
-        return True
-    if call.deadline is not None and call.deadline <= now:
-        call.fail(DeadlineExceeded())
-        return True
-    return False
+    return call.future.done() or (call.deadline is not None and call.deadline <= now)
+
+
+def _tell(batch: list[_Item], results: Sequence[Any]) -> None:
+    for item, result in zip(batch, results, strict=True):
+        item.call.put(item.place, result)
 
 
 def _fail(batch: list[_Item], error: Exception) -> None:
     for item in batch:
-        item.call.fail(error)
+        item.call.soon(item.call.fail, error)

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -86,6 +87,18 @@ async def test_calls_that_wait_share_the_next_batch() -> None:
         work.gate.set()
         assert await asyncio.gather(first, *rest) == [[10], [20], [30], [40]]
     assert work.batches == [[1], [2, 3, 4]]
+
+
+async def test_a_lane_that_is_done_takes_more_while_the_event_loop_is_busy() -> None:
+    work = Work()
+    async with lanes_of(Kind("k", work, 1)) as lanes:
+        calls = [submit(lanes, "k", n) for n in (1, 2, 3)]
+        await settle()
+        until = time.monotonic() + _PATIENCE
+        while len(work.batches) < 3 and time.monotonic() < until:
+            time.sleep(0.001)  # the loop is not let go of
+        assert work.batches == [[1], [2], [3]]
+        assert await asyncio.gather(*calls) == [[10], [20], [30]]
 
 
 async def test_a_batch_keeps_to_its_budget() -> None:
