@@ -82,6 +82,8 @@ def _round(options: argparse.Namespace, kind: Kind, queries: list[str]) -> dict[
     """One kind, started, warmed and measured."""
     address = f"127.0.0.1:{options.port}"
     environment = {"TANDEM_SERVE_PROCESSES": str(kind.processes), "TANDEM_SERVE_ENGINE": kind.engine, **NO_CACHES}
+    # None is refused, though all connections may meet one process, which has its share of the places.
+    environment["TANDEM_SERVE_MAX_IN_FLIGHT"] = str(options.in_flight * kind.processes)
     with tempfile.TemporaryDirectory() as scratch, _triton(options, kind, Path(scratch)) as server:
         if server is not None:
             environment["TANDEM_SERVE_TRITON_URL"] = server.address
