@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,8 +15,9 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from shops import command, environment, index, process, write_feed
+from shops import ROOT, command, environment, index, process, write_feed
 
+from benchmarks.common import free_address
 from core.releases import ReleaseStore
 from indexer.job import Models
 from retrieval.client import service_config
@@ -220,3 +223,14 @@ def test_what_no_process_can_serve_is_told_once(tmp_path: Path) -> None:
     status, [told] = failing("--releases", tmp_path / "none", "--address", "127.0.0.1:0")
     assert status == 2
     assert told.startswith(f"tandem: no release can be served from {tmp_path / 'none'}: make one with")
+
+
+def test_the_benchmark_of_processes_has_no_call_refused(indexed: ReleaseStore, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("red kettle\nblue lamp\n")
+    asked = ["--releases", indexed.root, "--queries", tmp_path / "queries.txt", "--port", free_address().split(":")[1]]
+    asked += ["--server", tmp_path / "none", "--seconds", 1, "--rounds", 1, "--output", tmp_path]
+    arguments = [sys.executable, "-m", "benchmarks.processes", *map(str, asked)]
+    subprocess.run(arguments, env=environment(), cwd=ROOT, timeout=240, check=True, stdout=subprocess.DEVNULL)
+    rows = json.loads((tmp_path / "processes.json").read_text())["results"]["rows"]
+    assert list(rows) == ["embedded, 1 process", "embedded, 2 processes"]
+    assert all(row["queries_per_s"] > 0 and not row.get("degraded") for row in rows.values())
