@@ -122,10 +122,10 @@ class Lanes:
                 results = kind.run([item.payload for item in batch])
                 if len(results) != len(batch):
                     raise EngineError(f"{len(results)} results came of a batch of {len(batch)}")
-            except EngineError as error:
-                _fail(batch, error)
-            except Exception as error:
-                _fail(batch, EngineError(f"{type(error).__name__}: {error}"))
+            except BaseException as error:  # whatever it is, callers are told, and the lane goes on
+                _fail(
+                    batch, error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}")
+                )
             else:
                 batch[0].call.soon(_tell, batch, results)
             with self._lock:
@@ -177,14 +177,12 @@ def _drop_dead(queue: "deque[_Item]") -> None:
     if not queue:
         return
     now = queue[0].call.loop.time()
-    if not any(_dead(item.call, now) for item in queue):
-        return
-    alive = [item for item in queue if not _dead(item.call, now)]
-    for call in {id(item.call): item.call for item in queue}.values():
-        if _dead(call, now):
-            call.soon(call.fail, DeadlineExceeded())
-    queue.clear()
-    queue.extend(alive)
+    dead = [item for item in queue if _dead(item.call, now)]
+    if dead:
+        alive = [item for item in queue if not _dead(item.call, now)]
+        queue.clear()
+        queue.extend(alive)
+        _fail(dead, DeadlineExceeded())
 
 
 def _dead(call: _Call, now: float) -> bool:

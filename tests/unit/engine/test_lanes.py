@@ -310,6 +310,21 @@ async def test_an_error_reaches_exactly_those_it_concerns() -> None:
         assert isinstance(error, EngineError) and str(error) == "ValueError: two is bad"
 
 
+async def test_a_lane_survives_whatever_its_work_raises() -> None:
+    class Panic(BaseException):
+        """As a library's native code may raise it."""
+
+    def run(payloads: list[int]) -> list[int]:
+        if 1 in payloads:
+            raise Panic("gone")
+        return payloads
+
+    async with lanes_of(Kind("k", run, 1)) as lanes, asyncio.timeout(_PATIENCE):
+        with pytest.raises(EngineError, match="Panic: gone"):
+            await lanes.submit("k", [1], [1], None)
+        assert await lanes.submit("k", [2], [1], None) == [2]
+
+
 async def test_a_run_that_loses_results_is_an_error_and_not_a_hang() -> None:
     work = Work(lambda payloads: payloads[:-1])
     async with lanes_of(Kind("k", work, 10)) as lanes:
