@@ -6,7 +6,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from core.errors import ReleaseError
 from core.product import CATALOG_SCHEMA
@@ -50,6 +52,11 @@ class Columns:
     def ids(self) -> list[str]:
         """Every product's id in row order."""
         return [value for batch in self._batches for value in batch.column("id").to_pylist()]
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers in row order, NaN where a product has none."""
+        parts = [batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.concatenate([np.empty(0), *parts])
 
     def _locate(self, row: int) -> tuple[dict[str, Read], int]:
         """What reads the columns of the batch that holds the row, by name, and the row's place in it."""

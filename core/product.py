@@ -1,6 +1,6 @@
 """The product: its columns and the one text that both models read.
 
-Field names follow the Google Merchant product data specification.
+Field names follow the Google Merchant product data specification, but for `popularity`, which it lacks.
 """
 
 from collections.abc import Mapping
@@ -50,13 +50,17 @@ CATALOG_SCHEMA = pa.schema(
         pa.field("image_link", pa.string()),
         pa.field("link", pa.string()),
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
+        pa.field("popularity", pa.float64()),
     ]
 )
 
 
 @dataclass(slots=True)
 class Product:
-    """One sellable item, cleaned. `price_micros` is the price in millionths of `currency` (ISO 4217)."""
+    """One sellable item, cleaned. `price_micros` is the price in millionths of `currency` (ISO 4217).
+
+    `popularity` is any number that is higher for what shoppers take more often, such as units sold.
+    """
 
     id: str
     title: str
@@ -74,6 +78,7 @@ class Product:
     image_link: str | None = None
     link: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    popularity: float | None = None
 
 
 def product_text(row: Mapping[str, object]) -> str:

@@ -133,6 +133,17 @@ def parse_gtin(value: Any) -> str | None:
     return digits.zfill(next(n for n in (8, 12, 13, 14) if n >= len(digits)))
 
 
+def parse_number(value: Any) -> float | None:
+    """A finite number, or None for what is none and for a truth value. 1,234 has no one meaning, and is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(as_text(value))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def clean_link(text: str) -> str | None:
     """An http or https address, or None for anything else and for what is longer than browsers and caches take."""
     if len(text) > _LINK_LIMIT:

@@ -29,7 +29,7 @@ from core.errors import FeedError
 from core.product import TEXT_FIELDS
 from indexer.price import CURRENCIES
 
-FIELDS = ("id", "price", "currency", *TEXT_FIELDS)
+FIELDS = ("id", "price", "currency", "popularity", *TEXT_FIELDS)
 REQUIRED = ("id", "title")
 
 # Names other systems use, most telling first. Case, spaces, dashes, underscores and a "g:" before them do not count.
@@ -49,6 +49,7 @@ _ALIASES = {
     "item_group_id": ("parent_id", "parent_sku", "group_id"),
     "image_link": ("image_url", "image"),
     "link": ("product_url", "url"),
+    "popularity": ("popularity_score", "units_sold", "sales_count", "order_count"),
 }
 _ATTRIBUTES_COLUMN = "attributes"
 _NAMES_SHOWN = 20

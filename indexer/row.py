@@ -3,12 +3,12 @@
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from core.product import CATALOG_SCHEMA
 from indexer.batch import Row
-from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin
+from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin, parse_number
 from indexer.mapping import Mapping, Source
 from indexer.price import parse_currency, parse_price
 from indexer.rejection import Rejected
@@ -31,6 +31,7 @@ _RAW_LIMIT = 50_000
 # How a field that may hold several values joins a list. Every other field takes a list's first value.
 _JOINED = {"description": " ", "product_type": " > ", "color": "/", "size": "/", "material": "/"}
 _LINKS = ("image_link", "link")
+_Parsed = TypeVar("_Parsed")
 
 
 class RowCleaner:
@@ -59,6 +60,8 @@ class RowCleaner:
             product["availability"] = parse_availability(self._plain(row, "availability"))
         if "gtin" in self._mapping.fields:
             product["gtin"] = self._kept("gtin", self._value(row, "gtin"), parse_gtin)
+        if "popularity" in self._mapping.fields:
+            product["popularity"] = self._kept("popularity", self._plain(row, "popularity"), parse_number)
         for name in self._links:
             product[name] = self._kept(name, as_text(self._value(row, name)), clean_link)
         product["attributes"] = self._attributes(row) if self._mapping.attributes.include else None
@@ -140,11 +143,11 @@ class RowCleaner:
             self.warnings["price_without_currency"] += 1
         return micros, currency
 
-    def _kept(self, name: str, value: Any, parse: Any) -> str | None:
+    def _kept(self, name: str, value: Any, parse: Callable[[Any], _Parsed | None]) -> _Parsed | None:
         """The parsed value; one that cannot be parsed is dropped and counted."""
         if value is None or value == "":
             return None
-        parsed: str | None = parse(value)
+        parsed = parse(value)
         if parsed is None and as_text(value).strip():
             self.warnings[f"{name}_dropped"] += 1
         return parsed

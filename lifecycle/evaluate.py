@@ -24,7 +24,7 @@ from engine.onnx import OnnxModel
 from retrieval.admission import Admission
 from retrieval.answer import Answer
 from retrieval.candidates import Found, Source
-from retrieval.features import MISSING, features
+from retrieval.features import MISSING, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
@@ -238,7 +238,7 @@ async def _with_words(
     if release.final is not None:
         dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
         found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
-        table = features(found, relevance)
+        table = with_relevance(release.features(found), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 

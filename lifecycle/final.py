@@ -23,7 +23,7 @@ from ranker.final import FinalSpec
 from ranker.train.final import FinalTraining, Learned, Table, learn, write_final
 from retrieval.admission import Admission
 from retrieval.candidates import Found
-from retrieval.features import FEATURES, features, with_relevance
+from retrieval.features import FEATURES, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
@@ -40,10 +40,11 @@ Values = dict[str, float]  # by query
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, all its candidates, each rescored, and their grades by their rows (those that are judged)."""
+    """A query and all its c candidates: their features before the cross-encoder spoke, shape (c, f), its word on each."""
 
     query: str
     found: Found
+    features: NDArray[np.float32]
     relevance: NDArray[np.float32]
     ids: list[str]
 
@@ -125,7 +126,7 @@ def _learn(
     founds = [_refused(entry, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
 
-    blind = [features(found, np.full(len(found.rows), np.nan, np.float32)) for found in founds]
+    blind = [entry.features for entry in asked]
 
     def tables(heard: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return [with_relevance(table, relevance) for table, relevance in zip(blind, heard, strict=True)]
@@ -226,7 +227,7 @@ async def _ask_all(
             answer = await search(Query(text), plan, release, permit, None)
             if answer.found.evidence is not None and len(answer.found.rows):
                 ids = [release.columns.id(int(row)) for row in answer.found.rows]
-                result.append(Asked(text, answer.found, answer.relevance, ids))
+                result.append(Asked(text, answer.found, release.features(answer.found), answer.relevance, ids))
             report(done, len(queries))
         return result
 

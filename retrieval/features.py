@@ -28,6 +28,8 @@ FEATURES: dict[str, int] = {
     "query words": 0,
     "unknown words": 0,  # share that no product holds
     "title terms": 0,
+    "popularity": 1,  # share of the catalog's products that are less popular; missing where the feed tells of none
+    "popularity to the best": 1,  # less the most popular candidate's
 }
 MISSING = np.float32(np.nan)
 _FEW = 5
@@ -62,10 +64,10 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     yield within(*evidence.fields)
 
 
-def features(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+def features(found: Found, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features of c candidates that both sources were asked about, shape (c, f) in the order of `FEATURES`.
 
-    `relevance` has shape (c,), NaN where the cross-encoder did not speak.
+    `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.
     """
     assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
     similarity = found.dense.scores
@@ -75,9 +77,10 @@ def features(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32
         "similarity": similarity,
         "similarity to the best": similarity - similarity.max(initial=-1),
         **_of_words(found.query, found.evidence),
+        "popularity": popularity,
+        "popularity to the best": popularity - np.fmax.reduce(popularity, initial=MISSING),
     }
-    table = np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
-    return with_relevance(table, relevance)
+    return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
 
 
 def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:

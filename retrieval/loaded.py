@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.columns import Columns
 from core.digest import value_digest
@@ -26,8 +27,10 @@ from ranker.final import FinalScore
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
 from retrieval.budget import RerankPace
-from retrieval.features import FEATURES
+from retrieval.candidates import Found
+from retrieval.features import FEATURES, features
 from retrieval.models import CachedModels, Rescoring
+from retrieval.popularity import popularity
 from retrieval.words import Words
 
 _WARM_QUERY = "warm up the release before it serves"
@@ -65,6 +68,7 @@ class LoadedRelease:
         self.pace = RerankPace()
         self.products = len(columns)
         self._tokens = tokens
+        self._popularity = popularity(columns.numbers("popularity"))
         self._leases = 0
         self._retired = False
 
@@ -93,6 +97,10 @@ class LoadedRelease:
         """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
         assert self.ranker is not None
         return self.ranker.scores(logits, similarities)
+
+    def features(self, found: Found) -> NDArray[np.float32]:
+        """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
+        return features(found, self._popularity[found.rows])
 
     def fusion_weights(self, plan: Plan) -> tuple[float, float]:
         """The dense and the lexical source's: the plan's, else those that were tuned with the final score, else 1."""

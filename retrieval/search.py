@@ -25,7 +25,7 @@ from retrieval.answer import (
 )
 from retrieval.budget import before_words, usable
 from retrieval.candidates import Found, Fusion, one_source
-from retrieval.features import FEATURES, MISSING, features, named, with_relevance
+from retrieval.features import FEATURES, MISSING, named, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.words import Matches, WordsFailed
@@ -170,7 +170,7 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Fo
     """
     assert release.final is not None
     with answer.stage("prerank", len(found.rows)) as stage:
-        table = features(found, _spread(np.empty(0, np.float32), len(found.rows)))
+        table = release.features(found)
         stage.candidates_out = len(found.rows)
         order = np.lexsort((-release.final.scores(table, rescored=False), ~named(found)))
         return found.ordered(order), table[order]

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -118,3 +120,29 @@ async def test_a_final_score_is_learned_released_explained_and_rolled_back(
     back = to_model(store, "default", outcome.manifest.model.model_id, Silent())
     assert back.manifest.model.final == outcome.manifest.model.final
     assert json.loads((store.path("default", back.manifest.release_id) / "final" / "final.json").read_text())["ranker"]
+
+
+async def test_of_like_products_those_that_sell_come_first(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+    def rows(sold: Callable[[int], int]) -> list[dict[str, Any]]:
+        """Three of each thing in each colour, which nothing but their sales tells apart."""
+        wares = [f"{color} {thing}" for thing in THINGS for color in COLORS]
+        return [{"id": f"s-{i}", "title": wares[i // 3], "units_sold": sold(i % 3)} for i in range(3 * len(wares))]
+
+    judged = ["query,product_id,grade,split"]
+    for place in range(0, len(COLORS) * len(THINGS) * 3, 3):
+        query = f"{COLORS[place // 3 % len(COLORS)]} {THINGS[place // 3 // len(COLORS)]}"
+        judged += [f"{query},s-{place + copy},{3 if copy == 1 else 1},valid" for copy in range(3)]
+    (tmp_path / "judged.csv").write_text("\n".join(judged) + "\n")
+    index(write_rows(tmp_path / "s.jsonl", rows(lambda copy: (5, 100, 20)[copy])), models, store)
+    settings = FinalTraining(candidates=20, rerank_depth=8, least=5, rounds=30, patience=15, folds=3, threads=1)
+    output, asked = tmp_path / "final", tmp_path / "judged.csv"
+    await asyncio.to_thread(train_final, store, "default", asked, "valid", output, settings, Silent())
+    # Another week: the third copies sell now, which changes no text and so no vector.
+    week = write_rows(tmp_path / "week.jsonl", rows(lambda copy: (7, 3, 900)[copy]))
+    outcome = index(week, replace(models, final=output), store)
+    assert outcome.embedded == 0
+    answer = await ask(store, "red kettle", explain=True)
+    first = answer.hits[0]
+    assert first.product.title == "red kettle" and int(first.product_id[2:]) % 3 == 2
+    reasons = {reason.feature: reason for reason in first.reasons}
+    assert reasons["popularity"].value == pytest.approx(5 / 6) and reasons["popularity"].contribution > 0

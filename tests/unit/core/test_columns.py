@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from builders import product, write_columns
@@ -37,6 +38,14 @@ def test_values_are_those_that_arrow_reads(tmp_path: Path, batch: int) -> None:
     path = write_columns(tmp_path / "c.arrow", rows, batch=batch)
     columns = Columns(path)
     assert [columns.row(row) for row in range(50)] == pa.ipc.open_file(str(path)).read_all().to_pylist()
+
+
+def test_numbers_come_in_row_order_and_what_is_missing_is_nan(tmp_path: Path) -> None:
+    given = [3.5, None, -1.0, None, None, None, 7.0]  # the second batch has none
+    rows = [product(f"p{i}", popularity=value) for i, value in enumerate(given)]
+    numbers = Columns(write_columns(tmp_path / "c.arrow", rows, batch=3)).numbers("popularity")
+    assert numbers.dtype == np.float64
+    assert [None if np.isnan(value) else value for value in numbers.tolist()] == given
 
 
 def test_batches_come_in_row_order(columns: Columns) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.product import AVAILABILITIES
-from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin
+from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin, parse_number
 from indexer.rejection import Rejected
 
 
@@ -151,6 +151,30 @@ def test_an_unknown_availability_is_refused() -> None:
 )
 def test_gtins(value: Any, gtin: str | None) -> None:
     assert parse_gtin(value) == gtin
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (12, 12.0),
+        (" 3.5 ", 3.5),
+        ("1e3", 1000.0),
+        (Decimal("0.25"), 0.25),
+        (0, 0.0),
+        (-2, -2.0),
+        ("1,234", None),
+        ("many", None),
+        ("n/a", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (float("nan"), None),
+        ("inf", None),
+        ("9" * 400, None),
+    ],
+)
+def test_numbers(value: Any, number: float | None) -> None:
+    assert parse_number(value) == number
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,14 @@ def test_columns_the_feed_lacks_are_named_with_the_closest(tmp_path: Path) -> No
 
 
 def test_defaults_find_merchant_names_and_aliases() -> None:
-    fields = default_mapping(["Product ID", "g:title", "Manufacturer", "EAN", "colour", "name", "attributes"]).fields
+    fields = default_mapping(["Product ID", "g:title", "Manufacturer", "EAN", "colour", "units_sold", "name"]).fields
     columns = {name: source.columns for name, source in fields.items()}
     assert columns["id"] == ("Product ID",)
     assert columns["title"] == ("g:title",)  # an own name goes before an alias
     assert columns["brand"] == ("Manufacturer",)
     assert columns["gtin"] == ("EAN",)
     assert columns["color"] == ("colour",)
+    assert columns["popularity"] == ("units_sold",)
     assert columns["material"] == ("material",)  # kept for rows that have it later
 
 

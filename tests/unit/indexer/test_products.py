@@ -75,6 +75,7 @@ def test_a_row_becomes_a_product(tmp_path: Path) -> None:
         "image_link": "https://shop.example/7.jpg",
         "link": None,
         "attributes": [("power", "18"), ("cordless", "yes"), ("tags", "a, b")],
+        "popularity": None,
     }
     assert result.report.filled["title"] == 1
     assert result.report.filled["size"] == 0

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import product
 from doubles import Spoken, make_release
 
 from core.errors import FeedError, ReleaseError
@@ -31,7 +33,13 @@ def found(dense: list[int], lexical: list[int]) -> Found:
 
 
 def asked(entry: Found) -> Asked:
-    return Asked("q", entry, np.full(5, np.nan, np.float32), [f"p{i}" for i in range(5)])
+    return Asked(
+        "q",
+        entry,
+        np.zeros((5, len(FEATURES)), np.float32),
+        np.full(5, np.nan, np.float32),
+        [f"p{i}" for i in range(5)],
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,8 +57,10 @@ def test_the_ratio_is_the_one_that_ranks_best() -> None:
     assert tuned_ratio([asked(entry)], {"q": {"p0": 3.0}}, 0.0) < 1
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, words: Spoken | None) -> None:
-    release = make_release(folder, words=words)
+def opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: Spoken | None, rows: list[dict[str, Any]] | None = None
+) -> None:
+    release = make_release(folder, rows, words=words)
     release.tower.digest, release.ranker.digest = "towers", "ranker"  # type: ignore
     place = SimpleNamespace()
     monkeypatch.setattr(module, "find_release", lambda *_: place)
@@ -83,6 +93,18 @@ def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytes
     # The towers have the good product third: 1/log2(4), unless words, which never have it, come between.
     assert score.spec.lexical_weight == 0
     assert outcome.summary["fused"].mean == pytest.approx(0.5)
+
+
+def test_popular_products_come_first_where_that_is_what_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third product sells; of those, the towers have the good one first, as the third of all."""
+    rows = [product(f"p{i}", popularity=float(i % 3 == 2)) for i in range(48)]
+    opened(tmp_path, monkeypatch, Spoken([46, 47]), rows)
+    given = judgments(tmp_path, [f"{number} things" for number in range(0, 36, 3)])
+    outcome = train_final(ReleaseStore(tmp_path), "shop", given, "valid", tmp_path / "final", SETTINGS, Silent())
+    assert outcome.summary["fused"].mean == pytest.approx(0.5)
+    assert outcome.summary["final without the cross-encoder"].mean == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from wordings import lexical_index
 
 from engine.lexical_query import QueryReader
 from retrieval.candidates import Found, Source
-from retrieval.features import FEATURES, features, named
+from retrieval.features import FEATURES, features, named, with_relevance
 
 ROWS = [
     product("a", "18V cordless drill", brand="Makita"),
@@ -37,10 +37,16 @@ def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Found:
     )
 
 
-def told(folder: Path, text: str, relevance: list[float] | None = None) -> dict[str, list[float]]:
+UNKNOWN = [float("nan")] * 4
+
+
+def told(
+    folder: Path, text: str, relevance: list[float] = UNKNOWN, popularity: list[float] = UNKNOWN
+) -> dict[str, list[float]]:
     """Each feature of the four products for a query."""
-    given = np.full(4, np.nan, np.float32) if relevance is None else np.array(relevance, np.float32)
-    table = features(found_of(folder, ROWS, text), given)
+    table = features(found_of(folder, ROWS, text), np.array(popularity, np.float32))
+    assert np.isnan(table[:, :2]).all(), "the cross-encoder has not spoken yet"
+    table = with_relevance(table, np.array(relevance, np.float32))
     assert table.shape == (4, len(FEATURES)) and table.dtype == np.float32
     return {name: table[:, place].tolist() for place, name in enumerate(FEATURES)}
 
@@ -53,6 +59,14 @@ def test_what_the_models_said(tmp_path: Path) -> None:
     assert values["relevance to the best"][:2] == pytest.approx([0, -0.4])
     assert np.isnan(values["relevance to the best"][2:]).all()
     assert np.isnan(told(tmp_path / "unheard", "drill")["relevance to the best"]).all()
+
+
+def test_popularity_is_told_alone_and_beside_the_most_popular(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill", popularity=[0.25, 0.75, float("nan"), 0.5])
+    assert values["popularity"] == pytest.approx([0.25, 0.75, float("nan"), 0.5], nan_ok=True)
+    assert values["popularity to the best"] == pytest.approx([-0.5, 0, float("nan"), -0.25], nan_ok=True)
+    unknown = told(tmp_path / "b", "drill")
+    assert np.isnan(unknown["popularity"]).all() and np.isnan(unknown["popularity to the best"]).all()
 
 
 def test_words_are_counted_as_shares(tmp_path: Path) -> None:
