@@ -40,7 +40,7 @@ Values = dict[str, float]  # by query
 
 @dataclass(frozen=True)
 class Asked:
-    """A query and all its c candidates: their features before the cross-encoder spoke, shape (c, f), its word on each."""
+    """A query, its c candidates, their features before the cross-encoder spoke, shape (c, f), and its word on each."""
 
     query: str
     found: Found
