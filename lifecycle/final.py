@@ -123,7 +123,7 @@ def _learn(
     settings: FinalTraining,
 ) -> Learning:
     """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first."""
-    founds = [_refused(entry, ratio) for entry in asked]
+    fused = [fused_scores(entry.found, ratio) for entry in asked]
     gains = [_gains(entry, grades[entry.query], lowest) for entry in asked]
 
     blind = [entry.features for entry in asked]
@@ -143,8 +143,8 @@ def _learn(
     first = final = learned(blind)
     worth = first.held_out(blind)
     depth, values = 0, measured(worth)
-    rescored = heard([found.scores for found in founds], settings.rerank_depth)
-    by_stage = {_FUSED: [found.scores for found in founds], _RERANKED: list(map(_reranked, founds, rescored))}
+    rescored = heard(fused, settings.rerank_depth)
+    by_stage = {_FUSED: fused, _RERANKED: list(map(_reranked, fused, rescored))}
     result = {stage: measured(scores) for stage, scores in by_stage.items()} | {_PRERANKED: values}
     if settings.rerank_depth and not all(np.isnan(entry.relevance).all() for entry in asked):
         final = learned(tables(heard(worth, settings.rerank_depth)))
@@ -167,8 +167,8 @@ def _enough(settings: FinalTraining, measured: Callable[[int], Values]) -> tuple
     return depth, values
 
 
-def _reranked(found: Found, relevance: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(np.isnan(relevance), found.scores - 1, relevance)
+def _reranked(fused: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isnan(relevance), fused - 1, relevance)
 
 
 def _cut(relevance: NDArray[np.float32], worth: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
@@ -177,12 +177,6 @@ def _cut(relevance: NDArray[np.float32], worth: NDArray[np.float32], depth: int)
     first = np.argsort(-worth, kind="stable")[:depth]
     kept[first] = relevance[first]
     return kept
-
-
-def _refused(entry: Asked, ratio: float) -> Found:
-    """The candidates as fused with this weight."""
-    found = entry.found
-    return Found(found.rows, fused_scores(found, ratio), found.dense, found.lexical, found.query, found.evidence)
 
 
 def _gains(entry: Asked, grades: Mapping[str, float], lowest: float) -> NDArray[np.float64]:
