@@ -24,7 +24,7 @@ from core.manifest import (
     model_id,
     release_id,
 )
-from core.product import PRODUCT_TEXT_VERSION
+from core.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
 from core.synonyms import Synonyms
@@ -294,10 +294,11 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
         [g.model_dump() for g in options.golden],
         options.synonyms.model_dump() if options.synonyms else None,
     ]
+    made = [str(CATALOG_SCHEMA), PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]
     return {
         "feed": file_digest(feed),
         "mapping": value_digest(mapping.model_dump(mode="json")),
-        "settings": value_digest([settings, PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]),
+        "settings": value_digest([settings, *made]),
         **_model_inputs(models),
     }
 

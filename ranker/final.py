@@ -25,7 +25,7 @@ class FinalSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     features: tuple[str, ...] = Field(min_length=1)
     dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
     lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")

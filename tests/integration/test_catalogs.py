@@ -5,6 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
 from shops import index, publish_damaged, write_feed
 
 from core.columns import Columns
@@ -30,6 +32,17 @@ def test_only_what_changed_is_embedded(store: ReleaseStore, models: Models, tmp_
     back = index(write_feed(feed, "b-"), models, store)
     assert back.embedded == 0  # other ids, but the texts were all seen
     assert [manifest.snapshot.products for manifest in store.manifests("default")] == [30, 30, 30]
+
+
+def test_a_version_with_other_columns_makes_the_release_again(
+    store: ReleaseStore, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = write_feed(tmp_path / "a.jsonl", "a-")
+    with monkeypatch.context() as before:
+        before.setattr("indexer.job.CATALOG_SCHEMA", pa.schema([("id", pa.string())]))
+        old = index(feed, models, store)
+    new = index(feed, models, store)
+    assert new.embedded == 0 and new.manifest.release_id != old.manifest.release_id
 
 
 def test_a_damaged_release_in_service_is_made_again(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
