@@ -257,6 +257,7 @@ async def test_one_slow_call_among_good_ones_changes_nothing() -> None:
         server.delay = 0.2  # slower than a probe's turn, and patient enough
         for _ in range(8):
             await engine.encode([tokens(1)], soon(LONG))
+        assert server.cancelled == 0
 
 
 async def test_a_short_deadline_is_the_callers_fault() -> None:
@@ -425,3 +426,4 @@ def test_an_engine_serves_one_loop_after_another() -> None:
     engine = asyncio.run(once(None, 0))
     asyncio.run(once(engine, ports[0]))
     engine.close()
+    assert ports == [ports[0]] * 2
