@@ -27,7 +27,6 @@ _BATCH = 1000  # metrics that a server takes at once
 
 # Only where the user has not said otherwise. A server that is down is given up within seconds, not minutes.
 _ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

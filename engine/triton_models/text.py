@@ -3,6 +3,7 @@
 Runs in Triton's Python backend, beside copies of the modules that the embedded engine runs the same models with.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is imported, here without `core`
 
 from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel, length_batches
 from engine.triton_models.tensors import answer, dropped, failure, taken
