@@ -6,7 +6,7 @@ changed has other tokens.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from cachetools import LRUCache
 
-from engine.types import Candidates, Tokens, Vectors
+from engine.types import Candidates, DeadlineExceeded, Tokens, Vectors
 
 Value = TypeVar("Value", float, Vectors, Candidates)
 
@@ -71,24 +71,30 @@ class Cache(Generic[Value]):
     ) -> list[Value]:
         """Values in the order of the keys. `compute` gets the places of those to make, and makes them in that order.
 
-        What another call is computing is waited for; should that call fail, it is computed here. Raises what
+        What another call is computing is waited for. Should that call be cancelled, run out of time or fail, one of
+        those who wait computes it and the others wait for that one; a second failure is theirs too. Raises what
         `compute` raises.
         """
         if not self.limit:
             self.counts.misses += len(keys)
             return list(await compute(list(range(len(keys)))))
         places = {key: place for place, key in enumerate(keys)}
-        found = {key: value for key in places if (value := self._kept.get(key)) is not None}
-        theirs = {key: future for key in places if key not in found and (future := self._running.get(key))}
-        mine = [key for key in places if key not in found and key not in theirs]
-        self.counts.hits += len(found)
-        self.counts.shared += len(theirs)
-        found |= await self._make(mine, places, compute)
-        if theirs:
-            await asyncio.wait(theirs.values())
-            found |= {key: future.result() for key, future in theirs.items() if not future.cancelled()}
-            found |= await self._make([key for key in theirs if key not in found], places, compute)
-        return [found[key] for key in keys]
+        values = self._held(places)
+        self.counts.hits += len(values)
+        failed = False
+        while missing := [key for key in places if key not in values]:
+            theirs = {key: future for key in missing if (future := self._running.get(key))}
+            self.counts.shared += len(theirs)
+            values |= await self._make([key for key in missing if key not in theirs], places, compute)
+            if theirs:
+                await asyncio.wait(theirs.values())
+                made, error = _outcomes(theirs)
+                values |= made
+                if error is not None and failed:
+                    raise error
+                failed = failed or error is not None
+                values |= self._held(key for key in missing if key not in values)
+        return [values[key] for key in keys]
 
     async def _make(
         self,
@@ -108,11 +114,20 @@ class Cache(Generic[Value]):
                 self._keep(key, value)
                 futures[key].set_result(value)
             return made
+        except Exception as error:
+            if not isinstance(error, DeadlineExceeded):  # which is this call's own
+                for future in futures.values():
+                    future.set_exception(error)
+                    future.exception()  # read here, since perhaps nobody waits
+            raise
         finally:
             for key, future in futures.items():
                 if self._running.get(key) is future:
                     del self._running[key]
-                future.cancel()  # whoever waits computes it himself; without effect where the value is there
+                future.cancel()  # without effect where there is a value or an error
+
+    def _held(self, keys: Iterable[bytes]) -> dict[bytes, Value]:
+        return {key: value for key in keys if (value := self._kept.get(key)) is not None}
 
     def _keep(self, key: bytes, value: Value) -> None:
         if _size(value) <= self.limit:
@@ -167,6 +182,14 @@ def found_key(index: str, vector: Vectors, *asked: str | int | bytes) -> bytes:
     """Of what the index with this digest is asked about a vector; `asked` are all other arguments, in their order."""
     told = repr((index, asked)).encode()
     return blake2b(told + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _outcomes(futures: Mapping[bytes, asyncio.Future[Value]]) -> tuple[dict[bytes, Value], BaseException | None]:
+    """The values of finished futures, and the first error; cancelled ones have neither."""
+    ended = {key: future for key, future in futures.items() if not future.cancelled()}
+    errors = [error for future in ended.values() if (error := future.exception()) is not None]
+    values = {key: future.result() for key, future in ended.items() if future.exception() is None}
+    return values, errors[0] if errors else None
 
 
 def _size(value: float | Vectors | Candidates) -> int:

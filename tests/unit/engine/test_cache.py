@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.cache import Cache, Caches, found_key, pair_keys, tokens_key
-from engine.types import Candidates
+from engine.types import Candidates, DeadlineExceeded, EngineError
 
 
 class Maker:
@@ -132,6 +132,39 @@ async def test_work_of_a_call_that_ends_early_is_done_by_who_waits(how: str) -> 
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else ValueError):
         await one
     assert cache.holds(b"a")
+
+
+@pytest.mark.parametrize(
+    ("error", "computed"), [(EngineError("broken"), 2), (DeadlineExceeded(), 51)], ids=["failed", "late"]
+)
+async def test_fifty_who_wait_do_not_all_compute_at_once(error: Exception, computed: int) -> None:
+    """A failure is tried once more, then shared; a deadline is its caller's own, so the next one tries, alone."""
+    cache: Cache[float] = Cache(10_000)
+    running = most = calls = 0
+
+    async def compute(_: list[int]) -> Sequence[float]:
+        nonlocal running, most, calls
+        running, calls = running + 1, calls + 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        raise error
+
+    ended = await asyncio.gather(*(cache.fetch(keys("a"), compute) for _ in range(51)), return_exceptions=True)
+    assert ended == [error] * 51
+    assert (most, calls) == (1, computed)
+
+
+async def test_one_who_waits_computes_for_all_that_wait() -> None:
+    cache: Cache[float] = Cache(10_000)
+    go = asyncio.Event()
+    makers = [Maker(go, broken=number == 0) for number in range(50)]
+    calls = [asyncio.create_task(cache.fetch(keys("z", "a"), maker)) for maker in makers]
+    await asyncio.sleep(0)
+    go.set()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(ended[0], ValueError) and ended[1:] == [[0, 10]] * 49
+    assert sum(len(maker.asked) for maker in makers) == 2
 
 
 async def test_who_waits_may_leave_and_the_work_goes_on() -> None:
