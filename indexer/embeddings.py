@@ -52,12 +52,7 @@ class EmbeddingStore:
             raise ValueError(f"{len(keys)} keys want vectors of {self._dimensions} dimensions, not {vectors.shape}")
         number = 1 + int(self._segments[-1].stem.split("-")[1]) if self._segments else 1
         path = self._folder / f"segment-{number:06d}.npz"
-        scratch = path.with_suffix(".part")
-        with scratch.open("wb") as file:
-            np.savez(file, keys=keys, vectors=vectors.astype(np.float16))
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.rename(path)
+        _write_segment(path, keys, vectors.astype(np.float16))
         self._segments.append(path)
         self._fresh.append((keys, _places(len(self._segments) - 1, len(keys))))
 
@@ -82,13 +77,22 @@ class EmbeddingStore:
         return result
 
     def compact(self, keys: Keys, most: int) -> None:
-        """Once more than `most` vectors are kept, drops the segments that hold none of the keys. Call it last."""
-        if len(self) <= most:
-            return
+        """Drops vectors of none of the keys, the oldest first, until `most` are kept or only the keys' are left.
+
+        Call it last: the store knows no more what it holds.
+        """
+        excess = len(self) - most
         used = np.unique(keys)
         for path in self._segments:
-            if not np.isin(_keys_of(path), used).any():
+            if excess <= 0:
+                return
+            kept = _keys_of(path)
+            unused = np.flatnonzero(~np.isin(kept, used))[:excess]
+            excess -= len(unused)
+            if len(unused) == len(kept):
                 path.unlink()
+            elif len(unused):
+                _write_segment(path, np.delete(kept, unused), np.delete(_load(path, "vectors"), unused, axis=0))
 
     def _known(self, keys: Keys) -> NDArray[np.bool_]:
         if not len(self._keys):
@@ -108,6 +112,16 @@ class EmbeddingStore:
 
 def _places(segment: int, count: int) -> NDArray[np.int32]:
     return np.stack([np.full(count, segment, np.int32), np.arange(count, dtype=np.int32)], axis=1)
+
+
+def _write_segment(path: Path, keys: Keys, vectors: NDArray[np.float16]) -> None:
+    """Writes a segment, or replaces one, durably and as a whole."""
+    scratch = path.with_suffix(".part")
+    with scratch.open("wb") as file:
+        np.savez(file, keys=keys, vectors=vectors)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.rename(path)
 
 
 def _keys_of(path: Path) -> Keys:

@@ -88,12 +88,27 @@ def test_compacting_drops_segments_that_nothing_uses_once_there_is_too_much(tmp_
     keys = text_keys(["b", "e"])
     store.compact(keys, 6)
     assert len(list(folder.iterdir())) == 3  # not too much yet
-    store.compact(keys, 5)
+    store.compact(keys, 3)
     left = EmbeddingStore(folder, 4)
-    assert len(left) == 4
-    assert left.missing(text_keys(["a", "b", "c", "d", "e", "f"])).tolist() == [2, 3]
+    assert len(left) == 3 and len(list(folder.iterdir())) == 2
+    assert left.missing(text_keys(["a", "b", "c", "d", "e", "f"])).tolist() == [0, 2, 3]  # the oldest went first
     _add(left, "g")
-    assert EmbeddingStore(folder, 4).missing(text_keys(["a", "e", "g"])).tolist() == []
+    assert EmbeddingStore(folder, 4).missing(text_keys(["b", "e", "f", "g"])).tolist() == []
+
+
+def test_compacting_keeps_no_more_than_the_limit_though_every_segment_is_in_use(tmp_path: Path) -> None:
+    folder = tmp_path / "e"
+    store = EmbeddingStore(folder, 4)
+    for letter in "abcdefgh":  # a feed of which one product in four stays and three change
+        _add(store, letter, *(f"{letter}{old}" for old in range(3)))
+    keys = text_keys(list("abcdefgh"))
+    store.compact(keys, 10)
+    left = EmbeddingStore(folder, 4)
+    assert len(left) == 10 and not list(folder.glob("*.part"))
+    assert left.missing(text_keys([*"abcdefgh", "h0", "h1", "h2"])).tolist() == [8]
+    assert np.array_equal(left.gather(keys, tmp_path / "v.npy"), _vectors(list("abcdefgh")))
+    left.compact(keys, 0)
+    assert len(EmbeddingStore(folder, 4)) == 8  # what is in use stays, whatever the limit
 
 
 @settings(max_examples=30)
