@@ -208,6 +208,7 @@ def _train(index: faiss.Index, vectors: Vectors, made: dict[str, int], seed: int
     if isinstance(index, faiss.IndexIVF):
         index.cp.seed = seed + 1
         index.cp.spherical = True
+        index.cp.min_points_per_centroid = 1  # else FAISS complains of small catalogs on stderr
     index.train(vectors[rows].astype(np.float32))
 
 
@@ -253,7 +254,8 @@ def _sweep(index: faiss.Index, kind: str, made: dict[str, int], vectors: Vectors
 def _widths(kind: str, made: dict[str, int]) -> tuple[str, list[int]]:
     if kind == "hnsw_fp16":
         return "ef_search", [128, 192, 256, 384, 512, 768]
-    return "nprobe", [n for n in (2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384) if n <= made["nlist"]]
+    lists = made["nlist"]  # all of them are searched last, so that few products have a width too
+    return "nprobe", [n for n in (2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384) if n < lists] + [min(lists, 384)]
 
 
 def _private_bytes(index: faiss.Index) -> int:

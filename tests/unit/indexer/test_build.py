@@ -101,6 +101,18 @@ def test_small_catalogs_are_indexed_under_any_budget(tmp_path, count):
     assert sorted(rows[0][rows[0] >= 0].tolist()) == list(range(count))
 
 
+@pytest.mark.parametrize("kind", ["ivf_fp16", "ivf_sq8", "hnsw_fp16"])
+@pytest.mark.parametrize("count", [1, 3, 39, 77, 78])
+def test_a_kind_that_is_asked_for_takes_a_catalog_of_any_size(tmp_path, kind, count, capfd):
+    vectors = clustered(count)
+    queries = vectors[:1].astype(np.float32)
+    report = build_index(vectors, queries, tmp_path / "i", IndexSettings(kind=kind, recall_target=0.9))
+    assert report.kind == kind and report.recall_at_100 >= 0.9
+    rows, _ = VectorIndex.open(tmp_path / "i", report.model_dump()).search(queries, 100)
+    assert rows[0, 0] == 0
+    assert "WARNING" not in "".join(capfd.readouterr())
+
+
 def test_the_target_is_met_by_other_queries_too(shop, tmp_path):
     vectors, queries = shop
     report = build_index(vectors, queries, tmp_path / "i", IndexSettings(kind="ivf_fp16", recall_target=0.9))
