@@ -43,6 +43,9 @@ class ServeSettings(BaseSettings):
     hang_seconds: float = Field(
         default=30.0, ge=2, le=3600, description="one of several processes that is silent so long is started again"
     )
+    load_seconds: float = Field(
+        default=600.0, ge=2, le=86_400, description="one of several processes that loads longer is started again"
+    )
     default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
     poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
     grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")

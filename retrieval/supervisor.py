@@ -16,6 +16,7 @@ from retrieval.workers import Message, Worker, start_worker
 log = logging.getLogger("tandem.supervisor")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds before a process is started again, doubling
+_DOUBLINGS = 10
 _STEADY = 60.0  # seconds of serving after which what was before is forgotten
 _TRIES = 6
 _SWAP_SECONDS = 30.0  # a release that some have loaded waits so long for those that have not
@@ -35,7 +36,8 @@ class Restarts:
     def pause(self, served: float) -> float:
         """Seconds until the next start, after a process that served so many seconds."""
         self.failures = 1 if served >= _STEADY else self.failures + 1
-        return min(_FIRST_PAUSE * 2 ** (self.failures - 1), _LONGEST_PAUSE)
+        doublings = min(self.failures - 1, _DOUBLINGS)  # 2.0 ** 1024 is beyond a float
+        return min(_FIRST_PAUSE * 2**doublings, _LONGEST_PAUSE)
 
     @property
     def hopeless(self) -> bool:
@@ -53,7 +55,9 @@ class Member:
     waits: tuple[str, str] | None = None
     too_long: bool = False
     failed: str = ""
-    silent: int = 0  # looks since it last said anything
+    alive: bool = False  # whether its event loop gave a sign of life
+    silent: int = 0  # looks since it last did
+    loading: int = 0  # looks since it was started, until it serves
 
 
 def agreed(members: Mapping[int, Member]) -> list[int]:
@@ -89,6 +93,7 @@ class Supervisor:
         self._count = settings.processes
         self._grace = settings.grace_seconds
         self._hang = settings.hang_seconds
+        self._load = settings.load_seconds
         self._ready = ready
         self._start = start
         self._clock = clock
@@ -135,16 +140,23 @@ class Supervisor:
             await self._sleep(pause)
 
     async def _listen(self) -> None:
-        """Ends serving processes that hang: `_keep` starts them again.
+        """Ends processes that hang, serving or loading: `_keep` starts them again.
 
         Silence is counted in looks, not by the clock: where all slept, the machine with them, nobody hangs.
         """
         while True:
             await asyncio.sleep(_LISTEN)
             for member in self._members.values():
-                member.silent += member.served_from is not None
+                member.silent += member.alive
+                member.loading += member.served_from is None
                 if member.silent * _LISTEN >= self._hang:
                     member.failed = f"it hung for {self._hang:g} s and was killed"
+                    member.worker.kill()
+                elif member.loading * _LISTEN >= self._load:
+                    member.failed = (
+                        f"it did not serve within {self._load:g} s and was killed: look at the disk, "
+                        "or set TANDEM_SERVE_LOAD_SECONDS"
+                    )
                     member.worker.kill()
 
     @property
@@ -157,7 +169,7 @@ class Supervisor:
             case {"failed": str(why)}:
                 member.failed = why
             case {"serves": dict(releases)}:
-                member.serves, member.served_from = dict(releases), self._clock()
+                member.serves, member.served_from, member.loading = dict(releases), self._clock(), 0
                 log.info("process with pid %d serves; %d of %d", member.worker.pid, self._serving, self._count)
                 if not self._complete and self._serving == self._count:
                     self._complete = True
@@ -166,6 +178,7 @@ class Supervisor:
                 member.waits, member.too_long = (catalog, release), False
                 asyncio.get_running_loop().call_later(_SWAP_SECONDS, self._too_long, member, member.waits)
             case {"lives": True}:
+                member.alive = True
                 return
         self._swap()
 

@@ -33,7 +33,6 @@ class Link:
         self._lines = connection.makefile("rb")
         self._serving = False
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-        self._pulse: asyncio.Task[None] | None = None
 
     def read(self) -> dict[str, Any]:
         """The next message; empty once the supervisor is gone."""
@@ -45,18 +44,25 @@ class Link:
         with contextlib.suppress(OSError):  # it is gone, and `follow` has this process end
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
+    async def serve(self, settings: ServeSettings) -> None:
+        """Serves, and reports meanwhile, while it loads too, that the event loop turns."""
+        pulse = asyncio.create_task(self._live())
+        try:
+            await serve(settings, self.serves, self.agree)
+        finally:
+            pulse.cancel()
+
     def serves(self, running: Running) -> None:
-        """Tells the supervisor that calls are accepted, and from then on that the event loop turns."""
+        """Reports to the supervisor that calls are accepted."""
         releases = {catalog: release.release_id for catalog, release in running.holder.loaded.items()}
         self.say({"serves": releases})
         self._serving = True
-        self._pulse = asyncio.create_task(self._live())
 
     async def _live(self) -> None:
         while True:
-            await asyncio.sleep(_PULSE)
             with contextlib.suppress(OSError):  # one that does not listen must not stop this process
                 self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
+            await asyncio.sleep(_PULSE)
 
     async def agree(self, catalog: str, release: str) -> None:
         """Returns when the supervisor says that the processes swap; at once while this one starts."""
@@ -93,7 +99,7 @@ def main() -> None:
     settings = ServeSettings.model_validate(first["settings"])
     threading.Thread(target=link.follow, args=(settings.grace_seconds,), daemon=True).start()
     try:
-        asyncio.run(serve(settings, link.serves, link.agree))
+        asyncio.run(link.serve(settings))
     except TandemError as error:
         link.say({"failed": str(error)})
         sys.exit(2)

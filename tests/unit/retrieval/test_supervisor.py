@@ -60,7 +60,7 @@ class Process:
 class Fleet:
     """A supervisor over fakes; its clock stands unless a pause is slept, which takes no time."""
 
-    def __init__(self, processes: int = 2, grace: float = 1.0, hang: float = 60.0) -> None:
+    def __init__(self, processes: int = 2, grace: float = 1.0, hang: float = 60.0, load: float = 600.0) -> None:
         self.now = 100.0
         self.pauses: list[float] = []
         self.ready: list[dict[str, str]] = []
@@ -68,7 +68,9 @@ class Fleet:
         self.stop = asyncio.Event()
         self.on_start: Callable[[int, Process], None] = lambda _, process: process.say(READY)
         self.supervisor = Supervisor(
-            ServeSettings(processes=processes, grace_seconds=grace).model_copy(update={"hang_seconds": hang}),
+            ServeSettings(processes=processes, grace_seconds=grace).model_copy(
+                update={"hang_seconds": hang, "load_seconds": load}
+            ),
             self.ready.append,
             self._start,  # type: ignore[arg-type]
             lambda: self.now,
@@ -109,6 +111,8 @@ def test_pauses_double_up_to_half_a_minute_and_start_over_after_steady_serving()
     restarts = Restarts()
     assert [restarts.pause(0) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert restarts.pause(60) == 0.5 and restarts.pause(59.9) == 1
+    restarts.failures = 1_100  # beyond 2 ** 1024, which is no float
+    assert restarts.pause(0) == 30
 
 
 def test_six_tries_without_steady_serving_are_hopeless() -> None:
@@ -159,6 +163,7 @@ async def test_a_process_that_hangs_is_killed_and_started_again(
     fleet = Fleet(hang=0.05)
     async with fleet.running():
         hangs = fleet.last(0)
+        hangs.say({"lives": True})
         async with asyncio.timeout(5):
             while not hangs.killed:
                 fleet.last(1).say({"lives": True})
@@ -168,13 +173,57 @@ async def test_a_process_that_hangs_is_killed_and_started_again(
     assert "it hung for" in caplog.text
 
 
-async def test_one_that_still_loads_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_loads_and_lives_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.supervisor._LISTEN", 0.001)
+    looks = 0
     fleet = Fleet(1, hang=0.01)
+
+    def count(served: bool) -> bool:
+        nonlocal looks
+        looks += 1
+        fleet.last(0).say({"lives": True})
+        return served
+
     fleet.on_start = lambda *_: None
+    monkeypatch.setattr(Member, "alive", property(lambda self: count(True), lambda self, value: None), raising=False)
     async with fleet.running():
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            while looks < 50:  # five times as long as one may be silent
+                await asyncio.sleep(0)
         assert not fleet.last(0).killed
+
+
+@pytest.mark.parametrize("sign", [True, False], ids=["its loop stands", "it never says a word"])
+async def test_one_that_hangs_while_it_loads_is_killed_and_started_again(
+    sign: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("retrieval.supervisor._LISTEN", 0.01)
+    fleet = Fleet(hang=0.05, load=60 if sign else 0.05)
+    async with fleet.running():
+        fleet.on_start = lambda _, process: process.say(*([{"lives": True}] if sign else []))
+        fleet.last(0).end()
+        await settle()
+        loads = fleet.last(0)
+        async with asyncio.timeout(5):
+            while not loads.killed:
+                await asyncio.sleep(0)
+        fleet.on_start = lambda _, process: process.say(READY)
+        await settle()
+        assert loads is not fleet.last(0) and not fleet.last(1).killed
+    assert ("it hung for" if sign else "it did not serve within") in caplog.text
+
+
+async def test_a_first_process_that_hangs_while_it_loads_ends_all_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("retrieval.supervisor._LISTEN", 0.001)
+    fleet = Fleet(1, load=0.01)
+    fleet.on_start = lambda *_: None
+    async with fleet.running() as task:
+        async with asyncio.timeout(5):
+            await asyncio.wait([task])
+    with pytest.raises(TandemError, match=r"did not serve within .* and was killed"):
+        await task
 
 
 async def test_one_that_cannot_start_at_first_ends_all_with_its_own_reason() -> None:
