@@ -109,8 +109,7 @@ class Lanes:
         with self._lock:
             self._closed = True
             waiting = [item for _, queue in self._queues() for item in queue]
-            for _, queue in self._queues():
-                queue.clear()
+            self._kinds = {}  # they hold the models, and the models' engine holds this
             self._pool.shutdown(wait=False)
         _fail(waiting, EngineError("the engine was closed"))
 

@@ -6,11 +6,14 @@ A process holds at most two releases of a catalog at once: the one in service an
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import ReleaseError
 from core.manifest import Manifest
+from core.memory import trim_memory
 from core.releases import ReleaseStore
 from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import InvalidRequest, Violation
@@ -65,6 +68,8 @@ class Holder:
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
+        self._unreadable: dict[str, str] = {}
+        self._replaced: list[weakref.ref[LoadedRelease]] = []
 
     @property
     def loaded(self) -> dict[str, LoadedRelease]:
@@ -102,7 +107,7 @@ class Holder:
         A release that fails is refused and tried again after ever longer pauses; a reason is logged once.
         """
         for catalog in self._store.catalogs():
-            wanted = self._store.current(catalog)
+            wanted = self._wanted(catalog)
             served = self._loaded.get(catalog)
             if wanted is None or self._pauses(catalog, wanted) or (served and served.release_id == wanted):
                 continue
@@ -122,19 +127,42 @@ class Holder:
             self._swap(catalog, fresh)
 
     async def watch(self) -> None:
-        """Refreshes for ever, once a poll interval."""
+        """Refreshes for ever, once a poll interval, whatever goes wrong; a reason is logged once."""
+        before = ""
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
                 await self.refresh()
-            except OSError as error:
-                log.warning("the releases cannot be read: %s", error)
+                before = ""
+            except Exception as error:
+                if before != (before := f"{type(error).__name__}: {error}"):
+                    log.error("the releases cannot be read: %s", before)
+            self._return_memory()
 
     def close(self) -> None:
         """Lets go of every release once its requests are done."""
         for release in self._loaded.values():
             release.retire()
         self._loaded.clear()
+
+    def _wanted(self, catalog: str) -> str | None:
+        """The release that the catalog's pointer names; None where it cannot be read, which no other catalog minds."""
+        try:
+            wanted = self._store.current(catalog)
+        except (OSError, ValueError, ReleaseError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            if self._unreadable.get(catalog) != reason:
+                log.error("catalog %s: its pointer cannot be read, what is served stays: %s", catalog, reason)
+            self._unreadable[catalog] = reason
+            return None
+        self._unreadable.pop(catalog, None)
+        return wanted
+
+    def _return_memory(self) -> None:
+        """Has the allocator give back what replaced releases took, once all of them are gone."""
+        if self._replaced and not any(release() for release in self._replaced):
+            self._replaced.clear()
+            trim_memory()
 
     def _pauses(self, catalog: str, wanted: str) -> bool:
         refusal = self._refused.get(catalog)
@@ -162,3 +190,4 @@ class Holder:
         log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
         if old is not None:
             old.retire()
+            self._replaced.append(weakref.ref(old))

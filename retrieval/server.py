@@ -1,7 +1,6 @@
 """Runs the service on a port: health, reflection, release watching, and a clean end."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -65,8 +64,9 @@ async def running(
         yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder, caches)
     finally:
         watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        [ended] = await asyncio.gather(watch, return_exceptions=True)
+        if not isinstance(ended, asyncio.CancelledError):
+            log.error("watching for new releases had ended: %r", ended)
         draining.set()
         await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)

@@ -1,7 +1,9 @@
 """The embedded engine around models that remember what they were run on: what shares a batch, and what comes back."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -116,3 +118,18 @@ async def test_few_products_are_compared_without_waiting_for_a_lane() -> None:
         tower.go.set()
         assert (await many).tolist() == [3, 4] * 150
         await encoding
+
+
+async def test_a_closed_engine_is_freed_at_once_with_its_models() -> None:
+    tower, cross_encoder = Remembering(logits=False), Remembering(logits=True)
+    engine = EmbeddedEngine(tower, VectorIndex(faiss.IndexFlatIP(2)), cross_encoder, lanes=2)
+    await engine.encode([np.zeros(3, np.int32)], None)
+    held = [weakref.ref(part) for part in (engine, tower, cross_encoder)]
+    gc.collect()
+    gc.disable()
+    try:
+        engine.close()
+        del engine, tower, cross_encoder
+        assert [part() for part in held] == [None] * 3
+    finally:
+        gc.enable()

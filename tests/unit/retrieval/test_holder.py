@@ -261,6 +261,68 @@ async def test_a_folder_that_is_no_catalog_does_not_stop_watching(shop: Shop) ->
     watch.cancel()
 
 
+@pytest.mark.parametrize("damage_pointer", [lambda path: path.write_bytes(b"\xff\xfe r"), lambda path: path.mkdir()])
+async def test_a_pointer_that_cannot_be_read_stops_no_catalog(
+    shop: Shop, damage_pointer: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = shop.publish("a-")
+    shop.publish("b-", "zebra")
+    holder = shop.holder()
+    await holder.refresh()
+    pointer = shop.store.folder("shop") / "current"
+    pointer.unlink()
+    damage_pointer(pointer)
+    watch = asyncio.create_task(holder.watch())
+    newer = shop.publish("c-", "zebra")
+    await until(lambda: holder.get("zebra").release_id == newer)
+    assert holder.get("shop").release_id == old and not watch.done()
+    assert caplog.text.count("catalog shop: its pointer cannot be read") == 1
+    pointer.rmdir() if pointer.is_dir() else pointer.unlink()
+    again = shop.publish("d-")
+    await until(lambda: holder.get("shop").release_id == again)
+    watch.cancel()
+
+
+async def test_watching_outlives_whatever_goes_wrong(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    catalogs, tries = shop.store.catalogs, 0
+
+    def fail() -> list[str]:
+        nonlocal tries
+        tries += 1
+        if tries < 5:
+            raise RuntimeError("odd")
+        return catalogs()
+
+    monkeypatch.setattr(shop.store, "catalogs", fail)
+    watch = asyncio.create_task(holder.watch())
+    new = shop.publish("b-")
+    await until(lambda: holder.get("").release_id == new)
+    assert tries >= 5 and caplog.text.count("RuntimeError: odd") == 1
+    watch.cancel()
+
+
+async def test_memory_goes_back_once_replaced_releases_are_gone(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    trims = []
+    monkeypatch.setattr("retrieval.holder.trim_memory", lambda: trims.append(shop.now))
+    shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    watch = asyncio.create_task(holder.watch())
+    with holder.get("").lease() as held:
+        new = shop.publish("b-")
+        await until(lambda: holder.get("").release_id == new)
+        assert not trims
+    del held
+    await until(lambda: bool(trims))
+    watch.cancel()
+    assert len(trims) == 1
+
+
 async def test_rolling_back_swaps_back(shop: Shop) -> None:
     old, new = shop.publish("a-"), shop.publish("b-")
     holder = shop.holder()

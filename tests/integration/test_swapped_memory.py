@@ -1,0 +1,53 @@
+"""What a replaced release took is free as soon as nobody uses it, without waiting for the garbage collector."""
+
+import gc
+import weakref
+from pathlib import Path
+
+from shops import index, write_feed
+
+from core.plan import Plan
+from core.releases import ReleaseStore
+from indexer.job import Models
+from retrieval.admission import Permit
+from retrieval.holder import Holder
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query
+from retrieval.search import search
+
+
+def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
+    """What of a release takes memory."""
+    engine = release.engine
+    assert release.words is not None and release.ranker is not None
+    held = {
+        "release": release,
+        "engine": engine,
+        "index": engine._index,  # type: ignore[attr-defined]
+        "cross-encoder": engine._cross_encoder,  # type: ignore[attr-defined]
+        "columns": release.columns,
+        "tower": release.tower,
+        "ranker": release.ranker,
+        "words": release.words,
+        "lexical index": release.words._index,
+    }
+    return {name: weakref.ref(part) for name, part in held.items()}
+
+
+async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+    holder = Holder(store)
+    await holder.refresh()
+    held = parts(holder.get("default"))
+    with holder.get("default").lease() as release:
+        answer = await search(Query("red kettle"), Plan(), release, Permit(), None)
+    assert answer.hits and not answer.degraded
+    del release, answer
+    index(write_feed(tmp_path / "b.jsonl", "b-"), models, store)
+    gc.collect()
+    gc.disable()
+    try:
+        await holder.refresh()
+        assert [name for name, part in held.items() if part() is not None] == []
+    finally:
+        gc.enable()
+        holder.close()
