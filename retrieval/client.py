@@ -4,6 +4,7 @@ import json
 from types import TracebackType
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -80,11 +81,15 @@ def _reason(error: grpc.RpcError, address: str) -> str:
         return f"no host has the name in {address!r}: check the address"
     if code is grpc.StatusCode.UNAVAILABLE and "connect" in told:
         return _NOTHING.format(address)
-    return f"{code.name}: {error.details()}{_retry(error)}"
+    line = " ".join((error.details() or "no reason was given").split())
+    return f"{code.name}: {line}{_retry(error)}"
 
 
 def _retry(error: grpc.Call) -> str:
-    status = rpc_status.from_call(error)
+    try:
+        status = rpc_status.from_call(error)
+    except (ValueError, DecodeError):  # details of another code than the call's, or none that can be read
+        return ""
     for detail in status.details if status else ():
         if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             info = error_details_pb2.RetryInfo()

@@ -15,12 +15,15 @@ from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.memory import trim_memory
 from core.releases import ReleaseStore
+from core.text import quoted
 from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
+
+_MOST_NAMES = 10  # of catalogs, in an error
 
 OpenRelease = Callable[[Path, Manifest], LoadedRelease]
 # Asked with catalog and release once it is warm; returns when it is to be swapped in.
@@ -92,14 +95,17 @@ class Holder:
             raise NotReady
         if catalog:
             if catalog not in self._loaded:
-                raise UnknownCatalog(
-                    f"catalog {catalog!r} is not served here; there is {', '.join(sorted(self._loaded))}"
-                )
+                raise UnknownCatalog(f"catalog {quoted(catalog)} is not served here; there is {self._names()}")
             return self._loaded[catalog]
         if len(self._loaded) > 1:
-            names = ", ".join(sorted(self._loaded))
-            raise InvalidRequest([Violation("catalog", f"is needed, since several are served: {names}")])
+            raise InvalidRequest([Violation("catalog", f"is needed, since several are served: {self._names()}")])
         return next(iter(self._loaded.values()))
+
+    def _names(self) -> str:
+        """The catalogs in service, as many as a message has room for."""
+        names = sorted(self._loaded)
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return ", ".join(names[:_MOST_NAMES]) + more
 
     async def refresh(self) -> None:
         """Loads, warms and swaps in what the pointers name.

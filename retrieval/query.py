@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.plan import MAX_TOP_K
-from core.text import fold_text
+from core.text import fold_text, quoted
 from tandem.v1 import search_pb2
 
 MAX_QUERY_CHARACTERS = 512
+_MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
+_MOST_PATHS, _MOST_VIOLATIONS, _MOST_IN_MESSAGE = 64, 10, 4
 DEFAULT_TOP_K = 10
 _MAX_NAME = 128
 
@@ -25,11 +27,16 @@ class Violation:
 
 
 class InvalidRequest(Exception):
-    """The request cannot be answered as it stands."""
+    """The request cannot be answered as it stands.
+
+    `violations` are the first ten faults; the message names the first few of them.
+    """
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
-        self.violations = list(violations)
+        told = [f"{v.field}: {v.description}" for v in violations[:_MOST_IN_MESSAGE]]
+        more = [f"and {len(violations) - len(told)} more"] if len(violations) > len(told) else []
+        super().__init__("; ".join(told + more))
+        self.violations = list(violations[:_MOST_VIOLATIONS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,13 @@ class Query:
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
     """Reads a request. Raises InvalidRequest with all its violations at once."""
-    text = fold_text(request.query)
+    # Longer ones are not folded: that takes time too.
+    text = fold_text(request.query) if len(request.query) <= _MOST_RAW_CHARACTERS else request.query
     violations = [
         *_text_violations(text),
         *_top_k_violations(request.top_k),
-        *_mask_violations(request.product_mask.paths),
         *_name_violations(request),
+        *_mask_violations(request.product_mask.paths),
     ]
     if violations:
         raise InvalidRequest(violations)
@@ -70,10 +78,12 @@ def check_market(query: Query, language: str, country: str | None) -> None:
     violations = []
     if query.language and query.language.split("-")[0] != language.lower().split("-")[0]:
         violations.append(
-            Violation("language", f"this catalog is in {language!r}; ask a catalog in {query.language!r}")
+            Violation("language", f"this catalog is in {language!r}; ask a catalog in {quoted(query.language)}")
         )
     if query.country and country and query.country != country.upper():
-        violations.append(Violation("country", f"this catalog sells in {country}; ask a catalog for {query.country}"))
+        violations.append(
+            Violation("country", f"this catalog sells in {country!r}; ask a catalog for {quoted(query.country)}")
+        )
     if violations:
         raise InvalidRequest(violations)
 
@@ -95,10 +105,15 @@ def _top_k_violations(top_k: int) -> list[Violation]:
 
 
 def _mask_violations(paths: Sequence[str]) -> list[Violation]:
+    if len(paths) > _MOST_PATHS:
+        return [Violation("product_mask.paths", f"has {len(paths)} paths; send at most {_MOST_PATHS}")]
+    wrong = [i for i, path in enumerate(paths) if path != "*" and path not in PRODUCT_FIELDS]
+    fields = f"; use {', '.join(PRODUCT_FIELDS)} or *"
     return [
-        Violation(f"product_mask.paths[{i}]", f"{path!r} is no field of Product; use {', '.join(PRODUCT_FIELDS)} or *")
-        for i, path in enumerate(paths)
-        if path != "*" and path not in PRODUCT_FIELDS
+        Violation(
+            f"product_mask.paths[{i}]", f"{quoted(paths[i])} is no field of Product{fields if i == wrong[0] else ''}"
+        )
+        for i in wrong
     ]
 
 

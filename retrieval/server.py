@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from functools import partial
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.admission import Admission
+from retrieval.calls import MOST_REQUEST_BYTES, ignore_departures
 from retrieval.engines import engine_maker
 from retrieval.holder import Agree, Holder, at_once
 from retrieval.loaded import open_release
 from retrieval.port import refused
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
-from retrieval.standing import Health, Reflection
+from retrieval.standing import HEALTH, REFLECTIONS, Health, Reflection
 
 log = logging.getLogger("tandem.server")
 
 # Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
 _NOTICE = 0.1
+_PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
 
@@ -92,7 +92,11 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     return [
         # Of one process: a port already taken is an error, not a second server behind it.
         ("grpc.so_reuseport", int(settings.processes > 1)),
-        ("grpc.max_receive_message_length", 1 << 20),
+        # Larger requests than are read, so that they are refused as bad input, in words of our own.
+        ("grpc.max_receive_message_length", 4 * MOST_REQUEST_BYTES),
+        # Gateways and load balancers look every few seconds whether a connection lives, with or without calls on it.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _PING_MILLISECONDS),
         # Long-lived gateways spread out again after a scale-up, and over the processes.
         ("grpc.max_connection_age_ms", int(settings.connection_age * 1000)),
         ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE),
@@ -100,12 +104,13 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
 
 
 def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, int]:
+    ignore_departures()
     server = grpc.aio.server(options=_options(settings))
     service = SearchService(holder, Admission(settings.places), settings.plan, settings.default_deadline)
-    server.add_generic_rpc_handlers((service.handlers(),))
-    health_pb2_grpc.add_HealthServicer_to_server(Health([SERVICE], draining), server)
-    names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(Reflection(names, draining), server)
+    reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
+    server.add_generic_rpc_handlers(
+        (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
+    )
     try:
         port = server.add_insecure_port(settings.address)
     except RuntimeError:

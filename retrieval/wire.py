@@ -1,18 +1,14 @@
-"""Answers and errors as messages. With `query.py`, the only place of the service that knows the wire."""
+"""Answers as messages. With `query.py` and `status.py`, the only place of the service that knows the wire."""
 
 from collections.abc import Sequence
-
-import grpc
-from google.protobuf import any_pb2, duration_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from core.product import MICROS
 from retrieval.answer import Answer, Hit
 from retrieval.loaded import LoadedRelease
-from retrieval.query import Query, Violation
+from retrieval.query import Query
+from retrieval.status import duration
 from tandem.v1 import search_pb2
 
-STATUS_KEY = "grpc-status-details-bin"
 _NANOS_PER_MICRO = 1000
 
 _AVAILABILITY = {
@@ -38,7 +34,7 @@ def response(
         stages=[
             search_pb2.Stage(
                 name=stage.name,
-                duration=_duration(stage.seconds),
+                duration=duration(stage.seconds),
                 candidates_in=stage.candidates_in,
                 candidates_out=stage.candidates_out,
             )
@@ -60,32 +56,6 @@ def money(micros: int, currency: str) -> search_pb2.Money:
     """An amount of millionths as whole units and billionths. Amounts are never negative: cleaning sees to it."""
     units, rest = divmod(micros, MICROS)
     return search_pb2.Money(currency_code=currency, units=units, nanos=rest * _NANOS_PER_MICRO)
-
-
-def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
-    """The detail that names every field at fault."""
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description) for v in violations
-        ]
-    )
-
-
-def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
-    """The detail that says when to try again."""
-    return error_details_pb2.RetryInfo(retry_delay=_duration(seconds))
-
-
-def status_metadata(
-    code: grpc.StatusCode, message: str, details: Sequence[error_details_pb2.BadRequest | error_details_pb2.RetryInfo]
-) -> tuple[tuple[str, bytes], ...]:
-    """A google.rpc.Status as the trailing metadata that clients of every language unpack."""
-    packed = []
-    for detail in details:
-        packed.append(any_pb2.Any())
-        packed[-1].Pack(detail)
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message, details=packed)
-    return ((STATUS_KEY, status.SerializeToString()),)
 
 
 def _add(
@@ -118,8 +88,3 @@ def _fill(product: search_pb2.Product, row: dict, fields: Sequence[str]) -> None
             product.attributes.update(row[name] or ())
         elif row[name] is not None:
             setattr(product, name, row[name])
-
-
-def _duration(seconds: float) -> duration_pb2.Duration:
-    nanos = round(seconds * 1e9)
-    return duration_pb2.Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.plan import MAX_TOP_K
+from retrieval.calls import Unreadable, reader
 from retrieval.query import MAX_QUERY_CHARACTERS, PRODUCT_FIELDS, InvalidRequest, Query, check_market, read_query
-from retrieval.service import _parse
 from tandem.v1 import search_pb2
 
 _INT32 = st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 205)
@@ -65,8 +65,8 @@ def test_any_request(
 @settings(max_examples=300)
 @given(st.binary(max_size=60) | _TEXT.map(lambda text: search_pb2.SearchRequest(query=text).SerializeToString()[:-1]))
 def test_any_bytes(data: bytes) -> None:
-    request = _parse(data)
-    if request is not None:
+    request = reader(search_pb2.SearchRequest)(data)
+    if not isinstance(request, Unreadable):
         result = _read(request)
         if isinstance(result, Query):
             _check(result)

@@ -40,6 +40,42 @@ def test_the_length_counts_once_spaces_are_folded() -> None:
     assert violations(query="a" * 513) == {"query": "has 513 characters; send at most 512"}
 
 
+def test_what_is_far_too_long_is_refused_before_it_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded: list[str] = []
+    monkeypatch.setattr("retrieval.query.fold_text", lambda text: folded.append(text) or " ".join(text.split()))
+    assert read_query(search_pb2.SearchRequest(query="a" + " " * 2047)).text == "a"
+    assert violations(query="a" + " " * 2048) == {"query": "has 2049 characters; send at most 512"}
+    assert violations(query="a\u0301" * 30_000) == {"query": "has 60000 characters; send at most 512"}
+    assert len(folded) == 1
+
+
+def test_many_faults_are_told_by_the_first_ten() -> None:
+    paths = [f"no{i}" for i in range(64)]
+    with pytest.raises(InvalidRequest) as error:
+        read_query(search_pb2.SearchRequest(query="x", top_k=-1, product_mask=FieldMask(paths=paths)))
+    told = [violation.field for violation in error.value.violations]
+    assert told == ["top_k", *(f"product_mask.paths[{i}]" for i in range(9))]
+    assert str(error.value).endswith("product_mask.paths[2]: 'no2' is no field of Product; and 61 more")
+    assert str(error.value).count("use title") == 1
+
+
+def test_more_paths_than_fields_are_not_looked_at() -> None:
+    assert read_query(search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=["title"] * 64)))
+    found = violations(query="x", product_mask=FieldMask(paths=["\x00" * 9] * 65))
+    assert found == {"product_mask.paths": "has 65 paths; send at most 64"}
+
+
+def test_what_a_caller_sent_is_quoted_in_short() -> None:
+    found = violations(query="x", product_mask=FieldMask(paths=["a\nb" + "c" * 5000]))
+    assert found["product_mask.paths[0]"].startswith(r"'a\nb" + "c" * 36 + "…' is no field")
+    with pytest.raises(InvalidRequest) as error:
+        check_market(Query("x", language="l" * 128, country="C" * 128), "en", "IE")
+    assert [violation.description for violation in error.value.violations] == [
+        f"this catalog is in 'en'; ask a catalog in '{'l' * 39}…'",
+        f"this catalog sells in 'IE'; ask a catalog for '{'C' * 39}…'",
+    ]
+
+
 @pytest.mark.parametrize("text", ["?!", "...", "-", "“”"])
 def test_punctuation_alone_is_no_query(text: str) -> None:
     assert "no letter" in violations(query=text)["query"]

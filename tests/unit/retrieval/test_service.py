@@ -11,11 +11,14 @@ import grpc
 import pytest
 from builders import publish
 from doubles import make_release, rows_of
-from google.rpc import error_details_pb2
+from google.protobuf import descriptor_pool
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
+import retrieval.server as server_module
 from core.errors import TandemError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
@@ -122,6 +125,61 @@ async def test_bad_input_names_every_field(tmp_path: Path) -> None:
     assert service.engine.calls == []
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"product_mask": FieldMask(paths=[f"no_such_field_{i}" for i in range(64)])},
+        {"product_mask": FieldMask(paths=["x" * 5000])},
+        {"product_mask": FieldMask(paths=["\x01🔥" * 20] * 64), "language": "🔥" * 500, "country": "%" * 500},
+        {"product_mask": FieldMask(paths=[""] * 30_000)},
+        {"query": "a" + "\u0301\u0323" * 10_000},
+        {"language": "🔥" * 128},
+        {"country": "\n" * 128},
+        {"query": "x" * 65_536},
+    ],
+)
+async def test_what_is_wrong_with_a_hostile_request_fits_into_its_answer(tmp_path: Path, fields: dict) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        error, status = await failure(ask(channel, **fields))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and status.message == error.details()
+    detail = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(detail) and 1 <= len(detail.field_violations) <= 10
+    sizes = [len(key) + len(value) for key, value in error.trailing_metadata() or ()]
+    assert sum(sizes) * 4 / 3 + len((error.details() or "").encode()) < 4096
+
+
+async def test_a_long_catalog_name_and_many_catalogs_are_told_in_short(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    for i in range(12):
+        service.publish(f"shop-{i}")
+    async with service.serve() as (channel, _):
+        error, _ = await failure(ask(channel, catalog="🔥" * 128))
+        assert error.code() is grpc.StatusCode.NOT_FOUND and "and 3 more" in (error.details() or "")
+        error, status = await failure(ask(channel))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and "and 3 more" in status.message
+
+
+async def test_a_request_is_not_looked_at_without_a_place(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"encode": 0.3})
+    async with service.serve(max_in_flight=1) as (channel, _):
+        first = asyncio.ensure_future(ask(channel))
+        await until(lambda: len(service.engine.calls) == 1)
+        error, _ = await failure(ask(channel, query="", top_k=-1))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await first
+
+
+async def test_an_unexpected_exception_is_internal(tmp_path: Path, monkeypatch: Any) -> None:
+    async def broken(*_: Any) -> None:
+        raise ValueError(f"secret of {tmp_path}")
+
+    async with Service(tmp_path).serve() as (channel, _):
+        monkeypatch.setattr("retrieval.service.search", broken)
+        error, _ = await failure(ask(channel, metadata=(("x-request-id", "mine-7"),)))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "mine-7" in (error.details() or "") and "secret" not in (error.details() or "")
+
+
 async def test_another_market_is_bad_input(tmp_path: Path) -> None:
     async with Service(tmp_path).serve() as (channel, _):
         error, status = await failure(ask(channel, language="de", country="AT"))
@@ -196,8 +254,11 @@ async def test_a_failed_engine_is_unavailable(tmp_path: Path, caplog: pytest.Log
     async with Service(tmp_path, broken=("encode",)).serve() as (channel, _):
         with caplog.at_level(logging.ERROR, "tandem.requests"):
             error, _ = await failure(ask(channel))
-    assert error.code() is grpc.StatusCode.UNAVAILABLE and error.details() == "the engine failed: encode is broken"
-    assert "engine failed: encode is broken" in caplog.text
+    told = error.details() or ""
+    assert error.code() is grpc.StatusCode.UNAVAILABLE and told.startswith("the engine failed; try again")
+    assert "broken" not in told  # what an engine says may hold paths and addresses
+    [record] = [record for record in caplog.records if "engine failed: encode is broken" in record.getMessage()]
+    assert record.getMessage().split(":")[0].split()[1] in told
 
 
 async def test_a_service_whose_releases_are_gone_is_unavailable(tmp_path: Path) -> None:
@@ -291,8 +352,82 @@ async def test_reflection_lists_the_service_and_describes_it(tmp_path: Path) -> 
         answers = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
     names = {service.name for service in answers[0].list_services_response.service}
     assert {"tandem.v1.SearchService", "grpc.health.v1.Health"} <= names
+    assert {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"} <= names
     files = b"".join(answers[1].file_descriptor_response.file_descriptor_proto)
     assert b"SearchRequest" in files
+
+
+async def test_reflection_v1_describes_itself_and_the_service(tmp_path: Path) -> None:
+    """As a client of v1 sees it, which knows none of the names of v1alpha."""
+    request = reflection_pb2.ServerReflectionRequest  # the same bytes in both versions
+    symbols = ("grpc.reflection.v1.ServerReflection", "tandem.v1.SearchService", "no.such.Service")
+    async with Service(tmp_path).serve() as (channel, _):
+        ask_v1 = channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            request_serializer=request.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        asked = [request(file_containing_symbol=symbol) for symbol in symbols]
+        asked += [request(file_by_filename="grpc/reflection/v1/reflection.proto"), request(list_services="")]
+        own, service, missing, named, listed = [answer async for answer in ask_v1(iter(asked))]
+    pool = descriptor_pool.DescriptorPool()
+    for file in {*own.file_descriptor_response.file_descriptor_proto}:
+        pool.AddSerializedFile(file)
+    method = pool.FindServiceByName("grpc.reflection.v1.ServerReflection").methods_by_name["ServerReflectionInfo"]
+    assert method.input_type.full_name == "grpc.reflection.v1.ServerReflectionRequest"
+    assert method.output_type.full_name == "grpc.reflection.v1.ServerReflectionResponse"
+    assert b"alpha" not in b"".join(own.file_descriptor_response.file_descriptor_proto)
+    assert own.file_descriptor_response == named.file_descriptor_response
+    assert b"SearchRequest" in b"".join(service.file_descriptor_response.file_descriptor_proto)
+    assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert len(listed.list_services_response.service) == 4
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"]
+    + [f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo" for version in ("v1", "v1alpha")],
+)
+async def test_bytes_that_health_and_reflection_cannot_read_are_bad_input(
+    tmp_path: Path, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sent and answered as streams of one: it is the same on the wire."""
+    async with Service(tmp_path).serve() as (channel, _):
+        call = channel.stream_stream(method, request_serializer=bytes)(iter([b"\x0a\x02\xff\xfe"]), timeout=5)
+        error, _ = await failure(call.read())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and "UTF-8" in (error.details() or "")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("service", ["x" * 60_000, "\x00\n" * 900, "🔥" * 900])
+async def test_a_health_status_quotes_little_of_a_long_name(tmp_path: Path, service: str) -> None:
+    async with Service(tmp_path).serve() as (channel, _):
+        check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+        error, _ = await failure(check)
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert "is not served here" in (error.details() or "") and len(error.details() or "") < 250
+
+
+async def test_frequent_pings_are_welcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a gateway that pings each ten seconds, at ten times the speed: once a second is the most its library does."""
+    settings = [ServeSettings(address="127.0.0.1:0", processes=count) for count in (1, 2)]
+    least = [dict(server_module._options(each))["grpc.http2.min_ping_interval_without_data_ms"] for each in settings]
+    assert max(least) <= 5_000  # some ping each five
+    monkeypatch.setattr(server_module, "_PING_MILLISECONDS", least[0] // 10)
+    options = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    async with (
+        Service(tmp_path).serve() as (_, server),
+        grpc.aio.insecure_channel(server.address, options=options) as channel,
+    ):
+        # The third of too many pings would end it.
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=4.2)
+        assert (await watch.read()).status == SERVING
+        error, _ = await failure(watch.read())
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # the watch's own end, and not "too many pings"
 
 
 async def test_an_unknown_method_is_unimplemented(tmp_path: Path) -> None:
@@ -358,6 +493,26 @@ async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
         told = await asyncio.to_thread(talk, server.address)
         await first
     assert told.startswith("RESOURCE_EXHAUSTED: 1 requests are in flight already") and "(retry after 10 ms)" in told
+
+
+@pytest.mark.parametrize("details", [b"\xff\xff", status_pb2.Status(code=5, message="other").SerializeToString()])
+async def test_the_client_tells_the_reason_beside_details_that_make_no_sense(details: bytes) -> None:
+    async def refuse(request: bytes, context: Any) -> None:
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no\nsuch", (("grpc-status-details-bin", details),))
+
+    def talk(address: str) -> str:
+        with SearchClient(address) as client, pytest.raises(TandemError) as error:
+            client.search(search_pb2.SearchRequest(query="x"))
+        return str(error.value)
+
+    server = grpc.aio.server()
+    methods = {"Search": grpc.unary_unary_rpc_method_handler(refuse)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tandem.v1.SearchService", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    told = await asyncio.to_thread(talk, f"127.0.0.1:{port}")
+    await server.stop(None)
+    assert told == "NOT_FOUND: no such"
 
 
 async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:

@@ -1,17 +1,15 @@
 from pathlib import Path
 
-import grpc
 import pytest
 from builders import product
 from doubles import make_release
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.rpc import error_details_pb2, status_pb2
 
 from retrieval import wire
 from retrieval.answer import Answer, Degraded, Hit, Said, StageReport
 from retrieval.loaded import LoadedRelease
-from retrieval.query import PRODUCT_FIELDS, Violation, read_query
+from retrieval.query import PRODUCT_FIELDS, read_query
 from tandem.v1 import search_pb2
 
 
@@ -119,20 +117,3 @@ def test_the_experiment_is_returned_when_given(release: LoadedRelease) -> None:
     context = search_pb2.ExperimentContext(experiment_id="e", variant_id="v")
     assert respond(release, [], experiment=context).experiment == context
     assert not respond(release, []).HasField("experiment")
-
-
-def test_a_status_carries_its_details() -> None:
-    details = [wire.bad_request([Violation("query", "is empty"), Violation("top_k", "is -1")]), wire.retry_info(1.25)]
-    [(key, value)] = wire.status_metadata(grpc.StatusCode.INVALID_ARGUMENT, "why", details)
-    status = status_pb2.Status.FromString(value)
-    assert (key, status.code, status.message) == ("grpc-status-details-bin", 3, "why")
-    bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-    assert status.details[0].Unpack(bad) and status.details[1].Unpack(retry)
-    assert [(v.field, v.description) for v in bad.field_violations] == [("query", "is empty"), ("top_k", "is -1")]
-    assert retry.retry_delay == Duration(seconds=1, nanos=250_000_000)
-
-
-@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED])
-def test_a_status_names_its_code(code: grpc.StatusCode) -> None:
-    [(_, value)] = wire.status_metadata(code, "", [])
-    assert status_pb2.Status.FromString(value).code == code.value[0]
