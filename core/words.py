@@ -160,6 +160,11 @@ def plain(word: str) -> str:
     return unicodedata.normalize("NFC", _LATIN_OR_GREEK_MARKS.sub("", unicodedata.normalize("NFD", word)))
 
 
+def is_unspaced(text: str) -> bool:
+    """Whether all of it is of scripts that write no spaces between words."""
+    return _UNSPACED.fullmatch(text) is not None
+
+
 def _quantity_word(quantity: Quantity, text: str) -> Word:
     parts = (number(quantity.value),) if quantity.unit else ()
     return Word(text[quantity.start : quantity.end], quantity.term, parts, unit=quantity.unit)

@@ -266,7 +266,7 @@ def _synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
     if served is None or name not in served.snapshot.files:
         return Synonyms()
     store.verify(catalog, served.release_id, name)
-    return Synonyms.model_validate_json((store.path(catalog, served.release_id) / name).read_text())
+    return Synonyms.model_validate_json((store.path(catalog, served.release_id) / name).read_bytes())
 
 
 def _whole(store: ReleaseStore, served: Manifest) -> bool:

@@ -83,7 +83,7 @@ def _write(
     """Of `count` products, each the words of its fields."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n")
+    (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n", "utf-8")
     numbers: dict[str, int] = {}
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     found = _terms(products, count, numbers, spellings, report)

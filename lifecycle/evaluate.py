@@ -201,7 +201,7 @@ async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict
     for query, pool in pools.items():
         ids = list(pool)
         held = np.array([rows[product] for product in ids])
-        text = await release.words.spelt(release.words.rewritten(query)) if release.words is not None else query
+        text = await release.words.spelt(await release.words.rewritten(query)) if release.words is not None else query
         similarities = vectors[[places[product] for product in ids]] @ await _vector(release, text)
         scores = {RETRIEVED: similarities}
         relevance = np.full(len(ids), MISSING)

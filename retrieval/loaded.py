@@ -213,5 +213,5 @@ def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
         return None
     index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
-    synonyms = Synonyms.model_validate_json(path.read_text()) if path.is_file() else None
+    synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
     return Words(index, manifest.language, told.weights, synonyms, tower.is_word)

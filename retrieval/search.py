@@ -70,12 +70,13 @@ async def _understood(query: Query, plan: Plan, release: LoadedRelease, deadline
     """
     if release.words is None:
         return query.text
-    text = release.words.rewritten(query.text)
-    if plan.lexical_candidates:
-        left = None if deadline is None else deadline - asyncio.get_running_loop().time()
-        with contextlib.suppress(TimeoutError, WordsFailed):
-            async with asyncio.timeout(None if left is None else _FOR_SPELLING * left):
-                return await release.words.spelt(text)
+    text = query.text
+    left = None if deadline is None else deadline - asyncio.get_running_loop().time()
+    with contextlib.suppress(TimeoutError, WordsFailed):
+        async with asyncio.timeout(None if left is None else _FOR_SPELLING * left):
+            text = await release.words.rewritten(text)
+            if plan.lexical_candidates:
+                text = await release.words.spelt(text)
     return text
 
 

@@ -11,12 +11,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.rewrites import Rewriter
 from core.synonyms import Synonyms
 from engine.lexical import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical_query import QueryReader
 from engine.types import Candidates
 
 _READ = 256  # queries read are kept: each is read to be spelt, and again to be searched
+_WORD = re.compile(r"\w+")
 _Result = TypeVar("_Result")
 
 
@@ -48,22 +50,19 @@ class Words:
         `is_word` tells words of the language, on whose spelling there is nothing to mend.
         """
         self._index = index
-        self._synonyms = synonyms or Synonyms()
+        self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
         self._read = lru_cache(_READ)(QueryReader(index, language, synonyms, is_word).read)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
 
-    def rewritten(self, text: str) -> str:
-        """The query as it is to be searched, by the release's rewrites."""
-        return self._synonyms.rewrite(text)
+    async def rewritten(self, text: str) -> str:
+        """The query as it is to be searched, by the release's rewrites. Raises WordsFailed."""
+        return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
 
     async def spelt(self, text: str) -> str:
         """The query with likelier spellings of words that no product holds. Raises WordsFailed."""
-        spellings = (await self._run(lambda: self._read(text))).spellings
-        for written, spelling in spellings.items():
-            text = re.sub(rf"(?<!\w){re.escape(written)}(?!\w)", lambda _, to=spelling: to, text, flags=re.IGNORECASE)  # type: ignore[misc]
-        return text
+        return await self._run(lambda: _spelt(text, self._read(text).spellings))
 
     async def search(self, text: str, k: int) -> Matches:
         """The k best products. Raises WordsFailed."""
@@ -91,3 +90,10 @@ class Words:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except Exception as error:  # whatever it is, the dense source still answers
             raise WordsFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _spelt(text: str, spellings: Mapping[str, str]) -> str:
+    """With each word that has a likelier spelling, which is in lower case, in that."""
+    if not spellings:
+        return text
+    return _WORD.sub(lambda word: spellings.get(word[0].casefold(), word[0]), text)

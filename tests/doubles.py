@@ -78,7 +78,7 @@ class Spoken:
         self.asked: list[int] = []
         self.closed = False
 
-    def rewritten(self, text: str) -> str:
+    async def rewritten(self, text: str) -> str:
         return text.replace("scarlet", "red")
 
     async def spelt(self, text: str) -> str:

@@ -1,0 +1,41 @@
+"""Rewrites over anything that is typed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.phrases import located
+from core.rewrites import Rewriter
+from core.text import fold_text
+from core.words import Analyser
+
+_ANALYSERS = {language: Analyser(language) for language in ("en", "zh", "ja", "de", "fr")}
+_RULES = Rewriter({"sofa bed": "@", "½ inch": "@", "移动": "@", "c++": "@"}, "en")
+_TYPED = st.text(
+    st.sampled_from("sofabed SOFABED ½⅔ inch\"' 2x4 移动电源 c++#ß ﬁ İ é e\u0301 \u2019-/., ｶﾞ กำ") | st.characters(),
+    max_size=40,
+)
+
+
+@given(_TYPED, st.sampled_from(sorted(_ANALYSERS)))
+def test_words_stand_in_their_order_inside_the_text(typed: str, language: str) -> None:
+    text = fold_text(typed)
+    spans = [span for span in located(_ANALYSERS[language].words(text), text) if span]
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
+    assert [start for start, _ in spans] == sorted(start for start, _ in spans)
+
+
+@given(st.lists(_TYPED, min_size=1, max_size=4))
+def test_rewriting_replaces_spans_and_leaves_all_else_as_typed(pieces: list[str]) -> None:
+    """What is left around the outcomes stands in the query, in order and apart."""
+    text = fold_text(" ".join(pieces)).replace("@", "")
+    place = 0
+    for kept in _RULES.rewrite(text).split("@"):
+        place = text.index(kept, place) + len(kept)
+
+
+@given(_TYPED)
+def test_a_rule_finds_its_own_phrase(typed: str) -> None:
+    phrase = fold_text(typed).casefold()
+    words = _ANALYSERS["en"].words(phrase)
+    if any(span for span in located(words, phrase)):
+        assert "@" in Rewriter({phrase: "@"}, "en").rewrite(f"{phrase}")
