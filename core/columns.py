@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from core.errors import ReleaseError
 from core.product import CATALOG_SCHEMA
 
-Read = Callable[[int], Any]
-"""A column's value at a place of its batch."""
+Read = Callable[..., Any]
+"""A column's value at a place of its batch; of a map, the first pairs, if so many are asked for."""
 
 
 class Columns:
@@ -44,6 +44,11 @@ class Columns:
         columns, offset = self._locate(row)
         return {name: columns[name](offset) for name in fields}
 
+    def attributes(self, row: int, most: int) -> list[tuple[str, str]]:
+        """The first `most` attributes of one product; the rest is not read."""
+        columns, offset = self._locate(row)
+        return columns["attributes"](offset, most) or []
+
     def id(self, row: int) -> str:
         """The product's id."""
         columns, offset = self._locate(row)
@@ -68,19 +73,35 @@ class Columns:
 
 
 def _reader(column: pa.Array) -> Read:
-    """Strings are read from Arrow's own buffers, since its scalars cost twice as much; what a feed lacks, nothing."""
+    """Strings and maps are read from Arrow's own buffers, since its scalars cost at least twice as much; what a feed
+    lacks, nothing."""
     if column.null_count == len(column):
-        return lambda _: None
-    if column.type != pa.string():
+        return lambda *_: None
+    if pa.types.is_map(column.type):
+        read = _map_reader(column)
+    elif column.type == pa.string():
+        read = _text_reader(column)
+    else:
         return lambda place: column[place].as_py()
-    validity, offsets, data = column.buffers()
-    ends = memoryview(offsets).cast("i")[column.offset :]
-    text = memoryview(data or b"")  # no buffer where all strings are empty
-
-    def read(place: int) -> str:
-        return str(text[ends[place] : ends[place + 1]], "utf-8")
-
     if not column.null_count:
         return read
-    valid, first = memoryview(validity), column.offset
-    return lambda place: read(place) if valid[(first + place) >> 3] >> ((first + place) & 7) & 1 else None
+    valid, first = memoryview(column.buffers()[0]), column.offset
+    return lambda place, *most: read(place, *most) if valid[(first + place) >> 3] >> ((first + place) & 7) & 1 else None
+
+
+def _text_reader(column: pa.Array) -> Read:
+    _, offsets, data = column.buffers()
+    ends = memoryview(offsets).cast("i")[column.offset :]
+    text = memoryview(data or b"")  # no buffer where all strings are empty
+    return lambda place: str(text[ends[place] : ends[place + 1]], "utf-8")
+
+
+def _map_reader(column: pa.Array) -> Read:
+    ends = memoryview(column.buffers()[1]).cast("i")[column.offset :]
+    key, value = _reader(column.keys), _reader(column.items)
+
+    def read(place: int, most: int | None = None) -> list[tuple[str, str]]:
+        start, end = ends[place], ends[place + 1]
+        return [(key(i), value(i)) for i in range(start, end if most is None else min(end, start + most))]
+
+    return read

@@ -11,6 +11,7 @@ import pyarrow as pa
 PRODUCT_TEXT_VERSION = 1
 MICROS = 1_000_000
 
+MOST_ATTRIBUTES = 200  # of one product: indexed, and shown
 _ATTRIBUTE_LIMIT = 12
 _DESCRIPTION_LIMIT = 320
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from core.product import CATALOG_SCHEMA
+from core.product import CATALOG_SCHEMA, MOST_ATTRIBUTES
 from indexer.batch import Row
 from indexer.clean import as_text, clean_link, clean_text, clip, parse_availability, parse_gtin, parse_number
 from indexer.mapping import Mapping, Source
@@ -25,7 +25,7 @@ LIMITS = {
     "material": 200,
     "item_group_id": ID_LIMIT,
 }
-ATTRIBUTE_LIMIT = 500
+ATTRIBUTE_NAME_LIMIT, ATTRIBUTE_LIMIT = 100, 500
 # Longer texts are cut before they are cleaned: markup can be most of a text, but not all of 50,000 characters.
 _RAW_LIMIT = 50_000
 # How a field that may hold several values joins a list. Every other field takes a list's first value.
@@ -164,9 +164,13 @@ class RowCleaner:
         for (_, name), value in placed:
             for inner, text in _pairs(name, value):
                 cleaned = self._clipped(text, ATTRIBUTE_LIMIT, "attribute")
-                label = clean_text(inner[:ATTRIBUTE_LIMIT])
-                if cleaned and label:
-                    found[label] = f"{found[label]}, {cleaned}" if found.get(label, cleaned) != cleaned else cleaned
+                label = clip(clean_text(inner[:_RAW_LIMIT]), ATTRIBUTE_NAME_LIMIT)
+                if not cleaned or not label:
+                    continue
+                if label not in found and len(found) == MOST_ATTRIBUTES:
+                    self.warnings[f"attributes_beyond_{MOST_ATTRIBUTES}"] += 1  # products, not attributes
+                    return list(found.items())
+                found[label] = _both(found[label], cleaned) if label in found else cleaned
         return list(found.items()) or None
 
     def _place(self, column: str) -> tuple[int, str] | None:
@@ -206,6 +210,11 @@ def _joined(value: Any, joiner: str | None) -> str:
     if joiner is None or not isinstance(value, list):
         return as_text(_first(value))
     return joiner.join(filter(None, (as_text(_first(item)) for item in value)))
+
+
+def _both(known: str, more: str) -> str:
+    """Two texts of an attribute as one, no longer than one may be."""
+    return known if known == more or len(known) >= ATTRIBUTE_LIMIT else clip(f"{known}, {more}", ATTRIBUTE_LIMIT)
 
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,7 @@ class SearchService:
             with self._holder.get(request.catalog).lease() as release:
                 check_market(query, release.manifest.language, release.manifest.country)
                 answer = await search(query, self._plan, release, permit, deadline)
-                return wire.response(request, query, answer, release, request_id)
+                return await wire.response(request, query, answer, release, request_id)
 
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()

@@ -2,30 +2,26 @@
 
 from collections.abc import Sequence
 
-from core.product import MICROS
-from retrieval.answer import Answer, Hit
+from retrieval.answer import RESPONSE_TRUNCATED, Answer, Hit
+from retrieval.display import BOUNDS, LONG_FIELDS, Display
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.status import duration
+from retrieval.turns import Turns
 from tandem.v1 import search_pb2
 
-_NANOS_PER_MICRO = 1000
-
-_AVAILABILITY = {
-    "in_stock": search_pb2.AVAILABILITY_IN_STOCK,
-    "out_of_stock": search_pb2.AVAILABILITY_OUT_OF_STOCK,
-    "preorder": search_pb2.AVAILABILITY_PREORDER,
-    "backorder": search_pb2.AVAILABILITY_BACKORDER,
-}
-# Where a message field is not the column of the same name.
-_COLUMNS = {"price": ("price_micros", "currency")}
+# Clients take messages of up to 4 MiB unless told otherwise.
+MAX_ANSWER_BYTES = 1 << 20
+_FRAME = 256  # bytes, more than enough for the lengths of a hit and its product, and for saying what was cut
 
 
-def response(
+async def response(
     request: search_pb2.SearchRequest, query: Query, answer: Answer, release: LoadedRelease, request_id: str
 ) -> search_pb2.SearchResponse:
-    """The answer as a message, with the display fields that the query asked for."""
-    columns = [column for field in query.fields for column in _COLUMNS.get(field, (field,))]
+    """The answer as a message of 1 MiB at most, with the display fields that the query asked for.
+
+    A large one is built in turns with whatever else the event loop has to do.
+    """
     message = search_pb2.SearchResponse(
         request_id=request_id,
         release_id=release.release_id,
@@ -45,27 +41,34 @@ def response(
             for entry in answer.degraded
         ],
     )
-    for rank, hit in enumerate(answer.hits, 1):
-        _add(message, hit, rank, release, query.fields, columns)
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
+    turns = Turns()
+    for rank, hit in enumerate(answer.hits, 1):
+        _add(message, hit, rank, release)
+        await turns.take()
+    shown = Display(release.columns, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(answer.hits) + 1))
+    await _show(message, answer.hits, query.fields, shown, turns)
+    if shown.cut:
+        detail = f"{len(shown.cut)} of {len(answer.hits)} products show less than was asked for: {BOUNDS}"
+        message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
     return message
 
 
-def money(micros: int, currency: str) -> search_pb2.Money:
-    """An amount of millionths as whole units and billionths. Amounts are never negative: cleaning sees to it."""
-    units, rest = divmod(micros, MICROS)
-    return search_pb2.Money(currency_code=currency, units=units, nanos=rest * _NANOS_PER_MICRO)
-
-
-def _add(
-    message: search_pb2.SearchResponse,
-    hit: Hit,
-    rank: int,
-    release: LoadedRelease,
-    fields: Sequence[str],
-    columns: Sequence[str],
+async def _show(
+    message: search_pb2.SearchResponse, hits: Sequence[Hit], fields: Sequence[str], shown: Display, turns: Turns
 ) -> None:
+    """All hits get their short fields before the first gets its long ones."""
+    short = [name for name in fields if name not in LONG_FIELDS]
+    long = [name for name in fields if name in LONG_FIELDS]
+    for part in filter(None, (short, long)):
+        fill = shown.filler(part)
+        for added, hit in zip(message.hits, hits, strict=True):
+            fill(added.product, hit.row)
+            await turns.take()
+
+
+def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, release: LoadedRelease) -> None:
     """Built in place: messages made apart and put in are copied, at twice the time."""
     added = message.hits.add(product_id=release.columns.id(hit.row), rank=rank, score=hit.score)
     scores, reasons = added.stage_scores, added.reasons
@@ -73,18 +76,4 @@ def _add(
         scores.add(stage=said.stage, score=said.score, rank=said.rank)
     for reason in hit.reasons:
         reasons.add(feature=reason.feature, value=reason.value, contribution=reason.contribution)
-    _fill(added.product, release.columns.row(hit.row, columns), fields)
-
-
-def _fill(product: search_pb2.Product, row: dict, fields: Sequence[str]) -> None:
-    product.SetInParent()  # it is there, even where a product has none of the fields
-    for name in fields:
-        if name == "price":
-            if row["price_micros"] is not None:
-                product.price.CopyFrom(money(row["price_micros"], row["currency"] or ""))
-        elif name == "availability":
-            product.availability = _AVAILABILITY.get(row[name], search_pb2.AVAILABILITY_UNSPECIFIED)
-        elif name == "attributes":
-            product.attributes.update(row[name] or ())
-        elif row[name] is not None:
-            setattr(product, name, row[name])
+    added.product.SetInParent()  # it is there, even where a product has none of the fields

@@ -28,7 +28,8 @@ if _version_not_supported:
 class SearchServiceStub:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names each field at fault.
+    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
+    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
     NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
     requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
     DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.
@@ -50,7 +51,8 @@ class SearchServiceStub:
 class SearchServiceServicer:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names each field at fault.
+    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
+    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
     NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
     requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
     DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.
@@ -83,7 +85,8 @@ def add_SearchServiceServicer_to_server(servicer, server):
 class SearchService:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names each field at fault.
+    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
+    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
     NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
     requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
     DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.

@@ -40,6 +40,19 @@ def test_values_are_those_that_arrow_reads(tmp_path: Path, batch: int) -> None:
     assert [columns.row(row) for row in range(50)] == pa.ipc.open_file(str(path)).read_all().to_pylist()
 
 
+@pytest.mark.parametrize("batch", [3, 64])
+def test_attributes_are_those_that_arrow_reads(tmp_path: Path, batch: int) -> None:
+    """Missing, none, many; of several bytes a character; the first of them where so many are asked for."""
+    given = [None, [], [("é", "日本")], [(f"n{i}", "x" * i) for i in range(9)], [("a", ""), ("b", "c")]]
+    rows = [product(f"p{i}", attributes=given[i % 5]) for i in range(23)]
+    path = write_columns(tmp_path / "c.arrow", rows, batch=batch)
+    columns = Columns(path)
+    read = [row["attributes"] for row in pa.ipc.open_file(str(path)).read_all().to_pylist()]
+    assert [columns.row(row, ["attributes"])["attributes"] for row in range(23)] == read
+    for most in (0, 1, 4, 100):
+        assert [columns.attributes(row, most) for row in range(23)] == [(pairs or [])[:most] for pairs in read]
+
+
 def test_numbers_come_in_row_order_and_what_is_missing_is_nan(tmp_path: Path) -> None:
     given = [3.5, None, -1.0, None, None, None, 7.0]  # the second batch has none
     rows = [product(f"p{i}", popularity=value) for i, value in enumerate(given)]

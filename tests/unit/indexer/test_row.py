@@ -227,6 +227,28 @@ def test_attributes_come_in_the_order_of_their_patterns_and_then_of_the_row() ->
     assert product["attributes"] == [("main", "4"), ("n_a", "3"), ("t_b", "1"), ("t_a", "2")]
 
 
+def test_a_product_has_200_attributes_at_most_and_short_names() -> None:
+    job = cleaner(attributes={"include": ["*"]})
+
+    def attributes(row: Row) -> list[tuple[str, str]]:
+        return dict(zip(CATALOG_SCHEMA.names, job.clean({"id": 1, "title": "t", **row}), strict=True))["attributes"]
+
+    many = {f"a{i}": str(i) for i in range(260)}
+    assert attributes(many) == [(f"a{i}", str(i)) for i in range(200)]
+    assert attributes({"x": many, "y": "1"}) == [(f"a{i}", str(i)) for i in range(200)]  # members of an object too
+    assert job.warnings == {"attributes_beyond_200": 2}
+    assert len(attributes({f"a{i}": "v" for i in range(200)} | {"empty": ""})) == 200
+    assert job.warnings == {"attributes_beyond_200": 2}
+    assert attributes({"n" * 101: "v", "m" * 100: "w"}) == [("n" * 100, "v"), ("m" * 100, "w")]
+
+
+def test_attributes_of_one_name_are_no_longer_together() -> None:
+    row = {f"{i}_w": f"{i}" * 300 for i in range(9)}
+    product = clean(row, attributes={"include": ["*"], "strip_prefix": [f"{i}_" for i in range(9)]})
+    [(name, value)] = product["attributes"]
+    assert name == "w" and len(value) == 500 and value.startswith("0" * 300 + ", " + "1" * 198)
+
+
 def test_reads_tells_what_the_mapping_uses() -> None:
     job = cleaner({"price": "offer.price"}, attributes={"include": ["x_*"], "exclude": ["x_no*"]})
     used = [name for name in ("id", "offer", "offer.price", "x_a", "x_none", "other") if job.reads(name)]

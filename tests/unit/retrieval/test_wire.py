@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from retrieval import wire
 from retrieval.answer import Answer, Degraded, Hit, Said, StageReport
+from retrieval.display import money
 from retrieval.loaded import LoadedRelease
 from retrieval.query import PRODUCT_FIELDS, read_query
 from tandem.v1 import search_pb2
@@ -23,7 +25,7 @@ def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: o
         stages=[StageReport("encode", 1, 1, 0.0015), StageReport("retrieve", 40, 20, 61.25)],
         degraded=[Degraded("RERANK_REDUCED", "why")],
     )
-    return wire.response(message, read_query(message), answer, release, "id-1")
+    return asyncio.run(wire.response(message, read_query(message), answer, release, "id-1"))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: o
     [(0, 0, 0), (1, 0, 1000), (19_990_000, 19, 990_000_000), (10**15, 10**9, 0), (2**53 + 1, 9007199254, 740_993_000)],
 )
 def test_money_is_exact(micros: int, units: int, nanos: int) -> None:
-    assert wire.money(micros, "EUR") == search_pb2.Money(currency_code="EUR", units=units, nanos=nanos)
+    assert money(micros, "EUR") == search_pb2.Money(currency_code="EUR", units=units, nanos=nanos)
 
 
 def test_the_whole_response(release: LoadedRelease) -> None:
