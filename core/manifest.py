@@ -74,9 +74,14 @@ class CatalogSnapshot(_Frozen):
 
 
 class Manifest(_Frozen):
-    """One release. `inputs` digests everything it was made from, so that the same job can see nothing changed."""
+    """One release. `inputs` digests everything it was made from, so that the same job can see nothing changed.
+
+    `sequence` numbers a catalog's releases in the order of their publishing, from 1, whatever the clock says; 0 in
+    those of versions that had none. `settings` is how the catalog was indexed, for who indexes it under other models.
+    """
 
     format: Literal[1] = 1
+    sequence: int = Field(default=0, ge=0)
     release_id: str = Field(pattern=r"^r-[0-9A-Za-z-]+$")
     created: datetime
     tandem_version: str
@@ -85,6 +90,7 @@ class Manifest(_Frozen):
     country: str | None
     currency: str | None
     inputs: dict[str, str]
+    settings: dict[str, Any] | None = None
     model: ModelSet
     snapshot: CatalogSnapshot
     validation: dict[str, Any]
@@ -106,5 +112,5 @@ def catalog_id(columns: FileEntry) -> str:
 
 
 def release_id(created: datetime, model: str, catalog: str) -> str:
-    """A name that sorts by time and tells what is in it: `r-20261124T040000Z-1a2b3c4d`."""
+    """A name with the time and a digest of what is in it: `r-20261124T040000Z-1a2b3c4d`."""
     return f"r-{created:%Y%m%dT%H%M%SZ}-{value_digest([model, catalog, created.isoformat()])[:8]}"

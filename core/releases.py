@@ -1,32 +1,34 @@
 """Releases on disk: content-addressed files, immutable folders, and one pointer per catalog.
 
     <root>/objects/<sha256>                      every file once
-    <root>/catalogs/<catalog>/<release>/         hard links to objects, and manifest.json
-    <root>/catalogs/<catalog>/current            the name of the release to serve
+    <root>/catalogs/<catalog>/<release>/         hard links to objects, manifest.json and its SHA-256
+    <root>/catalogs/<catalog>/current            the release to serve, and those served before it
     <root>/catalogs/<catalog>/work/              what index jobs keep between runs; serving never reads it
 
 Publishing writes data first and the pointer last, each made durable before the next, so that a crash at any
 moment leaves either the old release or the new one in service and never a part of one.
 """
 
-import errno
+import contextlib
 import fcntl
-import os
+import logging
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from core.digest import file_digest
+from core.durable import FAILURES, remove, sync
 from core.errors import ReleaseError
-from core.manifest import MANIFEST_NAME, FileEntry, Manifest
+from core.manifest import FileEntry, Manifest
+from core.objects import Objects
+from core.pointer import RELEASE_NAME, Pointed, read_pointer, step, write_pointer
+from core.release import Digests, Release, check_files, check_sizes, no_release, read_manifest, write_release
+
+log = logging.getLogger("tandem.releases")
 
 _POINTER = "current"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK}
+_STAGING, _GONE = ".staging-", ".gone-"
 
 
 class ReleaseStore:
@@ -34,6 +36,7 @@ class ReleaseStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._objects = Objects(root / "objects")
 
     def catalogs(self) -> list[str]:
         """Names of the catalogs that have a release in service, sorted."""
@@ -49,66 +52,79 @@ class ReleaseStore:
         return self.root / "catalogs" / catalog
 
     def path(self, catalog: str, release: str) -> Path:
-        """The folder of one release."""
+        """The folder of one release. Raises ReleaseError for a name that no release has."""
+        if not RELEASE_NAME.fullmatch(release):
+            raise no_release(self.folder(catalog) / release)
         return self.folder(catalog) / release
 
     def current(self, catalog: str) -> str | None:
-        """The release that the catalog's pointer names, or None before the first is published."""
+        """The release that the catalog's pointer names, or None before the first is published.
+
+        Raises ReleaseError for a pointer that is damaged.
+        """
+        pointed = read_pointer(self.folder(catalog) / _POINTER)
+        return pointed[0].release if pointed else None
+
+    def earlier(self, catalog: str) -> list[str]:
+        """What was served before the release in service and is still there, newest first: where a rollback leads.
+
+        A release that was rolled back from is not among them. Of a damaged pointer, all releases.
+        """
         try:
-            return (self.folder(catalog) / _POINTER).read_text().strip()
-        except FileNotFoundError:
-            return None
+            names = [entry.release for entry in self._trail(catalog)[1:]]
+            return [name for name in names if self.path(catalog, name).is_dir()]
+        except ReleaseError:
+            return [manifest.release_id for manifest in reversed(self.manifests(catalog))]
+
+    def in_service(self, catalog: str) -> Manifest | None:
+        """The manifest of the release in service, or, where it is damaged, of the first before it that is not.
+
+        None before the first is published. Raises ReleaseError where none can be read.
+        """
+        try:
+            current = self.current(catalog)
+            return self.manifest(catalog, current) if current else None
+        except ReleaseError as error:
+            for name in self.earlier(catalog):
+                with contextlib.suppress(ReleaseError):
+                    manifest = self.manifest(catalog, name)
+                    log.warning("%s; release %s, which was before, stands in for it", error, name)
+                    return manifest
+            raise
+
+    def releases(self, catalog: str) -> list[Release]:
+        """The catalog's releases in the order of their publishing, damaged ones too. Files are not looked into."""
+        folders = self.folder(catalog).glob("r-*")
+        return sorted(map(self._listed, folders), key=lambda release: release.order)
+
+    def listing(self, catalog: str) -> list[Release]:
+        """The same, and files that are missing or have another size make a release damaged too."""
+        return [self._sized(catalog, release) for release in self.releases(catalog)]
 
     def manifests(self, catalog: str) -> list[Manifest]:
-        """Manifests of the catalog's complete releases, oldest first."""
-        folders = self.folder(catalog).glob(f"r-*/{MANIFEST_NAME}")
-        return sorted((self._read(path) for path in folders), key=lambda manifest: manifest.release_id)
+        """Manifests of the catalog's releases in the order of their publishing; damaged ones are left out."""
+        return [release.manifest for release in self.releases(catalog) if release.manifest is not None]
 
     def manifest(self, catalog: str, release: str) -> Manifest:
-        """The manifest of one release. Raises ReleaseError when it is missing or unreadable."""
-        return self._read(self.path(catalog, release) / MANIFEST_NAME)
+        """The manifest of one release. Raises ReleaseError when it is missing, damaged or unreadable."""
+        return self._read(catalog, release)[0]
 
-    def verify(self, catalog: str, release: str, part: str = "") -> Manifest:
+    def verify(self, catalog: str, release: str, part: str = "", known: Digests | None = None) -> Manifest:
         """The manifest, once every file, or every one whose name begins with `part`, was found whole.
 
         Raises ReleaseError with the first file that is not.
         """
         manifest = self.manifest(catalog, release)
-        if manifest.release_id != release or manifest.catalog != catalog:
-            raise ReleaseError(f"release {release}: its manifest is that of {manifest.catalog}/{manifest.release_id}")
-        for name, entry in manifest.files.items():
-            if not name.startswith(part):
-                continue
-            path = self.path(catalog, release) / name
-            given = f" with --{Path(name).parent}" if name in manifest.model.files else ""  # not taken from here again
-            if not path.is_file():
-                raise ReleaseError(f"release {release}: {name} is missing; index again{given} or roll back")
-            if path.stat().st_size != entry.size or file_digest(path) != entry.sha256:
-                raise ReleaseError(
-                    f"release {release}: {name} differs from its manifest; index again{given} or roll back"
-                )
+        check_files(self.path(catalog, release), manifest, part, known)
         return manifest
 
     def add(self, path: Path) -> FileEntry:
-        """Moves a finished file into the objects and tells its content. The file at `path` is gone afterwards."""
-        entry = FileEntry(sha256=file_digest(path), size=path.stat().st_size)
-        target = self.root / "objects" / entry.sha256
-        if target.exists() and file_digest(target) == entry.sha256:  # a damaged object is replaced
-            path.unlink()
-            return entry
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(path)
-        path.chmod(0o444)
-        path.rename(target)
-        _sync(target.parent)
-        return entry
+        """Moves a finished file into the objects and returns its content. The file at `path` is gone afterwards."""
+        return self._objects.add(path)
 
     def add_copy(self, path: Path) -> FileEntry:
         """Like `add`, but leaves the file where it is."""
-        scratch = self.root / "objects" / f".copy-{os.getpid()}-{path.name}"
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, scratch)
-        return self.add(scratch)
+        return self._objects.add_copy(path)
 
     def named(self, name: str | None) -> str:
         """The catalog of that name, or the only one there is. Raises ReleaseError."""
@@ -124,42 +140,54 @@ class ReleaseStore:
             raise ReleaseError(f"{self.root} holds several catalogs, choose one with --catalog: {', '.join(names)}")
         return names[0]
 
-    def publish(self, manifest: Manifest) -> Path:
-        """Makes a release of files already added, and points the catalog to it."""
-        folder = self.folder(manifest.catalog)
-        staging = folder / f".staging-{manifest.release_id}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        self._link(manifest.files, staging)
-        _write(staging / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
-        for path in {staging, *(p for p in staging.rglob("*") if p.is_dir())}:
-            _sync(path)
-        staging.rename(folder / manifest.release_id)
-        _sync(folder)
-        self.point(manifest.catalog, manifest.release_id)
-        return folder / manifest.release_id
+    def publish(self, manifest: Manifest) -> Manifest:
+        """Makes a release of files already added, and points the catalog to it; returns its manifest, numbered.
+
+        What it wrote is removed again on failure.
+        """
+        manifest = manifest.model_copy(update={"sequence": self._next(manifest.catalog)})
+        folder = self.path(manifest.catalog, manifest.release_id)
+        staging = folder.with_name(f"{_STAGING}{manifest.release_id}")
+        remove(staging)
+        made = staging
+        try:
+            write_release(manifest, self._objects, staging)
+            staging.rename(folder)
+            made = folder
+            sync(folder.parent)
+            self.point(manifest.catalog, manifest.release_id)
+        except FAILURES:
+            if not self._points_to(manifest):
+                with contextlib.suppress(OSError):
+                    remove(made)
+            raise
+        return manifest
 
     def point(self, catalog: str, release: str) -> None:
         """Swaps the catalog's pointer to a release that is there, by rename."""
-        self.manifest(catalog, release)
-        scratch = self.folder(catalog) / f".{_POINTER}-{os.getpid()}"
-        _write(scratch, release + "\n")
-        scratch.rename(self.folder(catalog) / _POINTER)
-        _sync(self.folder(catalog))
+        manifest, digest = self._read(catalog, release)
+        target = Pointed(release, digest, manifest.sequence)
+        try:
+            trail = self._trail(catalog)
+        except ReleaseError:  # nobody knows what was served: what was published before counts as that
+            trail = self._pointed_before((manifest.sequence, release), catalog)
+        there = [entry for entry in step(trail, target) if entry.sha256 and self.path(catalog, entry.release).is_dir()]
+        write_pointer(self.folder(catalog) / _POINTER, there)
 
     def prune(self, catalog: str, keep: int) -> list[str]:
-        """Removes all but the `keep` newest releases and the one in service; tells which went.
+        """Removes all but the `keep` newest whole releases, the one in service, and the one that stands in for it.
 
+        Returns the names of those that went. Every file of what is kept is read; where no release is whole, all stay.
         Call it under `lock(catalog, alone=True)`: another job's files may not be in any manifest yet.
         """
-        served = self.current(catalog)
-        names = [manifest.release_id for manifest in self.manifests(catalog)]
-        gone = [name for name in names[: max(0, len(names) - keep)] if name != served]
+        names = [release.name for release in self.releases(catalog)]
+        kept = self._worth_keeping(catalog, names, keep)
+        gone = [name for name in names if name not in kept] if kept else []
+        folder = self.folder(catalog)
         for name in gone:
-            (self.path(catalog, name) / MANIFEST_NAME).unlink()
-        for folder in self.folder(catalog).glob("r-*"):
-            if not (folder / MANIFEST_NAME).exists():  # now, or in a pruning that was cut off
-                shutil.rmtree(folder)
+            (folder / name).rename(folder / f"{_GONE}{name}")
+        for path in folder.glob(f"{_GONE}*"):  # now, or in a pruning that was cut off
+            remove(path)
         self._drop_unused_objects()
         return gone
 
@@ -167,66 +195,115 @@ class ReleaseStore:
     def lock(self, catalog: str, alone: bool = False) -> Iterator[None]:
         """Held by whoever changes a catalog; with `alone`, nobody changes any other catalog of the folder either.
 
-        Raises ReleaseError at once when another process is in the way.
+        What a process that ended in the midst of it left is swept first; on failure, files that no release has are
+        removed. Raises ReleaseError at once when another process is in the way, or the folder cannot be written.
         """
         folder = self.folder(catalog)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as whole, (folder / ".lock").open("w") as one:
+        with contextlib.ExitStack() as stack:
             try:
+                folder.mkdir(parents=True, exist_ok=True)
+                whole, one = (stack.enter_context((path / ".lock").open("w")) for path in (self.root, folder))
                 fcntl.flock(whole, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ReleaseError(
                     f"another job is changing catalog {catalog!r} in {self.root}: wait for it to end"
                 ) from None
-            for leftover in folder.glob(".staging-*"):
-                shutil.rmtree(leftover)
-            yield
-
-    def _read(self, path: Path) -> Manifest:
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            raise ReleaseError(f"there is no release at {path.parent}: `tandem releases` lists what there is") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise ReleaseError(f"{path} is not a manifest this version reads: {where}: {first['msg']}") from None
-
-    def _link(self, files: Mapping[str, FileEntry], target: Path) -> None:
-        for name, entry in files.items():
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            source = self.root / "objects" / entry.sha256
-            try:
-                os.link(source, path)
             except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                shutil.copyfile(source, path)
-                _sync(path)
+                raise ReleaseError(
+                    f"{error.filename or folder} cannot be written: {error.strerror}; run it where, and as who, "
+                    "releases can be changed"
+                ) from None
+            self._sweep(folder)
+            try:
+                yield
+            except FAILURES:
+                with contextlib.suppress(OSError):  # where other jobs are at it, theirs are not in a manifest yet
+                    fcntl.flock(whole, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._drop_unused_objects()
+                raise
+
+    def _points_to(self, manifest: Manifest) -> bool:
+        with contextlib.suppress(ReleaseError):
+            return self.current(manifest.catalog) == manifest.release_id
+        return False
+
+    def _next(self, catalog: str) -> int:
+        """One more than any release's number."""
+        pointed: tuple[Pointed, ...] = ()
+        with contextlib.suppress(ReleaseError):
+            pointed = read_pointer(self.folder(catalog) / _POINTER)
+        numbers = [manifest.sequence for manifest in self.manifests(catalog)]
+        return 1 + max([*numbers, *(entry.sequence for entry in pointed)], default=0)
+
+    def _trail(self, catalog: str) -> list[Pointed]:
+        """What is served, then what was before it. Raises ReleaseError for a pointer that is damaged."""
+        pointed = read_pointer(self.folder(catalog) / _POINTER)
+        if not pointed or pointed[0].sha256:
+            return list(pointed)
+        current = pointed[0].release  # an earlier version wrote the name alone: what was published before was served
+        with contextlib.suppress(ReleaseError):
+            pointed = (Pointed(current, self._read(catalog, current)[1]),)
+        return [pointed[0], *self._pointed_before((0, current), catalog)]
+
+    def _pointed_before(self, order: tuple[int, str], catalog: str) -> list[Pointed]:
+        before = [release for release in self.releases(catalog) if release.manifest and release.order < order]
+        return [Pointed(r.name, self._read(catalog, r.name)[1], r.order[0]) for r in reversed(before)]
+
+    def _worth_keeping(self, catalog: str, names: list[str], keep: int) -> set[str]:
+        """The newest whole releases and what is, or would be, served; nothing where none is whole."""
+        digests: Digests = {}
+
+        def whole(name: str) -> bool:
+            with contextlib.suppress(ReleaseError):
+                self.verify(catalog, name, known=digests)
+                return True
+            return False
+
+        newest: set[str] = set()
+        for name in reversed(names):
+            if len(newest) < keep and whole(name):
+                newest.add(name)
+        if not newest:
+            return set()
+        served: list[str] = []
+        with contextlib.suppress(ReleaseError):  # of a damaged pointer; the newest whole release is kept anyway
+            served = [current] if (current := self.current(catalog)) else []
+        stand_in = next((name for name in (*served, *self.earlier(catalog)) if whole(name)), None)
+        return newest | set(served) | ({stand_in} if stand_in else set())
+
+    def _listed(self, folder: Path) -> Release:
+        try:
+            return Release(folder.name, self._read(folder.parent.name, folder.name)[0])
+        except ReleaseError as error:
+            return Release(folder.name, None, str(error))
+
+    def _sized(self, catalog: str, release: Release) -> Release:
+        try:
+            if release.manifest is not None:
+                check_sizes(self.path(catalog, release.name), release.manifest)
+        except ReleaseError as error:
+            return Release(release.name, None, str(error))
+        return release
+
+    def _read(self, catalog: str, release: str) -> tuple[Manifest, str]:
+        """The manifest and the SHA-256 of its file."""
+        expected = None
+        with contextlib.suppress(ReleaseError):  # of a damaged pointer: the digest beside the manifest is enough
+            pointed = read_pointer(self.folder(catalog) / _POINTER)
+            expected = next((entry.sha256 for entry in pointed if entry.release == release), None)
+        return read_manifest(self.path(catalog, release), expected)
+
+    def _sweep(self, folder: Path) -> None:
+        """Removes what processes that ended while they held the catalog's lock left in it."""
+        for pattern in (f"{_STAGING}*", f"{_GONE}*", f".{_POINTER}-*"):
+            for leftover in folder.glob(pattern):
+                remove(leftover)
+        self._objects.sweep()
 
     def _drop_unused_objects(self) -> None:
-        used = {
-            entry.sha256
-            for path in (self.root / "catalogs").glob(f"*/r-*/{MANIFEST_NAME}")
-            for entry in self._read(path).files.values()
-        }
-        for path in (self.root / "objects").iterdir():
-            if not path.name.startswith(".") and path.name not in used:
-                path.unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        """A damaged release keeps its own links or copies, and needs no objects."""
+        folders = (self.root / "catalogs").glob("*/r-*")
+        listed = (self._listed(folder) for folder in folders if _NAME.fullmatch(folder.parent.name))
+        used = {entry.sha256 for release in listed if release.manifest for entry in release.manifest.files.values()}
+        self._objects.drop_unused(used)

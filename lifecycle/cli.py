@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from core.config import load_settings
-from core.errors import TandemError
+from core.errors import ReleaseError, TandemError
 from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
 from engine.device import check_packages
@@ -145,16 +145,21 @@ def list_releases(
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
     from engine.triton_repository import remove_others
-    from lifecycle.show import show_releases
+    from lifecycle.show import show_damage, show_releases
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if keep is not None:
         with store.lock(name, alone=True):
             gone = store.prune(name, keep)
-            remove_others(releases / TRITON_FOLDER, name, {manifest.release_id for manifest in store.manifests(name)})
+            remove_others(releases / TRITON_FOLDER, name, {release.name for release in store.releases(name)})
         console.print(f"removed {len(gone)} releases", highlight=False)
-    show_releases(console, store.manifests(name), store.current(name))
+    try:
+        current = store.current(name)
+    except ReleaseError as error:
+        current = None
+        show_damage(console, str(error))
+    show_releases(console, store.listing(name), current)
 
 
 @app.command()

@@ -1,21 +1,28 @@
 """Returning to what served well before."""
 
+import logging
+
 from core.errors import ReleaseError
 from core.progress import Steps
 from core.releases import ReleaseStore
 from indexer.job import Options, Outcome, apply_models
 from lifecycle.models import models_of
 
+log = logging.getLogger("tandem.releases")
+
 
 def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
-    """Points the catalog to an earlier release, products and all: the named one, or the one before.
+    """Points the catalog to an earlier release, products and all: the named one, or the last whole one served before.
 
+    Served before is what the pointer named until the release in service came, whatever their names and the clock say:
+    one rollback after another goes further back, and what was rolled back from is not served before what follows.
     Raises ReleaseError when there is no such release or it is damaged; the one in service stays then.
     """
     with store.lock(catalog):
-        current = store.current(catalog)
-        release = release or _before(store, catalog, current)
-        store.verify(catalog, release)
+        if release is None:
+            release = _before(store, catalog)
+        else:
+            store.verify(catalog, release)
         store.point(catalog, release)
     return release
 
@@ -34,8 +41,17 @@ def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Out
     return apply_models(catalog, models, Options(), store, steps)
 
 
-def _before(store: ReleaseStore, catalog: str, current: str | None) -> str:
-    earlier = [entry.release_id for entry in store.manifests(catalog) if current is None or entry.release_id < current]
-    if not earlier:
-        raise ReleaseError(f"catalog {catalog!r} has no release before {current}; see `tandem releases`")
-    return earlier[-1]
+def _before(store: ReleaseStore, catalog: str) -> str:
+    """The last release before the one in service that is whole."""
+    current, damaged = store.current(catalog), []
+    for release in store.earlier(catalog):
+        try:
+            store.verify(catalog, release)
+        except ReleaseError as error:
+            log.warning("%s is passed over: %s", release, error)
+            damaged.append(str(error))
+        else:
+            return release
+    if damaged:
+        raise ReleaseError(f"no release before {current} is whole; choose one with --to: {'; '.join(damaged)}")
+    raise ReleaseError(f"catalog {catalog!r} has no release before {current}; see `tandem releases`")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.manifest import Manifest
+from core.release import Release
 from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
@@ -49,22 +50,35 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
         console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False, markup=False)
 
 
-def show_releases(console: Console, manifests: list[Manifest], current: str | None) -> None:
-    """The releases of one catalog, oldest first, the one in service marked."""
+def show_releases(console: Console, releases: Sequence[Release], current: str | None) -> None:
+    """The releases of one catalog in their order, the one in service marked; what is damaged, and why, below."""
     table = Table()
     for name, width in _RELEASE_COLUMNS.items():
         table.add_column(name, min_width=width)
-    for entry in manifests:
+    for release in releases:
+        mark = "→" if release.name == current else ""
         table.add_row(
-            "→" if entry.release_id == current else "",
-            entry.release_id,
-            f"{entry.created:%Y-%m-%d %H:%M:%S}",
-            entry.model.model_id,
-            entry.snapshot.catalog_id,
-            f"{entry.snapshot.products:,}",
-            str(entry.snapshot.index.get("kind", "")),
+            mark, Text(release.name), *(_release_cells(release.manifest) if release.manifest else ["damaged"])
         )
     console.print(table)
+    for release in releases:
+        if release.damage:
+            show_damage(console, release.damage)
+
+
+def show_damage(console: Console, damage: str) -> None:
+    """One line."""
+    console.print(f"damaged: {damage}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _release_cells(entry: Manifest) -> list[str]:
+    return [
+        f"{entry.created:%Y-%m-%d %H:%M:%S}",
+        entry.model.model_id,
+        entry.snapshot.catalog_id,
+        f"{entry.snapshot.products:,}",
+        str(entry.snapshot.index.get("kind", "")),
+    ]
 
 
 def show_release(console: Console, manifest: Manifest, embedded: int | None) -> None:

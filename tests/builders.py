@@ -65,8 +65,7 @@ def publish(
     model_files = {name: _add(store, scratch, data) for name, data in (model or {"encoder/m.onnx": b"model"}).items()}
     snapshot_files = {name: _add(store, scratch, data) for name, data in contents.items()}
     manifest = make_manifest(model_files, snapshot_files, number, **changes)
-    store.publish(manifest)
-    return manifest
+    return store.publish(manifest)
 
 
 def _add(store: ReleaseStore, scratch: Path, data: bytes) -> FileEntry:

@@ -1,5 +1,6 @@
-"""Whatever is published, pointed at, pruned or cut off, in whatever order: every release that is listed is whole."""
+"""Whatever is published, pointed at, damaged, pruned or cut off, in whatever order, by whatever clock."""
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,8 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
+from lifecycle.rollback import to_release
 
 _CATALOGS = st.sampled_from(["shop", "other"])
 _CONTENTS = st.dictionaries(
@@ -26,6 +29,8 @@ class _Cut(BaseException):
 
 
 class Releases(RuleBasedStateMachine):
+    """The model: of each catalog the names in the order of publishing, and those served, the last being in service."""
+
     released = Bundle("released")
 
     @initialize()
@@ -33,27 +38,39 @@ class Releases(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="releases-"))
         self.store = ReleaseStore(self.folder / "releases")
         self.number = 0
-        self.current: dict[str, str] = {}
+        self.order: dict[str, list[str]] = {"shop": [], "other": []}
+        self.trail: dict[str, list[str]] = {"shop": [], "other": []}
+        self.damaged: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    def _publish(self, catalog: str, contents: dict[str, bytes], model: bytes) -> Manifest:
+    def _publish(self, catalog: str, contents: dict[str, bytes], model: bytes, clock: int = 0) -> Manifest:
         self.number += 1
         with self.store.lock(catalog):
             return publish(
                 self.store,
                 self.folder / "scratch",
                 contents,
-                self.number,
+                self.number + clock * 1000,
                 model={"encoder/m": model},
                 catalog=catalog,
             )
 
-    @rule(target=released, catalog=_CATALOGS, contents=_CONTENTS, model=st.sampled_from([b"m", b"a"]))
-    def publishes(self, catalog: str, contents: dict[str, bytes], model: bytes) -> Manifest:
-        manifest = self._publish(catalog, contents, model)
-        self.current[catalog] = manifest.release_id
+    def _whole(self, catalog: str, names: list[str]) -> list[str]:
+        return [name for name in names if (catalog, name) not in self.damaged]
+
+    @rule(
+        target=released,
+        catalog=_CATALOGS,
+        contents=_CONTENTS,
+        model=st.sampled_from([b"m", b"a"]),
+        clock=st.integers(-3, 3),
+    )
+    def publishes(self, catalog: str, contents: dict[str, bytes], model: bytes, clock: int) -> Manifest:
+        manifest = self._publish(catalog, contents, model, clock)
+        self.order[catalog].append(manifest.release_id)
+        self.trail[catalog].append(manifest.release_id)
         return manifest
 
     @rule(catalog=_CATALOGS, contents=_CONTENTS, step=st.integers(1, 6))
@@ -67,29 +84,52 @@ class Releases(RuleBasedStateMachine):
                 raise _Cut
             return real(path, target)
 
+        before = {release.name for release in self.store.releases(catalog)}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Path, "rename", rename)
-            try:
-                self.current[catalog] = self._publish(catalog, contents, b"cut").release_id
-            except _Cut:
-                return
+            with contextlib.suppress(_Cut):
+                self.trail[catalog].append(self._publish(catalog, contents, b"cut").release_id)
+        self.order[catalog] += [r.name for r in self.store.releases(catalog) if r.name not in before]
 
     @rule(manifest=released)
     def points(self, manifest: Manifest) -> None:
-        folder = self.store.path(manifest.catalog, manifest.release_id)
-        if folder.exists():  # not pruned since
-            self.store.point(manifest.catalog, manifest.release_id)
-            self.current[manifest.catalog] = manifest.release_id
+        catalog, name = manifest.catalog, manifest.release_id
+        if name in self.order[catalog]:  # not pruned since
+            with self.store.lock(catalog):
+                self.store.point(catalog, name)
+            trail = self.trail[catalog]
+            self.trail[catalog] = trail[: trail.index(name) + 1] if name in trail else [*trail, name]
+
+    @rule(catalog=_CATALOGS)
+    def rolls_back(self, catalog: str) -> None:
+        trail = self.trail[catalog]
+        whole = self._whole(catalog, trail[:-1])
+        if whole:
+            assert to_release(self.store, catalog, None) == whole[-1]
+            self.trail[catalog] = trail[: trail.index(whole[-1]) + 1]
+        elif trail:
+            with pytest.raises(ReleaseError, match=r"has no release before|is whole; choose one"):
+                to_release(self.store, catalog, None)
+
+    @rule(manifest=released)
+    def is_damaged(self, manifest: Manifest) -> None:
+        path = self.store.path(manifest.catalog, manifest.release_id) / "encoder" / "m"
+        if path.exists():
+            path.unlink()
+            path.write_bytes(b"?")
+            self.damaged.add((manifest.catalog, manifest.release_id))
 
     @rule(manifest=consumes(released), keep=st.integers(1, 3))
     def prunes(self, manifest: Manifest, keep: int) -> None:
         catalog = manifest.catalog
-        before = [entry.release_id for entry in self.store.manifests(catalog)]
+        before, trail = self.order[catalog], self.trail[catalog]
         with self.store.lock(catalog, alone=True):
             gone = self.store.prune(catalog, keep)
-        kept = [entry.release_id for entry in self.store.manifests(catalog)]
-        assert sorted([*gone, *kept]) == before
-        assert set(kept) == {*before[-keep:], self.current[catalog]}
+        whole = self._whole(catalog, before)
+        kept = {*whole[-keep:], *trail[-1:], *self._whole(catalog, trail)[-1:]} if whole else set(before)
+        assert gone == [name for name in before if name not in kept]
+        self.order[catalog] = [name for name in before if name in kept]
+        self.trail[catalog] = [name for name in trail if name in kept]
         used = {
             file.sha256
             for name in ("shop", "other")
@@ -99,13 +139,13 @@ class Releases(RuleBasedStateMachine):
         assert {path.name for path in (self.store.root / "objects").iterdir()} == used
 
     @invariant()
-    def all_that_is_listed_is_whole(self) -> None:
-        assert self.store.catalogs() == sorted(self.current)
-        for catalog, release in self.current.items():
-            assert self.store.current(catalog) == release
-            listed = [entry.release_id for entry in self.store.manifests(catalog)]
-            assert release in listed and listed == sorted(listed)
-            for name in listed:
+    def the_store_is_as_the_model(self) -> None:
+        assert self.store.catalogs() == sorted(name for name, trail in self.trail.items() if trail)
+        for catalog, trail in self.trail.items():
+            assert self.store.current(catalog) == (trail[-1] if trail else None)
+            assert self.store.earlier(catalog) == trail[-2::-1]
+            assert [release.name for release in self.store.releases(catalog)] == self.order[catalog]
+            for name in self._whole(catalog, self.order[catalog]):
                 self.store.verify(catalog, name)
 
 

@@ -1,7 +1,9 @@
-"""Publishing cut off at every step that touches the disk: what is served is whole, the old or the new."""
+"""Publishing cut off, or refused by the disk, at every step that touches it: what is served is whole, old or new."""
 
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,17 @@ from core.releases import ReleaseStore
 _OLD = {"products.arrow": b"old columns", "index.faiss": b"index"}
 _NEW = {"products.arrow": b"new columns", "index.faiss": b"index", "ranker/t.npy": b"tokens"}
 _LAST = {"products.arrow": b"last columns", "index.faiss": b"new index"}
-_STEPS = [(os, "fsync"), (os, "link"), (Path, "rename"), (Path, "mkdir"), (Path, "chmod"), (Path, "unlink")]
+_STEPS = [
+    (os, "fsync"),
+    (os, "link"),
+    (Path, "rename"),
+    (Path, "mkdir"),
+    (Path, "chmod"),
+    (Path, "unlink"),
+    (Path, "open"),
+    (tempfile, "mkstemp"),
+    (shutil, "rmtree"),
+]
 
 
 class Cut(BaseException):
@@ -24,29 +36,40 @@ class Cut(BaseException):
 
 
 class Disk:
-    """Counts what touches the disk, and stops everything at the step numbered `stop`, counted from 1."""
+    """Counts what touches the disk, and stops everything at the step numbered `stop`, counted from 1.
 
-    def __init__(self, patch: pytest.MonkeyPatch, stop: int | None) -> None:
+    With an `error` that step alone fails, by it.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, stop: int | None, error: OSError | None = None) -> None:
         self.steps = 0
         self._stop = stop
+        self._error = error
         for owner, name in _STEPS:
             patch.setattr(owner, name, self._counted(getattr(owner, name)))
 
     def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **options: Any) -> Any:
             self.steps += 1
-            if self._stop is not None and self.steps >= self._stop:
+            if self._error is not None and self.steps == self._stop:
+                raise self._error
+            if self._error is None and self._stop is not None and self.steps >= self._stop:
                 raise Cut
             return real(*args, **options)
 
         return counted
 
 
-def _publish_cut(store: ReleaseStore, scratch: Path, stop: int | None) -> tuple[Manifest | None, int]:
+def _publish_cut(
+    store: ReleaseStore, scratch: Path, stop: int | None, error: OSError | None = None
+) -> tuple[Manifest | None, int]:
+    scratch.mkdir(exist_ok=True)
+    (scratch / "model").write_bytes(b"copied model")
     with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch, stop)
+        disk = Disk(patch, stop, error)
         try:
             with store.lock("shop"):
+                store.add_copy(scratch / "model")
                 return publish(store, scratch, _NEW, 1, model={"encoder/m.onnx": b"new model"}), disk.steps
         except Cut:
             return None, disk.steps
@@ -88,6 +111,43 @@ def test_publishing_cut_off_at_every_step(tmp_path: Path, has_old: bool) -> None
         shutil.rmtree(store.root)
     # Cuts before the pointer's swap leave the old release in service, the one after it the new one.
     assert seen == {old.release_id if old else None, done.release_id}
+
+
+@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "copies"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_publishing_refused_by_the_disk_at_every_step_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, has_links: bool
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_links)
+    start = ReleaseStore(tmp_path / "start")
+    old = publish(start, tmp_path / "scratch", _OLD, 0)
+    shutil.copytree(start.root, tmp_path / "whole")
+    _, steps = _publish_cut(ReleaseStore(tmp_path / "whole"), tmp_path / "scratch", None)
+    kept = {entry.sha256 for entry in old.files.values()}
+    seen = set()
+    for stop in range(1, steps + 1):
+        store = ReleaseStore(tmp_path / f"refused-{stop}")
+        shutil.copytree(start.root, store.root)
+        refusal = OSError(number, os.strerror(number))
+        try:
+            _publish_cut(store, tmp_path / "scratch", stop, refusal)
+        except (OSError, ReleaseError) as error:
+            assert error is refusal or os.strerror(number) in str(error)
+        seen.add(current := _check(store, old))
+        names = {path.name for path in store.folder("shop").iterdir()}
+        objects = {path.name for path in (store.root / "objects").iterdir()}
+        assert names - {".lock"} <= {"current", *(release.name for release in store.releases("shop"))}
+        if current == old.release_id:
+            assert objects == kept and names - {".lock"} == {"current", old.release_id}
+        with store.lock("shop"):
+            last = publish(store, tmp_path / "scratch", _LAST, 2)
+        assert _check(store, last) == last.release_id
+        shutil.rmtree(store.root)
+    assert old.release_id in seen and len(seen) == 2
 
 
 def test_everything_is_durable_before_what_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,13 +53,64 @@ def test_a_release_that_is_not_there_changes_nothing(store: ReleaseStore, made: 
     assert store.current("shop") == made[2].release_id
 
 
-def test_a_damaged_release_does_not_come_back(store: ReleaseStore, made: list[Manifest]) -> None:
-    path = store.path("shop", made[1].release_id) / "products.arrow"
+def spoil(store: ReleaseStore, release: str, name: str = "products.arrow") -> None:
+    path = store.path("shop", release) / name
     path.unlink()
     path.write_bytes(b"\xff")
-    with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
+
+
+@pytest.mark.parametrize("name", ["products.arrow", "manifest.json"])
+def test_a_damaged_release_is_passed_over(
+    store: ReleaseStore, made: list[Manifest], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(store, made[1].release_id, name)
+    with pytest.raises(ReleaseError, match=f"{name} differs"):
+        to_release(store, "shop", made[1].release_id)
+    assert store.current("shop") == made[2].release_id
+    assert to_release(store, "shop", None) == made[0].release_id == store.current("shop")
+    assert f"{made[1].release_id} is passed over" in caplog.text
+
+
+def test_a_damaged_release_in_service_is_rolled_back_from(store: ReleaseStore, made: list[Manifest]) -> None:
+    spoil(store, made[2].release_id, "manifest.json")
+    assert to_release(store, "shop", None) == made[1].release_id
+
+
+def test_where_no_release_before_is_whole_the_one_in_service_stays(store: ReleaseStore, made: list[Manifest]) -> None:
+    for manifest in made[:2]:
+        spoil(store, manifest.release_id)
+    with pytest.raises(ReleaseError, match=f"no release before {made[2].release_id} is whole; choose one with --to"):
         to_release(store, "shop", None)
     assert store.current("shop") == made[2].release_id
+
+
+def test_a_damaged_pointer_needs_a_choice(store: ReleaseStore, made: list[Manifest]) -> None:
+    (store.folder("shop") / "current").write_bytes(b"\xff\xfe")
+    with pytest.raises(ReleaseError, match=r"is damaged .*rollback --to"):
+        to_release(store, "shop", None)
+    assert to_release(store, "shop", made[1].release_id) == store.current("shop")
+
+
+@pytest.mark.parametrize("hours", [(2, 0), (0, 48, 0), (3, 2, 1), (0, 0, 0)])
+def test_the_release_served_before_comes_back_whatever_the_clock_said(
+    store: ReleaseStore, tmp_path: Path, hours: tuple[int, ...]
+) -> None:
+    made = [
+        publish(store, tmp_path / "scratch", {"products.arrow": bytes([n])}, hour * 3600 + n).release_id
+        for n, hour in enumerate(hours)
+    ]
+    assert [to_release(store, "shop", None) for _ in made[1:]] == made[-2::-1]
+
+
+def test_what_was_rolled_back_from_was_not_served_before_what_follows(
+    store: ReleaseStore, made: list[Manifest], tmp_path: Path
+) -> None:
+    to_release(store, "shop", None)
+    publish(store, tmp_path / "scratch", {"products.arrow": b"better"}, 9)
+    assert to_release(store, "shop", None) == made[1].release_id
+    to_release(store, "shop", made[2].release_id)
+    assert to_release(store, "shop", None) == made[1].release_id
+    assert to_release(store, "shop", None) == made[0].release_id
 
 
 def test_a_catalog_that_is_being_changed_is_left_alone(store: ReleaseStore, made: list[Manifest]) -> None:

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from core.manifest import CatalogSnapshot
+from core.release import Release
 from lifecycle.evaluate import Evaluation
 from lifecycle.lineage import release_lineage
 from lifecycle.registry import Registered
@@ -112,7 +113,8 @@ def _snapshot(**changes: Any) -> CatalogSnapshot:
 def test_releases_are_listed_with_the_one_in_service_marked(console: Console) -> None:
     files = {"encoder/m": entry("a")}, {"products.arrow": entry("b")}
     manifests = [make_manifest(*files, number, snapshot=_snapshot(products=10**6 + number)) for number in (0, 1)]
-    show_releases(console, manifests, manifests[1].release_id)
+    releases = [Release(manifest.release_id, manifest) for manifest in manifests]
+    show_releases(console, releases, manifests[1].release_id)
     lines = shown(console).splitlines()
     [first] = [line for line in lines if manifests[0].release_id in line]
     [second] = [line for line in lines if manifests[1].release_id in line]
@@ -121,10 +123,20 @@ def test_releases_are_listed_with_the_one_in_service_marked(console: Console) ->
     assert manifests[0].model.model_id in first and "exact" in first
 
 
+def test_a_damaged_release_is_listed_with_its_reason(console: Console) -> None:
+    manifest = make_manifest({"encoder/m": entry("a")}, {"products.arrow": entry("b")})
+    releases = [Release("r-bad", None, "release r-bad: x [y] is missing"), Release(manifest.release_id, manifest)]
+    show_releases(console, releases, "r-bad")
+    lines = shown(console).splitlines()
+    [row] = [line for line in lines if "r-bad" in line and "→" in line]
+    assert "damaged" in row and lines[-1] == "damaged: release r-bad: x [y] is missing"
+    assert any(manifest.release_id in line and "damaged" not in line for line in lines)
+
+
 def test_a_narrow_terminal_cuts_no_release_name() -> None:
     console = Console(file=StringIO(), width=80)
     manifest = make_manifest({"encoder/m": entry("a")}, {"products.arrow": entry("b")})
-    show_releases(console, [manifest], None)
+    show_releases(console, [Release(manifest.release_id, manifest)], None)
     assert manifest.release_id in shown(console)
 
 

@@ -1,0 +1,164 @@
+"""One release's folder: its manifest and its files, written once, and checked before anything believes them."""
+
+import contextlib
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.digest import bytes_digest, file_digest
+from core.durable import read_file, sync, write_text
+from core.errors import ReleaseError
+from core.manifest import MANIFEST_NAME, Manifest
+from core.objects import Objects
+
+DIGEST_NAME = "manifest.sha256"
+_MOST_MANIFEST, _MOST_DIGEST = 64 << 20, 1 << 10
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+Digests = dict[tuple[int, int], str]
+"""SHA-256 by device and inode, of files that were read once already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that is there: its manifest, or why that cannot be used."""
+
+    name: str
+    manifest: Manifest | None
+    damage: str = ""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Rises with the order of publishing; what earlier versions published comes first, by its name."""
+        return (self.manifest.sequence if self.manifest else 0), self.name
+
+
+def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
+    """Fills a new folder: files by hard link, the manifest, and its digest as `sha256sum -c` reads it. All durable."""
+    folder.mkdir(parents=True)
+    for name, entry in manifest.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        objects.link(entry, path)
+    text = manifest.model_dump_json(indent=2) + "\n"
+    write_text(folder / DIGEST_NAME, f"{bytes_digest(text.encode())}  {MANIFEST_NAME}\n")
+    write_text(folder / MANIFEST_NAME, text)
+    for path in {folder, *(inner for inner in folder.rglob("*") if inner.is_dir())}:
+        sync(path)
+
+
+def read_manifest(folder: Path, expected: str | None) -> tuple[Manifest, str]:
+    """The manifest of the release in a folder, and the SHA-256 of its file, which is checked before it is parsed.
+
+    `expected` is that digest, where the pointer knows it, else it is the one that lies beside; releases of versions
+    that wrote neither are taken as they are. Raises ReleaseError when the manifest is missing, damaged or unreadable.
+    """
+    release, catalog = folder.name, folder.parent.name
+    path = folder / MANIFEST_NAME
+    if folder.is_symlink():
+        raise ReleaseError(f"release {release}: its folder is a link; put the folder itself there, or index again")
+    try:
+        data = read_file(path, _MOST_MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.is_dir():
+            raise _unusable(release, f"{MANIFEST_NAME} is missing") from None
+        raise no_release(folder) from None
+    except OSError as error:
+        raise _unusable(release, f"{MANIFEST_NAME} cannot be read: {error.strerror or error}") from None
+    digest = bytes_digest(data)
+    expected = expected or _digest_beside(folder)
+    if expected and digest != expected:
+        raise _unusable(release, f"{MANIFEST_NAME} differs from its digest")
+    manifest = _parsed(data, path)
+    if manifest.release_id != release or manifest.catalog != catalog:
+        raise ReleaseError(f"release {release}: its manifest is that of {manifest.catalog}/{manifest.release_id}")
+    if manifest.sequence and not expected:
+        raise _unusable(release, f"{DIGEST_NAME} is missing or damaged")
+    return manifest, digest
+
+
+def check_sizes(folder: Path, manifest: Manifest, part: str = "") -> None:
+    """Raises ReleaseError with the first file, of those whose name begins with `part`, that is missing or has another
+    size. Reads none."""
+    for name, entry in manifest.files.items():
+        if not name.startswith(part):
+            continue
+        size = _plain_size(folder, name)
+        if size is None:
+            raise _unusable(manifest, f"{name} is missing, or no plain file", name)
+        if size != entry.size:
+            raise _unusable(manifest, f"{name} differs from its manifest", name)
+
+
+def check_files(folder: Path, manifest: Manifest, part: str = "", known: Digests | None = None) -> None:
+    """Reads every file, or every one whose name begins with `part`. Raises ReleaseError with the first at fault."""
+    check_sizes(folder, manifest, part)
+    for name, entry in manifest.files.items():
+        if name.startswith(part) and _digest(folder / name, known) != entry.sha256:
+            raise _unusable(manifest, f"{name} differs from its manifest", name)
+    for name in _unlisted(folder, manifest):
+        if name.startswith(part):
+            raise _unusable(manifest, f"{name} is not in its manifest; take it away")
+
+
+def _plain_size(folder: Path, name: str) -> int | None:
+    """Bytes of a plain file of a release, reached through no link; None where there is none."""
+    path = folder
+    try:
+        for step in Path(name).parts:
+            path = path / step
+            if path.is_symlink():
+                return None
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def no_release(folder: Path) -> ReleaseError:
+    """The error of a release that is not there."""
+    return ReleaseError(f"there is no release at {folder}: `tandem releases` lists what there is")
+
+
+def _unusable(release: str | Manifest, what: str, name: str = "") -> ReleaseError:
+    """`name` is that of the file at fault. Models in it would not be taken from there again."""
+    given = ""
+    if isinstance(release, Manifest):
+        given = f" with --{Path(name).parent}" if name in release.model.files else ""
+        release = release.release_id
+    return ReleaseError(f"release {release}: {what}; index again{given} or roll back")
+
+
+def _unlisted(folder: Path, manifest: Manifest) -> list[str]:
+    """In the folders of models and words, where what lies there is what is loaded; hidden files are nobody's."""
+    paths = (path for path in folder.glob("*/**/*") if not path.is_dir() and not path.name.startswith("."))
+    return sorted({path.relative_to(folder).as_posix() for path in paths} - manifest.files.keys())
+
+
+def _digest_beside(folder: Path) -> str | None:
+    with contextlib.suppress(OSError, ReleaseError):
+        words = read_file(folder / DIGEST_NAME, _MOST_DIGEST).decode("ascii", "replace").split()
+        return words[0] if words and _HEX.fullmatch(words[0]) else None
+    return None
+
+
+def _parsed(data: bytes, path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ReleaseError(f"{path} is not a manifest this version reads: {where}: {first['msg']}") from None
+
+
+def _digest(path: Path, known: Digests | None) -> str:
+    if known is None:
+        return file_digest(path)
+    status = path.stat()
+    inode = status.st_dev, status.st_ino
+    if inode not in known:
+        known[inode] = file_digest(path)
+    return known[inode]
