@@ -14,13 +14,16 @@ from pathlib import Path
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.memory import trim_memory
+from core.release import check_sizes
 from core.releases import ReleaseStore
 from core.text import quoted
+from engine.types import EngineError
 from retrieval.loaded import LoadedRelease, open_release
 from retrieval.query import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
 
+_POINTER = "the pointer"  # in place of a release's name, where it cannot be read
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
 
 _MOST_NAMES = 10  # of catalogs, in an error
@@ -72,6 +75,8 @@ class Holder:
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
         self._unreadable: dict[str, str] = {}
+        self._passed_over: dict[str, str] = {}
+        self._changed: set[str] = set()
         self._replaced: list[weakref.ref[LoadedRelease]] = []
 
     @property
@@ -110,27 +115,30 @@ class Holder:
     async def refresh(self) -> None:
         """Loads, warms and swaps in what the pointers name.
 
-        A release that fails is refused and tried again after ever longer pauses; a reason is logged once.
+        A release that fails is refused and tried again after ever longer pauses; a reason is logged once. Where nothing
+        is served, the last whole release that was served before stands in for it.
         """
         for catalog in self._store.catalogs():
-            wanted = self._wanted(catalog)
+            wanted = self._wanted(catalog) or _POINTER
             served = self._loaded.get(catalog)
-            if wanted is None or self._pauses(catalog, wanted) or (served and served.release_id == wanted):
+            if served is not None and served.release_id == wanted:
+                self._refused.pop(catalog, None)
+                await self._check(catalog, served)
                 continue
-            fresh = None
+            if self._pauses(catalog, wanted) or (served is not None and wanted == _POINTER):
+                continue
             try:
-                fresh = await asyncio.to_thread(self._load, catalog, wanted)
-                await fresh.warm()
-                await self._agree(catalog, wanted)
-            except BaseException as error:
-                if fresh is not None:
-                    fresh.retire()
-                if not isinstance(error, Exception):
-                    raise
+                if wanted == _POINTER:
+                    raise ReleaseError(self._unreadable.get(catalog, "it is gone"))
+                fresh = await self._ready(catalog, wanted)
+            except Exception as error:
                 # whatever is wrong with it, what is in service stays and later ones get their turn
                 self._refuse(catalog, wanted, str(error))
-                continue
-            self._swap(catalog, fresh)
+                if served is None and not isinstance(error, EngineError):
+                    await self._stand_in(catalog, wanted)
+            else:
+                self._swap(catalog, fresh)
+                self._refused.pop(catalog, None)
 
     async def watch(self) -> None:
         """Refreshes for ever, once a poll interval, whatever goes wrong; a reason is logged once."""
@@ -186,13 +194,50 @@ class Holder:
         kept = f"{served.release_id} stays" if served else "nothing is served"
         log.error("catalog %s: release %s refused, %s: %s", catalog, release, kept, reason)
 
+    async def _ready(self, catalog: str, release: str) -> LoadedRelease:
+        """The release, loaded and warm, once it is to be swapped in."""
+        fresh = await asyncio.to_thread(self._load, catalog, release)
+        try:
+            await fresh.warm()
+            await self._agree(catalog, release)
+        except BaseException:
+            fresh.retire()
+            raise
+        return fresh
+
+    async def _stand_in(self, catalog: str, wanted: str) -> None:
+        """Serves the last whole release before one that cannot be served, which is tried again all the same."""
+        for release in await asyncio.to_thread(self._store.earlier, catalog):
+            try:
+                fresh = await self._ready(catalog, release)
+            except Exception as error:
+                if self._passed_over.get(release) != str(error):
+                    log.error("catalog %s: release %s is passed over: %s", catalog, release, error)
+                self._passed_over[release] = str(error)
+                continue
+            self._swap(catalog, fresh)
+            told = "catalog %s: release %s, which was served before, stands in for %s until that is whole"
+            log.error(told, catalog, release, wanted)
+            return
+
+    async def _check(self, catalog: str, served: LoadedRelease) -> None:
+        """Reports once that a file of the release in service was cut short, or is gone: reading what was cut off ends
+        this process by a bus error, and a release that is incomplete cannot be loaded again."""
+        if catalog in self._changed:
+            return
+        try:
+            await asyncio.to_thread(check_sizes, self._store.path(catalog, served.release_id), served.manifest)
+        except ReleaseError as error:
+            self._changed.add(catalog)
+            log.error("catalog %s: files in service changed on disk, this process may end by it: %s", catalog, error)
+
     def _load(self, catalog: str, release: str) -> LoadedRelease:
         return self._open(self._store.path(catalog, release), self._store.verify(catalog, release))
 
     def _swap(self, catalog: str, fresh: LoadedRelease) -> None:
         old = self._loaded.get(catalog)
         self._loaded[catalog] = fresh
-        self._refused.pop(catalog, None)
+        self._changed.discard(catalog)
         log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
         if old is not None:
             old.retire()

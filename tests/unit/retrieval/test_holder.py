@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from core.manifest import Manifest
 from core.plan import Plan
 from core.releases import ReleaseStore
 from engine.fake import FakeEngine
+from engine.types import EngineError
 from retrieval.admission import Permit
 from retrieval.holder import Holder, NotReady, UnknownCatalog
 from retrieval.loaded import LoadedRelease
@@ -236,6 +238,76 @@ async def test_the_first_release_refused_leaves_nothing_served_until_a_good_one(
     good = shop.publish("b-")
     await holder.refresh()
     assert holder.get("").release_id == good
+
+
+@pytest.mark.parametrize("what", ["products.arrow", "manifest.json", "current"])
+async def test_where_nothing_is_served_the_last_whole_release_before_stands_in(
+    shop: Shop, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    oldest, old, bad = (shop.publish(prefix) for prefix in ("a-", "b-", "c-"))
+    path = shop.store.path("shop", bad) / what if what != "current" else shop.store.folder("shop") / what
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(b"\xff")
+    holder = shop.holder()
+    for _ in range(3):
+        await holder.refresh()
+    served = bad if what == "current" else old  # of a damaged pointer the newest release is taken
+    assert holder.get("").release_id == served and oldest not in shop.opened
+    assert caplog.text.count(f"release {served}, which was served before, stands in for") == 1
+    path.write_bytes(whole)
+    shop.now = 2.0
+    await holder.refresh()
+    assert holder.get("").release_id == bad and holder.refusals == []
+
+
+async def test_damaged_releases_are_passed_over_by_what_stands_in_and_a_new_one_replaces_it(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, *others = (shop.publish(prefix) for prefix in ("a-", "b-", "c-"))
+    for release in others:
+        damage_products(shop, release)
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.get("").release_id == whole and shop.opened == [whole]
+    assert f"release {others[0]} is passed over" in caplog.text
+    assert [others[1] in refusal for refusal in holder.refusals] == [True]
+    new = shop.publish("d-")
+    await holder.refresh()
+    assert holder.get("").release_id == new and shop.engines[whole].closed
+    shop.store.point("shop", whole)
+    await holder.refresh()
+    assert holder.get("").release_id == whole and holder.refusals == []
+
+
+async def test_what_was_rolled_back_from_does_not_stand_in(shop: Shop) -> None:
+    old, new = shop.publish("a-"), shop.publish("b-")
+    shop.store.point("shop", old)
+    damage_products(shop, old)
+    holder = shop.holder()
+    await holder.refresh()
+    assert holder.loaded == {} and new not in shop.opened
+
+
+async def test_an_engine_that_is_down_is_no_reason_for_another_release(shop: Shop) -> None:
+    shop.publish("a-")
+    new = shop.publish("b-")
+    shop.error = EngineError("no server")
+    holder = shop.holder()
+    await holder.refresh()
+    assert shop.opened == [new] and holder.loaded == {}
+
+
+async def test_a_file_cut_short_in_service_is_reported_once(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    release = shop.publish("a-")
+    holder = shop.holder()
+    await holder.refresh()
+    os.truncate(shop.store.path("shop", release) / "products.arrow", 1)
+    for _ in range(3):
+        await holder.refresh()
+    assert caplog.text.count("files in service changed on disk") == 1
+    assert "products.arrow differs from its manifest" in caplog.text
+    assert holder.get("").release_id == release
 
 
 async def test_a_broken_catalog_does_not_keep_another_from_being_served(shop: Shop) -> None:
