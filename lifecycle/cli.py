@@ -17,6 +17,7 @@ from core.plan import MAX_TOP_K
 from core.releases import ReleaseStore
 from engine.device import check_packages
 from lifecycle.compress_command import compress
+from lifecycle.failures import report_failure, watch_for_crashes
 from lifecycle.judgments_command import judgments
 from lifecycle.model_commands import models
 from lifecycle.progress import Bars
@@ -392,18 +393,15 @@ def run(
 
 
 def main() -> None:
-    """Runs the command. A user's error is one line on standard error and exit status 2."""
+    """Runs the command. What goes wrong, whatever it is, is one line on standard error and exit status 2."""
+    watch_for_crashes()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tandem").setLevel(logging.INFO)
     try:
         check_packages()
         app()
-    except TandemError as error:
-        print(f"tandem: {error}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:  # serving is installed without what training and measuring need
-        library = (error.name or "a library").partition(".")[0]
-        print(f"tandem: this command needs {library}: pip install 'tandem-retrieval[train]'", file=sys.stderr)
+    except Exception as error:
+        report_failure(error)
         sys.exit(2)
     except KeyboardInterrupt:
         print("tandem: interrupted", file=sys.stderr)

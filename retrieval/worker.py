@@ -6,6 +6,7 @@ the supervisor is gone, however that came about, it drains and ends.
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import logging
 import os
@@ -89,6 +90,7 @@ class Link:
 
 def main() -> None:
     """Serves until SIGTERM, SIGINT or the supervisor's end. What cannot be served is told to the supervisor."""
+    faulthandler.enable()
     link = Link(socket.socket(fileno=int(sys.argv[1])))
     first = link.read()
     if not first:
