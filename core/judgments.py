@@ -9,6 +9,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
+from core.decimals import plain_texts
 from core.errors import FeedError
 from core.text import query_key
 
@@ -86,7 +87,7 @@ def _missing(column: pa.ChunkedArray) -> int:
 def _cast(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     kind = JUDGMENTS_SCHEMA.field(name).type
     try:
-        return table[name].cast(kind)
+        return (plain_texts(table[name]) if pa.types.is_string(kind) else table[name]).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise FeedError(f"{path}: column {name} holds {table[name].type}, which cannot be read as {kind}") from None
 

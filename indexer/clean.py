@@ -1,4 +1,4 @@
-"""Cleans single values: text, availability, GTIN, links."""
+"""Cleans single values: text, numbers, links."""
 
 import html
 import math
@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from core.decimals import plain_decimal
 from core.text import fold_text
 from indexer.rejection import Rejected
 
@@ -44,20 +45,12 @@ _UNSEEN = re.compile(r"<(?P<tag>script|style)\b(?:\s[^<>]*)?>(?:.*?</(?P=tag)\s*
 _NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "null", "none"})
 # Longer texts are not looked at: with spaces around, a word for nothing is rarely longer.
 _NOTHING_LIMIT = 12
+# How spreadsheets mark text: ="0017" as a formula, a leading apostrophe before digits or what would begin a formula.
+_FORMULA_SIGNS = ("=", "'")
+_QUOTED_FORMULA = re.compile(r'="((?:[^"]|"")*)"\s*')
+_APOSTROPHE = re.compile(r"'(?:[=+@-]|[\d.,\s-]+\Z)")
 # Up to here floats hold every whole number, such as an id that a missing value beside it made a float.
 _WHOLE_FLOATS = 2**53
-
-_AVAILABILITY = {
-    "in_stock": "instock available true yes y onstock limitedavailability limitedstock lowstock onlineonly instoreonly "
-    "availablefororder madetoorder",
-    "out_of_stock": "outofstock unavailable notavailable false no n soldout notinstock nostock discontinued outstock "
-    "reserved",
-    "preorder": "preorder presale availableforpreorder comingsoon",
-    "backorder": "backorder backordered availableforbackorder onbackorder",
-}
-_AVAILABLE = {word: state for state, words in _AVAILABILITY.items() for word in words.split()}
-_SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)")
-_QUANTITY = re.compile(r"[+-]?\d+(?:\.\d*)?")
 
 _LINK_LIMIT = 4096
 _LINK = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
@@ -93,44 +86,12 @@ def as_text(value: Any) -> str:
     Raises Rejected for an object, a list, and bytes that are not UTF-8.
     """
     if isinstance(value, str):
-        text = value
+        text = _unquoted(value) if value[:1] in _FORMULA_SIGNS else value
     elif value is None:
         return ""
     else:
         text = _scalar(value)
     return "" if len(text) <= _NOTHING_LIMIT and text.strip().casefold() in _NOTHING else text
-
-
-def parse_availability(value: Any) -> str | None:
-    """One of `core.product.AVAILABILITIES`; None where nothing is said. Raises Rejected for a word not known.
-
-    Reads Google's and schema.org's words, truth values, and a quantity in stock.
-    """
-    text = as_text(value).strip()
-    if not text:
-        return None
-    if _QUANTITY.fullmatch(text):
-        return "in_stock" if float(text) > 0 else "out_of_stock"
-    word = re.sub(r"[\W_]", "", _SCHEMA.sub("", text.casefold()))
-    try:
-        return _AVAILABLE[word]
-    except KeyError:
-        raise Rejected("unknown_availability", f"{text!r} is no availability") from None
-
-
-def parse_gtin(value: Any) -> str | None:
-    """A GTIN-8, 12, 13 or 14 as digits, or None where the check digit or the length is wrong.
-
-    Zeros that a spreadsheet took from its front are put back. Check digit: GS1 General Specifications, 7.9.
-    """
-    digits = re.sub(r"[\s-]", "", as_text(value))
-    if not (7 <= len(digits) <= 14 and digits.isascii() and digits.isdigit()) or not int(digits):
-        return None
-    full = digits.zfill(14)
-    weighted = sum(int(d) * (3, 1)[i % 2] for i, d in enumerate(full[:-1]))
-    if (weighted + int(full[-1])) % 10:
-        return None
-    return digits.zfill(next(n for n in (8, 12, 13, 14) if n >= len(digits)))
 
 
 def parse_number(value: Any) -> float | None:
@@ -166,6 +127,13 @@ def _gap(tag: re.Match[str]) -> str:
     return "" if (tag["name"] or "").lower() in _INLINE_NAMES else " "
 
 
+def _unquoted(text: str) -> str:
+    """The text that a spreadsheet keeps from being a number or a formula: ="0017", '0017, '-10 C."""
+    if quoted := _QUOTED_FORMULA.fullmatch(text):
+        return quoted[1].replace('""', '"')
+    return text[1:] if _APOSTROPHE.match(text) else text
+
+
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -175,7 +143,9 @@ def _scalar(value: Any) -> str:
         if value.is_integer():
             return str(int(value)) if abs(value) < _WHOLE_FLOATS else repr(value)
         return format(value, ".15g")
-    if isinstance(value, (int, Decimal)):
+    if isinstance(value, Decimal):
+        return plain_decimal(value)
+    if isinstance(value, int):
         return str(value)
     if isinstance(value, bytes):
         try:

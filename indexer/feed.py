@@ -1,7 +1,7 @@
 """Opens a feed of any format: its columns, and its rows in batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer.batch import Batch, batched
@@ -18,7 +18,8 @@ _HEAD = 1 << 16
 class Feed:
     """An opened feed. `columns` are all there are, or those of the first rows where `complete` is false (JSONL).
 
-    `total` and `position()` tell the progress: bytes of the file, or rows for Parquet.
+    `total` and `position()` tell the progress: bytes of the file, or rows for Parquet. `notes` are sentences for people
+    on how it is read.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Feed:
     total: int
     position: Callable[[], int]
     batches: Iterator[Batch]
+    notes: list[str] = field(default_factory=list)
 
 
 def open_feed(path: Path) -> Feed:

@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from core.errors import FeedError
 from core.product import TEXT_FIELDS
-from indexer.price import CURRENCIES
+from indexer.currency import CURRENCIES
 
 FIELDS = ("id", "price", "currency", "popularity", *TEXT_FIELDS)
 REQUIRED = ("id", "title")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
@@ -19,6 +20,7 @@ from core.errors import FeedError
 from core.product import CATALOG_SCHEMA
 from core.progress import Report, ignore
 from indexer.batch import Batch
+from indexer.codes import Spelling
 from indexer.feed import Feed, open_feed
 from indexer.mapping import Mapping, default_mapping
 from indexer.rejection import Rejected
@@ -37,16 +39,28 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 _RAW_LIMIT = 2000
+# Columns of codes, whose spelling is decided for all rows at once.
+_CODES = ("id", "item_group_id")
+_PLACES = {name: CATALOG_SCHEMA.names.index(name) for name in _CODES}
 _SPILL = "products.spill.arrow"
 
 
 class CleanReport(BaseModel):
-    """What cleaning saw. `rejected` and `warnings` count by reason; `filled` is each field's share of products."""
+    """What cleaning saw. `rejected` counts rows by reason, `skipped` those that are no products by their kind.
+
+    `dropped` counts, by field and reason, values that could not be read in products that were kept, and `examples`
+    tells one of each; `warnings` counts what was changed. `filled` is each field's share of products; `notes` are
+    sentences for people.
+    """
 
     rows_read: int
     kept: int
     rejected: dict[str, int]
     repeated: int
+    skipped: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    notes: list[str] = []
     warnings: dict[str, int]
     filled: dict[str, float]
     unused_columns: list[str]
@@ -105,9 +119,10 @@ def clean_feed(
             _check(job, asked, quarantine.path, max_rejected)
             last = _last_of_each(job.digests)
             repeated = int(len(last) - np.count_nonzero(last == np.arange(len(last))))
-            if repeated:
+            surplus = {name: seen.surplus for name, seen in job.spellings.items() if seen.surplus}
+            if repeated or surplus:
                 with _Columns(target) as columns:
-                    _drop_repeats(spill, last, job.numbers, columns, quarantine)
+                    _finish(spill, last, job.numbers, surplus, columns, quarantine)
             else:
                 spill.replace(target)
     finally:
@@ -124,6 +139,8 @@ class _FirstPass:
         self.rejected: Counter[str] = Counter()
         self.digests = bytearray()
         self.numbers = array("q")
+        self.spellings = {name: Spelling() for name in _CODES}
+        self.skipped: Counter[str] = Counter()
         self.seen: dict[str, None] = dict.fromkeys(feed.columns)
         self._cleaner = RowCleaner(mapping)
         self._quarantine = quarantine
@@ -146,6 +163,10 @@ class _FirstPass:
             kept=columns.rows,
             rejected=dict(self.rejected.most_common()),
             repeated=repeated,
+            skipped=dict(self.skipped.most_common()),
+            dropped=dict(self._cleaner.dropped.most_common()),
+            examples={name: _encodable(text) for name, text in self._cleaner.examples.items()},
+            notes=list(self.feed.notes),
             warnings=dict(self._cleaner.warnings.most_common()),
             filled={name: round(count / columns.rows, 4) for name, count in columns.filled.items()},
             unused_columns=[_encodable(name) for name in self.seen if not self._cleaner.reads(name)],
@@ -163,9 +184,15 @@ class _FirstPass:
             except Rejected as error:
                 self._reject(number, self._cleaner.name(row), error.reason, error.detail, _json(row))
                 continue
+            self._note_spelling(product)
             self.digests += hashlib.blake2b(product[0].encode(), digest_size=16).digest()
             self.numbers.append(number)
             yield product
+
+    def _note_spelling(self, product: tuple[Any, ...]) -> None:
+        for name, spelling in self.spellings.items():
+            if (code := product[_PLACES[name]]) is not None:
+                spelling.see(code)
 
     def _reject(self, number: int, name: str | None, reason: str, detail: str, raw: str) -> None:
         self.rejected[reason] += 1
@@ -265,14 +292,26 @@ def _last_of_each(digests: bytearray) -> np.ndarray:
     return last
 
 
-def _drop_repeats(
-    spill: Path, last: np.ndarray, numbers: "array[int]", columns: _Columns, quarantine: _Quarantine
+def _finish(
+    spill: Path,
+    last: np.ndarray,
+    numbers: "array[int]",
+    surplus: dict[str, str],
+    columns: _Columns,
+    quarantine: _Quarantine,
 ) -> None:
-    """Copies the last product of each id from the spill file; the earlier ones go to the quarantine as cleaned."""
+    """Copies the last product of each id from the spill file; the earlier ones go to the quarantine as cleaned.
+
+    Codes lose what matches the expression that `surplus` has for their column.
+    """
     with pa.memory_map(str(spill)) as source:
         reader, start = pa.ipc.open_file(source), 0
         for index in range(reader.num_record_batches):
             batch = reader.get_batch(index)
+            for name, pattern in surplus.items():
+                place = _PLACES[name]
+                plain = pc.replace_substring_regex(batch.column(place), pattern, "")
+                batch = batch.set_column(place, CATALOG_SCHEMA.field(place), plain)
             places = np.arange(start, start + batch.num_rows)
             keeps = last[places] == places
             columns.add(batch.filter(pa.array(keeps)))
@@ -289,7 +328,9 @@ def _record_batch(products: list[tuple[Any, ...]]) -> pa.RecordBatch:
 
 
 def _json(row: dict[str, Any]) -> str:
-    return json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False, default=str)
+    """A row without its empty values, as JSON; long texts are cut, since only the beginning of all is kept."""
+    short = {k: v[:_RAW_LIMIT] if isinstance(v, str) else v for k, v in row.items() if v is not None and v != ""}
+    return json.dumps(short, ensure_ascii=False, default=str)
 
 
 def _encodable(text: str) -> str:

@@ -88,6 +88,7 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
         return
     cleaning = ", ".join(f"{name} {value:,}" for name, value in counts(manifest).items())
     console.print(f"feed: {cleaning}", highlight=False)
+    _show_cleaning(console, manifest.snapshot.cleaning)
     index = manifest.snapshot.index
     console.print(
         f"index: {index['kind']}, recall@100 {index['recall_at_100']:.3f} against exact search; "
@@ -95,6 +96,19 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
         highlight=False,
     )
     console.print(f"published release {manifest.release_id} of catalog {manifest.catalog}", highlight=False)
+
+
+def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
+    """How the feed was read, and one value of each kind that could not be."""
+    lines = [f"feed read as {cleaning['format']} in {cleaning['encoding']}"] if "encoding" in cleaning else []
+    lines += [f"note: {note}" for note in cleaning.get("notes", ())]
+    dropped = cleaning.get("dropped", {})
+    examples = cleaning.get("examples", {})
+    lines += [
+        f"left out of {count:,} products: {name}, such as {examples.get(name)}" for name, count in dropped.items()
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
@@ -175,6 +189,8 @@ def counts(manifest: Manifest) -> dict[str, int]:
     """Cleaning's counts, nested ones flattened, zeros left out."""
     flat: dict[str, int] = {}
     for name, value in manifest.snapshot.cleaning.items():
+        if name == "dropped":
+            continue  # shown by itself, with examples
         if isinstance(value, dict):
             flat |= {f"{name}: {key}": count for key, count in value.items() if isinstance(count, int) and count}
         elif isinstance(value, int) and value:

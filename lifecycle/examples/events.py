@@ -13,6 +13,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.decimals import plain_texts
 from core.errors import FeedError
 from core.text import fold_text, query_key
 
@@ -146,7 +147,7 @@ def _text(batch: pa.RecordBatch, name: str, path: Path) -> pa.Array:
     if name not in batch.schema.names:
         return pa.nulls(len(batch), pa.string())
     try:
-        column = batch[name].cast(pa.string())
+        column = plain_texts(batch[name]).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise FeedError(f"{path}: column {name} holds {batch[name].type}, which cannot be read as string") from None
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column) if name == "session" else column

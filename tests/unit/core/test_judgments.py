@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +46,12 @@ def test_ids_and_queries_that_look_like_numbers_stay_as_written(tmp_path: Path) 
 def test_whole_number_ids_of_parquet_become_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"query": ["a", "a"], "product_id": [10, 11], "grade": [0, 1]}), tmp_path / "j.parquet")
     assert _rows(load_judgments(tmp_path / "j.parquet")) == [("a", "10", 0), ("a", "11", 1)]
+
+
+def test_ids_that_are_decimals_with_a_scale_become_their_plain_numbers(tmp_path: Path) -> None:
+    ids = pa.array([Decimal("12340.0000000000"), Decimal("0E-10")], pa.decimal128(38, 10))
+    pq.write_table(pa.table({"query": ["a", "a"], "product_id": ids, "grade": [0, 1]}), tmp_path / "j.parquet")
+    assert _rows(load_judgments(tmp_path / "j.parquet")) == [("a", "12340", 0), ("a", "0", 1)]
 
 
 def test_the_last_judgment_of_a_pair_counts(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from core.product import MICROS
-from indexer.price import CURRENCIES, parse_currency, parse_price
+from indexer.currency import CURRENCIES, parse_currency
+from indexer.price import parse_price
 from indexer.rejection import Rejected
 
 
@@ -111,7 +112,104 @@ def test_currencies() -> None:
     assert parse_currency(" eur ") == "EUR"
     assert parse_currency("€") == "EUR"
     assert parse_currency("zł") == "PLN"
-    for wrong in ("$", "kr", "euro", "XYZ", ""):
+    assert parse_currency("Euros") == "EUR"
+    assert parse_currency("$", "CAD") == "CAD"
+    for wrong in ("$", "kr", "doubloons", "XYZ", ""):
         with pytest.raises(Rejected, match="bad_currency"):
             parse_currency(wrong)
     assert all(len(code) == 3 and code.isupper() for code in CURRENCIES)
+
+
+@pytest.mark.parametrize(
+    ("value", "amount", "currency"),
+    [
+        ("Rp 150.000", "150000", "IDR"),
+        ("Rp150.000,00", "150000", "IDR"),
+        ("RM 10.90", "10.9", "MYR"),
+        ("R273.00", "273", "ZAR"),
+        ("R 1 299,00", "1299", "ZAR"),
+        ("A$19.99", "19.99", "AUD"),
+        ("S$12.50", "12.5", "SGD"),
+        ("HK$88", "88", "HKD"),
+        ("NT$1,200", "1200", "TWD"),
+        ("C$15", "15", "CAD"),
+        ("US $5", "5", "USD"),
+        ("$5 USD", "5", "USD"),
+        ("฿250", "250", "THB"),
+        ("₱499", "499", "PHP"),
+        ("₦1,200", "1200", "NGN"),
+        ("36元", "36", "CNY"),
+        ("36.5元起", "36.5", "CNY"),
+        ("1200円", "1200", "JPY"),
+        ("１，２００円（税込）", "1200", "JPY"),
+        ("12,000원", "12000", "KRW"),
+        ("129,90 TL", "129.9", "TRY"),
+        ("12,50 руб.", "12.5", "RUB"),
+        ("499 руб/шт", "499", "RUB"),
+        ("1.299,00 лв", "1299", "BGN"),
+        ("150.000đ", "150000", "VND"),
+        ("₫150.000", "150000", "VND"),
+        ("1.299 Ft", "1299", "HUF"),
+        ("12,999.00 ر.س.", "12999", "SAR"),
+        ("١٢٣٫٥٠ ج.م", "123.5", "EGP"),
+        ("S/. 25.90", "25.9", "PEN"),
+        ("1.500 KWD", "1.5", "KWD"),
+        ("99¢", "0.99", "USD"),
+        ("99p", "0.99", "GBP"),
+        ("from 19.99 EUR", "19.99", "EUR"),
+        ("ab 19,99 €*", "19.99", "EUR"),
+        ("19,99 € inkl. MwSt.", "19.99", "EUR"),
+        ("19,99 € inkl. 19% MwSt.", "19.99", "EUR"),
+        ("£12.00 (excl. VAT)", "12", "GBP"),
+        ("$1.99/lb", "1.99", "USD"),
+        ("5 € / 100 g", "5", "EUR"),
+        ("5 EUR pro Stück", "5", "EUR"),
+        ("Fr.12.50", "12.5", "CHF"),
+        ("₹1,299/-", "1299", "INR"),
+        ("199:-", "199", None),
+    ],
+)
+def test_the_currencies_own_words(value: str, amount: str, currency: str | None) -> None:
+    assert parse_price(value, None) == (int(Decimal(amount) * MICROS), currency)
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "amount", "currency"),
+    [
+        ("Rs.500", "PKR", 500, "PKR"),
+        ("kr. 1.299,00", "DKK", 1299, "DKK"),
+        ("5 000 F CFA", "XOF", 5000, "XOF"),
+        ("Dhs. 99", "AED", 99, "AED"),
+        ("R 99", "BRL", 99, "BRL"),
+        ("150.000", "IDR", 150_000, "IDR"),
+        ("99 ct", "EUR", 0.99, "EUR"),
+        ("99¢", "CAD", 0.99, "CAD"),
+        ("$ 1.299", "CLP", 1299, "CLP"),
+    ],
+)
+def test_the_catalogs_currency_decides_among_several(value: str, default: str, amount: float, currency: str) -> None:
+    assert parse_price(value, default) == (round(amount * MICROS), currency)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Call for price",
+        "TBD",
+        "EUR",
+        "19.99 - 29.99 EUR",
+        "19.99 EUR (was 29.99 EUR)",
+        "2 for $5",
+        "3x 9,99 €",
+        "20% off",
+    ],
+)
+def test_texts_without_one_price(value: str) -> None:
+    with pytest.raises(Rejected, match="bad_price"):
+        parse_price(value, "EUR")
+
+
+@pytest.mark.parametrize("value", ["Rs.500", "kr. 99", "Dhs 99", "99 ct", "1,500 KWD"])
+def test_several_currencies_or_readings_are_none(value: str) -> None:
+    with pytest.raises(Rejected, match="ambiguous_price"):
+        parse_price(value, None)

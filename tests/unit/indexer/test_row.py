@@ -21,6 +21,15 @@ def clean(row: Row, fields: Row | None = None, **sections: Any) -> Row:
     return dict(zip(CATALOG_SCHEMA.names, values, strict=True))
 
 
+def dropped(row: Row, fields: Row, **sections: Any) -> dict[str, int]:
+    """Counts of what was left out of the product, of which the values are none."""
+    job = cleaner(fields, **sections)
+    product = dict(zip(CATALOG_SCHEMA.names, job.clean({"id": "1", "title": "a"} | row), strict=True))
+    assert {name for name, value in product.items() if value is not None} == {"id", "title"}
+    assert job.examples.keys() == job.dropped.keys()
+    return dict(job.dropped)
+
+
 def reason(row: Row, fields: Row | None = None, **sections: Any) -> str:
     with pytest.raises(Rejected) as caught:
         clean(row, fields, **sections)
@@ -35,7 +44,6 @@ def reason(row: Row, fields: Row | None = None, **sections: Any) -> str:
         (7, "7"),
         (7.0, "7"),
         (2.0**52 + 1, "4503599627370497"),
-        (1e16, "1e+16"),  # as it stands: floats of this size do not hold every whole number
         (["", None, "x", "y"], "x"),
         (b"ab", "ab"),
         (Decimal("12"), "12"),
@@ -63,6 +71,7 @@ def test_ids_stay_what_they_are(value: Any, name: str) -> None:
         ("\udc80", "bad_id"),
         ({"v": 1}, "nested_value"),
         (b"\xff", "undecodable"),
+        (1e16, "rounded_number"),  # floats of this size do not hold every whole number
     ],
 )
 def test_ids_that_are_none(value: Any, why: str) -> None:
@@ -158,8 +167,9 @@ def test_the_rows_currency_goes_before_the_catalogs() -> None:
     assert clean({"p": "5", "c": "usd"}, fields, catalog={"currency": "EUR"})["currency"] == "USD"
     assert clean({"p": "5", "c": "&euro;"}, fields)["currency"] == "EUR"
     assert clean({"p": "5", "c": ""}, fields, catalog={"currency": "EUR"})["currency"] == "EUR"
-    assert reason({"p": "5 USD", "c": "EUR"}, fields) == "ambiguous_price"
-    assert reason({"p": "5", "c": "euros"}, fields) == "bad_currency"
+    assert clean({"p": "5", "c": "$"}, fields, catalog={"currency": "CAD"})["currency"] == "CAD"
+    assert dropped({"p": "5 USD", "c": "EUR"}, fields) == {"price: ambiguous_price": 1}
+    assert dropped({"p": "5", "c": "doubloons"}, fields) == {"price: bad_currency": 1}
 
 
 @pytest.mark.parametrize(
@@ -173,12 +183,12 @@ def test_the_rows_currency_goes_before_the_catalogs() -> None:
     ],
 )
 def test_prices_that_cannot_be(value: Any, why: str) -> None:
-    assert reason({"p": value}, {"price": {"column": "p", "scale": 0.01}}) == why
+    assert dropped({"p": value}, {"price": {"column": "p", "scale": 0.01}}) == {f"price: {why}": 1}
 
 
 def test_availability_reads_words_with_markup() -> None:
     assert clean({"a": "In&nbsp;Stock"}, {"availability": "a"})["availability"] == "in_stock"
-    assert reason({"a": "maybe"}, {"availability": "a"}) == "unknown_availability"
+    assert dropped({"a": "maybe"}, {"availability": "a"}) == {"availability: unknown_availability": 1}
 
 
 def test_a_wrong_gtin_or_link_is_dropped_and_counted() -> None:
@@ -186,7 +196,7 @@ def test_a_wrong_gtin_or_link_is_dropped_and_counted() -> None:
     row = {"id": 1, "title": "a", "g": "4006381333932", "l": "ftp://x", "i": "https://x.example/" + "a" * 5000}
     product = dict(zip(CATALOG_SCHEMA.names, job.clean(row), strict=True))
     assert (product["gtin"], product["link"], product["image_link"]) == (None, None, None)
-    assert job.warnings == {"gtin_dropped": 1, "link_dropped": 1, "image_link_dropped": 1}
+    assert job.dropped == {"gtin: bad_gtin": 1, "link: no_link": 1, "image_link: no_link": 1}
 
 
 def test_popularity_is_a_number_or_dropped_and_counted() -> None:
@@ -195,7 +205,17 @@ def test_popularity_is_a_number_or_dropped_and_counted() -> None:
     names = CATALOG_SCHEMA.names
     found = [dict(zip(names, job.clean({"id": "1", "title": "t", "sold": value}), strict=True)) for value in given]
     assert [product["popularity"] for product in found] == [7.0, 1.5, 0.0, None, None, None, None, None]
-    assert job.warnings == {"popularity_dropped": 2}
+    assert job.dropped == {"popularity: no_number": 2}
+
+
+def test_of_a_value_of_a_megabyte_only_the_beginning_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    monkeypatch.setattr("indexer.row.clean_text", lambda text: lengths.append(len(text)) or text)
+    fields = {name: name for name in ("brand", "description", "price", "availability", "popularity")}
+    clean(dict.fromkeys(["title", *fields, "x"], "a\u0301" * 500_000), fields, attributes={"include": "x"})
+    assert len(lengths) == 8  # the attribute's name, too
+    assert sorted(lengths)[-1] == 50_000  # the description; no other more than
+    assert sorted(lengths)[-2] == 5000
 
 
 @pytest.mark.parametrize(

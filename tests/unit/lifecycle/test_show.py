@@ -198,3 +198,22 @@ def test_models_are_listed_with_their_aliases(console: Console) -> None:
     [first] = [line for line in shown(console).splitlines() if "champion" in line]
     assert "0.812" in first and "r1" in first and "2026-01-02 03:04:05" in first
     assert "candidate" in shown(console)
+
+
+def test_values_left_out_are_told_with_an_example(console: Console) -> None:
+    cleaning = {
+        "rows_read": 9,
+        "format": "csv",
+        "encoding": "cp1254",
+        "dropped": {"price: bad_price": 1200},
+        "examples": {"price: bad_price": "'Call [me]' holds no number"},
+        "notes": ["the letters look Turkish"],
+    }
+    manifest = make_manifest(
+        {"encoder/m": entry("a")}, {"products.arrow": entry("b")}, snapshot=_snapshot(cleaning=cleaning)
+    )
+    show_release(console, manifest, 34)
+    text = shown(console)
+    assert "feed read as csv in cp1254" in text
+    assert "note: the letters look Turkish" in text
+    assert "left out of 1,200 products: price: bad_price, such as 'Call [me]' holds no number" in text
