@@ -2,8 +2,6 @@
 
 from decimal import Decimal
 
-import pyarrow as pa
-
 # Numbers of more digits are written with an exponent.
 _DIGITS = 100
 
@@ -17,11 +15,3 @@ def plain_decimal(value: Decimal) -> str:
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
-
-
-def plain_texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """A column of decimals as text, of strings; any other column as it is."""
-    if not pa.types.is_decimal(column.type):
-        return column
-    texts = [None if value is None else plain_decimal(value) for value in column.to_pylist()]
-    return pa.array(texts, pa.string())

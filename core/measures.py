@@ -39,9 +39,10 @@ def gain(grade: float, lowest: float) -> float:
 
 
 def grade_range(grades: Grades) -> tuple[float, float]:
-    """The lowest and the highest grade of a set."""
+    """The lowest and the highest grade of a set; where there is one alone, above 0, what is not judged has 0."""
     values = [grade for products in grades.values() for grade in products.values()]
-    return min(values), max(values)
+    lowest, highest = min(values), max(values)
+    return (0.0 if lowest == highest > 0 else lowest), highest
 
 
 def full_ranking_measures(grades: Grades, rankings: Rankings, lowest: float, relevant: float) -> PerQuery:

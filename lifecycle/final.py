@@ -71,7 +71,7 @@ def train_final(
     store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, settings: FinalTraining, steps: Steps
 ) -> Outcome:
     """Learns from the split's queries and writes the result. Raises ReleaseError or FeedError."""
-    table = load_judgments(judgments)
+    table = load_judgments(judgments, to_learn=True)
     release = open_place(find_release(store, catalog, CURRENT))
     try:
         if release.words is None:

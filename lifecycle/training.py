@@ -102,7 +102,7 @@ def train_model(
 
 def read_inputs(inputs: Inputs, steps: Steps) -> Shop:
     """Reads the catalog, through the same cleaning as indexing, and the judgments. Raises FeedError."""
-    table = load_judgments(inputs.judgments)
+    table = load_judgments(inputs.judgments, to_learn=True)
     mapping = mapping_of(inputs.mapping)
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
         columns = Columns(clean_feed(inputs.catalog, mapping, Path(work), report).columns)

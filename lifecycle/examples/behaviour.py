@@ -62,6 +62,7 @@ class Graded:
     pairs: int
     left_out: dict[str, int]
     sessions: bool
+    faults: str = ""
 
     def line(self) -> str:
         """What there is to say of it."""
@@ -69,6 +70,7 @@ class Graded:
         reasons = ", ".join(f"{count / self.pairs:.1%} {reason}" for reason, count in self.left_out.items() if count)
         parts = [
             f"{self.read:,} rows" + (f" ({self.nameless:,} without query or product)" if self.nameless else ""),
+            *([f"could not read {self.faults}"] if self.faults else []),
             f"{len(self.table['query'].unique()):,} queries, {len(self.table):,} products judged",
             f"left out: {reasons or 'none'}" + ("" if self.sessions else " (no sessions to tell skips by)"),
             f"seen at positions 1 to {_FIRST}: {seen}, {self._source()}",
@@ -137,7 +139,8 @@ def judgments_of(events: Events, settings: Behaviour) -> Graded:
     if grades.min() == grades.max():
         raise FeedError("every product judged gets the same grade; a model needs at least two different ones")
     table = _table(events, pairs.query[kept], pairs.product[kept], grades)
-    return Graded(table, propensities, strength, events.read, events.nameless, len(kept), left_out, events.sessions)
+    counts = (events.read, events.nameless, len(kept), left_out)
+    return Graded(table, propensities, strength, *counts, events.sessions, events.faults.line())
 
 
 def seen(events: Events, settings: Behaviour) -> tuple[Seen, Propensities]:

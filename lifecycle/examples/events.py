@@ -1,9 +1,11 @@
 """A log of what shoppers were shown and did, read into numbers: one row a product shown."""
 
+import io
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +15,9 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.decimals import plain_texts
 from core.errors import FeedError
-from core.text import fold_text, query_key
+from core.plain import plain_text
+from core.text import fold_text, query_key, quoted
 
 REQUIRED = ("query", "product_id", "position", "clicked")
 OPTIONAL = ("added", "purchased", "session")
@@ -25,10 +27,35 @@ OUTCOMES = ("passed", "clicked", "added", "purchased")
 _TEXTS = ("query", "product_id", "session")
 _BATCH = 1 << 18
 _BLOCK = 1 << 24
+_MOST_FAULTY = 0.2  # of the rows, as of a feed's
 # Beyond it nobody looks, and a position is as good as another.
 LAST_POSITION = 1000
 _FLAGS = {"0": False, "false": False, "0.0": False, "1": True, "true": True, "1.0": True}
-_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
+_DAMAGED = (pa.ArrowException, OSError, ValueError, RecursionError)
+
+
+@dataclass(slots=True)
+class Faults:
+    """Rows that could not be read: how many by what is wrong with them, and the first of each."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(self.counts.values())
+
+    def add(self, reason: str, row: int, count: int = 1) -> None:
+        """Counts rows with the same fault, the first of which has this number, from 1."""
+        kind = reason.partition(" holds ")[0]
+        self.first.setdefault(kind, f"row {row}: {reason}")
+        self.counts[kind] = self.counts.get(kind, 0) + count
+
+    def line(self) -> str:
+        """What there is to say of them; empty where there are none."""
+        kinds = self.counts.items()
+        return "; ".join(f"{count:,} {'row' if count == 1 else 'rows'}, as {self.first[kind]}" for kind, count in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +63,8 @@ class Events:
     """Queries and products as numbers, in the order of their keys and ids, so that no order of rows matters.
 
     `rows` has `query`, `product`, `session` (null where none is known), `position` and `outcome`, all of them
-    integers. `read` rows were read; `nameless` of them had no query or no product, and are not among `rows`.
+    integers. `read` rows were read; `nameless` of them had no query or no product, and `faults` are those that could
+    not be read; neither are among `rows`.
     """
 
     queries: list[str]
@@ -45,21 +73,28 @@ class Events:
     read: int
     nameless: int
     sessions: bool
+    faults: Faults = field(default_factory=Faults)
 
 
 def read_events(path: Path) -> Events:
     """Reads Parquet, CSV or JSONL with `query`, `product_id`, `position` (from 1) and `clicked` (true, false, 1 or 0).
 
     Optional: `added` and `purchased`, as `clicked`, and `session`, which tells what was shown together. Queries are
-    one that share a `query_key`, under the way they are written most often. Memory: 17 bytes a row, and each text
-    once. Raises FeedError.
+    one that share a `query_key`, under the way they are written most often. Rows that cannot be read are left out and
+    counted. Memory: 17 bytes a row, and each text once. Raises FeedError, also where over a fifth of the rows cannot be
+    read.
     """
+    faults = Faults()
     read, batches = 0, []
-    for batch in _batches(path):
+    for batch in _batches(path, faults):
         read += len(batch)
-        batches.append(_encoded(batch, path))
+        batches.append(_encoded(batch, read - len(batch), faults, path))
+    unread = faults.counts.get(_LINE, 0)  # they are in no batch
+    read += unread
     if not read:
         raise FeedError(f"{path}: holds no events")
+    if faults.rows > _MOST_FAULTY * read:
+        raise FeedError(f"{path}: cannot read {faults.rows:,} of {read:,} rows: {faults.line()}")
     table = pa.Table.from_batches(batches).unify_dictionaries()
     del batches
     written, query = _codes(table["query"])
@@ -77,10 +112,11 @@ def read_events(path: Path) -> Events:
         raise FeedError(f"{path}: no row has both a query and a product_id")
     session = pc.if_else(pc.greater_equal(rows["session"], 0), rows["session"], pa.scalar(None, pa.int32()))
     rows = rows.set_column(2, "session", session)
-    return Events(queries, ids, rows, read, read - len(rows), session.null_count < len(session))
+    nameless = read - faults.rows - len(rows)
+    return Events(queries, ids, rows, read, nameless, session.null_count < len(session), faults)
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, faults: Faults) -> Iterator[pa.RecordBatch]:
     """The columns known here, a batch at a time."""
     if not path.is_file():
         raise FeedError(f"{path}: no such file; give events as Parquet, CSV or JSONL")
@@ -88,99 +124,169 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     if path.suffix not in openers:
         raise FeedError(f"{path}: events are read from .parquet, .csv or .jsonl files")
     try:
-        names, batches = openers[path.suffix](path)
+        names, batches = openers[path.suffix](path, faults)
         missing = [name for name in REQUIRED if name not in names]
         if missing:
             raise FeedError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
-        for batch in batches:
-            batch.validate(full=True)
-            yield batch
+        yield from batches
     except _DAMAGED as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise FeedError(f"{path}: cannot be read as {path.suffix[1:]}: {why}") from None
 
 
-def _open_parquet(path: Path) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+def _open_parquet(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
     file = pq.ParquetFile(path)
     names = file.schema_arrow.names
     return names, file.iter_batches(_BATCH, columns=[name for name in (*REQUIRED, *OPTIONAL) if name in names])
 
 
-def _open_csv(path: Path) -> tuple[list[str], Iterable[pa.RecordBatch]]:
-    """Texts as they are written: an id such as 00123 is no number."""
-    with pyarrow.csv.open_csv(path) as reader:
-        names = reader.schema.names
-    types = {name: pa.string() for name in (*REQUIRED, *OPTIONAL)} | {"position": pa.float64()}
+def _open_csv(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+    """Bytes as they are written: an id such as 00123 is no number, and one that is not UTF-8 spoils its row alone."""
+    with pyarrow.csv.open_csv(path, parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=lambda _: "skip")) as it:
+        names = it.schema.names
     known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-    options = pyarrow.csv.ConvertOptions(column_types=types, include_columns=known)
-    return names, pyarrow.csv.open_csv(path, pyarrow.csv.ReadOptions(block_size=_BLOCK), convert_options=options)
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        number = 0 if row.number is None else row.number - 1  # which counts the header
+        faults.add(f"{_LINE} holds {row.actual_columns} fields where the header has {row.expected_columns}", number)
+        return "skip"
+
+    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(known, pa.binary()), include_columns=known)
+    parsing = pyarrow.csv.ParseOptions(invalid_row_handler=skip)
+    reading = pyarrow.csv.ReadOptions(block_size=_BLOCK, use_threads=False)  # threads do not count rows
+    return names, pyarrow.csv.open_csv(path, reading, parsing, options)
 
 
-def _open_jsonl(path: Path) -> tuple[list[str], Iterable[pa.RecordBatch]]:
-    """What is text in the first line is text in all: a query such as 2020-01-02 is no date."""
+_LINE = "the line"
+
+
+def _open_jsonl(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+    """Lines by the block: one that Arrow does not read is read line by line."""
     with path.open("rb") as file:
+        first = file.readline()
+    try:
+        row = json.loads(first.decode("utf-8-sig"))
+    except _DAMAGED as error:
+        raise FeedError(f"{path}: the first line is no JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise FeedError(f"{path}: the first line is no object with {', '.join(REQUIRED)}")
+    # What is text in the first line is text in all: a query such as 2020-01-02 is no date.
+    texts = [(name, pa.string()) for name in (*REQUIRED, *OPTIONAL) if isinstance(row.get(name), str)]
+    return list(row), _json_blocks(path, pa.schema(texts), faults)
+
+
+def _json_blocks(path: Path, texts: pa.Schema, faults: Faults) -> Iterator[pa.RecordBatch]:
+    parsing = pyarrow.json.ParseOptions(explicit_schema=texts if len(texts) else None)
+    done = 0
+    with path.open("rb") as file:
+        while lines := file.readlines(_BLOCK):
+            block = b"".join(lines)
+            try:
+                whole = pyarrow.json.ReadOptions(block_size=len(block) + 1)
+                table = pyarrow.json.read_json(io.BytesIO(block), whole, parsing)
+            except pa.ArrowException:
+                table = _by_line(lines, done, faults)
+            done += len(lines)
+            known = [name for name in (*REQUIRED, *OPTIONAL) if name in table.column_names]
+            yield from table.select(known).combine_chunks().to_batches()
+
+
+def _by_line(lines: list[bytes], before: int, faults: Faults) -> pa.Table:
+    """The lines that are JSON objects, all values as text; the others are faults."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, before + 1):
         try:
-            first = json.loads(file.readline())
-        except ValueError as error:
-            raise FeedError(f"{path}: the first line is no JSON: {error}") from None
-    texts = [(name, pa.string()) for name in _TEXTS if isinstance(first, dict) and isinstance(first.get(name), str)]
-    options = pyarrow.json.ParseOptions(explicit_schema=pa.schema(texts) if texts else None)
-    reader = pyarrow.json.open_json(path, pyarrow.json.ReadOptions(block_size=_BLOCK), options)
-    return reader.schema.names, reader
+            row = json.loads(line.decode("utf-8-sig")) if line.strip() else None
+            if row is not None:
+                rows.append({name: None if row.get(name) is None else plain_text(row[name]) for name in row})
+        except (*_DAMAGED, AttributeError, TypeError) as error:
+            faults.add(f"{_LINE} holds no JSON object of plain values ({error})", number)
+    names = (*REQUIRED, *OPTIONAL)
+    return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
-def _encoded(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
-    """The batch in numbers, each text kept once, without rows that lack query or product."""
-    columns = {name: _text(batch, name, path) for name in ("query", "product_id", "session")}
-    columns["position"] = _position(batch["position"], path)
+def _encoded(batch: pa.RecordBatch, before: int, faults: Faults, path: Path) -> pa.RecordBatch:
+    """The batch in numbers, each text kept once, without rows that lack query or product or cannot be read."""
+    faulty = np.zeros(len(batch), bool)
+
+    def read(name: str, value: Callable[[str | None], Any], kind: pa.DataType) -> pa.Array:
+        try:
+            return _values(batch, name, value, kind, before, faults, faulty)
+        except pa.ArrowException:
+            raise FeedError(f"{path}: column {name} holds {batch[name].type}, which cannot be read") from None
+
+    columns = {name: read(name, _query if name == "query" else _name, pa.string()) for name in _TEXTS}
+    columns["position"] = pc.fill_null(read("position", _position, pa.int32()), 1)
     outcome = np.zeros(len(batch), np.int8)
     for level, name in enumerate(OUTCOMES[1:], 1):
-        outcome[_flags(batch, name, path)] = level
+        flags = read(name, _clicked if name == "clicked" else _flag, pa.bool_())
+        outcome[pc.fill_null(flags, False).to_numpy(zero_copy_only=False)] = level
     columns["outcome"] = pa.array(outcome)
-    named = pc.and_(*(pc.fill_null(pc.not_equal(columns[name], ""), False) for name in ("query", "product_id")))
-    kept = pa.RecordBatch.from_pydict(columns).filter(named)
+    named = pc.and_(*(pc.is_valid(columns[name]) for name in ("query", "product_id")))
+    kept = pa.RecordBatch.from_pydict(columns).filter(pc.and_(named, pa.array(~faulty)))
     columns = {name: kept[name].dictionary_encode() if name in _TEXTS else kept[name] for name in columns}
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _text(batch: pa.RecordBatch, name: str, path: Path) -> pa.Array:
-    if name not in batch.schema.names:
-        return pa.nulls(len(batch), pa.string())
+def _values(
+    batch: pa.RecordBatch,
+    name: str,
+    value: Callable[[str | None], Any],
+    kind: pa.DataType,
+    before: int,
+    faults: Faults,
+    faulty: NDArray[np.bool_],
+) -> pa.Array:
+    """What a column's texts mean, each different one read once; null, and a fault, where `value` raises ValueError."""
+    column = batch[name] if name in batch.schema.names else pa.nulls(len(batch))
+    if pa.types.is_null(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())  # it may not be UTF-8
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    given = [*coded.dictionary.to_pylist(), None]
+    places = pc.fill_null(coded.indices, len(given) - 1).to_numpy(zero_copy_only=False)
+    meant: list[Any] = []
+    for place, one in enumerate(given):
+        try:
+            meant.append(value(None if one is None else plain_text(one)))
+        except ValueError as error:
+            meant.append(None)
+            rows = np.flatnonzero((places == place) & ~faulty)
+            if len(rows):
+                reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+                faults.add(f"{name} {reason}", before + int(rows[0]) + 1, len(rows))
+                faulty[rows] = True
+    return pa.array(meant, kind).take(pa.array(places))
+
+
+def _query(text: str | None) -> str | None:
+    """As it is written: the most frequent way is kept."""
+    return text or None
+
+
+def _name(text: str | None) -> str | None:
+    return (text or "").strip() or None
+
+
+def _position(text: str | None) -> int:
     try:
-        column = plain_texts(batch[name]).cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise FeedError(f"{path}: column {name} holds {batch[name].type}, which cannot be read as string") from None
-    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column) if name == "session" else column
+        number = float(text or "nan")
+    except ValueError:
+        number = float("nan")
+    if not (number >= 1 and number == number // 1):
+        raise ValueError(f"holds {quoted(text or '')}; positions are whole numbers from 1, the first shown")
+    return int(min(number, LAST_POSITION))
 
 
-def _position(column: pa.Array, path: Path) -> pa.Array:
-    try:
-        numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise FeedError(f"{path}: column position holds {column.type}, which cannot be read as numbers") from None
-    wrong = ~((numbers >= 1) & (np.floor(numbers) == numbers))
-    if wrong.any():
-        value = column[int(wrong.argmax())].as_py()
-        raise FeedError(f"{path}: position holds {value}; positions are whole numbers from 1, the first shown")
-    return pa.array(np.minimum(numbers, LAST_POSITION).astype(np.int32))
+def _clicked(text: str | None) -> bool:
+    flag = _FLAGS.get((text or "").strip().lower())
+    if flag is None:
+        raise ValueError(f"holds {quoted(text or '')}; it must be true or false, 1 or 0")
+    return flag
 
 
-def _flags(batch: pa.RecordBatch, name: str, path: Path) -> NDArray[np.bool_]:
-    """Shape (rows,). A column that is missing, and a missing value of another than `clicked`, mean no."""
-    if name not in batch.schema.names:
-        return np.zeros(len(batch), bool)
-    column = batch[name].dictionary_encode()
-    given = column.dictionary.to_pylist()
-    known = [_FLAGS.get(str(value).strip().lower()) for value in given]
-    if name != "clicked":
-        known = [False if value in ("", None) else flag for value, flag in zip(given, known, strict=True)]
-    elif column.null_count:
-        raise FeedError(f"{path}: {name} is missing in some row; it must be true or false, 1 or 0")
-    if None in known:
-        value = given[known.index(None)]
-        raise FeedError(f"{path}: {name} holds {value!r}; it must be true or false, 1 or 0")
-    places = pc.fill_null(column.indices, len(known)).to_numpy(zero_copy_only=False)
-    return np.array([*known, False], bool)[places]
+def _flag(text: str | None) -> bool:
+    """As `_clicked`, but what is missing means no."""
+    return bool(text) and _clicked(text)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:

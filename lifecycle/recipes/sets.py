@@ -50,7 +50,9 @@ def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) ->
             if not (data / name).is_file():
                 raise FeedError(f"{data / name}: no such file; the recipe learns from it, below the folder --data")
     judged = {
-        source.name: clean_judgments(load_judgments(data / source.judgments)) for source in sources if source.judgments
+        source.name: clean_judgments(load_judgments(data / source.judgments, to_learn=True))
+        for source in sources
+        if source.judgments
     }
     forbidden = {key for table in judged.values() for key in held_out(table)}
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]

@@ -1,9 +1,8 @@
 from decimal import Decimal
 
-import pyarrow as pa
 import pytest
 
-from core.decimals import plain_decimal, plain_texts
+from core.decimals import plain_decimal
 
 
 @pytest.mark.parametrize(
@@ -22,9 +21,3 @@ from core.decimals import plain_decimal, plain_texts
 )
 def test_decimals_by_hand(value: str, text: str) -> None:
     assert plain_decimal(Decimal(value)) == text
-
-
-def test_columns_of_decimals_become_texts_and_others_stay() -> None:
-    column = pa.chunked_array([pa.array([Decimal("12340.0000"), None], pa.decimal128(38, 4))])
-    assert plain_texts(column).to_pylist() == ["12340", None]
-    assert plain_texts(pa.array([1, 2])).to_pylist() == [1, 2]

@@ -89,7 +89,7 @@ def test_neither_case_nor_spaces_change_the_split(tmp_path: Path) -> None:
     [
         ("query,grade\na,1\n", "no column product_id; it has query, grade"),
         ("query,product_id,grade\na,1,high\n", "grade"),
-        ("query,product_id,grade\na,1,1\na,2,1\n", "every grade is 1"),
+        ("query,product_id,grade\na,1,0\na,2,0\n", "every grade is 0, so no product is relevant"),
         ("query,product_id,grade\na,1,\na,2,1\n", "1 rows have no grade"),
         ("query,product_id,grade\na,,2\na,2,1\n", "1 rows have no product_id"),
         ("query,product_id,grade\n,1,2\na,2,1\n", "1 rows have no query"),
@@ -110,6 +110,75 @@ def test_what_cannot_be_used_is_told_on_one_line(tmp_path: Path, text: str, word
         load_judgments(_csv(tmp_path, text))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_one_grade_alone_can_be_measured_by_and_not_learned_of(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "query,product_id,grade\na,1,1\na,2,1\n")
+    assert _rows(load_judgments(path)) == [("a", "1", 1), ("a", "2", 1)]
+    with pytest.raises(FeedError, match="every grade is 1; a model needs at least two different grades to learn from"):
+        load_judgments(path, to_learn=True)
+
+
+def test_ids_are_read_as_a_feed_writes_them(tmp_path: Path) -> None:
+    """Decimals and floats without their noughts, texts without blanks around them."""
+    for ids in ([Decimal("12.000"), Decimal("7.500")], [12.0, 7.5], [b"12", b"7.5"], ["\u00a012", "7.5 "]):
+        pq.write_table(pa.table({"query": ["a", "a"], "product_id": ids, "grade": [0, 1]}), tmp_path / "j.parquet")
+        assert _rows(load_judgments(tmp_path / "j.parquet")) == [("a", "12", 0), ("a", "7.5", 1)]
+    path = _csv(tmp_path, "query,product_id,grade\n a ,SKU 12 A ,1\na,1001.0,2\n")
+    assert _rows(load_judgments(path)) == [("a", "SKU 12 A", 1), ("a", "1001.0", 2)]
+    path = _csv(tmp_path, "query,product_id,grade\na,1001.0,1\na,1002.0,2\n")  # a table program's numbers
+    assert _rows(load_judgments(path)) == [("a", "1001", 1), ("a", "1002", 2)]
+
+
+def test_json_lines_say_what_they_are_line_by_line(tmp_path: Path) -> None:
+    rows = [
+        {"query": "2020-01-02", "product_id": 12340, "grade": "2", "note": {"by": "me"}},
+        {"query": 2020, "product_id": "0017", "grade": 1},
+        {"query": "2020-01-02", "product_id": 5.0, "grade": True, "split": None},
+    ]
+    (tmp_path / "j.jsonl").write_text("\ufeff" + "\n\n".join(map(json.dumps, rows)), "utf-8")
+    with pytest.raises(FeedError, match="split holds 'None'"):
+        load_judgments(tmp_path / "j.jsonl")
+    del rows[2]["split"]
+    (tmp_path / "j.jsonl").write_text("\ufeff" + "\n\n".join(map(json.dumps, rows)), "utf-8")
+    assert _rows(load_judgments(tmp_path / "j.jsonl")) == [
+        ("2020-01-02", "12340", 2), ("2020", "0017", 1), ("2020-01-02", "5", 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"query": "mug \xe9", "product_id": "1", "grade": 1}', "line 2: is not UTF-8; save the file as UTF-8"),
+        (b'{"query": "mug", "product_id": "1", "grade": ', "line 2: cannot be read as jsonl"),
+        (b"[" * 100_000, "line 2: cannot be read as jsonl"),
+        (b"[1]", "line 2: is no object with query, product_id and grade"),
+        (b'{"query": "mug", "product_id": ["1"], "grade": 1}', "line 2: product_id holds \"['1']\"; it must be a text"),
+        (b'{"query": "mug", "product_id": "1", "grade": "high"}', "line 2: grade holds 'high'; it must be a number"),
+        (b'{"query": "mug \\ud800", "product_id": "1", "grade": 1}', "cannot be read as jsonl"),
+    ],
+)
+def test_a_json_line_that_cannot_be_used_is_named(tmp_path: Path, line: bytes, words: str) -> None:
+    (tmp_path / "j.jsonl").write_bytes(b'{"query": "mug", "product_id": "2", "grade": 0}\n' + line + b"\n")
+    with pytest.raises(FeedError) as error:
+        load_judgments(tmp_path / "j.jsonl")
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_damaged_parquet_and_other_encodings_are_refused_on_one_line(tmp_path: Path) -> None:
+    table = pa.table({"query": ["mug"] * 500, "product_id": [str(i) for i in range(500)], "grade": range(500)})
+    pq.write_table(table, tmp_path / "j.parquet", compression="snappy")
+    whole = (tmp_path / "j.parquet").read_bytes()
+    (tmp_path / "j.parquet").write_bytes(whole[:100] + bytes(255 - byte for byte in whole[100:900]) + whole[900:])
+    with pytest.raises(FeedError, match="cannot be read as parquet"):
+        load_judgments(tmp_path / "j.parquet")
+    (tmp_path / "j.csv").write_bytes("query,product_id,grade\nmug é,1,1\nmug,2,0\n".encode("latin-1"))
+    with pytest.raises(FeedError, match="save it as UTF-8"):
+        load_judgments(tmp_path / "j.csv")
+    texts = pa.array([b"mug \xe9", b"mug"]).view(pa.string())  # as a program writes it that does not look
+    pq.write_table(pa.table({"query": texts, "product_id": ["1", "2"], "grade": [1, 0]}), tmp_path / "j.parquet")
+    with pytest.raises(FeedError, match="column query is not UTF-8; save the file as UTF-8"):
+        load_judgments(tmp_path / "j.parquet")
 
 
 def test_a_grade_that_is_no_number_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def test_the_range_of_grades() -> None:
     assert grade_range({"q": {"a": 2.0}, "p": {"a": 0.5, "b": 3.0}}) == (0.5, 3.0)
 
 
+def test_one_grade_alone_means_that_what_is_not_judged_has_none() -> None:
+    assert grade_range({"a": {"1": 1.0, "2": 1.0}}) == (0.0, 1.0)
+    values = full_ranking_measures({"a": {"1": 1.0}}, {"a": ["9", "1"]}, 0.0, 0.5)  # second: 1 / log2(3) of 1
+    assert values["nDCG@10"]["a"] == pytest.approx(1 / log2(3)) and values["recall@100"]["a"] == 1
+
+
 def test_ndcg_of_the_full_ranking_by_hand() -> None:
     found = full_ranking_measures(_GRADES, {"q": ["c", "b", "x", "a"]}, 1.0, 2.0)
     # DCG = 0/log2(2) + 1/log2(3) + 0/log2(4) + 3/log2(5); ideal = 3/log2(2) + 1/log2(3)

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -149,32 +150,60 @@ def test_rows_without_query_or_product_are_counted_and_passed_over(tmp_path: Pat
     assert grades(judgments_of(log, LENIENT))["mug", "a"] == 1
 
 
+_HEADER = "query,product_id,position,clicked\n"
+_ONE_BAD = "cannot read 1 of 1 rows: 1 row, as row 1: "
+
+
 @pytest.mark.parametrize(
     ("name", "text", "fault"),
     [
         ("e.txt", "x", "events are read from .parquet, .csv or .jsonl files"),
         ("e.csv", "query,position\na,1\n", "no column product_id, clicked; it has query, position"),
-        ("e.csv", "query,product_id,position,clicked\na,b,-1,1\n", "position holds -1.0; positions are whole numbers"),
-        ("e.csv", "query,product_id,position,clicked\na,b,0,1\n", "position holds 0.0; positions are whole numbers"),
-        ("e.csv", "query,product_id,position,clicked\na,b,1.5,1\n", "position holds 1.5; positions are whole"),
-        ("e.csv", "query,product_id,position,clicked\na,b,,1\n", "position holds None; positions are whole numbers"),
-        ("e.csv", "query,product_id,position,clicked\na,b,x,1\n", "cannot be read as csv"),
-        ("e.csv", "query,product_id,position,clicked\na,b,1,2\n", "clicked holds '2'; it must be true or false, 1 or"),
-        ("e.csv", "query,product_id,position,clicked\na,b,1,\n", "clicked holds ''; it must be true or false, 1 or 0"),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,-1,1\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: position holds '-1'",
+        ),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,0,1\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: position holds '0'",
+        ),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,1.5,1\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: position holds '1.5'",
+        ),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,,1\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: position holds ''",
+        ),
+        ("e.csv", _HEADER + "a,b,x,1\n", _ONE_BAD + "position"),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,1,2\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: clicked holds '2'",
+        ),
+        (
+            "e.csv",
+            "query,product_id,position,clicked\na,b,1,\n",
+            "cannot read 1 of 1 rows: 1 row, as row 1: clicked holds ''",
+        ),
         ("e.csv", "query,product_id,position,clicked\n", "holds no events"),
         ("e.csv", "", "cannot be read as csv"),
         ("e.csv", "query,product_id,position,clicked\n,b,1,1\n", "no row has both a query and a product_id"),
-        ("e.jsonl", "[1]\n", "cannot be read as jsonl"),
+        ("e.jsonl", "[1]\n", "the first line is no object with query, product_id, position, clicked"),
         ("e.jsonl", "query\n", "the first line is no JSON"),
         (
             "e.jsonl",
             '{"query": "a", "product_id": "b", "position": 1, "clicked": null}\n',
-            "clicked is missing in some row",
+            "cannot read 1 of 1 rows: 1 row, as row 1: clicked holds ''; it must be true or false, 1 or 0",
         ),
         (
             "e.jsonl",
             '{"query": "a", "product_id": ["b"], "position": 1, "clicked": 1}\n',
-            "column product_id holds list<item: string>",
+            "column product_id holds list<item: string>, which cannot be read",
         ),
         ("e.parquet", "PAR1", "cannot be read as parquet"),
     ],
@@ -185,6 +214,57 @@ def test_a_log_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, name: 
         read_events(tmp_path / name)
     told = str(refused.value)
     assert told.startswith(f"{tmp_path / name}: {fault}") and "\n" not in told, told
+
+
+_GOOD_CSV = "query,product_id,position,clicked\n" + "mug,a,1,1\nmug,b,2,0\n" * 500
+_GOOD_JSON = (
+    '{"query": "mug", "product_id": "a", "position": 1, "clicked": true}\n'
+    '{"query": "mug", "product_id": "b", "position": 2, "clicked": false}\n'
+) * 500
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "row", "kind"),
+    [
+        ("e.csv", _GOOD_CSV, b"mug,c,zero,1\n", "position holds 'zero'"),
+        ("e.csv", _GOOD_CSV, b"mug,c,0,1\n", "position holds '0'"),
+        ("e.csv", _GOOD_CSV, b"mug,c,1e400,1\n", "position holds '1e400'"),
+        ("e.csv", _GOOD_CSV, b"mug,c,3,maybe\n", "clicked holds 'maybe'"),
+        ("e.csv", _GOOD_CSV, b"mug,c,3\n", "the line holds 3 fields where the header has 4"),
+        ("e.csv", _GOOD_CSV, b"mug \xe9,c,3,1\n", "query is not UTF-8"),
+        ("e.jsonl", _GOOD_JSON, b'{"query": "mug", "product_id": "c", "position"\n', "the line holds no JSON object"),
+        ("e.jsonl", _GOOD_JSON, b"[1]\n", "the line holds no JSON object"),
+        ("e.jsonl", _GOOD_JSON, b'{"query": "mug \xe9", "product_id": "c"}\n', "query is not UTF-8"),
+        (
+            "e.jsonl",
+            _GOOD_JSON,
+            b'{"query": "mug", "product_id": "c", "position": "1st", "clicked": true}\n',
+            "position holds '1st'",
+        ),
+        ("e.jsonl", _GOOD_JSON, b'{"query": ["mug"], "product_id": "c", "position": 1, "clicked": 1}\n', "the line"),
+        ("e.jsonl", _GOOD_JSON, b"[" * 100_000 + b"\n", "the line holds no JSON object"),
+    ],
+)
+def test_one_bad_row_of_a_thousand_is_left_out_and_named(
+    tmp_path: Path, name: str, log: str, row: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(log.encode() + row + log.partition("\n")[2].encode())
+    events = read_events(tmp_path / name)
+    rows = len(log.splitlines()) - (name == "e.csv") + len(log.splitlines()) - 1
+    assert (events.read, len(events.rows), events.nameless) == (rows + 1, rows, 0)
+    assert events.products.to_pylist() == ["a", "b"]
+    assert events.faults.rows == 1
+    assert events.faults.line().startswith(f"1 row, as row 1001: {kind}"), events.faults.line()
+    assert "could not read 1 row, as row 1001: " in judgments_of(events, Behaviour()).line()
+
+
+def test_ids_are_read_as_a_feed_writes_them(tmp_path: Path) -> None:
+    """Of decimals, floats and texts with blanks around them."""
+    ids = (pa.array([Decimal("12.000"), Decimal("7.500")]), pa.array([12.0, 7.5]), pa.array([" 12", "7.5 "]))
+    for column in ids:
+        table = pa.table({"query": ["a", "a"], "product_id": column, "position": [1, 2], "clicked": [1, 0]})
+        pq.write_table(table, tmp_path / "e.parquet")
+        assert read_events(tmp_path / "e.parquet").products.to_pylist() == ["12", "7.5"]
 
 
 @pytest.mark.parametrize(
