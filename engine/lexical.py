@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.errors import ReleaseError
 from core.words import Word
+from engine.alternatives import Alternative, added, added_to, holding
 from engine.terms import VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
@@ -39,6 +40,8 @@ class QueryTerm:
 class LexicalQuery:
     """A query's words that say something, and the terms they ask for.
 
+    `synonyms` has, for each phrase that has some, what it asks for in its place.
+
     `weights` are the words' inverse document frequencies; `units` has, by the place of a quantity, the term that stands
     in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands. `spellings` has
     the likely spelling of each word that is known to nobody.
@@ -50,6 +53,7 @@ class LexicalQuery:
     units: Mapping[int, int] = field(default_factory=dict)
     brands: frozenset[int] = frozenset()
     spellings: Mapping[str, str] = field(default_factory=dict)
+    synonyms: tuple[tuple[Alternative, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,17 @@ class LexicalIndex:
             return float(len(rows))
         return float(sum(weight * np.count_nonzero(postings.at(other, rows)) for other, weight in others.items()))
 
-    def search(self, terms: Sequence[QueryTerm], weights: Mapping[str, float], k: int) -> Candidates:
+    def holding(self, numbers: Sequence[int]) -> int:
+        """Products that hold all of these terms, close to one another, in the field where most do."""
+        return max((len(holding(numbers, postings)) for postings in self._fields), default=0)
+
+    def search(
+        self,
+        terms: Sequence[QueryTerm],
+        weights: Mapping[str, float],
+        k: int,
+        synonyms: Sequence[Sequence[Alternative]] = (),
+    ) -> Candidates:
         """The k best products by the fields' weighted scores, best first; those that share no term are left out."""
         totals = np.zeros(self.count, np.float32)
         for name, postings in zip(self.fields, self._fields, strict=True):
@@ -114,6 +128,9 @@ class LexicalIndex:
                 for term in terms:
                     rows, scores = postings.of(term.number)
                     totals[rows] += scores * np.float32(weight * term.weight)
+                for alternatives in synonyms:
+                    more, extra = added(alternatives, terms, postings)
+                    totals[more] += extra * np.float32(weight)
         best = _best(totals, k)
         return Candidates(best, totals[best])
 
@@ -133,6 +150,12 @@ class LexicalIndex:
                 weight = (found > 0) * np.float32(term.weight)
                 for word in term.words:
                     np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
+            for alternatives in query.synonyms:
+                extra, held = added_to(alternatives, query.terms, postings, rows)
+                scores[:, place] += extra
+                for one, mask in held:
+                    for word in one.words:
+                        np.maximum(matched[:, place, word], mask * np.float32(one.weight), out=matched[:, place, word])
         return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
 
     def named_in(self, field: str, number: int) -> int:

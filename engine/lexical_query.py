@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
 
 from core.synonyms import Synonyms
 from core.words import Analyser, Word, plain
+from engine.alternatives import Alternative
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
 from engine.slips import slips
+from engine.synonyms import SynonymReader
 from engine.terms import may_be_misspelt, unit_term
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _PART = 0.5
-_SYNONYM = 0.8
 _EDIT = 0.7
 _UNLIKELY = 6.0  # a logarithm: of two words, one more error away, the other is as likely in 400 times fewer products
 _NOBODY = 0.02  # what a word counts for that no product has with the others; 0 has no logarithm
@@ -41,21 +43,24 @@ class QueryReader:
         self._index = index
         self._is_word = is_word
         self._analyser = Analyser(language)
-        self._synonyms = dict(self._phrases(synonyms or Synonyms()))
-        self._longest = max(map(len, self._synonyms), default=0)
+        self._synonyms = SynonymReader(index, self._analyser, synonyms or Synonyms())
 
     def read(self, text: str) -> LexicalQuery:
         """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
         words spelt nearly like them."""
         words = self._analyser.content(text)
-        terms = [*self._joined(words), *self._meant(words)]
-        joined = {place for term in terms for place in term.words}  # or has a synonym: it is no unknown word
+        terms = list(self._joined(words))
+        synonyms = self._synonyms.read(text, words)
+        meant = list(chain.from_iterable(synonyms))
+        joined = {place for term in terms for place in term.words}
+        joined |= {place for one in meant for place in one.words}  # what has a synonym is no unknown word
         for place, word in enumerate(words):
             terms += self._single(word, place, place in joined)
-        weights = tuple(self._weights(len(words), terms))
+        weights = tuple(self._weights(len(words), terms, meant))
         units, brands = dict(self._units(words)), self._brands(terms)
         spellings = dict(self._spellings(words, terms, joined))
-        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings)
+        meaning = self._synonyms.scaled(synonyms, weights)
+        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning)
 
     def _single(self, word: Word, place: int, joined: bool) -> Iterator[QueryTerm]:
         number = self._index.terms.find(word.term)
@@ -69,24 +74,6 @@ class QueryReader:
             yield from alike if any(term.errors == 1 for term in alike) else self._split(word, place) or alike
         elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
             yield from self._alike(word, place, 1, held * _OFTEN)
-
-    def _phrases(self, synonyms: Synonyms) -> Iterator[tuple[tuple[str, ...], list[int]]]:
-        """Each phrase, as terms, with the known terms of all that mean the same."""
-        for group in synonyms.groups:
-            analysed = [tuple(word.term for word in self._analyser.content(phrase)) for phrase in group]
-            for phrase in analysed:
-                others = (term for other in analysed if other != phrase for term in other if term not in phrase)
-                numbers = [number for number in map(self._index.terms.find, others) if number is not None]
-                if phrase and numbers:
-                    yield phrase, list(dict.fromkeys(numbers))
-
-    def _meant(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
-        """What synonyms of the query's phrases ask for."""
-        terms = [word.term for word in words]
-        for start in range(len(terms)):
-            for end in range(start + 1, min(start + self._longest, len(terms)) + 1):
-                for number in self._synonyms.get(tuple(terms[start:end]), ()):
-                    yield QueryTerm(number, _SYNONYM, tuple(range(start, end)))
 
     def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
         """'dish washer' also asks for dishwasher."""
@@ -168,11 +155,12 @@ class QueryReader:
     def _most(self, number: int) -> int:
         return max(1, self._index.document_frequency(number))
 
-    def _weights(self, words: int, terms: Sequence[QueryTerm]) -> Iterator[float]:
-        """Each word's inverse document frequency (Lucene's), by its commonest term; the highest for an unknown word."""
+    def _weights(self, words: int, terms: Sequence[QueryTerm], meant: Sequence[Alternative]) -> Iterator[float]:
+        """Each word's inverse document frequency (Lucene's), by its commonest term, of a word without any by its
+        commonest synonym; the highest for an unknown word."""
         for place in range(words):
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
-            frequency = max(held, default=0)
+            frequency = max(held or [one.held for one in meant if place in one.words], default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
 
 

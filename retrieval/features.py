@@ -1,6 +1,7 @@
 """What the final score is made of: few numbers, made comparable between queries and between catalogs."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,7 @@ def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
     codes = [place for place, word in enumerate(query.words) if word.has_digit and not word.unit]
     names = [place for place, word in enumerate(query.words) if not word.has_digit]
     known = {word for term in query.terms for word in term.words}
+    known |= {word for one in chain.from_iterable(query.synonyms) for word in one.words}
     return {
         "words in the title": evidence.scores[:, title].sum(1) / total,
         "words elsewhere": evidence.scores[:, ~title].sum(1) / total,

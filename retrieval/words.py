@@ -69,7 +69,7 @@ class Words:
 
         def work() -> Matches:
             query = self._read(text)
-            return Matches(query, self._index.search(query.terms, self._weights, k))
+            return Matches(query, self._index.search(query.terms, self._weights, k, query.synonyms))
 
         return await self._run(work)
 

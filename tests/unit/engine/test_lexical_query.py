@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from wordings import lexical_index, titles
 
-from core.synonyms import Synonyms
 from engine.lexical import LexicalIndex
 from engine.lexical_query import QueryReader
 
@@ -65,18 +64,6 @@ def test_short_words_numbers_and_codes_are_not_guessed(index: LexicalIndex) -> N
 def test_a_rare_word_beside_a_common_one_is_taken_for_an_error(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles(*["cordless drill"] * 50, "cordles saw"))
     assert set(asked(index, "cordles")) == {"cordl", "cordless"}
-
-
-def test_synonyms_ask_for_each_others_words(index: LexicalIndex) -> None:
-    rules = Synonyms(groups=(("scissors", "dish soap"), ("rack", "unheard of")))
-
-    def asked_with(text: str) -> dict[str, tuple[float, tuple[int, ...]]]:
-        terms = QueryReader(index, "en", rules).read(text).terms
-        return {index.terms[term.number]: (term.weight, term.words) for term in terms if term.weight == 0.8}
-
-    assert asked_with("red scissors") == {"dish": (0.8, (1,)), "soap": (0.8, (1,))}
-    assert asked_with("dish soap") == {"scissor": (0.8, (0, 1))}
-    assert asked_with("dish rack") == {}  # half a phrase is none, and what no product says is not asked for
 
 
 def test_words_weigh_by_how_few_hold_them(index: LexicalIndex) -> None:
