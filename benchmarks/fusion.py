@@ -36,7 +36,7 @@ from core.progress import Steps
 from core.releases import ReleaseStore
 from lifecycle.evaluate import grades_of
 from lifecycle.evaluation import CURRENT, find_release, open_place
-from lifecycle.final import fused_scores
+from lifecycle.learning import fused_scores
 from lifecycle.progress import Bars
 from retrieval.admission import Admission
 from retrieval.candidates import Found

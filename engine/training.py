@@ -36,6 +36,9 @@ REPORT_FILE = "report.json"
 # Of the grades' range: from here up a product answers its query, and down to there it does not.
 GOOD, POOR = 0.5, 0.34
 
+# Of what retrieval finds for a query, so many of the first are validated beside its judged products.
+BESIDE = 20
+
 
 class TrainingSettings(BaseModel):
     """The knobs that both trainings have. Lengths are in tokens; `threads` None means one a core.

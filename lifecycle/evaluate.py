@@ -21,6 +21,7 @@ from core.product import product_text
 from core.progress import Report
 from encoder.embed import embed_all
 from engine.onnx import OnnxModel
+from ranker.mix import mixed_scores
 from retrieval.admission import Admission
 from retrieval.answer import Answer
 from retrieval.candidates import Found, Source
@@ -31,7 +32,8 @@ from retrieval.search import search
 
 _CONCURRENT = 8
 _DEPTH = 100
-RETRIEVED, WORDS, FUSED, RERANKED, FINAL, RANDOM = "retrieval", "words", "fused", "reranked", "final", "random order"
+RETRIEVED, WORDS, FUSED, RERANKED, MIXED, FINAL = "retrieval", "words", "fused", "reranked", "mixed", "final"
+RANDOM = "random order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Evaluation:
     @property
     def served(self) -> str:
         """The stage whose order shoppers see."""
-        return next(stage for stage in (FINAL, RERANKED, FUSED, RETRIEVED) if stage in self.values)
+        return next(stage for stage in (FINAL, MIXED, RERANKED, FUSED, RETRIEVED) if stage in self.values)
 
     def summary(self) -> dict[str, dict[str, Estimate]]:
         """Means with 95% intervals, by stage and measure."""
@@ -185,6 +187,8 @@ def rows_by_stage(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[
         stages[RERANKED] = found.rows[fused[np.argsort(-relevance, kind="stable")]][:_DEPTH].tolist()
     if release.final is not None:
         stages[FINAL] = [hit.row for hit in answer.hits]
+    elif release.ranker is not None:
+        stages[MIXED] = [hit.row for hit in answer.hits]
     return stages
 
 
@@ -210,6 +214,8 @@ async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict
             scores[RERANKED] = relevance = release.relevance(logits, similarities)
         if release.words is not None:
             scores |= await _with_words(release, text, held, similarities, relevance, plan)
+        if release.ranker is not None and release.final is None:
+            scores[MIXED] = _mixed(release, scores.get(FUSED, similarities), relevance)
         for stage, values in scores.items():
             result[stage][query] = dict(zip(ids, values.tolist(), strict=True))
     return dict(result)
@@ -240,6 +246,14 @@ async def _with_words(
         found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
         table = with_relevance(release.features(found), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
+    return scores
+
+
+def _mixed(release: LoadedRelease, found: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """What is served without a final score, of a pool that is found in the order of these scores."""
+    order = np.argsort(-found, kind="stable")
+    scores = np.zeros(len(found))
+    scores[order] = mixed_scores(relevance[order], release.mix)
     return scores
 
 

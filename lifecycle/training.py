@@ -89,7 +89,12 @@ def train_model(
     given = {name: value for name, value in settings.items() if value is not None}
     lineage = lineage_of(kind, inputs, shop.mapping, base_name(given.get("base")))
     chosen, train = _fine_tuning(kind, given, similarity)
-    mined = _mined(inputs, shop, similarity, chosen.base, steps) if inputs.mining else {}
+    mined: dict[str, dict[str, list[str]]] = {}
+    if inputs.mining:
+        mined = _mined(inputs, shop, similarity, chosen.base, steps)
+    elif similarity is not None:  # what is served, beside which the ranker has to be worth its while
+        valid = judged(shop.judgments, shop.texts, "valid")
+        mined = {"found": found_first(valid, shop.products, similarity, FOUND, steps)}
     taught = _taught(Teacher(inputs.teacher), similarity) if inputs.teacher else {}
 
     def trained() -> dict[str, Any]:

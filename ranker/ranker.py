@@ -15,6 +15,7 @@ from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, 
 from engine.half import half_path
 from engine.wordpiece import tokenizing
 from ranker.calibration import Calibration
+from ranker.mix import UNMEASURED
 
 SPEC_FILE = "ranker.json"
 _PROBE = "a"
@@ -25,12 +26,13 @@ class RankerSpec(BaseModel):
 
     The probability of relevance is what `Calibration` makes of logit and cosine, the cosine being that of the towers
     which retrieved the product. A ranker that was trained without towers has no share of it. Where a query's best
-    product stays below the cutoff, nothing fits it; without one, nobody knows from where on.
+    product stays below the cutoff, nothing fits it; without one, nobody knows from where on. `mix` is what its order
+    counts beside that of retrieval, where no final score orders; with 0 nothing is rescored. Format 1 had none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     max_query_tokens: int = Field(default=32, ge=1)
     max_product_tokens: int = Field(default=64, ge=1)
     model: str = Field(default="model.onnx", pattern=FILE_NAME)
@@ -41,6 +43,7 @@ class RankerSpec(BaseModel):
     intercept: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
     cutoff: float | None = Field(default=None, ge=0, le=1)
+    mix: float = Field(default=UNMEASURED, ge=0, le=1)
 
     @field_validator("knots")
     @classmethod
@@ -119,6 +122,11 @@ class Ranker:
     def cutoff(self) -> float | None:
         """The probability below which a query's best product means that nothing fits."""
         return self.spec.cutoff
+
+    @property
+    def mix(self) -> float:
+        """What its order counts beside that of retrieval, from 0 to 1; see `mixed_scores`."""
+        return self.spec.mix
 
     @cached_property
     def vocabulary_size(self) -> int:

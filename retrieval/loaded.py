@@ -102,6 +102,11 @@ class LoadedRelease:
         """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
         return features(found, self._popularity[found.rows])
 
+    @property
+    def mix(self) -> float:
+        """What the cross-encoder's order counts beside that of retrieval; see `mixed_scores`."""
+        return self.ranker.mix if self.ranker is not None else 0.0
+
     def fusion_weights(self, plan: Plan) -> tuple[float, float]:
         """The dense and the lexical source's: the plan's, else those that were tuned with the final score, else 1."""
         dense, lexical = (self.final.spec.dense_weight, self.final.spec.lexical_weight) if self.final else (1.0, 1.0)
@@ -111,8 +116,12 @@ class LoadedRelease:
         )
 
     def rerank_depth(self, plan: Plan) -> int:
-        """How many candidates to rescore: the plan's, else as many as the final score was found to need."""
-        own = self.final.spec.rerank_depth if self.final else RERANK_DEPTH
+        """How many candidates to rescore: the plan's, else as many as the final score was found to need.
+
+        None where there is no final score and the cross-encoder's word would not count.
+        """
+        alone = RERANK_DEPTH if self.mix else 0
+        own = self.final.spec.rerank_depth if self.final else alone
         return own if plan.rerank_depth is None else plan.rerank_depth
 
     @contextmanager

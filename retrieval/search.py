@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from core.plan import Plan
 from engine.types import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
+from ranker.mix import mixed_scores
 from retrieval.admission import Permit
 from retrieval.answer import (
     DENSE_FAILED,
@@ -56,7 +57,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
         with answer.stage("arrange", len(found.rows)) as stage:
             if table is None:
-                answer.hits = _arrange(found, relevance, query.top_k)
+                answer.hits = _arrange(found, relevance, release.mix, query.top_k)
             else:
                 answer.hits = _by_final(query, release, answer, with_relevance(table, answer.relevance))
             stage.candidates_out = len(answer.hits)
@@ -280,21 +281,17 @@ def _reasons(row: Vectors, told: Vectors | None, place: int, for_code: float) ->
     return (*code, *(Reason(names[f], float(row[f]), float(told[place, f])) for f in order if told[place, f]))
 
 
-def _arrange(found: Found, relevance: Vectors, top_k: int) -> list[Hit]:
-    """Rescored candidates by relevance, then the others as found, by their score less 1, which keeps them below."""
+def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int) -> list[Hit]:
+    """Rescored candidates by a mix of both orders, then the others as found, by their score less 1, which is below."""
     first = named(found)  # what the query names by its code is meant
-    worth = np.where(first[: len(relevance)], 1, relevance)
+    worth = np.where(first[: len(relevance)], 1, mixed_scores(relevance, mix))
     by_fusion = found.ranks()
     fused = np.where(first, found.scores.max(initial=0), found.scores)
     order, ranks = np.argsort(-worth, kind="stable"), _ranks(relevance)
-    rescored = [
-        Hit(
-            int(found.rows[i]),
-            float(worth[i]),
-            (*_said(found, i, by_fusion), Said("rescore", float(relevance[i]), ranks[i])),
-        )
-        for i in order[:top_k].tolist()
-    ]
+    rescored = []
+    for rank, i in enumerate(order[:top_k].tolist(), 1):
+        heard = Said("rescore", float(relevance[i]), ranks[i]), Said("mix", float(worth[i]), rank)
+        rescored.append(Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i, by_fusion), *heard)))
     offset = 1.0 if len(relevance) else 0.0
     rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
     return rescored + [Hit(int(found.rows[i]), float(fused[i]) - offset, _said(found, i, by_fusion)) for i in rest]

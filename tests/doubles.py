@@ -36,6 +36,7 @@ class Ranker:
     """Packs [CLS] query [SEP] product [SEP]; a query is one token."""
 
     cutoff: float | None = None
+    mix = 1.0
 
     def tokenize_query(self, text: str) -> np.ndarray:
         return np.array([len(text)], np.int32)

@@ -22,6 +22,7 @@ from engine.card import keep_card
 from engine.export import CHECKPOINT, base_name, quiet_libraries
 from engine.processes import first
 from engine.training import (
+    BESIDE,
     REPORT_FILE,
     Judged,
     PairValues,
@@ -139,7 +140,7 @@ def shelf_of(
 
 def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: Judged) -> set[str]:
     """What was found for the sample's queries and is not judged: one that is, and not in the sample, may be good."""
-    return {name for query in sample for name in found.get(query, ()) if name not in valid.queries[query]}
+    return {name for query in sample for name in found.get(query, ())[:BESIDE] if name not in valid.queries[query]}
 
 
 def validate(

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.fusion import fuse
+from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
 from engine.training import Judged
 from lifecycle.examples.candidates import nearest
@@ -13,8 +15,8 @@ from lifecycle.examples.products import Products
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.teacher import Teacher
 
-# Of the first so many that retrieval finds, a ranker gets most of its work.
-FOUND = 20
+# As many as serving rescores.
+FOUND = RERANK_DEPTH
 
 # Vectors of so many pairs are side by side in memory at a time.
 _PAIRS = 65_536
@@ -50,16 +52,19 @@ def mine_negatives(
 def found_first(
     judged: Judged, products: Products, towers: TowerSimilarity | None, count: int, steps: Steps
 ) -> dict[str, list[str]]:
-    """The `count` products that the towers, or BM25 without them, find first for each query, best first."""
-    queries = list(judged.queries)
-    if towers is None:
-        with steps.step("find words in common") as report:
-            rows = products.lexical.search(queries, count, report).rows
-    else:
+    """The `count` products that serving finds first for each query, best first: by words, and with towers by both."""
+    plan, queries = Plan(), list(judged.queries)
+    with steps.step("find words in common") as report:
+        lists = [products.lexical.search(queries, max(count, plan.lexical_candidates), report).rows]
+    if towers is not None:
         with steps.step("embed the products to find") as report:
             items = towers.items(list(products.texts), report)
-        rows = nearest(towers.queries(queries), items, count).rows
-    return {query: [products.ids[row] for row in line if row >= 0] for query, line in zip(queries, rows, strict=True)}
+        lists.append(nearest(towers.queries(queries), items, max(count, plan.candidates)).rows)
+    result = {}
+    for query, *found in zip(queries, *lists, strict=True):
+        rows, _ = fuse([line[line >= 0] for line in found], [1.0] * len(found))
+        result[query] = [products.ids[row] for row in rows[:count]]
+    return result
 
 
 def cosines(queries: NDArray[np.float32], items: NDArray[np.float32]) -> PairScores:

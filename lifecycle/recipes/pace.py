@@ -1,42 +1,127 @@
-"""How fast this machine learns, and with it how much of a recipe there is time for. Loads torch."""
+"""How fast this machine learns, and with it how much of a recipe there is time for, stage by stage. Loads torch."""
 
 import json
+import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from core.digest import value_digest
 from encoder.train.pace import seconds_per_step
-from lifecycle.recipes.recipe import Recipe
+from lifecycle.recipes.recipe import STAGES, Recipe, Stage
 
 PACE_FILE = "pace.json"
+# Timings before a stage, and the pause between two: a neighbour's short job does not decide.
+_TIMINGS, _PAUSE = 3, 5.0
+
+Clock = Callable[[], float]
+Record = dict[str, Any]
 
 
-def fitted(recipe: Recipe, folder: Path, base: str | None, tell: Callable[[str], None]) -> Recipe:
-    """The recipe with as much of its learning as its `minutes` allow on this machine, all of it where that is nothing.
+class Pacer:
+    """Decides before each stage how much of it and of what follows there is time for in the recipe's `minutes`.
 
-    How fast the machine is, is measured once and kept in `folder`: what goes on later learns as much.
+    The machine is timed anew each time, and what earlier stages took counts too: who was busy at the start does not
+    fix the rest. What was decided is kept beside the stages, so that a run that goes on learns as much of them.
     """
-    if recipe.minutes is None or recipe.effort is None:
-        return recipe
-    step = remembered_pace(folder, base)
-    share = recipe.effort.share(recipe.minutes, step)
-    if share == 1:
-        return recipe
-    tell(
-        f"all of {recipe.name} would take {recipe.effort.minutes(step):.0f} minutes here: learning {share:.0%} of it, "
-        f"to be done in about {recipe.effort.minutes(step, share):.0f} (--minutes 0 learns all)"
-    )
-    return recipe.shortened(share)
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        before: Path,
+        after: Path,
+        base: str | None,
+        tell: Callable[[str], None],
+        clock: Clock = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`before` is the folder of the stages that outputs may share, `after` that of the others."""
+        self.recipe = recipe
+        self._whole, self._base, self._tell, self._clock, self._pause = recipe, base, tell, clock, pause
+        self._paced = recipe.minutes is not None and recipe.effort is not None
+        self._folders = {stage: after if stage in ("late", "student") else before for stage in STAGES}
+        self._records = {stage: record for stage in STAGES if (record := self._read(stage))} if self._paced else {}
+        self._current: tuple[Stage, float] | None = None
+        self._shown = 1.0
 
-def remembered_pace(folder: Path, base: str | None) -> float:
-    """Seconds of a step of this base on this machine, measured unless `folder` tells."""
-    path = folder / PACE_FILE
-    known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
-    name = base or ""
-    if name not in known:
-        known[name] = seconds_per_step(base)
+    def start(self, stage: Stage) -> Recipe:
+        """The recipe with as much of this stage as there is time for, and of earlier ones what was decided then."""
+        if not self._paced:
+            return self.recipe
+        self.finish()
+        known = self._records.get(stage)
+        share = float(known["share"]) if known else self._decided(stage)
+        if known is None or known["seconds"] is None:
+            self._keep(stage, {"share": share, "seconds": None, "cut": known is not None})
+        self.recipe = self.recipe.shortened(share, (stage,))
+        self._current = (stage, self._clock())
+        return self.recipe
+
+    def finish(self) -> None:
+        """Takes down how long the stage took that was started last; of one that was done before, nothing new."""
+        if self._current is None:
+            return
+        (stage, began), self._current = self._current, None
+        record = self._records[stage]
+        if record["seconds"] is None:
+            self._keep(stage, record | {"seconds": round(self._clock() - began, 3)})
+
+    def _decided(self, stage: Stage) -> float:
+        """The share of this stage and of those to come that ends near the minutes, and a line where that is not all."""
+        effort, minutes = self._whole.effort, self._whole.minutes
+        assert effort is not None and minutes is not None, "called for recipes that are paced"
+        ahead = self._whole.stages[self._whole.stages.index(stage) :]
+        step = statistics.median([*self._timings(), *self._taken()])
+        spent = sum(record["seconds"] or 0.0 for record in self._records.values()) / 60
+        share = effort.share(max(0.0, minutes - spent), step, ahead)
+        if share != self._shown:
+            what = f"all of {self._whole.name}" if stage == STAGES[0] else f"what is left of {self._whole.name}"
+            self._tell(
+                f"{what} would take {effort.minutes(step, 1.0, ahead):.0f} minutes here: learning {share:.0%} of it, "
+                f"to be done in about {effort.minutes(step, share, ahead):.0f} (--minutes 0 learns all)"
+            )
+            self._shown = share
+        return share
+
+    def _timings(self) -> list[float]:
+        """Seconds of a step as of now, some times."""
+        result = []
+        for turn in range(_TIMINGS):
+            if turn:
+                self._pause(_PAUSE)
+            result.append(seconds_per_step(self._base))
+        return result
+
+    def _taken(self) -> list[float]:
+        """Seconds of a step in the last stage that ran from its start to its end, and in all of those together."""
+        assert self._whole.effort is not None, "called for recipes that are paced"
+        whole = {stage: r for stage, r in self._records.items() if r["seconds"] is not None and not r["cut"]}
+        steps = {stage: self._whole.effort.steps(record["share"], (stage,)) for stage, record in whole.items()}
+        if not sum(steps.values()):
+            return []
+        last = [whole[stage]["seconds"] / steps[stage] for stage in whole if steps[stage]][-1]
+        return [last, sum(record["seconds"] for record in whole.values()) / sum(steps.values())]
+
+    def _read(self, stage: Stage) -> Record | None:
+        """What was decided of a stage for the same recipe, minutes and base."""
+        try:
+            kept = json.loads((self._folders[stage] / PACE_FILE).read_bytes())
+            record = kept["stages"][stage] if kept["of"] == self._of else None
+            return record if record and {"share", "seconds", "cut"} <= record.keys() else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _keep(self, stage: Stage, record: Record) -> None:
+        self._records[stage] = record
+        folder = self._folders[stage]
+        here = {name: kept for name, kept in self._records.items() if self._folders[name] == folder}
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(known) + "\n")
-        part.replace(path)
-    return known[name]
+        part = (folder / PACE_FILE).with_suffix(".part")
+        part.write_text(json.dumps({"of": self._of, "stages": here}, indent=2) + "\n")
+        part.replace(folder / PACE_FILE)
+
+    @property
+    def _of(self) -> str:
+        assert self._whole.effort is not None, "called for recipes that are paced"
+        return value_digest([self._whole.name, self._whole.minutes, self._whole.effort.model_dump(), self._base])

@@ -1,8 +1,8 @@
 """What a recipe says, and the recipes there are. Loads torch."""
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,10 @@ from lifecycle.examples.mining import Mining
 from lifecycle.examples.rounds import FOUND
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
+
+# What is paced, in the order in which it is trained.
+Stage = Literal["towers", "mined", "ranker", "late", "student"]
+STAGES: tuple[Stage, ...] = ("towers", "mined", "ranker", "late", "student")
 
 
 class _Frozen(BaseModel):
@@ -56,21 +60,35 @@ class Compression(_Frozen):
     student: RankerDistillation
 
 
+class Work(_Frozen):
+    """How long a stage takes, in steps of `encoder/train/pace.py`."""
+
+    learning: float = Field(default=0.0, ge=0, description="training and validation, which can be shortened")
+    other: float = Field(default=0.0, ge=0, description="mining and what retrieval finds; late sources")
+
+
 class Effort(_Frozen):
-    """How long a recipe takes, in steps of `encoder/train/pace.py`: what can be shortened, and the rest."""
+    """How long a recipe takes, stage by stage. The student's share is thrice that of the others, at most all."""
 
-    learning: float = Field(gt=0, description="trainings with their validations, but the student's")
-    student: float = Field(default=0.0, ge=0, description="its training, and asking its teacher")
-    other: float = Field(ge=0, description="late sources among it")
+    towers: Work
+    mined: Work = Work()
+    ranker: Work
+    late: Work = Work()
+    student: Work = Work()
 
-    def minutes(self, step: float, share: float = 1.0) -> float:
-        """With so much of the learning, where a step takes so many seconds."""
-        return (self.other + self.learning * share + self.student * _students(share)) * step / 60
+    def steps(self, share: float = 1.0, stages: Sequence[Stage] = STAGES) -> float:
+        """Of these stages, with so much of their learning."""
+        works = [(getattr(self, stage), _students(share) if stage == "student" else share) for stage in stages]
+        return sum(work.other + work.learning * some for work, some in works)
 
-    def share(self, minutes: float, step: float) -> float:
+    def minutes(self, step: float, share: float = 1.0, stages: Sequence[Stage] = STAGES) -> float:
+        """The same, where a step takes so many seconds."""
+        return self.steps(share, stages) * step / 60
+
+    def share(self, minutes: float, step: float, stages: Sequence[Stage] = STAGES) -> float:
         """How much of the learning there is time for, in whole parts of 40: what is measured varies a little."""
         shares = [part / _PARTS for part in range(_PARTS, 0, -1)]
-        return next((share for share in shares if self.minutes(step, share) <= minutes), shares[-1])
+        return next((share for share in shares if self.minutes(step, share, stages) <= minutes), shares[-1])
 
 
 class Recipe(_Frozen):
@@ -101,14 +119,20 @@ class Recipe(_Frozen):
             raise ValueError("late: sources marked late and the settings of the last stage go together")
         return self
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those that it has."""
+        missing = {"mined": self.mined, "late": self.late, "student": self.compression}
+        return tuple(stage for stage in STAGES if missing.get(stage, True) is not None)
+
     def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
         early = next(source for source in self.sources if source.judgments and not source.late)
         shop = Source(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
         return self.model_copy(update={"sources": (shop,), "late": None})
 
-    def shortened(self, share: float) -> "Recipe":
-        """The same with a share of each training's steps and validations, and of what the teacher is asked.
+    def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
+        """The same with a share of these stages' steps and validations, and of what the teacher is asked.
 
         The student, which is what serves, keeps thrice the share: with a quarter of its steps it was still .03 nDCG@10
         behind its teacher, which had lost .003 (Home Depot, full catalog). The last stage learns its late sources
@@ -117,11 +141,11 @@ class Recipe(_Frozen):
         update: dict[str, Any] = {
             name: _shorter(settings, share)
             for name in ("towers", "mined", "ranker")
-            if (settings := getattr(self, name)) is not None
+            if name in stages and (settings := getattr(self, name)) is not None
         }
-        if self.late:
+        if self.late and "late" in stages:
             update["late"] = self.late.model_copy(update={"replay": math.ceil(self.late.replay * share)})
-        if self.compression:
+        if self.compression and "student" in stages:
             asked = {
                 "candidates": math.ceil(self.compression.candidates * share),
                 "student": _shorter(self.compression.student, _students(share)),
@@ -141,7 +165,12 @@ def sample() -> Recipe:
 def home_depot() -> Recipe:
     """One large shop with judgments of thousands of queries: `general` without its other sources."""
     source = _home_depot(pseudo=10_000)
-    effort = Effort(learning=8_900, student=2_200, other=650)
+    effort = Effort(
+        towers=Work(learning=1_200, other=50),
+        mined=Work(learning=3_700, other=300),
+        ranker=Work(learning=4_000, other=300),
+        student=Work(learning=2_200),
+    )
     return Recipe(name="home_depot", sources=(source,), effort=effort, minutes=60, **_large())
 
 
@@ -181,7 +210,13 @@ def general() -> Recipe:
             **_LARGE_RANKERS,
         ),
     )
-    effort = Effort(learning=10_500, student=2_200, other=1_500)
+    effort = Effort(
+        towers=Work(learning=1_200, other=50),
+        mined=Work(learning=3_700, other=300),
+        ranker=Work(learning=4_000, other=300),
+        late=Work(learning=1_600, other=850),
+        student=Work(learning=2_200),
+    )
     return Recipe(name="general", sources=sources, late=late, effort=effort, minutes=60, **_large())
 
 

@@ -25,7 +25,7 @@ from lifecycle.compression import ranker_pairs
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import found_first, mine_negatives
 from lifecycle.lineage import Lineage, git_revision
-from lifecycle.recipes.pace import fitted
+from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
 from lifecycle.similarity import TowerSimilarity
@@ -60,8 +60,9 @@ def run_recipe(
     """
     after = output / STAGES
     before = stages or after
-    recipe = fitted(recipe, before, base, tell)
-    run = _Run(recipe, read_sets(recipe.sources, data, recipe.towers.seed, steps), steps, tracker, base, before, after)
+    sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
+    pacer = Pacer(recipe, before, after, base, tell)
+    run = _Run(pacer, sets, steps, tracker, base, before, after)
     towers = run.towers((before if recipe.late else output) / ENCODER)
     last = None if recipe.late or recipe.compression else output / RANKER
     teacher = run.ranker(last or before / "teacher", towers)
@@ -71,6 +72,7 @@ def run_recipe(
         teacher = run.late_ranker(last, towers, teacher)
     if recipe.compression:
         run.compress(output / RANKER, towers, teacher)
+    pacer.finish()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class _Run:
     models are validated among it.
     """
 
-    recipe: Recipe
+    pacer: Pacer
     sets: Sequence[LearningSet]
     steps: Steps
     tracker: Tracker
@@ -90,9 +92,14 @@ class _Run:
     after: Path
     similarities: dict[str, TowerSimilarity] = field(default_factory=dict)
 
+    @property
+    def recipe(self) -> Recipe:
+        """With as much of the stages begun as there is time for."""
+        return self.pacer.recipe
+
     def towers(self, output: Path) -> Path:
         """One round of towers, or two; the last is left in `output`."""
-        recipe, early = self.recipe, self._early
+        recipe, early = self.pacer.start("towers"), self._early
         table = pa.concat_tables([self._varied(mixed(early)), *(entry.made_up for entry in early)])
         first = self.before / "first-round" if recipe.mined else output
         found = self._found(self.before / "found-1", early, None)
@@ -100,20 +107,22 @@ class _Run:
         self._train("encoder", first, early, self._from_base(recipe.towers), train, further=found)
         if recipe.mined is None:
             return first
+        mined = self.pacer.start("mined").mined
+        assert mined is not None, "a stage is shortened, never left out"
         negatives = self._mined(self.before / "mined-1", early, first, recipe.towers.seed)
         found = self._found(self.before / "found-2", early, first)
         origin = base_location(self.base)
-        settings = recipe.mined.model_copy(update={"base": str(first / CHECKPOINT), "keep_of": origin})
+        settings = mined.model_copy(update={"base": str(first / CHECKPOINT), "keep_of": origin})
         train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
         return self._train("encoder", output, early, settings, train, after=(first,), further=[negatives, found])
 
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers find."""
-        early = self._early
+        early, recipe = self._early, self.pacer.start("ranker")
         negatives = self._early_negatives(towers)
         found = self._early_found(towers)
         train = self._ranker_training(mixed(early), towers, negatives, found)
-        settings = self._from_base(self.recipe.ranker)
+        settings = self._from_base(recipe.ranker)
         return self._train("ranker", output, early, settings, train, after=(towers,), further=[negatives, found])
 
     def _ranker_training(
@@ -124,9 +133,10 @@ class _Run:
 
     def late_towers(self, output: Path, towers: Path) -> Path:
         """The towers, taught the late sources too."""
-        assert self.recipe.late is not None, "called for recipes with a last stage"
-        table = self._varied(mixed(self.sets, self.recipe.late, self.recipe.towers.seed))
-        settings = self.recipe.late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
+        late = self.pacer.start("late").late
+        assert late is not None, "called for recipes with a last stage"
+        table = self._varied(mixed(self.sets, late, self.recipe.towers.seed))
+        settings = late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
         negatives = self._early_negatives(towers)
         found = self._late_found("found-4", towers)
         train = partial(train_encoder, judgments=table, negatives=negatives, found=found)
@@ -147,8 +157,8 @@ class _Run:
 
     def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
         """The cross-encoder to serve, taught what the larger one says."""
-        assert self.recipe.compression is not None, "called for recipes that compress"
-        compression, table = self.recipe.compression, mixed(self.sets)
+        compression, table = self.pacer.start("student").compression, mixed(self.sets)
+        assert compression is not None, "a stage is shortened, never left out"
         similarity = self._similarity(towers)
         found = self._late_found("found-5", towers) if self.recipe.late else self._early_found(towers)
 

@@ -49,6 +49,7 @@ from engine.vocabulary import trim_vocabulary
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.export import export_model, load_ranker
 from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
+from ranker.train.mix import Lists
 from ranker.train.settings import Method
 from ranker.train.validation import Finding, Validation, no_similarity
 
@@ -111,7 +112,8 @@ def distil_ranker(
     data["valid_unjudged"] = len(finding.others)
     parts: dict[str, Any] = {"data": data, "parity": parity}
     method: Method = "isotonic" if master.spec.knots else "platt"
-    parts |= calibrate_export(output, validation, unfit(valid, validation, texts, similarity, settings), method)
+    others, lists = unfit(valid, validation, texts, similarity, settings), Lists.of(valid, found, texts, similarity)
+    parts |= calibrate_export(output, validation, others, method, lists)
     parts |= {"teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
     made = write_report(output, settings, curve, parts, model, language)
     forget(output)

@@ -49,18 +49,31 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The trees; and those that saw all queries but one fold's, with the fold of each query."""
+    """The trees; and those that saw all queries but one fold's, with the fold of each query. All are `count` trees."""
 
     trees: lgb.Booster
     folds: list[lgb.Booster]
     fold_of: NDArray[np.int64]
+    count: int
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the candidates of a query that was not learned of, shape (c, f) -> (c,)."""
+        return np.asarray(self.trees.predict(features, num_threads=1), np.float32)
 
     def held_out(self, features: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Scores of each query's candidates, shape (c, f) -> (c,), by trees that had not seen the query."""
+        """Scores of each query's candidates, shape (c, f) -> (c,), by trees that had not seen the query.
+
+        Their number did: to choose by these scores is fair, to report them is not.
+        """
         return [
-            np.asarray(self.folds[fold].predict(rows, num_threads=1), np.float32)
+            np.asarray(self.folds[fold].predict(rows, num_threads=1, num_iteration=self.count), np.float32)
             for fold, rows in zip(self.fold_of.tolist(), features, strict=True)
         ]
+
+
+def folds_of(count: int, folds: int, seed: int) -> NDArray[np.int64]:
+    """A fold for each of so many queries, all folds of nearly one size."""
+    return np.random.default_rng(seed).permutation(count) % folds
 
 
 def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalTraining) -> Learned:
@@ -68,7 +81,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
 
     `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
     """
-    fold_of = np.random.default_rng(settings.seed).permutation(len(tables)) % settings.folds
+    fold_of = folds_of(len(tables), settings.folds, settings.seed)
     levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))
     parameters = _parameters(settings, list(features.values()), levels)
     folds = []
@@ -80,7 +93,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
         valid = _dataset([tables[place] for place in outside], features, levels, train)
         folds.append(lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop]))
     count = max(1, round(float(np.mean([trees.best_iteration for trees in folds]))))
-    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of)
+    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of, count)
 
 
 def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:

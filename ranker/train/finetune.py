@@ -44,6 +44,7 @@ from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.examples import training_labels, training_lists, training_pairs
 from ranker.train.export import export_model, load_ranker, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
+from ranker.train.mix import Lists, mix_report
 from ranker.train.settings import Method, RankerTraining
 from ranker.train.validation import Finding, Validation, calibration_report, no_similarity, reliability_report
 
@@ -102,7 +103,8 @@ def train_ranker(
     data["valid_unjudged"] = len(finding.others)
     parts: dict[str, Any] = {"data": data, "parity": parity}
     others = unfit(valid, validation, texts, similarity, settings)
-    parts |= calibrate_export(output, validation, others, settings.calibration)
+    lists = Lists.of(valid, found, texts, similarity, settings.seed)
+    parts |= calibrate_export(output, validation, others, settings.calibration, lists)
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
 
@@ -140,23 +142,30 @@ def unfit(
     return [Validation.of(pools, texts, similarity)] if pools else []
 
 
-def calibrate_export(folder: Path, validation: Validation, others: list[Validation], method: Method) -> dict[str, Any]:
-    """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it."""
+def calibrate_export(
+    folder: Path, validation: Validation, others: list[Validation], method: Method, lists: Lists
+) -> dict[str, Any]:
+    """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it.
+
+    So too what it may say of the `lists` that retrieval finds.
+    """
     ranker = Ranker.open(folder)
     sides = [(side, _exported_logits(ranker, side.pairs)) for side in (validation, *others)]
     logits = sides[0][1]
     found = validation.calibration(logits, method)
     cutoff = cutoff_report(found, sides)
     held_out = validation.held_out(logits, method)
-    chosen = found.as_spec() | {"cutoff": cutoff["value"] if cutoff else None}
+    mix = mix_report(lists, found, _exported_logits(ranker, lists.pairs))
+    chosen = found.as_spec() | {"cutoff": cutoff["value"] if cutoff else None, "mix": mix["share"]}
     write_spec(folder, ranker.spec.model_copy(update=chosen))
     return {
         "calibration": found.as_spec() | {"method": method, "held_out": calibration_report(validation, logits)},
         "reliability": reliability_report(held_out) if held_out else None,
         "cutoff": cutoff,
+        "mix": mix,
     }
 
 
 def _exported_logits(ranker: Ranker, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     model = OnnxModel(ranker.model_path)
-    return np.concatenate([model.run([tokens], [segments]) for tokens, segments in ranker.pack_pairs(pairs)])
+    return np.array([model.run([tokens], [segments])[0] for tokens, segments in ranker.pack_pairs(pairs)], np.float32)

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold
 
 from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
 from core.measures import Grades, pool_ndcg
-from engine.training import GOOD, PairValues
+from engine.training import BESIDE, GOOD, PairValues
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
 from ranker.train.settings import Method
@@ -101,11 +101,14 @@ class Finding:
         similarity: PairValues,
         found: Mapping[str, Sequence[str]],
     ) -> "Finding":
-        """`found` are products by query; those that `known` has a judgment of, or without a text, are passed over."""
+        """`found` are products by query, best first, of which the first few are taken.
+
+        Those that `known` has a judgment of, or without a text, are passed over.
+        """
         others = [
             (query, texts[name])
             for query in judged.grades
-            for name in found.get(query, ())
+            for name in found.get(query, ())[:BESIDE]
             if name in texts and name not in known[query]
         ]
         values = similarity([query for query, _ in others], [text for _, text in others]) if others else np.zeros(0)

@@ -159,3 +159,21 @@ def test_a_share_of_the_weights_before_is_kept(base: str, tmp_path: Path) -> Non
     moved = max(whole, key=lambda name: float(np.abs(whole[name] - before[name]).max()))
     assert not np.array_equal(whole[moved], before[moved])
     np.testing.assert_allclose(half[moved], (before[moved] + whole[moved]) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_served_decides_how_much_the_ranker_says(base: str, tmp_path: Path) -> None:
+    """So few steps teach nothing: beside a retrieval that has the good products first it is left out."""
+    valid = judgments().filter(pc.equal(judgments()["split"], "valid"))
+    grades: dict[str, dict[str, float]] = {}
+    for query, product, grade, _ in zip(*valid.to_pydict().values(), strict=True):
+        grades.setdefault(query, {})[product] = grade
+    more = {f"{query} {turn}": graded for query, graded in grades.items() for turn in range(3)}
+    rows = [(query, name, grade, "valid") for query, graded in more.items() for name, grade in graded.items()]
+    table = pa.concat_tables([judgments(), pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)])
+    found = {query: sorted(graded, key=lambda name: -graded[name]) for query, graded in more.items()}
+    settings = RankerTraining(base=base, **SMALL)
+    report = train_ranker(TEXTS, table, tmp_path, settings, found=found)
+    assert report["mix"]["queries"] == len(more) and report["mix"]["fused"] == pytest.approx(1)
+    assert Ranker.open(tmp_path).mix == report["mix"]["share"] == 0
+    unmeasured = train_ranker(TEXTS, table, tmp_path, settings)
+    assert unmeasured["mix"]["queries"] == 0 and Ranker.open(tmp_path).mix == 0.25

@@ -52,8 +52,9 @@ async def test_rescored_products_come_by_relevance(release: LoadedRelease) -> No
     # Products 5 to 16 were rescored and the higher number has the higher logit.
     assert [hit.row for hit in hits] == list(range(16, 6, -1))
     for place, hit in enumerate(hits, 1):
-        assert hit.score == pytest.approx(probability(hit.row))
-        assert hit.by("rescore") == Said("rescore", hit.score, place)
+        assert hit.score == pytest.approx(60 / (60 + place))
+        assert hit.by("rescore") == Said("rescore", pytest.approx(probability(hit.row)), place)
+        assert hit.by("mix") == Said("mix", hit.score, place)
         assert hit.by("retrieve") == Said("retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4)
 
 
@@ -66,6 +67,27 @@ async def test_the_rest_follows_by_similarity_less_one(release: LoadedRelease) -
         assert hit.score == pytest.approx(-0.01 * (hit.row - 5))
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
+
+
+async def test_both_orders_are_mixed_by_their_ranks(release: LoadedRelease) -> None:
+    """Of 12 rescored, the first as found is the last by relevance, and so on: the mean of both is the same for two."""
+    release.ranker.mix = 0.5  # type: ignore[union-attr]
+    hits = (await ask(release, top_k=20)).hits
+    assert [hit.row for hit in hits[:4]] == [5, 16, 6, 15]  # of equals the one found first
+    assert hits[0].score == hits[1].score == pytest.approx(60 * (0.5 / 61 + 0.5 / 72))
+    assert hits[0].by("rescore") == Said("rescore", pytest.approx(probability(5)), 12)
+    assert [hit.row for hit in hits[12:]] == list(range(17, 25)) and hits[11].score > hits[12].score
+
+
+async def test_a_cross_encoder_whose_word_does_not_count_is_not_asked(release: LoadedRelease) -> None:
+    release.ranker.mix = 0.0  # type: ignore[union-attr]
+    answer = await ask(release, plan=Plan(candidates=20))
+    assert [hit.row for hit in answer.hits] == list(range(5, 15)) and answer.degraded == []
+    assert [stage.name for stage in answer.stages] == ["encode", "retrieve", "arrange"]
+    # A plan that asks for it all the same hears what it says, in the order of retrieval.
+    answer = await ask(release)
+    assert [hit.row for hit in answer.hits] == list(range(5, 15))
+    assert answer.hits[0].by("rescore") == Said("rescore", pytest.approx(probability(5)), 12)
 
 
 async def test_equal_relevance_keeps_the_order_of_retrieval(tmp_path: Path) -> None:

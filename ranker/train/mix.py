@@ -1,0 +1,93 @@
+"""Whether a cross-encoder adds to what is found without it, and how much it may say, by validation queries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.comparison import paired
+from core.measures import Grades, pool_ndcg
+from engine.training import Judged, PairValues
+from ranker.calibration import Calibration
+from ranker.mix import UNMEASURED, mixed_scores
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# Fewer queries than these tell nothing, and more cost time.
+_LEAST, _MOST = 10, 400
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What retrieval finds for judged queries, best first, with the towers' similarity of each pair, in their order."""
+
+    grades: Grades
+    found: Mapping[str, Sequence[str]]
+    pairs: list[tuple[str, str]]
+    similarities: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        valid: Judged,
+        found: Mapping[str, Sequence[str]],
+        texts: Mapping[str, str],
+        similarity: PairValues,
+        seed: int = 0,
+    ) -> "Lists":
+        """Of at most 400 queries, drawn, for which something is found and something is good."""
+        useful = [query for query, graded in valid.queries.items() if max(graded.values()) > 0 and found.get(query)]
+        drawn = sorted(np.random.default_rng(seed).permutation(len(useful))[:_MOST].tolist())
+        lists = {query: [name for name in found[query] if name in texts] for query in (useful[i] for i in drawn)}
+        pairs = [(query, texts[name]) for query, names in lists.items() for name in names]
+        values = similarity([query for query, _ in pairs], [text for _, text in pairs]) if pairs else np.zeros(0)
+        return cls({query: valid.queries[query] for query in lists}, lists, pairs, values.astype(np.float32))
+
+    def ndcg(self, evidence: NDArray[np.floating], share: float) -> Values:
+        """nDCG@10 of each query, with so much of the order that the evidence of all pairs, shape (n,), gives."""
+        ends = np.cumsum([len(names) for names in self.found.values()])
+        parts = np.split(evidence, ends[:-1])
+        rankings = {
+            query: [names[place] for place in np.argsort(-mixed_scores(part, share), kind="stable")]
+            for (query, names), part in zip(self.found.items(), parts, strict=True)
+        }
+        return pool_ndcg(self.grades, rankings, 0.0)
+
+
+def mix_report(lists: Lists, calibration: Calibration, logits: NDArray[np.float32]) -> dict[str, Any]:
+    """The cross-encoder's share, what it is worth beside fusion's order alone, and how sure that is.
+
+    `logits` are those of the lists' pairs, shape (n,). The share is the least that comes as near to the best one as
+    its standard error, for other shops lie further from what was learned than queries held out do. It is 0, and the
+    cross-encoder is left out, unless the gain of that share is surely above 0, by its 95% interval.
+    """
+    if len(lists.grades) < _LEAST:
+        return {"share": UNMEASURED, "queries": len(lists.grades)}
+    evidence = calibration.evidence(logits, lists.similarities)
+    alone = lists.ndcg(evidence, 0.0)
+    values = {share: lists.ndcg(evidence, share) for share in SHARES}
+    share = _least(values)
+    gain = paired(alone, values[share])
+    return {
+        "share": share if gain.difference.low > 0 else 0.0,
+        "queries": len(lists.grades),
+        "fused": gain.a,
+        "by share": {str(each): float(np.mean(list(of.values()))) for each, of in values.items()},
+        "measured share": share,
+        "gain": asdict(gain.difference) | {"p": gain.p},
+    }
+
+
+def _least(values: Mapping[float, Values]) -> float:
+    """The least share whose mean is within a standard error, of the paired differences, of the best one's."""
+    means = {share: float(np.mean(list(of.values()))) for share, of in values.items()}
+    best = max(means, key=means.__getitem__)
+
+    def near(share: float) -> bool:
+        apart = np.array([values[best][query] - value for query, value in values[share].items()])
+        return bool(apart.mean() <= apart.std() / np.sqrt(len(apart)))
+
+    return next(share for share in values if near(share))
