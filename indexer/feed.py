@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.errors import FeedError
 from indexer.batch import Batch, batched
 from indexer.delimited import open_csv
+from indexer.encoding import Choice, choose, doubt_of
 from indexer.jsonl import open_jsonl
 from indexer.lines import Lines
 from indexer.parquet import ParquetFeed
-from indexer.sniff import Format, encoding_of, format_of, is_parquet, open_bytes, reading, refuse_foreign
+from indexer.sniff import Format, format_of, is_parquet, open_bytes, reading, refuse_foreign
+from indexer.survey import Survey, survey
 
 _HEAD = 1 << 16
 
@@ -33,8 +36,10 @@ class Feed:
     notes: list[str] = field(default_factory=list)
 
 
-def open_feed(path: Path) -> Feed:
+def open_feed(path: Path, language: str | None = None, encoding: str | None = None) -> Feed:
     """Opens a Parquet, JSONL or CSV file, gzipped or not; what it is is told by its content.
+
+    Text that is not UTF-8 is in `encoding`, or else in what makes words of it, of the language (BCP 47) first.
 
     Raises FeedError, here or while its batches are read, for a file that cannot be used.
     """
@@ -47,8 +52,32 @@ def open_feed(path: Path) -> Feed:
     refuse_foreign(path, head)
     stream, _ = open_bytes(path)
     with stream, reading(path):
-        encoding = encoding_of(stream)
-    return _open_text(path, format_of(path, head, encoding), encoding)
+        seen = survey(stream)
+    choice = _encoding(path, seen, language, encoding)
+    feed = _open_text(path, format_of(path, head, choice.name), choice.name)
+    if choice.note:
+        feed.notes.append(choice.note)
+    return feed
+
+
+def _encoding(path: Path, seen: Survey, language: str | None, named: str | None) -> Choice:
+    """The encoding of text. Raises FeedError where none fits, or where UTF-8 is named otherwise."""
+    if seen.certain:
+        differs = named is not None and named.split("-")[:2] != seen.certain.split("-")[:2]
+        return Choice(seen.certain, f"the mapping says {named}, the file's mark {seen.certain}" if differs else None)
+    if named:
+        if named not in ("utf-8", "utf-8-sig") and seen.utf8 and not seen.other:
+            raise FeedError(f"{path}: is UTF-8, not {named}; take encoding out of the mapping")
+        return Choice(named, doubt_of(seen.sample, named, language) if seen.other else None)
+    if seen.is_utf8:
+        return Choice("utf-8")
+    choice = choose(seen.sample, language)
+    if choice is None:
+        raise FeedError(
+            f"{path}: is not UTF-8, and its letters make words in no other encoding; save it as UTF-8, or set "
+            f"encoding{'' if language else ' or language'} in the mapping's [catalog]"
+        )
+    return choice
 
 
 def _open_text(path: Path, kind: Format, encoding: str) -> Feed:

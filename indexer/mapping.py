@@ -1,7 +1,9 @@
 """The mapping: which column of a feed fills which field of a product.
 
 [catalog]
-name = "shop"                                       # also language, country, currency
+name = "shop"                                       # also language, country, currency, encoding
+language = "tr"                                     # tells old encodings apart: UTF-8 needs none of this
+encoding = "cp1254"                                 # only where it is guessed wrongly; any codec of Python
 [fields]
 id = "sku"                                          # a column; "offer.price" reaches into an object
 title = { columns = ["name", "colour"], join = " " }
@@ -28,6 +30,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from core.errors import FeedError
 from core.product import TEXT_FIELDS
 from indexer.currency import CURRENCIES
+from indexer.encoding import codec_name
 
 FIELDS = ("id", "price", "currency", "popularity", *TEXT_FIELDS)
 REQUIRED = ("id", "title")
@@ -101,12 +104,16 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Catalog(_Strict):
-    """Whose products these are. Language by ISO 639, country by ISO 3166, currency by ISO 4217."""
+    """Whose products these are. Language by ISO 639, country by ISO 3166, currency by ISO 4217.
+
+    `encoding` is that of the feed's text, where it is neither UTF-8 nor told rightly by the language's letters.
+    """
 
     name: str = "default"
     language: str = "en"
     country: str | None = None
     currency: Annotated[str, AfterValidator(_currency)] | None = None
+    encoding: Annotated[str, AfterValidator(codec_name)] | None = None
 
 
 class Source(_Strict):
@@ -164,6 +171,15 @@ class Mapping(_Strict):
     catalog: Catalog = Catalog()
     fields: dict[str, Source] = {}
     attributes: Attributes = Attributes()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoding_on_top(cls, data: Any) -> Any:
+        """`encoding` may stand before the tables as well."""
+        if isinstance(data, dict) and "encoding" in data and isinstance(data.get("catalog", {}), dict):
+            rest = {key: value for key, value in data.items() if key != "encoding"}
+            return rest | {"catalog": {"encoding": data["encoding"]} | data.get("catalog", {})}
+        return data
 
     @model_validator(mode="after")
     def _check_fields(self) -> "Mapping":

@@ -103,7 +103,9 @@ def clean_feed(
     Raises FeedError for a feed or mapping that cannot be used, when nothing is left, and when more than the share
     `max_rejected` was rejected.
     """
-    feed = open_feed(path)
+    catalog = mapping.catalog
+    language = catalog.language if "language" in catalog.model_fields_set else None
+    feed = open_feed(path, language, catalog.encoding)
     if feed.complete:
         mapping.check(feed.columns)
     asked = mapping

@@ -1,6 +1,5 @@
 """What a feed file is, told by its content: gzip, format, text encoding, CSV delimiter."""
 
-import codecs
 import csv
 import gzip
 import io
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import IO, Literal
 
 from core.errors import FeedError
+from indexer.survey import marked
 
 Format = Literal["parquet", "jsonl", "csv"]
 
-_CHUNK = 1 << 20
-_SAMPLE = 1 << 16
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _FOREIGN = (
@@ -28,19 +26,9 @@ _FOREIGN = (
     (rb"ARROW1\x00", "an Arrow file: save it as Parquet"),
     (rb"ORC[^ -~]", "an ORC file: save it as Parquet"),
 )
-# Longer marks first: UTF-32's begins with UTF-16's.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 # Text with one byte in so many zero is no text; a stray one is cleaned away.
 _NULS = 10
-_HIGH = bytes(range(0x80, 0x100))
 _DELIMITERS = ",;\t|"
-_ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "big5", "cp949")
 
 
 @contextmanager
@@ -95,48 +83,13 @@ def refuse_foreign(path: Path, head: bytes) -> None:
     for magic, what in _FOREIGN:
         if re.match(magic, head):
             raise FeedError(f"{path}: {what}")
-    if head.count(b"\0") * _NULS > len(head) and not _mark(head):
+    if head.count(b"\0") * _NULS > len(head) and not marked(head):
         raise FeedError(f"{path}: neither Parquet nor text; feeds are read as Parquet, JSONL or CSV in UTF-8")
 
 
 def is_parquet(head: bytes) -> bool:
     """Whether these first bytes are a Parquet file's."""
     return head.startswith(_PARQUET)
-
-
-def encoding_of(stream: IO[bytes]) -> str:
-    """The text encoding: by its mark, else UTF-8 where the bytes say so, else by charset-normalizer.
-
-    Reads the whole stream, since the first letter that is not ASCII may stand far down. Lines that are not UTF-8
-    among more that are do not make another encoding: they are reported one by one.
-    """
-    chunk = stream.read(_CHUNK)
-    if mark := _mark(chunk):
-        return mark
-    good, bad, sample, rest = 0, 0, bytearray(), b""
-    while chunk or rest:
-        text = rest + chunk
-        cut = _whole(text) if chunk else len(text)
-        if not text.isascii():
-            strange = [line for line in text[:cut].splitlines() if not line.isascii()]
-            wrong = [line for line in strange if not _is_utf8(line)]
-            good, bad = good + len(strange) - len(wrong), bad + len(wrong)
-            _collect(wrong, sample)
-        rest, chunk = text[cut:], stream.read(_CHUNK)
-    return "utf-8" if good >= bad else _guess(bytes(sample))
-
-
-def _whole(text: bytes) -> int:
-    """Up to where these bytes are whole lines, or else, in a line longer than they are, whole letters."""
-    return text.rfind(b"\n") + 1 or len(text.rstrip(_HIGH)) or len(text)
-
-
-def _collect(lines: list[bytes], sample: bytearray) -> None:
-    """Adds whole lines, since a torn letter at the sample's end would rule the right encoding out."""
-    for line in lines:
-        if sample and len(sample) + len(line) > _SAMPLE:
-            return
-        sample += line + b"\n"
 
 
 def delimiter_of(sample: str) -> str:
@@ -155,31 +108,3 @@ def _widths(sample: str, delimiter: str) -> list[int]:
     with suppress(csv.Error):
         widths.extend(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row)
     return widths
-
-
-def _mark(head: bytes) -> str | None:
-    return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _guess(data: bytes) -> str:
-    """The likeliest encoding of bytes that are not UTF-8.
-
-    Few letters fit many encodings, so Western European, which most shops use, stands unless it does not fit or
-    another one makes clearly better words.
-    """
-    from charset_normalizer import from_bytes
-
-    fitting = from_bytes(data, cp_isolation=list(_ENCODINGS))
-    best = fitting.best()
-    western = next((match for match in fitting if _ENCODINGS[0] in match.could_be_from_charset), None)
-    if best is None or (western is not None and western.coherence >= best.coherence - 0.1):
-        return _ENCODINGS[0]
-    return str(best.encoding)

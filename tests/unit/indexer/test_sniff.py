@@ -1,19 +1,13 @@
 import gzip
-import io
 import zlib
 from pathlib import Path
 
 import pytest
 
 from core.errors import FeedError
-from indexer import sniff
-from indexer.sniff import delimiter_of, encoding_of, format_of, is_parquet, open_bytes, reading, refuse_foreign
+from indexer.sniff import delimiter_of, format_of, is_parquet, open_bytes, reading, refuse_foreign
 
 FEED = Path("feed")
-
-
-def encoding(data: bytes) -> str:
-    return encoding_of(io.BytesIO(data))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +89,7 @@ def test_other_formats_are_refused(head: bytes, said: str) -> None:
         (b"ARROW1\x00\x00", "Arrow file"),
         (b"ORC\n\x0b", "ORC file"),
         (b"\x00" + b"a" * 8, "neither Parquet nor text"),
-        ("id,title".encode("utf-16-le"), "neither Parquet nor text"),
+        (b"a\0\0\0\0\0b\xff\xfe" * 9, "neither Parquet nor text"),
     ],
 )
 def test_foreign_files(head: bytes, said: str) -> None:
@@ -114,51 +108,6 @@ def test_texts_that_only_look_foreign(head: bytes) -> None:
 def test_parquet_by_its_mark() -> None:
     assert is_parquet(b"PAR1\x15\x04")
     assert not is_parquet(b"PAR")
-
-
-@pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-32"])
-def test_marks_tell_the_encoding(name: str) -> None:
-    assert encoding("id,title\n1,ä".encode(name)) == name
-
-
-@pytest.mark.parametrize("name", ["utf-16-be", "utf-32-be"])
-def test_big_ends_are_told_by_their_marks_too(name: str) -> None:
-    assert encoding("\ufeffid".encode(name)) == name[:6]
-
-
-def test_utf8_stands_while_as_many_lines_are_good_as_bad() -> None:
-    good, bad = (line.encode(name) for line, name in (("Größe\n", "utf-8"), ("Größe\n", "cp1252")))
-    assert encoding(b"plain\n") == "utf-8"
-    assert encoding(good * 2 + bad * 2) == "utf-8"
-    assert encoding(good * 2 + bad * 3) == "cp1252"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", ""])
-@pytest.mark.parametrize("chunk", [16, 17, 18])
-def test_letters_torn_between_chunks_are_whole(monkeypatch: pytest.MonkeyPatch, end: str, chunk: int) -> None:
-    monkeypatch.setattr(sniff, "_CHUNK", chunk)  # a line takes 11 bytes and its end
-    assert encoding(("1,儿童色" + end).encode() * 20) == "utf-8"
-
-
-def test_the_sample_for_guessing_ends_with_a_whole_letter() -> None:
-    # 65,536 bytes end within the second byte of a letter, under which no Chinese encoding fits.
-    lines = "1;兒童紅色夾克 防水透氣 新款\n".encode("big5") * 5000
-    assert encoding(lines) == "big5"
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("cp1252", "Größe für Jungen, très bon, 12 €"),
-        ("cp1251", "Красная куртка для детей"),
-        ("cp1253", "Κόκκινο μπουφάν, παιδικό μέγεθος"),
-        ("cp932", "子供用の赤いジャケット、防水"),
-        ("gb18030", "儿童红色夹克 防水透气 新款"),
-        ("cp949", "어린이 빨간 재킷 방수"),
-    ],
-)
-def test_encodings_by_their_words(name: str, text: str) -> None:
-    assert encoding(("id;title\n" + f"1;{text}\n" * 20).encode(name)) == name
 
 
 @pytest.mark.parametrize(
