@@ -61,6 +61,8 @@ class Lines:
             if not line:
                 self._text.close()
                 raise StopIteration
+            if not self.characters:
+                line = line.lstrip("\ufeff")  # marks beyond the one that the encoding takes away
         self.characters += len(line)
         return line
 
