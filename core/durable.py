@@ -1,14 +1,23 @@
 """Files that are whole or absent: written beside, made durable, then renamed. Read only if plain files."""
 
+import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from core.errors import ReleaseError
 
 # What a failed write cleans up after. A process that is killed, or a machine that stops, cleans up nothing.
 FAILURES = (Exception, KeyboardInterrupt)
+_CHUNK = 1 << 20
+_UNFINISHED = ".unfinished-"
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -19,9 +28,10 @@ def read_file(path: Path, most: int) -> bytes:
     if path.is_symlink():
         raise ReleaseError(f"{path} is a link; put the file itself there")
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with open(handle, "rb") as file:  # noqa: PTH123 (a path would be followed, and a pipe waited for)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ReleaseError(f"{path} is not a file")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ReleaseError(f"{path} is not a file")
+    with os.fdopen(handle, "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ReleaseError(f"{path} is longer than {most:,} bytes, as no such file is")
@@ -48,6 +58,54 @@ def replace_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of `target`; on failure nothing is left of it.
+
+    It is locked meanwhile, so that others remove what killed processes left, and nothing else.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError), _locked(leftover):
+            shutil.rmtree(leftover)
+    folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
+    with _locked(folder):
+        try:
+            folder.chmod(0o755)
+            yield folder
+            remove(target)
+            folder.rename(target)
+        except FAILURES:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises BlockingIOError where another process has it locked."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def allocate(path: Path) -> None:
+    """Gives a file that will be mapped and written the room for all its bytes. Raises OSError where there is none.
+
+    Without it a full disk ends the process by SIGBUS.
+    """
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:  # not of this system, or of this file system
+            if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            _rewrite(file, size)
+
+
 def sync(path: Path) -> None:
     """Makes a file, or a folder's entries, durable."""
     handle = os.open(path, os.O_RDONLY)
@@ -55,6 +113,14 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _rewrite(file: IO[bytes], size: int) -> None:
+    for start in range(0, size, _CHUNK):
+        file.seek(start)
+        data = file.read(min(_CHUNK, size - start))
+        file.seek(start)
+        file.write(data)
 
 
 def remove(path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from core.durable import FAILURES, allocate
 from core.errors import ModelError
 from core.progress import Report, ignore
 from engine.export import CHECKPOINT
@@ -88,7 +89,13 @@ def remembered(
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        np.lib.format.open_memmap(part, "w+", np.float32, shape)[:] = np.nan
+        try:
+            values = np.lib.format.open_memmap(part, "w+", np.float32, shape)
+            allocate(part)
+        except FAILURES:
+            part.unlink(missing_ok=True)
+            raise
+        values[:] = np.nan
         part.replace(path)
     values = np.load(path, mmap_mode="r+")
     missing = [places for places in batches if np.isnan(values[places]).any()]

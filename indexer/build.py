@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import ReleaseError
 from core.progress import Report, ignore
 from engine.index import apply_settings
+from indexer.work import write_index
 
 EXACT = "exact_fp16"
 _CHUNK = 65_536
@@ -49,7 +50,7 @@ class IndexSettings(BaseModel):
     k: int = Field(default=100, ge=1, le=1000)
     exact_budget_ms: float = Field(default=10.0, ge=0)
     kind: str | None = Field(default=None, pattern="^(exact_fp16|ivf_fp16|ivf_sq8|ivf_pq|hnsw_fp16)$")
-    build_seconds: float = Field(default=1800, ge=0)
+    build_seconds: float = Field(default=1800.0, ge=0)
     seed: int = 0
 
 
@@ -127,7 +128,7 @@ def build_index(
     k = min(settings.k, len(vectors))
     truth = _truth(exact, queries, k)
     exact_ms = _latency(exact, queries, k)
-    faiss.write_index(exact, str(output))
+    write_index(exact, output)
     del exact
     best = Tried(kind=EXACT, settings={}, recall_at_100=1.0, recall_low=1.0, latency_ms=exact_ms)
     tried, private = [best], 0
@@ -144,7 +145,7 @@ def build_index(
             fastest = min(fit, key=lambda entry: entry.latency_ms, default=None)
             if fastest and (settings.kind == kind or fastest.latency_ms < best.latency_ms):
                 best, private = fastest, _private_bytes(index)
-                faiss.write_index(index, str(output))
+                write_index(index, output)
             now = time.monotonic()
             if now - start + (now - began) > settings.build_seconds:
                 break

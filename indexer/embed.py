@@ -1,5 +1,6 @@
 """Vectors and ranker tokens for every product of a snapshot's columns."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,8 @@ from encoder.tower import Tower
 from engine.folder import files_digest
 from engine.onnx import OnnxModel
 from engine.types import Tokens
-from indexer.embeddings import EmbeddingStore, text_keys
+from indexer.embeddings import DamagedSegment, EmbeddingStore, text_keys
+from indexer.work import EMBEDDINGS
 from ranker.product_tokens import write_product_tokens
 from ranker.ranker import Ranker
 
@@ -47,7 +49,7 @@ def open_store(work: Path, tower: Tower, device: Place = "cpu") -> EmbeddingStor
     """
     half = [files_digest(tower.halves())] if device == "cuda" else []
     name = value_digest([tower.digest, PRODUCT_TEXT_VERSION, *half])[:16]
-    return EmbeddingStore(work / "embeddings" / name, tower.spec.dimensions)
+    return EmbeddingStore(work / EMBEDDINGS / name, tower.spec.dimensions)
 
 
 def embed_products(
@@ -57,18 +59,22 @@ def embed_products(
 
     Raises ModelError where the tower has no weights for the device.
     """
-    store = open_store(work, tower, device)
     keys = np.concatenate([text_keys(texts) for texts in product_texts(columns)])
-    missing = store.missing(keys)
-    report(0, len(missing))
     embed = embedder(tower.model_path("item"), device)
-    done = 0
-    for rows, tokens in ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
-        store.add(keys[rows], embed(tokens, _beyond(done, len(missing), report)))
-        done += len(rows)
-    vectors = store.gather(keys, work / "vectors.npy")
-    store.compact(keys, _KEPT_PER_PRODUCT * len(keys))
-    return vectors, len(missing)
+    embedded = 0
+    while True:
+        store = open_store(work, tower, device)
+        missing = store.missing(keys)
+        report(0, len(missing))
+        done = 0
+        for rows, tokens in ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
+            store.add(keys[rows], embed(tokens, _beyond(done, len(missing), report)))
+            done += len(rows)
+        embedded += done
+        with contextlib.suppress(DamagedSegment):  # dropped, so that the next round makes it anew
+            vectors = store.gather(keys, work / "vectors.npy")
+            store.compact(keys, _KEPT_PER_PRODUCT * len(keys))
+            return vectors, embedded
 
 
 def tokenize_products(columns: Columns, ranker: Ranker, folder: Path, report: Report) -> int:

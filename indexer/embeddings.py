@@ -1,9 +1,12 @@
 """Embeddings kept between runs, by the digest of the product text, so that only new or changed products are embedded.
 
 One folder belongs to one model, text version and maximum length. Segments are written whole and renamed into place:
-after a kill -9 all but the segment in the making is there.
+after a kill -9 all but the segment in the making is there. A segment that is damaged is dropped, and its products are
+embedded anew.
 """
 
+import io
+import logging
 import os
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -12,6 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.durable import FAILURES, allocate
+
+log = logging.getLogger("tandem.index")
+
 Keys = NDArray[np.void]
 KEY = np.dtype("V16")
 
@@ -19,6 +26,10 @@ KEY = np.dtype("V16")
 def text_keys(texts: Sequence[str]) -> Keys:
     """128-bit BLAKE2b digests of the texts, shape (n,)."""
     return np.frombuffer(b"".join(blake2b(text.encode(), digest_size=16).digest() for text in texts), KEY)
+
+
+class DamagedSegment(Exception):
+    """A segment held something else than was written. It is removed, and with it what it held: open the store again."""
 
 
 class EmbeddingStore:
@@ -30,8 +41,13 @@ class EmbeddingStore:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.part"):
             leftover.unlink()
-        self._segments = sorted(folder.glob("segment-*.npz"))
-        parts = [_keys_of(path) for path in self._segments]
+        self._segments, parts = [], []
+        for path in sorted(folder.glob("segment-*.npz")):
+            try:
+                parts.append(_keys_of(path))
+            except DamagedSegment:
+                continue
+            self._segments.append(path)
         self._keys, self._places = np.empty(0, KEY), np.empty((0, 2), np.int32)
         self._fresh = [(part, _places(i, len(part))) for i, part in enumerate(parts)]
         self._merge()
@@ -59,7 +75,7 @@ class EmbeddingStore:
     def gather(self, keys: Keys, target: Path) -> NDArray[np.float16]:
         """Writes the vectors of the keys, in their order, to an .npy file and returns it mapped, shape (n, d).
 
-        Raises KeyError when a key has no vector.
+        Raises KeyError when a key has no vector, DamagedSegment when a kept one cannot be read.
         """
         self._merge()
         if len(keys) and not self._known(keys).all():
@@ -67,12 +83,17 @@ class EmbeddingStore:
         places = self._places[np.searchsorted(self._keys, keys)]
         shape = (len(keys), self._dimensions)
         result = np.lib.format.open_memmap(target, mode="w+", dtype=np.float16, shape=shape)
+        allocate(target)
+        counts = np.bincount(self._places[:, 0], minlength=len(self._segments))
         order = np.argsort(places[:, 0], kind="stable")
         bounds = np.searchsorted(places[order, 0], np.arange(len(self._segments) + 1))
         for segment, path in enumerate(self._segments):
             rows = order[bounds[segment] : bounds[segment + 1]]
             if len(rows):
-                result[rows] = _load(path, "vectors")[places[rows, 1]]
+                vectors = _load(path, "vectors")
+                if vectors.dtype != np.float16 or vectors.shape != (counts[segment], self._dimensions):
+                    raise _dropped(path, f"vectors of {vectors.dtype}, {vectors.shape}")
+                result[rows] = vectors[places[rows, 1]]
         result.flush()
         return result
 
@@ -117,17 +138,38 @@ def _places(segment: int, count: int) -> NDArray[np.int32]:
 def _write_segment(path: Path, keys: Keys, vectors: NDArray[np.float16]) -> None:
     """Writes a segment, or replaces one, durably and as a whole."""
     scratch = path.with_suffix(".part")
-    with scratch.open("wb") as file:
-        np.savez(file, keys=keys, vectors=vectors)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(path)
+    buffer = io.BytesIO()  # on a full disk, writing a zip file hides the reason behind errors of its own
+    np.savez(buffer, keys=keys, vectors=vectors)
+    try:
+        with scratch.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.rename(path)
+    except FAILURES:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def _keys_of(path: Path) -> Keys:
-    return _load(path, "keys")
+    keys = _load(path, "keys")
+    if keys.dtype != KEY or keys.ndim != 1:
+        raise _dropped(path, f"keys of {keys.dtype}, {keys.shape}")
+    return keys
 
 
 def _load(path: Path, name: str) -> np.ndarray:
-    with np.load(path) as file:
-        return file[name]
+    """An array of a segment, whose checksum zip files have. Drops the segment and raises DamagedSegment if damaged."""
+    try:
+        with np.load(path) as file:
+            return file[name]
+    except OSError:
+        raise
+    except Exception as error:  # of zip, zlib and numpy, which raise a dozen kinds
+        raise _dropped(path, f"{type(error).__name__}: {error}") from None
+
+
+def _dropped(path: Path, why: str) -> DamagedSegment:
+    log.warning("%s is damaged and dropped, what it held is embedded anew: %s", path, why)
+    path.unlink(missing_ok=True)
+    return DamagedSegment(path)

@@ -1,7 +1,8 @@
 """The index job: clean products and a model set become a published release."""
 
+import logging
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -41,14 +42,18 @@ from indexer.lexical import WEIGHTS, index_words
 from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
 from indexer.validate import GoldenQuery, validate
+from indexer.work import work_folder
 from ranker.final import FinalScore
 from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE
 from ranker.ranker import Ranker
+
+log = logging.getLogger("tandem.index")
 
 COLUMNS_FILE = "products.arrow"
 QUARANTINE_FILE = "quarantine.parquet"
 INDEX_FILE = "index.faiss"
 LEXICAL_FOLDER = "lexical"
+WORK = "work"
 
 _HELD_OUT_QUERIES = 256
 
@@ -125,16 +130,16 @@ def index_feed(
     with store.lock(market.catalog):
         inputs = _inputs(feed, mapping, models, options)
         served = _served(store, market.catalog)
-        if served and served.inputs == inputs and _whole(store, served):
+        if served and _same(served, inputs, options) and _whole(store, served):
             return Outcome(served, None)
-        work = _work(store, market.catalog)
-        with steps.step("clean") as report:
-            cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
-        return _release(_products(cleaned, market), models, options, inputs, store, work, steps)
+        with work_folder(store.folder(market.catalog) / WORK, [QUARANTINE_FILE]) as work:
+            with steps.step("clean") as report:
+                cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
+            return _release(_products(cleaned, market), models, options, inputs, store, work, steps)
 
 
 def apply_models(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Steps) -> Outcome:
-    """Publishes the current products of a catalog under another model set.
+    """Publishes the current products of a catalog under another model set, indexed as they were indexed.
 
     Raises ReleaseError when there are none or they are damaged.
     """
@@ -145,17 +150,17 @@ def apply_models(catalog: str, models: Models, options: Options, store: ReleaseS
         for name in (COLUMNS_FILE, QUARANTINE_FILE):
             store.verify(catalog, served.release_id, name)
         folder = store.path(catalog, served.release_id)
-        work = _work(store, catalog)
-        columns = work / COLUMNS_FILE
-        shutil.copyfile(folder / COLUMNS_FILE, columns)
-        beside = {QUARANTINE_FILE: work / QUARANTINE_FILE} if QUARANTINE_FILE in served.snapshot.files else {}
-        for name, path in beside.items():
-            shutil.copyfile(folder / name, path)
-        market = Market(catalog, served.language, served.country, served.currency)
-        kept = {name: digest for name, digest in served.inputs.items() if name not in ("final", "half")}
-        inputs = {**kept, **_model_inputs(models)}
-        products = Products(market, columns, served.snapshot.cleaning, beside)
-        return _release(products, models, options, inputs, store, work, steps)
+        options = _with_kept(options, served)
+        with work_folder(store.folder(catalog) / WORK, []) as work:
+            names = [name for name in (COLUMNS_FILE, QUARANTINE_FILE) if name in served.snapshot.files]
+            for name in names:
+                shutil.copyfile(folder / name, work / name)
+            market = Market(catalog, served.language, served.country, served.currency)
+            kept = {name: digest for name, digest in served.inputs.items() if name not in ("final", "half")}
+            inputs = {**kept, "settings": _settings_digest(options), **_model_inputs(models)}
+            beside = {name: work / name for name in names[1:]}
+            products = Products(market, work / COLUMNS_FILE, served.snapshot.cleaning, beside)
+            return _release(products, models, options, inputs, store, work, steps)
 
 
 def _release(
@@ -191,7 +196,10 @@ def _release(
         seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
     with steps.step("publish"):
         files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
-        manifest = _publish(products, files, tower, ranker, final, models.lineage, index, words, seen, inputs, store)
+        settings = _kept_settings(options)
+        manifest = _publish(
+            products, files, tower, ranker, final, models.lineage, index, words, seen, inputs, settings, store
+        )
     (work / "vectors.npy").unlink()
     return Outcome(manifest, embedded)
 
@@ -207,6 +215,7 @@ def _publish(
     words: LexicalReport,
     seen: dict[str, Any],
     inputs: dict[str, str],
+    settings: dict[str, Any],
     store: ReleaseStore,
 ) -> Manifest:
     count = len(Columns(products.columns))
@@ -227,6 +236,7 @@ def _publish(
         country=products.market.country,
         currency=products.market.currency,
         inputs=inputs,
+        settings=settings,
         model=ModelSet(
             model_id=model,
             encoder=tower.spec.model_dump(mode="json"),
@@ -245,8 +255,7 @@ def _publish(
         ),
         validation=seen,
     )
-    store.publish(manifest)
-    return manifest
+    return store.publish(manifest)
 
 
 def _products(cleaned: CleanResult, market: Market) -> Products:
@@ -255,38 +264,75 @@ def _products(cleaned: CleanResult, market: Market) -> Products:
 
 
 def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
-    current = store.current(catalog)
-    return store.manifest(catalog, current) if current else None
+    """Of the release in service, or of what stands in for it; None where there is neither: a new one mends that."""
+    try:
+        return store.in_service(catalog)
+    except ReleaseError as error:
+        log.warning("nothing is taken from what was in service: %s", error)
+        return None
 
 
 def _synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
-    """Those of the release in service, or none."""
+    """Those of the release in service, or none. Raises ReleaseError when they are damaged."""
     served = _served(store, catalog)
     name = f"{LEXICAL_FOLDER}/{SYNONYMS_FILE}"
     if served is None or name not in served.snapshot.files:
         return Synonyms()
-    store.verify(catalog, served.release_id, name)
-    return Synonyms.model_validate_json((store.path(catalog, served.release_id) / name).read_bytes())
+    try:
+        store.verify(catalog, served.release_id, name)
+        return Synonyms.model_validate_json((store.path(catalog, served.release_id) / name).read_bytes())
+    except (ReleaseError, ValidationError):
+        raise ReleaseError(
+            f"release {served.release_id}: its {name} cannot be read; give --synonyms a file, or off"
+        ) from None
+
+
+def _same(served: Manifest, inputs: dict[str, str], options: Options) -> bool:
+    """Whether an index job of these inputs would make what is there."""
+    kind = options.index.kind
+    settings = served.settings in (None, _kept_settings(options))  # None: of versions that kept none
+    return served.inputs == inputs and settings and kind in (None, served.snapshot.index.get("kind"))
 
 
 def _whole(store: ReleaseStore, served: Manifest) -> bool:
-    """Whether it can be served; a damaged release is made again from the same inputs."""
+    """Whether it is in service and can be served; a damaged release is made again from the same inputs."""
     try:
         store.verify(served.catalog, served.release_id)
+        return store.current(served.catalog) == served.release_id
     except ReleaseError:
         return False
-    return True
 
 
-def _work(store: ReleaseStore, catalog: str) -> Path:
-    work = store.folder(catalog) / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    return work
+def _kept_settings(options: Options) -> dict[str, Any]:
+    """What the manifest keeps of how it was indexed. Queries are files of the user's and stay there."""
+    return {"index": options.index.model_dump(mode="json"), "max_rejected": options.max_rejected}
+
+
+def _with_kept(options: Options, served: Manifest) -> Options:
+    """The options with the settings that the release in service was indexed by, where it kept any."""
+    if served.settings is None:
+        return options
+    try:
+        index = IndexSettings.model_validate(served.settings["index"])
+        return replace(options, index=index, max_rejected=float(served.settings["max_rejected"]))
+    except (KeyError, TypeError, ValueError):
+        raise ReleaseError(
+            f"release {served.release_id} was indexed by settings this version does not know; index again"
+        ) from None
 
 
 def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> dict[str, str]:
     if not feed.is_file():
         return {}  # reading it says what is wrong
+    return {
+        "feed": file_digest(feed),
+        "mapping": value_digest(mapping.model_dump(mode="json")),
+        "settings": _settings_digest(options),
+        **_model_inputs(models),
+    }
+
+
+def _settings_digest(options: Options) -> str:
     settings = [
         options.index.model_dump(),
         options.max_rejected,
@@ -295,12 +341,7 @@ def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> d
         options.synonyms.model_dump() if options.synonyms else None,
     ]
     made = [str(CATALOG_SCHEMA), PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]
-    return {
-        "feed": file_digest(feed),
-        "mapping": value_digest(mapping.model_dump(mode="json")),
-        "settings": value_digest([settings, *made]),
-        **_model_inputs(models),
-    }
+    return value_digest([settings, *made])
 
 
 def _model_inputs(models: Models) -> dict[str, str]:

@@ -1,16 +1,21 @@
 """Finds the model set an index job is to use: given, in service, or the bundled untuned towers."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.digest import value_digest
-from core.errors import ModelError
+from core.durable import whole_folder
+from core.errors import ModelError, ReleaseError
+from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE as TOWER_FILE
 from indexer.job import Models
 from lifecycle.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
+
+log = logging.getLogger("tandem.models")
 
 EXPORTED = "exported"  # of the release folder: models that were given in another form
 
@@ -26,8 +31,9 @@ def resolve_models(
     the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError when what is in service is
     damaged.
     """
-    served = store.current(catalog)
-    known = (store.manifest(catalog, served).model.lineage or {}) if served else {}
+    manifest = _in_service(store, catalog, encoder)
+    served = manifest.release_id if manifest else None
+    known = (manifest.model.lineage or {}) if manifest else {}
     given = {"encoder": encoder, "ranker": ranker}
     if final is None and served and not encoder and not ranker:
         final = _final_of(store, catalog, served)
@@ -37,6 +43,16 @@ def resolve_models(
         {kind: told for kind, told in known.items() if not given.get(kind)},
         final,
     )
+
+
+def _in_service(store: ReleaseStore, catalog: str, encoder: str | None) -> Manifest | None:
+    try:
+        return store.in_service(catalog)
+    except ReleaseError as error:
+        if not encoder:
+            raise ReleaseError(f"{error}; with --encoder, and --ranker, all can be made anew") from None
+        log.warning("no model is taken from what was in service: %s", error)
+        return None
 
 
 def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
@@ -78,7 +94,8 @@ def _encoder(given: str | None, store: ReleaseStore) -> Path:
         need_training("an encoder that is not exported yet")
         from encoder.train.export import export_encoder
 
-        export_encoder(given, target)
+        with whole_folder(target) as folder:
+            export_encoder(given, folder)
     return target
 
 
@@ -90,7 +107,8 @@ def _ranker(given: str, store: ReleaseStore) -> Path:
         need_training("a ranker that is not exported yet")
         from ranker.train.export import export_ranker
 
-        export_ranker(given, target)
+        with whole_folder(target) as folder:
+            export_ranker(given, folder)
     return target
 
 

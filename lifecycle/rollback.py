@@ -5,7 +5,7 @@ import logging
 from core.errors import ReleaseError
 from core.progress import Steps
 from core.releases import ReleaseStore
-from indexer.job import Options, Outcome, apply_models
+from indexer.job import Models, Options, Outcome, apply_models
 from lifecycle.models import models_of
 
 log = logging.getLogger("tandem.releases")
@@ -37,8 +37,18 @@ def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Out
     if not having:
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
         raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
-    models = models_of(store, catalog, having[-1].release_id)
+    models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(having)])
     return apply_models(catalog, models, Options(), store, steps)
+
+
+def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> Models:
+    """Of the first release whose models are whole. Raises ReleaseError of the last one where none is."""
+    for release in releases[:-1]:
+        try:
+            return models_of(store, catalog, release)
+        except ReleaseError as error:
+            log.warning("%s is passed over: %s", release, error)
+    return models_of(store, catalog, releases[-1])
 
 
 def _before(store: ReleaseStore, catalog: str) -> str:

@@ -1,0 +1,62 @@
+"""The folder in which index jobs of a catalog work; between them only embeddings are kept, and what a feed lost."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import faiss
+
+from core.durable import FAILURES, remove
+from core.errors import ReleaseError
+
+EMBEDDINGS = "embeddings"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LITTLE = 64 << 20
+_BUFFER = 1 << 20
+
+
+@contextmanager
+def work_folder(folder: Path, kept: Collection[str]) -> Iterator[Path]:
+    """The folder, cleared of what a killed job left; after a failure only embeddings and the `kept` files stay.
+
+    Raises ReleaseError for an OSError that names no file: libraries forget which they were writing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder, ())
+    try:
+        yield folder
+    except OSError as error:
+        refusal = None if error.filename else _refusal(error, folder)
+        _clear(folder, kept)
+        if refusal is None:
+            raise
+        raise refusal from error
+    except FAILURES:
+        _clear(folder, kept)
+        raise
+
+
+def write_index(index: faiss.Index, path: Path) -> None:
+    """Writes a FAISS index by Python's file, since FAISS's own hides it when a full disk swallows the end."""
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _BUFFER))  # type: ignore[attr-defined]
+
+
+def _clear(folder: Path, kept: Collection[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in (EMBEDDINGS, *kept):
+            with contextlib.suppress(OSError):
+                remove(path)
+
+
+def _refusal(error: OSError, folder: Path) -> ReleaseError:
+    free = shutil.disk_usage(folder).free
+    full = error.errno in _FULL or free < _LITTLE
+    remedy = "free some space" if full else "see that files can be written there"
+    reason = error.strerror or str(error)
+    return ReleaseError(
+        f"{folder} cannot be written: {reason}; {free / 2**20:,.1f} MiB are free: {remedy} and run again"
+    )
