@@ -49,12 +49,16 @@ class ModelSet(_Frozen):
 
 
 class LexicalReport(_Frozen):
-    """The lexical index: how much each of its fields counts, in their order, and how many terms and rules it holds."""
+    """The lexical index: how much each of its fields counts, in their order, and how many terms and rules it holds.
+
+    `format` tells how its texts were made into terms; manifests did not note it up to 4.
+    """
 
     weights: dict[str, float]
     terms: int = Field(ge=0)
     synonyms: int = Field(default=0, ge=0)
     rewrites: int = Field(default=0, ge=0)
+    format: int = Field(default=4, ge=1)
 
 
 class CatalogSnapshot(_Frozen):

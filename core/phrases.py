@@ -8,9 +8,8 @@ import ahocorasick
 import regex
 from rapidfuzz.distance import Levenshtein
 
-from core.quantities import prepared
-from core.text import fold_text
-from core.words import Analyser, Word, is_unspaced
+from core.scripts import is_unspaced
+from core.words import Analyser, Word
 
 Span = tuple[int, int]
 
@@ -89,7 +88,7 @@ class Phrases:
     def _readings(self, text: str) -> list[list[Unit]]:
         """The text with words of hyphens in their pieces, and, where it has such, as wholes too."""
         words = self._analyser.words(text)
-        spans = located(words, text)
+        spans = located(words, text, self._analyser.prepared(text))
         ways = (True, False) if "-" in text else (True,)
         readings = [list(_units(words, spans, text, self._analyser, apart)) for apart in ways]
         if not self._stop_words:
@@ -97,10 +96,9 @@ class Phrases:
         return readings
 
 
-def located(words: Sequence[Word], text: str) -> list[Span | None]:
-    """Where each word that an analyser made of a text stands in it; None for one that stands nowhere as it is, as the
-    whole of a size does."""
-    written = prepared(fold_text(text))
+def located(words: Sequence[Word], text: str, written: str) -> list[Span | None]:
+    """Where each word that an analyser made of a text, which it prepared so, stands in the text; None for one that
+    stands nowhere as it is, as the whole of a size does."""
     places = None if written == text else _places(written, text)
     spans: list[Span | None] = []
     start = end = 0

@@ -6,9 +6,10 @@ a title says. Units are not converted: 12 in. and 1 ft. stay two quantities.
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from core.letters import lowered, same_letters
 
 # Canonical unit: its spellings, casefolded.
 _SPELLINGS: dict[str, str] = {
@@ -90,20 +91,6 @@ _FRACTIONS = {chr(code): text for code, text in zip(range(0xBC, 0xBF), ("1/4", "
     )
 }
 _VULGAR = re.compile(rf"(\d?)\s?([{''.join(_FRACTIONS)}])")
-# Quotes, primes, the multiplication sign and the fraction slash, as they are typed.
-_TYPED = str.maketrans(
-    {
-        0x2018: "'",
-        0x2019: "'",
-        0x2BC: "'",
-        0x2032: "'",
-        0x201C: '"',
-        0x201D: '"',
-        0x2033: '"',
-        0xD7: "x",
-        0x2044: "/",
-    }
-)
 _NUMBER = re.compile(
     r"""(?<![\w/.,-])
         (?: (?:(?P<whole>\d{1,3})[ -])?(?P<top>\d{1,2})\s?/\s?(?P<bottom>[1-9]\d?)(?![\d/])
@@ -135,13 +122,13 @@ class Quantity:
         return f"{number(self.value)}{self.unit}"
 
 
-def prepared(text: str) -> str:
-    """Casefolded text in which vulgar fractions, units of several words and '2x4' are written one way, in NFKC."""
-    text = text.casefold()
+def prepared(text: str, language: str = "") -> str:
+    """Text in lower case, as the language has it (a primary subtag of BCP 47), and in NFKC, in which vulgar fractions,
+    units of several words, '2x4' and the letters of `core/letters.py` are written one way."""
+    text = lowered(text, language)
     if not text.isascii():
         # Before NFKC, which would make 21/2 of two and a half.
-        text = _VULGAR.sub(_written_out, text)
-        text = unicodedata.normalize("NFKC", text.translate(_TYPED)).casefold()
+        text = same_letters(_VULGAR.sub(_written_out, text))
     text = _JOINED.sub(" x ", text)
     text = _SQUARED.sub(lambda found: "cuft" if found[0].startswith("cu") else "sqft", text)
     return _FLUID.sub("floz", text)

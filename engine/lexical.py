@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 from core.errors import ReleaseError
 from core.words import Word
 from engine.alternatives import Alternative, added, added_to, holding
-from engine.terms import VOCABULARY_FILES, Terms, mapped
+from engine.terms import COMPOUND, VOCABULARY_FILES, Terms, mapped
 from engine.types import Candidates
 
 # Changes with anything that makes another index of the same products.
-FORMAT = 4
+FORMAT = 5
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
 # A field of what names a product: its id, its GTIN, and each title or attribute that is a code and nothing else.
 CODES = "codes"
 SYNONYMS_FILE = "synonyms.json"
+# Postings that a search adds up at most, those of the rarest terms: some ten milliseconds.
+_MOST_POSTINGS = 4_000_000
+_MOST_SAMPLED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class LexicalIndex:
             raise ReleaseError(f"{folder} is not a lexical index: {error}; index the catalog again") from None
         if any(postings.terms != len(self.terms) for postings in self._fields):
             raise ReleaseError(f"{folder}: its fields and its vocabulary do not agree; index the catalog again")
+        self.compounds = next(self.terms.beginning(COMPOUND), None) is not None
+        """Whether words within compounds were noted."""
 
     def document_frequency(self, number: int) -> int:
         """Products that hold the term in the field where most do."""
@@ -102,13 +107,16 @@ class LexicalIndex:
     def company(self, number: int, others: Mapping[int, float]) -> float:
         """The summed weights of other terms, by number, over the products that hold this one; of the field with most.
 
-        Without others, how many products hold it.
+        Without others, how many products hold it. Of very many products, an even sample speaks for all.
         """
         postings = max(self._fields, key=lambda postings: postings.frequency(number))
         rows = postings.of(number)[0].astype(np.int64)
         if not others:
             return float(len(rows))
-        return float(sum(weight * np.count_nonzero(postings.at(other, rows)) for other, weight in others.items()))
+        step = -(-len(rows) // _MOST_SAMPLED)
+        rows = rows[:: max(step, 1)]
+        total = sum(weight * np.count_nonzero(postings.at(other, rows)) for other, weight in others.items())
+        return float(total * max(step, 1))
 
     def holding(self, numbers: Sequence[int]) -> int:
         """Products that hold all of these terms, close to one another, in the field where most do."""
@@ -121,7 +129,11 @@ class LexicalIndex:
         k: int,
         synonyms: Sequence[Sequence[Alternative]] = (),
     ) -> Candidates:
-        """The k best products by the fields' weighted scores, best first; those that share no term are left out."""
+        """The k best products by the fields' weighted scores, best first; those that share no term are left out.
+
+        Of very many postings, those of the commonest terms, which say least, are left out.
+        """
+        terms = self._affordable(terms)
         totals = np.zeros(self.count, np.float32)
         for name, postings in zip(self.fields, self._fields, strict=True):
             if weight := weights.get(name, 0.0):
@@ -157,6 +169,14 @@ class LexicalIndex:
                     for word in one.words:
                         np.maximum(matched[:, place, word], mask * np.float32(one.weight), out=matched[:, place, word])
         return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
+
+    def _affordable(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+        costs = [sum(postings.frequency(term.number) for postings in self._fields) for term in terms]
+        if sum(costs) <= _MOST_POSTINGS:
+            return terms
+        order = np.argsort(costs, kind="stable")
+        kept = order[np.cumsum(np.array(costs)[order]) <= _MOST_POSTINGS]
+        return [terms[place] for place in sorted(kept.tolist() or [int(order[0])])]
 
     def named_in(self, field: str, number: int) -> int:
         """Products that hold the term in this field; 0 where there is no such field."""

@@ -1,29 +1,26 @@
 """Reads a query for a lexical index: which terms of its vocabulary each word asks for, and how much they count."""
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import chain
 
+from core.scripts import has_unspaced
 from core.synonyms import Synonyms
-from core.words import Analyser, Word, plain
+from core.words import Analyser, Word
 from engine.alternatives import Alternative
+from engine.compounds import within_compounds
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
-from engine.slips import slips
+from engine.spelling import Speller
 from engine.synonyms import SynonymReader
-from engine.terms import may_be_misspelt, unit_term
+from engine.terms import unit_term
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _PART = 0.5
-_EDIT = 0.7
-_UNLIKELY = 6.0  # a logarithm: of two words, one more error away, the other is as likely in 400 times fewer products
-_NOBODY = 0.02  # what a word counts for that no product has with the others; 0 has no logarithm
-_SURELY = 1500  # times as often, to mend a word that some product holds
-_ALIKE = 10
-_ONE_EDIT, _TWO_EDITS = 3, 4
 # A known word that few products hold asks for words one error away, too, that so many times as many hold.
 _RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5
-_LEAST_SPLIT, _LEAST_PIECE, _LEAST_HELD = 6, 3, 3
+# What bounds the cost of a query: its words, their terms but for those spelt nearly so, and words looked at for these.
+_MOST_WORDS, _MOST_TERMS, _MOST_SPELT = 64, 160, 6
 
 
 class QueryReader:
@@ -41,101 +38,83 @@ class QueryReader:
         `is_word` tells words of the language: one that no product holds is then no misspelling of another.
         """
         self._index = index
-        self._is_word = is_word
         self._analyser = Analyser(language)
+        self._speller = Speller(index, self._analyser, is_word)
         self._synonyms = SynonymReader(index, self._analyser, synonyms or Synonyms())
 
     def read(self, text: str) -> LexicalQuery:
         """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
-        words spelt nearly like them."""
-        words = self._analyser.content(text)
+        words spelt nearly like them. No query makes more work than `_MOST_WORDS` words, whatever its script."""
+        different: dict[str, Word] = {}
+        for word in self._analyser.content(text):
+            different.setdefault(word.term, word)
+        words = list(different.values())[:_MOST_WORDS]
         terms = list(self._joined(words))
         synonyms = self._synonyms.read(text, words)
-        meant = list(chain.from_iterable(synonyms))
+        meant = list(itertools.chain.from_iterable(synonyms))
         joined = {place for term in terms for place in term.words}
         joined |= {place for one in meant for place in one.words}  # what has a synonym is no unknown word
         for place, word in enumerate(words):
-            terms += self._single(word, place, place in joined)
+            terms += self._single(word, place)
+        terms = terms[:_MOST_TERMS]
+        terms += self._nearly(words, {place for term in terms for place in term.words}, joined)
         weights = tuple(self._weights(len(words), terms, meant))
         units, brands = dict(self._units(words)), self._brands(terms)
-        spellings = dict(self._spellings(words, terms, joined))
+        spellings = dict(self._speller.spellings(words, terms, joined))
         meaning = self._synonyms.scaled(synonyms, weights)
         return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning)
 
-    def _single(self, word: Word, place: int, joined: bool) -> Iterator[QueryTerm]:
+    def _single(self, word: Word, place: int) -> Iterator[QueryTerm]:
         number = self._index.terms.find(word.term)
         if number is not None:
             yield QueryTerm(number, 1.0, (place,))
+        yield from within_compounds(self._index, word.term, (place,))
         parts = [part for part in map(self._index.terms.find, word.parts) if part is not None]
+        if number is None and not parts:
+            parts = [part for part in map(self._index.terms.find, word.inside) if part is not None]
         for part in parts:
             yield QueryTerm(part, _PART, (place,))
-        if number is None and not parts and not joined and not self._is_word(word.text):
-            alike = self._alike(word, place, 2, 1)
-            yield from alike if any(term.errors == 1 for term in alike) else self._split(word, place) or alike
-        elif number is not None and (held := self._index.document_frequency(number)) <= _RARE:
-            yield from self._alike(word, place, 1, held * _OFTEN)
+
+    def _nearly(self, words: Sequence[Word], asked: Collection[int], joined: Collection[int]) -> list[QueryTerm]:
+        """What words ask for that no product holds, or few hold and many nearly so; the first of those. `asked` has the
+        places of words that ask for something, `joined` of those that do with others."""
+        found: list[QueryTerm] = []
+        looked = 0
+        for place, word in enumerate(words):
+            number = self._index.terms.find(word.term)
+            held = 0 if number is None else self._index.document_frequency(number)
+            if looked == _MOST_SPELT or held > _RARE or (not held and (place in asked or place in joined)):
+                continue
+            looked += 1
+            if held:
+                found += self._speller.alike(word, place, 1, held * _OFTEN)
+            elif not self._speller.is_right(word):
+                found += self._speller.unknown(word, place)
+        return found
 
     def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
-        """'dish washer' also asks for dishwasher."""
-        for place in range(len(words) - 1):
-            pair = words[place : place + 2]
-            if all(word.text.isalpha() for word in pair):
-                [whole] = self._analyser.terms(pair[0].text + pair[1].text)[:1] or [""]
-                number = self._index.terms.find(whole)
-                if number is not None:
-                    yield QueryTerm(number, 1.0, (place, place + 1))
+        """'dish washer' also asks for dishwasher, and 'm a c' for mac."""
+        for start, end in self._neighbours(words):
+            whole = self._analyser.term("".join(word.text for word in words[start:end]))
+            places = tuple(range(start, end))
+            number = self._index.terms.find(whole)
+            if number is not None:
+                yield QueryTerm(number, 1.0, places)
+            yield from within_compounds(self._index, whole, places)
 
-    def _split(self, word: Word, place: int) -> list[QueryTerm]:
-        """'dishwasherrack' asks for the two known words that most products hold, or for nothing."""
-        text = word.text
-        if len(text) < _LEAST_SPLIT or not text.isalpha():
-            return []
-        best: tuple[int, list[int]] = (0, [])
-        for cut in range(_LEAST_PIECE, len(text) - _LEAST_PIECE + 1):
-            pieces = [self._index.terms.find(term) for term in self._analyser.terms(f"{text[:cut]} {text[cut:]}")]
-            known = [piece for piece in pieces if piece is not None]
-            if len(known) == len(pieces):
-                best = max(best, (min(map(self._index.document_frequency, known)), known))
-        return [QueryTerm(number, 1.0, (place,)) for number in best[1]] if best[0] >= _LEAST_HELD else []
-
-    def _alike(self, word: Word, place: int, most: int, least: int) -> list[QueryTerm]:
-        """The terms that are likeliest meant, not knowing the other words, with so many errors at most; `least`
-        products or more hold each."""
-        written = plain(word.text)
-        if len(written) < _ONE_EDIT or not may_be_misspelt(written):
-            return []
-        own = self._index.terms.find(word.term)
-        near = self._index.terms.alike(written, most if len(written) >= _TWO_EDITS else 1)
-        terms = [
-            QueryTerm(one.number, _EDIT**one.errors, (place,), one.spelling, one.errors)
-            for one in near
-            if one.number != own and self._index.document_frequency(one.number) >= least
-        ]
-        terms.sort(key=lambda term: -_likelihood(word, term, self._index.document_frequency(term.number)))
-        return terms[:_ALIKE]
-
-    def _spellings(
-        self, words: Sequence[Word], terms: Sequence[QueryTerm], known: Collection[int]
-    ) -> Iterator[tuple[str, str]]:
-        """Words that nobody or next to nobody holds, and what is likelier: with few errors, and far more often in
-        products that hold the rest of the query."""
-        for place, word in enumerate(words):
-            own = [term for term in terms if term.words == (place,)]
-            alike = [term for term in own if term.errors]
-            if place in known or word.parts or self._is_word(word.text) or not alike:
-                continue
-            certain = {term.number for term in terms if term.weight == 1 and place not in term.words}
-            others = {number: self._rarity(number) for number in certain}
-            company = {term: self._index.company(term.number, others) for term in own}
-            best = max(alike, key=lambda term: _likelihood(word, term, company[term]))
-            as_written = sum(company[term] for term in own if not term.errors)
-            alone = not company[best] and not as_written  # then a second error is too many
-            if company[best] > _SURELY * as_written or (alone and best.errors == 1):
-                yield word.text, best.spelling
-
-    def _rarity(self, number: int) -> float:
-        held = self._index.document_frequency(number)
-        return math.log(1 + (self._index.count - held + 0.5) / (held + 0.5))
+    def _neighbours(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+        """Runs of single letters, and pairs of other words of letters; threes, too, where a language has compounds."""
+        letters = [word.text.isalpha() and not has_unspaced(word.text) for word in words]
+        start = 0
+        for single, run in itertools.groupby(words, lambda word: len(word.text) == 1 and word.text.isalpha()):
+            end = start + len(list(run))
+            if single and end - start > 2:
+                yield start, end
+            start = end
+        for many in (2, 3) if self._index.compounds else (2,):
+            for start in range(len(words) - many + 1):
+                if all(letters[start : start + many]):
+                    yield start, start + many
 
     def _units(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
         for place, word in enumerate(words):
@@ -162,8 +141,3 @@ class QueryReader:
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
             frequency = max(held or [one.held for one in meant if place in one.words], default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
-
-
-def _likelihood(word: Word, term: QueryTerm, held: float) -> float:
-    """How likely the word is a misspelling of the term, as a logarithm; `held` tells how many products speak for it."""
-    return math.log(_NOBODY + held) - _UNLIKELY * slips(plain(word.text), plain(term.spelling), term.errors)

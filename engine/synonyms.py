@@ -40,7 +40,11 @@ class SynonymReader:
             return []
         every = self._analyser.words(text)
         places = {word: place for place, word in reversed(list(enumerate(words)))}
-        spans = [(word, span) for word, span in zip(every, located(every, text), strict=True) if span]
+        spans = [
+            (word, span)
+            for word, span in zip(every, located(every, text, self._analyser.prepared(text)), strict=True)
+            if span
+        ]
         found = []
         for match in matches:
             inside = {word for word, (start, end) in spans if start >= match.start and end <= match.end}

@@ -16,7 +16,7 @@ from core.manifest import LexicalReport
 from core.progress import Report, ignore
 from core.synonyms import Synonyms
 from core.words import Analyser, Word
-from engine.lexical import CODES, SYNONYMS_FILE, UNITS, field_files
+from engine.lexical import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
 from engine.terms import may_be_misspelt, unit_term, write_terms
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
@@ -100,6 +100,7 @@ def _write(
         terms=len(vocabulary),
         synonyms=len(synonyms.groups),
         rewrites=len(synonyms.rewrites),
+        format=FORMAT,
     )
 
 
@@ -138,7 +139,7 @@ def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, 
 
 
 def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
-    terms = {field: [term for word in found for term in (word.term, *word.parts)] for field, found in words.items()}
+    terms = {field: [term for word in found for term in word.held] for field, found in words.items()}
     stated = {word.unit: None for field in _STATING for word in words.get(field, ()) if word.unit}
     return terms | {UNITS: list(map(unit_term, stated))}
 

@@ -1,6 +1,7 @@
 """A release in memory: its models, columns and tokens, and how many requests hold it."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from engine.embedded import EmbeddedEngine
 from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
 from engine.index import VectorIndex
-from engine.lexical import SYNONYMS_FILE, LexicalIndex
+from engine.lexical import FORMAT, SYNONYMS_FILE, LexicalIndex
 from engine.onnx import OnnxModel
 from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
 from ranker.final import FinalScore
@@ -33,6 +34,7 @@ from retrieval.models import CachedModels, Rescoring
 from retrieval.popularity import popularity
 from retrieval.words import Words
 
+log = logging.getLogger("tandem.releases")
 _WARM_QUERY = "warm up the release before it serves"
 _WARM_PAIRS = 32
 _WARM_ROUNDS = 3
@@ -220,6 +222,12 @@ def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
     told = manifest.snapshot.lexical
     if told is None:
         return None
+    if told.format != FORMAT:
+        log.warning(
+            "release %s: its words are of format %d, this version reads %d: names, compounds and scripts are found "
+            "less well by words until you run `tandem index` again",
+            *(manifest.release_id, told.format, FORMAT),
+        )
     index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None

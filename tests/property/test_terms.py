@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
-from core.words import plain
+from core.letters import plain
 from engine.terms import Terms, may_be_misspelt, write_terms
 
 WORDS = st.text("abc\u00e4\u4e2d", min_size=3, max_size=9)

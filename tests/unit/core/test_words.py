@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.words import Analyser, plain
+from core.letters import plain
+from core.words import Analyser
 
 
 def found(text: str, language: str = "en") -> list[tuple[str, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ from wordings import lexical_index, titles
 
 from core.errors import ReleaseError
 from core.words import Word
+from engine import lexical
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm, lexical_files
 from engine.lexical_query import QueryReader
 
@@ -104,6 +105,24 @@ def test_words_that_mostly_name_brands_are_known(tmp_path: Path) -> None:
     ]
     index = lexical_index(tmp_path, [*rows, product("d", "home saw")])
     assert QueryReader(index, "en").read("makita home drill").brands == {0}
+
+
+def test_of_very_many_postings_the_commonest_terms_are_left_out(
+    index: LexicalIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = asked(index, "red", "drill", "hammer")
+    monkeypatch.setattr(lexical, "_MOST_POSTINGS", 3)
+    assert index.search(terms, {"title": 1.0}, 10).rows.tolist() in ([3, 0, 1], [3, 1, 0])  # drill is left out
+    monkeypatch.setattr(lexical, "_MOST_POSTINGS", 0)
+    assert index.search(terms, {"title": 1.0}, 10).rows.tolist() == [3]
+
+
+def test_of_very_many_products_a_sample_speaks(index: LexicalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    red, drill = (index.terms.find(word) for word in ("red", "drill"))
+    assert red is not None and drill is not None
+    exact = index.company(drill, {red: 2.0})
+    monkeypatch.setattr(lexical, "_MOST_SAMPLED", 1)
+    assert exact == 2.0 and index.company(drill, {red: 2.0}) == 4.0  # of rows 0 and 2, the first speaks for both
 
 
 def test_files_that_are_missing_or_cut_are_told(tmp_path: Path, index: LexicalIndex) -> None:

@@ -76,3 +76,33 @@ def test_a_query_of_unknown_words_asks_for_nothing(index: LexicalIndex) -> None:
     query = QueryReader(index, "en").read("qqqq 999999")
     assert query.terms == () and len(query.words) == 2
     assert len(index.search(query.terms, {"title": 1.0}, 5).rows) == 0
+
+
+NAMES = (
+    ("L'Or\u00e9al shampoo", ("loreal", "l'oreal", "l oreal", "l\u2019Or\u00e9al", "or\u00e9al shampoo")),
+    ("Arc'teryx rain jacket", ("arcteryx jacket", "arc teryx")),
+    ("M.A.C. lipstick", ("mac", "m.a.c", "m a c", "MAC lipstick")),
+    ("Dr. Martens boots", ("dr martens", "dr.martens")),
+    ("Levi's 501 jeans", ("levis", "levi's", "levi jeans")),
+    ("H&M hoodie", ("hm hoodie", "h&m", "h & m")),
+    ("AT&T phone", ("att", "at&t", "at & t")),
+    ("U.S. Polo Assn. shirt", ("us polo", "u.s. polo", "u s polo")),
+    ("C# book", ("c#", "c# book")),
+    ("C++ book", ("c++",)),
+    (".NET book", (".net",)),
+    ("\u7eff\u8336 200g", ("\u8336", "\u7eff\u8336", "\u7eff\u8336\u8336")),
+)
+OTHERS = ("C book", "net for hair", "hair shampoo", "floral rain coat", "size m boots", "home phone", "rain jacket")
+
+
+@pytest.mark.parametrize(("title", "typed"), [(title, typed) for title, ways in NAMES for typed in ways])
+def test_a_name_is_found_however_it_is_typed(tmp_path: Path, title: str, typed: str) -> None:
+    index = lexical_index(tmp_path, titles(*OTHERS, *(name for name, _ in NAMES)))
+    place = len(OTHERS) + [name for name, _ in NAMES].index(title)
+    query = QueryReader(index, "en").read(typed)
+    assert index.search(query.terms, {"title": 1.0}, 3).rows[0] == place
+    assert not query.spellings
+
+
+def test_words_that_come_again_count_once(index: LexicalIndex) -> None:
+    assert asked(index, "drill drill drills") == asked(index, "drill")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rapidfuzz.distance import OSA
 
-from core.words import plain
+from core.letters import plain
 from engine.terms import Terms, write_terms
 
 WORDS = sorted(
@@ -61,3 +61,18 @@ def test_fewer_errors_come_first(terms: Terms) -> None:
 def test_a_vocabulary_of_codes_alone_has_nothing_alike(tmp_path: Path) -> None:
     write_terms(["1", "2"], {}, tmp_path)
     assert Terms(tmp_path).alike("drill", 2) == []
+
+
+def test_terms_are_found_by_how_they_begin_and_end(terms: Terms) -> None:
+    assert list(terms.beginning("drill")) == ["drill", "drills"]
+    assert set(terms.ending("rill")) == {"drill", "grill", "thrill"}
+    assert list(terms.beginning("zz")) == list(terms.ending("zz")) == []
+
+
+def test_an_index_of_the_format_before_is_read(tmp_path: Path) -> None:
+    write_terms(WORDS, WRITTEN, tmp_path)
+    expected = Terms(tmp_path).alike("drlil", 2)
+    for name in ("form_lengths.npy", "backwards.npy"):
+        (tmp_path / name).unlink()
+    assert Terms(tmp_path).alike("drlil", 2) == expected
+    assert list(Terms(tmp_path).ending("rill")) == []
