@@ -40,7 +40,8 @@ def table(name: str) -> Iterator[None]:
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
+    why = str(fault.get("ctx", {}).get("error", fault["msg"]))  # in our own words, where we wrote them
+    return f"{place}: {why}" if place else why
 
 
 def _read(file: Path) -> dict[str, Any]:

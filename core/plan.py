@@ -10,7 +10,7 @@ RERANK_DEPTH = 32
 class Plan(BaseModel):
     """Every knob has a default, a minimum and a maximum; an experiment variant is another plan."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     candidates: int = Field(default=100, ge=1, le=2000, description="products retrieved by the dense source")
     lexical_candidates: int = Field(

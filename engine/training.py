@@ -46,7 +46,7 @@ class TrainingSettings(BaseModel):
     Under torchrun, `batch_size` and `threads` are those of each process: a step takes as many batches as there are.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     base: str | None = None
     epochs: float = Field(default=1.0, gt=0)

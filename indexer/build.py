@@ -44,7 +44,7 @@ class IndexSettings(BaseModel):
     it takes as long as the one before.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recall_target: float = Field(default=0.98, ge=0.5, le=1)
     k: int = Field(default=100, ge=1, le=1000)

@@ -1,6 +1,5 @@
 """The `tandem` command."""
 
-import json
 import logging
 import sys
 from enum import StrEnum
@@ -20,8 +19,9 @@ from lifecycle.compress_command import compress
 from lifecycle.failures import report_failure, watch_for_crashes
 from lifecycle.judgments_command import judgments
 from lifecycle.model_commands import models
+from lifecycle.options import duration, finite
 from lifecycle.progress import Bars
-from lifecycle.terminal import console
+from lifecycle.terminal import accept_any_text, console, print_json
 from lifecycle.train_command import train
 from lifecycle.triton_command import triton
 from lifecycle.triton_server import FOLDER
@@ -49,7 +49,12 @@ Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed
 Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
 Cutoff = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="Probability that means relevant; default: the ranker's, or best F1 on valid."),
+    typer.Option(
+        callback=finite,
+        min=0,
+        max=1,
+        help="Probability that means relevant; default: the ranker's, or best F1 on valid.",
+    ),
 ]
 
 
@@ -101,7 +106,9 @@ def index(
     recall_target: Annotated[
         float, typer.Option(min=0.5, max=1, help="Least recall@100 of an approximate index.")
     ] = 0.98,
-    exact_budget_ms: Annotated[float, typer.Option(min=0, help="Search stays exact while a query takes less.")] = 10.0,
+    exact_budget_ms: Annotated[
+        float, typer.Option(callback=finite, min=0, help="Search stays exact while a query takes less.")
+    ] = 10.0,
     index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that finds enough.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
     golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
@@ -180,7 +187,7 @@ def lineage(
     assert current is not None, "a catalog without a release is not among the store's catalogs"
     found = release_lineage(store.manifest(name, current))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         show_lineage(console, found)
 
@@ -253,7 +260,7 @@ def search(
     top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
     catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
     timeout: Annotated[
-        float, typer.Option(min=0.001, help="Deadline in seconds; a connection is waited for as long.")
+        float, typer.Option(callback=duration, help="Deadline in seconds; a connection is waited for as long.")
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
@@ -272,7 +279,7 @@ def search(
         client.wait()
         answer = client.search(request)
     if as_json:
-        print(json.dumps(MessageToDict(answer, preserving_proto_field_name=True), ensure_ascii=False, indent=2))
+        print_json(MessageToDict(answer, preserving_proto_field_name=True))
     else:
         show_answer(console, query, answer)
 
@@ -296,7 +303,9 @@ def evaluate(
     releases: Releases = _RELEASES,
     catalog: Catalog = None,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
-    relevant: Annotated[float | None, typer.Option(help="Least grade that is relevant; default: mid-range.")] = None,
+    relevant: Annotated[
+        float | None, typer.Option(callback=finite, help="Least grade that is relevant; default: mid-range.")
+    ] = None,
     rerank_depth: Annotated[
         int | None, typer.Option(min=0, max=500, help="Candidates to rescore; default: the release's.")
     ] = None,
@@ -326,7 +335,7 @@ def evaluate(
         if per_query:
             comparison.write_per_query(per_query, slices)
         if as_json:
-            print(json.dumps(comparison.as_json(), ensure_ascii=False, indent=2))
+            print_json(comparison.as_json())
         else:
             show_comparison(console, comparison)
         return
@@ -334,7 +343,7 @@ def evaluate(
     if per_query:
         result.write_per_query(per_query)
     if as_json:
-        print(json.dumps(result.as_json() | stages.as_json(), indent=2))
+        print_json(result.as_json() | stages.as_json())
     else:
         show_evaluation(console, result)
         show_stages(console, stages, result.served)
@@ -364,7 +373,7 @@ def gate(
     comparison, _ = compare_releases(a, b, Ask(judgments, split), bars)
     verdict = judge(comparison, settings)
     if as_json:
-        print(json.dumps(verdict.as_json(), indent=2))
+        print_json(verdict.as_json())
     else:
         show_verdict(console, verdict)
     if not verdict.released:
@@ -394,6 +403,7 @@ def run(
 
 def main() -> None:
     """Runs the command. What goes wrong, whatever it is, is one line on standard error and exit status 2."""
+    accept_any_text()
     watch_for_crashes()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("tandem").setLevel(logging.INFO)

@@ -10,6 +10,7 @@ from pydantic import Field
 from core.config import load_settings, table
 from core.errors import TandemError
 from lifecycle.model_commands import Config, Trained
+from lifecycle.options import finite
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
 from lifecycle.tracking import TrackingSettings, open_tracker
@@ -55,7 +56,8 @@ def compress(
     ] = 20,
     products: Annotated[int, typer.Option(min=0, help="For the encoder: at most so many products to learn.")] = 50_000,
     epochs: Annotated[
-        float | None, typer.Option(min=0, help="Rounds over what the teacher said; 0 only cuts. Default: 1.")
+        float | None,
+        typer.Option(callback=finite, min=0, help="Rounds over what the teacher said; 0 only cuts. Default: 1."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same model.")] = None,
     track: Annotated[

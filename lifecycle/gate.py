@@ -25,7 +25,7 @@ class Rule(StrEnum):
 class GateSettings(BaseSettings):
     """Settings of `tandem gate`: a TOML file or `TANDEM_GATE_*` variables."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_GATE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TANDEM_GATE_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     rules: tuple[Rule, ...] = Field(default=tuple(Rule), min_length=1, description="the rules that have to hold")
     ndcg_margin: float = Field(default=0.005, ge=0, le=1, description="loss of nDCG@10 that must be ruled out")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
+from core.address import UNIX
 from retrieval.settings import ServeSettings
 
 Ready = Callable[[str, dict[str, str]], None]
@@ -38,7 +39,8 @@ def announce(console: Console, settings: ServeSettings, address: str, releases: 
         command = f'tandem search "…" --address {address}' + (f" --catalog {catalog}" if several else "")
         console.print(f"  query it:  {command}", highlight=False, soft_wrap=True)
         request = json.dumps({"query": "…"} | ({"catalog": catalog} if several else {}), ensure_ascii=False)
-        call = f"grpcurl -plaintext -d '{request}' {address} tandem.v1.SearchService/Search"
+        target = f"-unix {address.removeprefix(UNIX)}" if address.startswith(UNIX) else address
+        call = f"grpcurl -plaintext -d '{request}' {target} tandem.v1.SearchService/Search"
         console.print(f"  or:        {call}", highlight=False, soft_wrap=True)
     if settings.processes > 1:
         console.print(f"  processes: {_each(settings)}", highlight=False, soft_wrap=True)

@@ -1,6 +1,9 @@
 """The terminal the commands write to."""
 
+import io
+import json
 import sys
+from typing import Any
 
 from rich.console import Console
 
@@ -11,3 +14,16 @@ console = Console() if sys.stdout.isatty() else Console(width=120)
 def tell(line: str) -> None:
     """One line as it is, neither wrapped nor coloured."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def accept_any_text() -> None:
+    """Has output write what its encoding lacks as escapes; Python would end the command at the first such letter."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_json(value: Any) -> None:
+    """The value as JSON, which stays JSON where the output's encoding has not all letters."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("_", "-")
+    print(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=2))

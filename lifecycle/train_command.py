@@ -11,6 +11,7 @@ from core.config import load_settings, table
 from core.errors import TandemError
 from engine.processes import first
 from lifecycle.model_commands import Config
+from lifecycle.options import finite
 from lifecycle.progress import Bars
 from lifecycle.terminal import console, tell
 from lifecycle.tracking import OFF, Tracker, TrackingSettings, open_tracker
@@ -23,6 +24,16 @@ class TrainSettings(TrackingSettings):
     ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
     final: dict[str, Any] = Field(default={}, description="fields of ranker.train.final.FinalTraining")
     mining: dict[str, Any] = Field(default={}, description="fields of lifecycle.examples.mining.Mining, for --mine")
+
+
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        callback=finite,
+        min=0,
+        help="With --recipe: learn less if all would take longer here; 0: all. Default: its own.",
+    ),
+]
 
 
 class Learned(StrEnum):
@@ -52,12 +63,9 @@ def train(
     stages: Annotated[
         Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
     ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=0, help="With --recipe: learn less if all would take longer here; 0: all. Default: its own."),
-    ] = None,
+    minutes: Minutes = None,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01, help="Rounds over the examples.")] = None,
+    epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Rounds over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")

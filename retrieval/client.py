@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from core.address import target_address
 from core.errors import TandemError
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -19,8 +20,11 @@ class SearchClient:
     """One channel to the service. Use it as a context manager."""
 
     def __init__(self, address: str, timeout: float = 5.0) -> None:
-        """`timeout` is each call's deadline, and the longest wait for a connection, in seconds."""
-        self._address = address
+        """`timeout` is each call's deadline, and the longest wait for a connection, in seconds: a day at most.
+
+        Raises AddressError.
+        """
+        self._address = address = target_address(address)
         self._timeout = timeout
         self._channel = grpc.insecure_channel(address, options=[("grpc.service_config", service_config())])
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)

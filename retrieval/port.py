@@ -2,15 +2,36 @@
 
 import errno
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+from core.address import UNIX
 from core.errors import TandemError
 
 
 def refused(address: str) -> TandemError:
     """What a user is told of an address that cannot be listened on."""
+    if address.startswith(UNIX):
+        return TandemError(f"cannot listen on {address}: its folder is missing or not writable; choose another path")
     return TandemError(f"cannot listen on {address}: the port is taken or not allowed; choose another")
+
+
+def check_free(path: Path) -> None:
+    """Raises TandemError when a service listens at this socket, or something else is in its place.
+
+    gRPC removes what a service left that was killed, and would take the place of one that lives as well.
+    """
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # nothing is there, or it cannot be listened on, which listening says
+        return
+    if not stat.S_ISSOCK(kind):
+        raise TandemError(f"cannot listen on {UNIX}{path}: a file is there; choose another path")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise TandemError(f"cannot listen on {UNIX}{path}: a service does already; choose another path")
 
 
 @contextmanager
@@ -20,6 +41,8 @@ def reserved(address: str) -> Iterator[str]:
     It is bound but not listened on: until a process of this user listens there with SO_REUSEPORT, connections are
     refused. Raises TandemError when someone listens there, holds it as well, or it is not allowed.
     """
+    if address.startswith(UNIX):
+        raise TandemError(f"several processes cannot share {address}: give HOST:PORT, or --processes 1")
     host, _, port = address.rpartition(":")
     number, held = int(port), 0
     with ExitStack() as stack:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import grpc
 
+from core.address import UNIX
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from engine.cache import Caches
@@ -18,7 +20,7 @@ from retrieval.calls import MOST_REQUEST_BYTES, ignore_departures
 from retrieval.engines import engine_maker
 from retrieval.holder import Agree, Holder, at_once
 from retrieval.loaded import open_release
-from retrieval.port import refused
+from retrieval.port import check_free, refused
 from retrieval.service import SERVICE, SearchService
 from retrieval.settings import ServeSettings
 from retrieval.standing import HEALTH, REFLECTIONS, Health, Reflection
@@ -57,11 +59,11 @@ async def running(
         why = "; ".join(holder.refusals) or "make one with `tandem index`"
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
-    server, port = _server(settings, holder, draining)
+    server, address = _server(settings, holder, draining)
     await server.start()
     watch = asyncio.create_task(holder.watch())
     try:
-        yield Running(f"{settings.address.rpartition(':')[0]}:{port}", holder, caches)
+        yield Running(address, holder, caches)
     finally:
         watch.cancel()
         [ended] = await asyncio.gather(watch, return_exceptions=True)
@@ -103,7 +105,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, int]:
+def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, str]:
     ignore_departures()
     server = grpc.aio.server(options=_options(settings))
     service = SearchService(holder, Admission(settings.places), settings.plan, settings.default_deadline)
@@ -111,10 +113,17 @@ def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) ->
     server.add_generic_rpc_handlers(
         (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
     )
+    return server, _bind(server, settings.address)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    """The address with its port, which is chosen where it is 0. Raises TandemError when it cannot be listened on."""
+    if address.startswith(UNIX):
+        check_free(Path(address.removeprefix(UNIX)))
     try:
-        port = server.add_insecure_port(settings.address)
+        port = server.add_insecure_port(address)
     except RuntimeError:
         port = 0
     if not port:
-        raise refused(settings.address)
-    return server, port
+        raise refused(address)
+    return address if address.startswith(UNIX) else f"{address.rpartition(':')[0]}:{port}"

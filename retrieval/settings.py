@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.address import listening_address, tcp_address
 from core.plan import Plan
 from engine.device import Device
 
@@ -22,11 +23,13 @@ class ServeSettings(BaseSettings):
     """Settings of `tandem serve`: a TOML file, `TANDEM_SERVE_*` variables, or options of the command."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TANDEM_SERVE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="TANDEM_SERVE_", env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
     )
 
     releases: Path = Field(default=Path("releases"), description="folder of the releases")
-    address: str = Field(default="127.0.0.1:50051", pattern=r"^\S+:\d{1,5}$", description="host and port to listen on")
+    address: Annotated[str, AfterValidator(listening_address)] = Field(
+        default="127.0.0.1:50051", description="host and port to listen on, or unix:PATH"
+    )
     processes: int = Field(default=1, ge=1, le=256, description="serving processes that share the address")
     lanes: int | None = Field(
         default=None, ge=1, le=1024, description="worker threads of each process's models; default: its share of cores"
@@ -64,8 +67,8 @@ class ServeSettings(BaseSettings):
     gpu_search: Literal["auto", "faiss", "torch"] = Field(
         default="auto", description="what searches there: FAISS, torch (exact indexes alone), or FAISS if built for it"
     )
-    triton_url: str = Field(
-        default="127.0.0.1:8001", pattern=r"^[^\s/]+:\d{1,5}$", description="host and port of Triton's gRPC service"
+    triton_url: Annotated[str, AfterValidator(tcp_address)] = Field(
+        default="127.0.0.1:8001", description="host and port of Triton's gRPC service"
     )
     triton_repository: Path | None = Field(
         default=None, description="folder of models that Triton reads; default: `triton` among the releases"

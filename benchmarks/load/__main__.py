@@ -23,7 +23,9 @@ from benchmarks.load.rates import Offer, settings_in_force
 from benchmarks.load.schedule import Arrivals
 from benchmarks.load.shapes import SECONDS, Shape
 from benchmarks.load.slo import read_slo
+from core.address import target_address
 from core.errors import TandemError
+from lifecycle.options import duration, finite
 
 _SLO = Path(__file__).parent / "slo.toml"
 _LOCUSTFILE = Path(__file__).parent / "locustfile.py"
@@ -44,7 +46,7 @@ Caches = Annotated[
         "kept, so this wants a log with a shape of its own, or --zipf.",
     ),
 ]
-Deadline = Annotated[float, typer.Option(min=0.001, help="Of each call, in seconds.")]
+Deadline = Annotated[float, typer.Option(callback=duration, help="Of each call, in seconds.")]
 Output = Annotated[Path, typer.Option(help="Folder of the JSON and the HTML report.")]
 
 _RELEASES = Path("releases")
@@ -61,14 +63,18 @@ def open_loop(
     caches: Caches = False,
     fill: Annotated[int, typer.Option(min=0, help="Calls before the first run, to fill the caches.")] = 0,
     deadline: Deadline = 1.0,
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Calls a second; default: find the highest.")] = None,
-    start: Annotated[float, typer.Option(min=0.1, help="First rate of the search.")] = 8.0,
+    rate: Annotated[
+        float | None, typer.Option(callback=finite, min=0.1, help="Calls a second; default: find the highest.")
+    ] = None,
+    start: Annotated[float, typer.Option(callback=finite, min=0.1, help="First rate of the search.")] = 8.0,
     precision: Annotated[float, typer.Option(min=0.01, max=1, help="Of the highest rate, as a share.")] = 0.1,
     arrivals: Arrivals = Arrivals.POISSON,
     channels: Annotated[int, typer.Option(min=1, max=256, help="Connections.")] = 4,
-    seconds: Annotated[float, typer.Option(min=1, help="Least length of a run.")] = 20.0,
+    seconds: Annotated[float, typer.Option(callback=finite, min=1, help="Least length of a run.")] = 20.0,
     calls: Annotated[int, typer.Option(min=10, help="Least calls of a run: p99 needs hundreds.")] = 500,
-    most_lag_ms: Annotated[float, typer.Option(min=0.1, help="How late the client may send, p99.")] = 20.0,
+    most_lag_ms: Annotated[
+        float, typer.Option(callback=finite, min=0.1, help="How late the client may send, p99.")
+    ] = 20.0,
     output: Output = RESULTS,
     name: Annotated[str, typer.Option(help="Of the report's files.")] = "load_open",
 ) -> None:
@@ -106,7 +112,9 @@ def shoppers(
     shape: Annotated[Shape, typer.Option(help="How the number of shoppers goes over the run.")] = Shape.STEADY,
     users: Annotated[int, typer.Option(min=1, max=10_000, help="Shoppers at the most.")] = 8,
     seconds: Annotated[int | None, typer.Option(min=5, help="Length; default: by the shape.")] = None,
-    think: Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")] = 1.0,
+    think: Annotated[
+        float, typer.Option(callback=finite, min=0, help="Mean seconds between an answer and the next question.")
+    ] = 1.0,
     output: Output = RESULTS,
     name: Annotated[str, typer.Option(help="Of the report's files.")] = "load_locust",
 ) -> None:
@@ -133,7 +141,7 @@ def shoppers(
 def _service(address: str | None, releases: Path, caches: bool) -> Iterator[Target]:
     """The running service, or one started for the test."""
     if address is not None:
-        yield Target(address)
+        yield Target(target_address(address))
         return
     if not releases.is_dir():
         raise TandemError(f"{releases}: no such folder; give --releases, or the --address of a running service")

@@ -17,7 +17,7 @@ _PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
 class Overload(BaseModel):
     """What has to hold when `factor` times the highest rate is offered: the surplus is refused, the rest answered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     factor: float = Field(default=2.0, gt=1, le=20, description="of the highest rate")
     p99_ms: float = Field(gt=0, description="of what is let in")
@@ -27,7 +27,9 @@ class Overload(BaseModel):
 class Slo(BaseSettings):
     """Limits in milliseconds, shares from 0 to 1 and nDCG@10; what is left out is not judged."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_SLO_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TANDEM_SLO_", env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
     p50_ms: float | None = Field(default=None, gt=0)
     p95_ms: float | None = Field(default=None, gt=0)

@@ -16,7 +16,7 @@ _SHORTEST = 4
 class Augmentation(BaseModel):
     """How often a query is varied: each is the probability of one such change in a query that allows it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     typing: float = Field(default=0.1, ge=0, le=1, description="one typing error")
     dropped: float = Field(default=0.05, ge=0, le=1, description="one word left out, of three or more")

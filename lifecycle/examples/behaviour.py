@@ -22,7 +22,7 @@ _ALONE, _RARE = 16, 10.0
 class Behaviour(BaseModel):
     """What a shopper's act is worth, and how much of it has to be seen."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     clicked: float = Field(default=0.25, gt=0, le=1, description="worth of a click; a purchase is worth 1")
     added: float = Field(default=0.5, gt=0, le=1, description="worth of an addition to the cart")
@@ -45,7 +45,9 @@ class Behaviour(BaseModel):
 class BehaviourSettings(BaseSettings):
     """Settings of `tandem judgments`: `[behaviour]` in TOML, or `TANDEM_BEHAVIOUR__IMPRESSIONS` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TANDEM_", env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
     behaviour: Behaviour = Behaviour()
 

@@ -39,7 +39,7 @@ class Mining(BaseModel):
     often good as not, wherever they were judged.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     negatives: int = Field(default=4, ge=1, le=100, description="at most so many of a query from each source")
     first: int = Field(default=11, ge=1, le=1000, description="the rank to begin at; those before are skipped")

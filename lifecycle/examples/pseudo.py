@@ -30,7 +30,7 @@ _FIELDS = ("id", "title", "brand", "product_type", "color")
 class Pseudo(BaseModel):
     """How many queries to make up, and of what length in words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     queries: int = Field(default=10_000, ge=1, description="at most so many in all")
     per_product: int = Field(default=2, ge=1, le=10)

@@ -21,7 +21,7 @@ STAGES: tuple[Stage, ...] = ("towers", "mined", "ranker", "late", "student")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Source(_Frozen):

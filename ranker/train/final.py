@@ -20,7 +20,7 @@ _EVALUATED = 10
 class FinalTraining(BaseModel):
     """Knobs of the final score."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     candidates: int = Field(default=100, ge=10, le=2000, description="products of each source to learn of")
     rerank_depth: int = Field(

@@ -13,8 +13,18 @@ from retrieval.client import SearchClient
 from tandem.v1 import search_pb2
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_until_a_signal_and_ends_well(indexed: ReleaseStore, sign: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("sign", "encoding"),
+    [
+        (signal.SIGTERM, {"PYTHONIOENCODING": "ascii"}),
+        (signal.SIGINT, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    ],
+)
+def test_the_command_serves_until_a_signal_and_ends_well_whatever_the_terminal_shows(
+    indexed: ReleaseStore, sign: signal.Signals, encoding: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in encoding.items():
+        monkeypatch.setenv(name, value)
     with process("serve", "--releases", indexed.root, "--address", "127.0.0.1:0") as server:
         assert server.stdout is not None and server.stderr is not None
         words = server.stdout.readline().split()

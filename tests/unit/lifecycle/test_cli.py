@@ -1,28 +1,43 @@
 """The command as its user meets it: what it prints, and its exit status."""
 
 import asyncio
+import io
 import json
 import logging
+import math
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from builders import publish
 from comparisons import comparison
 from doubles import make_release
+from pydantic import ValidationError
 
 from core.manifest import Manifest
+from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
+from encoder.train.settings import EncoderTraining
+from engine.compress import Distillation
+from engine.training import TrainingSettings
+from indexer.build import IndexSettings
 from lifecycle import evaluation
 from lifecycle.cli import main
 from lifecycle.comparison import Comparison
 from lifecycle.evaluation import Ask, Place
+from lifecycle.examples.behaviour import Behaviour, BehaviourSettings
+from lifecycle.examples.mining import Mining
+from lifecycle.gate import GateSettings
+from lifecycle.recipes.recipe import Recipe
 from lifecycle.slices import Slices
+from ranker.train.final import FinalTraining
+from ranker.train.settings import RankerTraining
 from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import running
@@ -169,10 +184,53 @@ def test_serving_what_is_not_there(tandem: Command, tmp_path: Path) -> None:
     assert "no release can be served from" in tandem.error("serve", "--releases", tmp_path, "--address", "127.0.0.1:0")
 
 
-@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:", "127.0.0.1:123456", ":x", ""])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "127.0.0.1:", "127.0.0.1:99999", ":x", "", ":53106", "53105", "unix:", "http://a:1"]
+)
 def test_an_address_that_is_none(tandem: Command, tmp_path: Path, address: str) -> None:
-    for command in ("serve", "run"):
-        assert "setting address:" in tandem.error(command, "--releases", tmp_path, "--address", address)
+    for command in (("serve",), ("run",), ("serve", "--processes", 2)):
+        told = tandem.error(*command, "--releases", tmp_path, "--address", address)
+        assert told.startswith("setting address: ") and "give " in told.replace("not between 0", "give ")
+    told = tandem.error("search", "shoes", "--address", address)
+    assert " is no address: " in told or " names no " in told
+
+
+@pytest.mark.parametrize("seconds", ["inf", "-inf", "nan", "1e12", "0", "-1", "86401"])
+def test_a_timeout_that_is_none(tandem: Command, seconds: str) -> None:
+    told = tandem.error("search", "mug", "--timeout", seconds)
+    assert told.startswith("--timeout is ") and told.endswith("; give 0.001 to 86,400 seconds")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_that_are_none(tandem: Command, tmp_path: Path, value: str) -> None:
+    feed, where = tmp_path / "none.csv", tmp_path / "out"
+    for command, option in (
+        (("index", "--catalog", feed), "--max-rejected"),
+        (("index", "--catalog", feed), "--recall-target"),
+        (("index", "--catalog", feed), "--exact-budget-ms"),
+        (("evaluate", "--judgments", feed), "--relevant"),
+        (("evaluate", "--judgments", feed), "--cutoff"),
+        (("train", "encoder", "--catalog", feed, "--judgments", feed, "--output", where), "--epochs"),
+        (("train", "--recipe", "general", "--data", tmp_path, "--output", where), "--minutes"),
+        (("compress", "ranker", "--from", where, "--catalog", feed, "--judgments", feed), "--ffn-share"),
+    ):
+        status, _, told = tandem(*command, option, value)
+        assert status == 2 and option in told and "Traceback" not in told
+        if value == "inf" and option in ("--exact-budget-ms", "--relevant", "--epochs", "--minutes"):  # without a range
+            assert told == f"tandem: {option} is inf; give a finite number\n"
+    for option in ("--default-deadline",):
+        assert "setting default_deadline: " in tandem.error("serve", option, value)
+
+
+def test_no_setting_takes_a_number_that_is_none() -> None:
+    kinds = (ServeSettings, Plan, GateSettings, TrainingSettings, EncoderTraining, RankerTraining, Distillation, Mining)
+    for kind in (*kinds, BehaviourSettings, Behaviour, Recipe, IndexSettings, FinalTraining):
+        for name, field in kind.model_fields.items():
+            if float in (field.annotation, *get_args(field.annotation)):
+                for value in (math.inf, math.nan):
+                    with pytest.raises(ValidationError) as error:
+                        kind.model_validate({name: value})
+                    assert any(fault["loc"] == (name,) for fault in error.value.errors()), (kind, name)
 
 
 def test_settings_that_are_none(tandem: Command, tmp_path: Path) -> None:
@@ -253,6 +311,33 @@ def test_searching(tandem: Command, address: str) -> None:
     answer = json.loads(told)
     assert status == 0 and [hit["product_id"] for hit in answer["hits"]] == ["p34", "p33"]
     assert answer["hits"][0]["product"]["price"] == {"currency_code": "EUR", "units": "34", "nanos": 10_000_000}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_whatever_the_terminal_lacks_is_written_as_an_escape(
+    store: ReleaseStore, address: str, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    def printed(*arguments: object) -> str:
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+        monkeypatch.setattr(sys, "argv", ["tandem", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        sys.stdout.flush()
+        return written.getvalue().decode(encoding)
+
+    told = printed("search", "3 靴 größer", "--address", address, "--top-k", 1)
+    size = "größer" if encoding == "cp1252" else r"gr\xf6\xdfer"
+    assert rf"3 \u9774 {size}" in told and "title 34" in told
+    found = json.loads(printed("search", "3 靴 🔥", "--address", address, "--top-k", 1, "--json"))
+    assert found["hits"][0]["product_id"] == "p34"
+    assert store.manifests("shop")[0].release_id in printed("releases", "--releases", store.root)
+    settings = ServeSettings(releases=store.root)
+    monkeypatch.setattr("lifecycle.serving.run_service", lambda _, ready: ready("127.0.0.1:1", {"shop": "r-1"}))
+    lines = printed("serve", "--releases", settings.releases)
+    mark = "…" if encoding == "cp1252" else r"\u2026"
+    assert f'tandem search "{mark}" --address 127.0.0.1:1' in lines
 
 
 def test_a_search_that_cannot_be_answered(tandem: Command, address: str) -> None:

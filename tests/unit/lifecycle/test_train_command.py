@@ -75,9 +75,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
         ("[encoder]\nlearning_speed = 1", "[encoder] learning_speed: Extra inputs are not permitted"),
         (
             "[encoder]\nbatch_size = 8\nmini_batch = 16",
-            "[encoder] Value error, mini_batch 16 is more than batch_size 8",
+            "[encoder] mini_batch 16 is more than batch_size 8",
         ),
-        ("[mining]\nfirst = 9\nlast = 3", "[mining] Value error, the ranks to draw from begin at 9 and end at 3"),
+        ("[mining]\nfirst = 9\nlast = 3", "[mining] the ranks to draw from begin at 9 and end at 3"),
         ("[towers]\nlora = 4", "setting towers: Extra inputs are not permitted"),
     ],
 )

@@ -4,11 +4,12 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from core.errors import TandemError
-from retrieval.port import reserved
+from retrieval.port import check_free, reserved
 
 
 @contextmanager
@@ -81,3 +82,24 @@ def test_all_addresses_of_a_name_get_one_port(monkeypatch: pytest.MonkeyPatch) -
         for host in hosts[1:]:
             with socket.socket() as other, pytest.raises(OSError, match="in use"):
                 other.bind((host, int(address.rpartition(":")[2])))
+
+
+def test_a_socket_is_not_shared() -> None:
+    with pytest.raises(TandemError, match="several processes cannot share unix:t"), reserved("unix:t.sock"):
+        pass
+
+
+def test_a_socket_is_free_once_nobody_listens_there(tmp_path: Path) -> None:
+    path = tmp_path / "t.sock"
+    check_free(path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        check_free(path)  # left by one that was killed, as far as one can tell
+        server.listen()
+        with pytest.raises(TandemError, match="a service does already"):
+            check_free(path)
+    check_free(path)
+    path.unlink()
+    path.write_text("precious")
+    with pytest.raises(TandemError, match="a file is there"):
+        check_free(path)

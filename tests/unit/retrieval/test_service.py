@@ -470,6 +470,30 @@ async def test_the_client_answers_and_tells_reasons_on_one_line(tmp_path: Path) 
     assert unknown == "NOT_FOUND: catalog 'none' is not served here; there is shop"
 
 
+async def test_a_unix_socket_is_served_by_one_process_alone(tmp_path: Path) -> None:
+    def talk(address: str) -> str:
+        with SearchClient(address) as client:
+            client.wait()
+            return client.search(search_pb2.SearchRequest(query="3 shoes", top_k=1)).hits[0].product_id
+
+    address = f"unix:{tmp_path}/t.sock"
+    service = Service(tmp_path)
+    async with service.serve(address=address) as (_, server):
+        assert server.address == address
+        assert await asyncio.to_thread(talk, address) == "p19"
+        (tmp_path / "again").mkdir()
+        again = Holder(service.store, 60, Service(tmp_path / "again").open)
+        with pytest.raises(TandemError, match="a service does already"):
+            async with running(ServeSettings(address=address, releases=service.store.root), again):
+                pass
+        assert await asyncio.to_thread(talk, address) == "p19"
+    (tmp_path / "third").mkdir()
+    settings = ServeSettings(address=f"unix:{tmp_path}/no/t.sock", releases=service.store.root)
+    with pytest.raises(TandemError, match="its folder is missing or not writable"):
+        async with running(settings, Holder(service.store, 60, Service(tmp_path / "third").open)):
+            pass
+
+
 async def test_the_client_answers_within_a_short_timeout(tmp_path: Path) -> None:
     def talk(address: str) -> str:
         with SearchClient(address, timeout=0.9) as client:
