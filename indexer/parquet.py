@@ -4,16 +4,21 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import FeedError
-from indexer.batch import BATCH_ROWS, Batch, Broken, Row, broken
+from indexer.arrow_values import python_values
+from indexer.batch import Batch, Broken, Row, broken
 from indexer.sniff import open_bytes, reading
 
-# Python objects for so many cells at a time.
-_BATCH_CELLS = 1 << 20
+# Python objects for so many cells at a time, of so many bytes as they are stored, and so many rows, since few of them
+# may have most of the bytes.
+_BATCH_CELLS, _BATCH_BYTES, _BATCH_ROWS = 1 << 20, 1 << 25, 1024
+# A gzipped file may unpack to so many bytes, or to so many times its own: Parquet is packed already.
+_UNPACKED, _UNPACKED_TIMES = 1 << 28, 20
 # What Arrow raises for a value that Python cannot hold: text that is not UTF-8, a date beyond the year 9999.
 _UNREADABLE = (ValueError, OverflowError, KeyError)
 # What it raises for a file that is damaged, its columns' names included.
@@ -28,7 +33,7 @@ class ParquetFeed:
         self.path = path
         self.done = 0
         try:
-            self._file = pq.ParquetFile(_seekable(path))
+            self._file = _open(_seekable(path))
             self.columns: list[str] = self._file.schema_arrow.names
         except _DAMAGED as error:
             raise FeedError(f"{path}: damaged Parquet: {_first_line(error)}; fetch the file again") from None
@@ -40,46 +45,53 @@ class ParquetFeed:
 
     def batches(self) -> Iterator[Batch]:
         """All rows. Raises FeedError where the file is damaged."""
-        size = max(1, min(BATCH_ROWS, _BATCH_CELLS // max(1, len(self.columns))))
+        size = max(1, min(_BATCH_ROWS, _BATCH_CELLS // max(1, len(self.columns)), _BATCH_BYTES // self._row_bytes()))
         try:
             for record in self._file.iter_batches(size):
                 first = self.done + 1
                 self.done += record.num_rows
-                yield _batch(_eased(record), first)
+                yield _batch(record, first)
         except _DAMAGED as error:
             raise FeedError(
                 f"{self.path}: damaged Parquet near row {self.done + 1}: {_first_line(error)}; fetch the file again"
             ) from None
 
+    def _row_bytes(self) -> int:
+        """The bytes of a row as they are stored, without compression, in the group of rows that has the longest."""
+        groups = (self._file.metadata.row_group(place) for place in range(self._file.metadata.num_row_groups))
+        return max(1, *(group.total_byte_size // max(1, group.num_rows) for group in groups))
 
-def _seekable(path: Path) -> object:
+
+def _open(source: Any) -> pq.ParquetFile:
+    """The file, read without writing out texts that are stored once for many rows: they could fill any memory."""
+    schema = pq.ParquetFile(source).schema
+    texts = [schema.column(place) for place in range(len(schema))]
+    paths = [column.path for column in texts if column.physical_type == "BYTE_ARRAY"]
+    return pq.ParquetFile(source, read_dictionary=paths, arrow_extensions_enabled=True)
+
+
+def _seekable(path: Path) -> Any:
     """The file's bytes, unpacked on disk where they are gzipped, since Parquet is read from its end."""
     stream, raw = open_bytes(path)
     if stream is raw:
         return stream
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115  closed with the reader
+    most = max(_UNPACKED, _UNPACKED_TIMES * path.stat().st_size)
     with stream, reading(path):
         while block := stream.read(1 << 20):
+            if unpacked.tell() > most:
+                unpacked.close()
+                raise FeedError(f"{path}: unpacks to over {most:,} bytes, more than Parquet does; unpack it first")
             unpacked.write(block)
     return unpacked
 
 
-def _eased(record: pa.RecordBatch) -> pa.RecordBatch:
-    """The same values in types that Python can hold: 39.99 instead of 39.9900016784668, microseconds."""
-    for place, column in enumerate(record.columns):
-        if pa.types.is_float32(column.type):
-            eased = column.cast(pa.string()).cast(pa.float64())
-        elif pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            eased = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        else:
-            continue
-        record = record.set_column(place, record.schema.names[place], eased)
-    return record
-
-
 def _batch(record: pa.RecordBatch, first: int) -> Batch:
     try:
-        return Batch(list(range(first, first + record.num_rows)), record.to_pylist())
+        columns = [python_values(column) for column in record.columns]
+        names, rows = record.schema.names, zip(*columns, strict=True)
+        numbers = list(range(first, first + record.num_rows))
+        return Batch(numbers, [dict(zip(names, row, strict=True)) for row in rows])
     except _UNREADABLE:
         batch = Batch()
         for place in range(record.num_rows):
@@ -93,7 +105,7 @@ def _row(record: pa.RecordBatch, number: int) -> Row | Broken:
     faults: list[str] = []
     for name, column in zip(record.schema.names, record.columns, strict=True):
         try:
-            row[name] = column[0].as_py()
+            row[name] = python_values(column)[0]
         except _UNREADABLE as error:
             faults.append(f"{name}: {_first_line(error)}")
     if not faults:
