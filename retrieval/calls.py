@@ -20,7 +20,6 @@ _MOST_REQUEST_ID = 128
 _FAILED = "the service failed on this request; its log has the reason under request id {}"
 # What a call ends by that is over already, or is ended by the service itself.
 _ENDINGS = (grpc.aio.AbortError, grpc.aio.InternalError)
-_DEPARTED = "ExecuteBatchError raised in core"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def reader(kind: type[Message]) -> Callable[[bytes], Any]:
     return read
 
 
-def guarded(method: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+def guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
     """The method of one answer, whose unexpected exceptions are logged and told as INTERNAL without their text."""
 
     @wraps(method)
@@ -64,7 +63,7 @@ def guarded(method: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, 
     return call
 
 
-def guarded_stream(method: Callable[[Any, Context], AsyncIterator[Any]]) -> Callable[[Any, Context], AsyncIterator]:
+def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator]:
     """The same for a method that answers with a stream."""
 
     @wraps(method)
@@ -88,15 +87,6 @@ def request_id(context: Context) -> str:
             if text.isprintable():
                 return text
     return uuid.uuid4().hex
-
-
-def ignore_departures() -> None:
-    """Keeps out of the log that an answer could not be sent since its caller was gone: gRPC logs a traceback."""
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_departed)
-
-
-def _departed(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_DEPARTED)
 
 
 async def _fail(error: Exception, context: Context) -> None:

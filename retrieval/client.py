@@ -1,6 +1,7 @@
 """A small synchronous client: the command's, and an example of how to call the service."""
 
 import json
+import time
 from types import TracebackType
 
 import grpc
@@ -10,9 +11,11 @@ from grpc_status import rpc_status
 
 from core.address import target_address
 from core.errors import TandemError
+from retrieval.status import PUSHBACK_KEY
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 _REASON_SECONDS = 0.2
+_ATTEMPTS = 3
 _NOTHING = "nothing answers at {}: start it with `tandem serve`"
 
 
@@ -38,11 +41,20 @@ class SearchClient:
         self._channel.close()
 
     def search(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:
-        """Raises TandemError with the service's reason."""
-        try:
-            return self._stub.Search(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise TandemError(_reason(error, self._address)) from None
+        """The answer; a refused call is sent again when the service says, if its time allows.
+
+        Raises TandemError with the service's reason.
+        """
+        until = time.monotonic() + self._timeout
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._stub.Search(request, timeout=until - time.monotonic())
+            except grpc.RpcError as error:
+                wait = pushback(error)
+                if wait is None or attempt == _ATTEMPTS or wait >= until - time.monotonic():
+                    raise TandemError(_reason(error, self._address)) from None
+                time.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
 
     def wait(self) -> None:
         """Waits until the service accepts connections. Raises TandemError when it does not within the timeout."""
@@ -62,19 +74,32 @@ class SearchClient:
 
 
 def service_config() -> str:
-    """Client guidance: retries only where nothing was done.
+    """Client guidance: retries only where nothing was done, and few of them while most calls fail.
 
-    No default timeout: with one below two seconds gRPC 1.8x ends every call at once. Set a deadline on each call.
+    Refused calls are not among them: they come in numbers when a service is overloaded, and the service says in each
+    refusal when to try again. No default timeout: with one below two seconds gRPC 1.8x ends every call at once. Set a
+    deadline on each call.
     """
     retry = {
         "maxAttempts": 3,
         "initialBackoff": "0.02s",
         "maxBackoff": "0.5s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+        "retryableStatusCodes": ["UNAVAILABLE"],
     }
     name = [{"service": "tandem.v1.SearchService"}]
-    return json.dumps({"methodConfig": [{"name": name, "retryPolicy": retry}]})
+    # A failure takes a token and an answer gives a tenth back; with half of them gone nothing is sent again.
+    throttling = {"maxTokens": 10, "tokenRatio": 0.1}
+    return json.dumps({"methodConfig": [{"name": name, "retryPolicy": retry}], "retryThrottling": throttling})
+
+
+def pushback(error: grpc.RpcError) -> float | None:
+    """Seconds after which a refused call may be sent again; None where it must not be, or the service did not say."""
+    assert isinstance(error, grpc.Call)
+    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    told = dict(error.trailing_metadata() or ()).get(PUSHBACK_KEY, "")
+    return int(told) / 1000 if isinstance(told, str) and told.isdecimal() else None
 
 
 def _reason(error: grpc.RpcError, address: str) -> str:

@@ -68,6 +68,7 @@ class LoadedRelease:
         self.words = words
         self.final = final
         self.pace = RerankPace()
+        self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.products = len(columns)
         self._tokens = tokens
         self._popularity = popularity(columns.numbers("popularity"))
@@ -146,6 +147,7 @@ class LoadedRelease:
         loop = asyncio.get_running_loop()
         rows = np.arange(min(_WARM_PAIRS, self.products))
         for _ in range(_WARM_ROUNDS):
+            began = loop.time()
             vectors = await self.engine.encode(self.tower.tokenize_queries([_WARM_QUERY]), None)
             await self.engine.retrieve(vectors, len(rows), NO_FILTER, NO_OVERLAY, None)
             if self.words is not None:
@@ -155,6 +157,7 @@ class LoadedRelease:
                 start = loop.time()
                 await self.engine.rescore(pairs, None)
                 self.pace.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
+            self.warm_seconds = loop.time() - began
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import grpc
-
 from core.address import UNIX
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.admission import Admission
-from retrieval.calls import MOST_REQUEST_BYTES, ignore_departures
+from retrieval.calls import MOST_REQUEST_BYTES
 from retrieval.engines import engine_maker
+from retrieval.gate import Gate
 from retrieval.holder import Agree, Holder, at_once
 from retrieval.loaded import open_release
 from retrieval.port import check_free, refused
-from retrieval.service import SERVICE, SearchService
+from retrieval.service import METHODS, SERVICE, SearchService
 from retrieval.settings import ServeSettings
 from retrieval.standing import HEALTH, REFLECTIONS, Health, Reflection
 
@@ -29,6 +28,9 @@ log = logging.getLogger("tandem.server")
 
 # Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
 _NOTICE = 0.1
+_STREAMS = 100  # of a connection at once, at least
+# Calls that gRPC has received and its thread has not taken yet; beyond this it drops some of any caller's.
+_PENDING = 10_000
 _PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
@@ -96,6 +98,13 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", int(settings.processes > 1)),
         # Larger requests than are read, so that they are refused as bad input, in words of our own.
         ("grpc.max_receive_message_length", 4 * MOST_REQUEST_BYTES),
+        # One connection fills no queue in which others' calls are dropped, not even by calls that it resets at once:
+        # each answer to a reset waits for a ping, and until then the stream counts.
+        ("grpc.max_concurrent_streams", max(_STREAMS, settings.places)),
+        ("grpc.http.overload_protection", 1),
+        ("grpc.http2.ping_on_rst_stream_percent", 100),
+        ("grpc.server.max_pending_requests", _PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
         # Gateways and load balancers look every few seconds whether a connection lives, with or without calls on it.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _PING_MILLISECONDS),
@@ -105,10 +114,11 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[grpc.aio.Server, str]:
-    ignore_departures()
-    server = grpc.aio.server(options=_options(settings))
-    service = SearchService(holder, Admission(settings.places), settings.plan, settings.default_deadline)
+def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[Gate, str]:
+    # Of releases in service the slowest: whoever is refused before any request was answered hears of it.
+    seconds = max(release.warm_seconds for release in holder.loaded.values())
+    server = Gate(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
+    service = SearchService(holder, settings.plan, settings.default_deadline, settings.longest_deadline)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(
         (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
@@ -116,7 +126,7 @@ def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) ->
     return server, _bind(server, settings.address)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _bind(server: Gate, address: str) -> str:
     """The address with its port, which is chosen where it is 0. Raises TandemError when it cannot be listened on."""
     if address.startswith(UNIX):
         check_free(Path(address.removeprefix(UNIX)))

@@ -8,17 +8,19 @@ import grpc
 from core.plan import Plan
 from engine.types import DeadlineExceeded, EngineError
 from retrieval import wire
-from retrieval.admission import Admission, Overloaded
+from retrieval.admission import Permit
 from retrieval.calls import guarded, reader, request_id
+from retrieval.gate import Call
 from retrieval.holder import Holder, NotReady, UnknownCatalog
 from retrieval.query import check_market, read_query
 from retrieval.search import search
-from retrieval.status import Context, abort, retry_info
+from retrieval.status import abort
 from tandem.v1 import search_pb2
 
 log = logging.getLogger("tandem.requests")
 
 SERVICE = "tandem.v1.SearchService"
+METHODS = (f"/{SERVICE}/Search",)
 _LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
 
@@ -26,12 +28,12 @@ _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the 
 class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
-    def __init__(self, holder: Holder, admission: Admission, plan: Plan, default_deadline: float) -> None:
-        """`default_deadline` is in seconds, for calls that set none."""
+    def __init__(self, holder: Holder, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
+        """Seconds: `default_deadline` for calls that set none, `longest_deadline` for those that set a later one."""
         self._holder = holder
-        self._admission = admission
         self._plan = plan
         self._default_deadline = default_deadline
+        self._longest_deadline = longest_deadline
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods."""
@@ -42,15 +44,14 @@ class SearchService:
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"Search": method})
 
-    async def search(self, request: search_pb2.SearchRequest, context: Context) -> search_pb2.SearchResponse:
-        """Answers one call; every failure becomes a status of the google.rpc model. Raises InvalidRequest."""
+    async def search(self, request: search_pb2.SearchRequest, context: Call) -> search_pb2.SearchResponse:
+        """Answers a call that has its place; every failure becomes a status of the google.rpc model.
+
+        Raises InvalidRequest."""
         deadline, name = self._deadline(context), request_id(context)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._answer(request, name, deadline)
-        except Overloaded as error:
-            details = [retry_info(error.retry_after)]
-            await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error), details)
+                return await self._answer(request, name, deadline, context.permit)
         except UnknownCatalog as error:
             await abort(context, grpc.StatusCode.NOT_FOUND, str(error))
         except NotReady:
@@ -62,16 +63,15 @@ class SearchService:
             await abort(context, grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(name))
 
     async def _answer(
-        self, request: search_pb2.SearchRequest, request_id: str, deadline: float
+        self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
     ) -> search_pb2.SearchResponse:
-        with self._admission.enter() as permit:  # before anything is done with what the caller sent
-            query = read_query(request)
-            with self._holder.get(request.catalog).lease() as release:
-                check_market(query, release.manifest.language, release.manifest.country)
-                answer = await search(query, self._plan, release, permit, deadline)
-                return await wire.response(request, query, answer, release, request_id)
+        query = read_query(request)
+        with self._holder.get(request.catalog).lease() as release:
+            check_market(query, release.manifest.language, release.manifest.country)
+            answer = await search(query, self._plan, release, permit, deadline)
+            return await wire.response(request, query, answer, release, request_id)
 
-    def _deadline(self, context: Context) -> float:
+    def _deadline(self, context: Call) -> float:
         remaining = context.time_remaining()
         seconds = self._default_deadline if remaining is None else remaining
-        return asyncio.get_running_loop().time() + seconds
+        return asyncio.get_running_loop().time() + min(seconds, self._longest_deadline)

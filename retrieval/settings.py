@@ -50,6 +50,12 @@ class ServeSettings(BaseSettings):
         default=600.0, ge=2, le=86_400, description="one of several processes that loads longer is started again"
     )
     default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
+    longest_deadline: float = Field(
+        default=60.0, gt=0, le=3600, description="seconds that a call takes at most, whatever its deadline"
+    )
+    sending_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="an answer that its caller takes no bytes of is given up after that"
+    )
     poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
     grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")
     query_cache_bytes: int = Field(default=16 << 20, ge=0, description="for query vectors; 0 keeps none")

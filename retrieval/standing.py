@@ -57,10 +57,11 @@ class Health(health_pb2_grpc.HealthServicer):
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """The status now, and once more when the server drains, which ends the stream."""
-        yield self._status(request)
-        if not self._draining.is_set():
-            await self._draining.wait()
-            yield self._status(request)
+        told = self._status(request)
+        yield told
+        await self._draining.wait()  # which may have come before the first was sent
+        if (now := self._status(request)) != told:
+            yield now
 
     def _status(self, request: health_pb2.HealthCheckRequest) -> health_pb2.HealthCheckResponse:
         kinds = health_pb2.HealthCheckResponse

@@ -6,21 +6,40 @@ Clients refuse larger metadata, and then see RESOURCE_EXHAUSTED in place of what
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from retrieval.admission import Overloaded
 from retrieval.query import Violation
 
 STATUS_KEY = "grpc-status-details-bin"
+# gRPC's own clients wait so long before they try again; of -1 they do not, whatever their policy.
+PUSHBACK_KEY, _NEVER = "grpc-retry-pushback-ms", "-1"
 # The message is sent twice, percent-encoded and within the details, which are sent in base64.
 _MESSAGE_BYTES, _DETAIL_BYTES = 800, 1400
 _CUT = "…"
 
-Context: TypeAlias = grpc.aio.ServicerContext
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Detail: TypeAlias = error_details_pb2.BadRequest | error_details_pb2.RetryInfo
+
+
+class Context(Protocol):
+    """What methods need of a call: `retrieval.gate.Call` has it, and `grpc.aio.ServicerContext`."""
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
+        """Ends the call with this status."""
+        ...
+
+    def invocation_metadata(self) -> Metadata | None:
+        """What the caller sent beside the request."""
+        ...
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None without one."""
+        ...
 
 
 def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
@@ -37,6 +56,14 @@ def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest
 def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
     """The detail that says when to try again."""
     return error_details_pb2.RetryInfo(retry_delay=duration(seconds))
+
+
+def refusal(error: Overloaded) -> tuple[str, Metadata]:
+    """The message and the trailing metadata of RESOURCE_EXHAUSTED, for people and for gRPC's clients."""
+    message = brief(str(error))
+    wait = _NEVER if error.hopeless else str(round(error.retry_after * 1000))
+    details = status_metadata(grpc.StatusCode.RESOURCE_EXHAUSTED, message, [retry_info(error.retry_after)])
+    return message, (*details, (PUSHBACK_KEY, wait))
 
 
 def status_metadata(code: grpc.StatusCode, message: str, details: Sequence[Detail]) -> tuple[tuple[str, bytes], ...]:

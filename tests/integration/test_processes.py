@@ -161,7 +161,7 @@ async def test_a_new_release_reaches_all_processes_and_none_swaps_before_the_oth
     store: ReleaseStore, models: Models, tmp_path: Path
 ) -> None:
     old = store.current("default")
-    with service(store) as served:
+    with service(store, "--max-in-flight", 2 * CHANNELS) as served:  # all may ask the same one
         awake, asleep = served.workers()
         async with served.channels() as channels:
             asleep.suspend()

@@ -1,0 +1,179 @@
+"""A gRPC client of hand-made HTTP/2 frames: what libraries do not do, and so light that it can offer many calls.
+
+It asks for no header compression, so that answers are read without a table, and gives the server all the room to send
+that there is. It sends unary calls and reads their codes; it can as well reset them at once, or read nothing.
+"""
+
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GO_AWAY, _WINDOW = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
+_END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
+_TABLE_SIZE, _INITIAL_WINDOW = 0x1, 0x4
+_ROOM = (1 << 31) - 1
+_DEFAULT_WINDOW = 65_535
+_CANCEL = 0x8
+_STATUS, _DETAILS, _PUSHBACK = b"grpc-status", b"grpc-status-details-bin", b"grpc-retry-pushback-ms"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def settings(window: int = _ROOM) -> bytes:
+    """What a client begins with: no table of headers, and so many bytes that each answer may have unasked."""
+    chosen = struct.pack(">HIHI", _TABLE_SIZE, 0, _INITIAL_WINDOW, window)
+    return _PREFACE + frame(_SETTINGS, 0, 0, chosen)
+
+
+def headers(path: str, authority: str, timeout: float | None) -> bytes:
+    """The block of a unary call's headers, none of them indexed or compressed."""
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority)]
+    fields += [("content-type", "application/grpc"), ("te", "trailers")]
+    if timeout is not None:
+        fields.append(("grpc-timeout", f"{int(timeout * 1e6)}u"))
+    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+
+
+def _text(value: str) -> bytes:
+    return bytes([len(value)]) + value.encode()  # all of them are shorter than 127
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One call: when it was sent and done (seconds of `time.monotonic`), its gRPC code (None while it is open; -1 where
+    the stream was reset), bytes of its answer, and whether its trailers say when to try again."""
+
+    sent: float
+    done: float = 0.0
+    code: int | None = None
+    size: int = 0
+    details: bool = False
+    pushback: bool = False
+
+
+class RawConnection:
+    """One connection. `step` sends and reads what there is, without waiting."""
+
+    def __init__(self, address: str, path: str, window: int = _ROOM, receive_bytes: int | None = None) -> None:
+        """`window` bounds each answer's bytes that are sent unasked, `receive_bytes` the socket's buffer."""
+        host, _, port = address.rpartition(":")
+        self.socket = socket.socket()
+        if receive_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect((host, int(port)))
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.calls: dict[int, Outcome] = {}
+        self.open: set[int] = set()
+        self.ended = False
+        self._path, self._authority = path, address
+        self._blocks: dict[float | None, bytes] = {}
+        self._out = bytearray(settings(window) + frame(_WINDOW, 0, 0, struct.pack(">I", _ROOM - _DEFAULT_WINDOW)))
+        self._in = bytearray()
+        self._next = 1
+
+    def call(self, message: bytes, timeout: float | None = None, sent: float | None = None) -> int:
+        """Queues a unary call; its stream's number. `timeout` and `sent`, when it counts as sent, are in seconds."""
+        stream = self.begin(timeout, sent)
+        body = b"\x00" + struct.pack(">I", len(message)) + message
+        self._out += frame(_DATA, _END_STREAM, stream, body)
+        return stream
+
+    def begin(self, timeout: float | None = None, sent: float | None = None) -> int:
+        """Queues a call's headers alone; its stream's number."""
+        stream, self._next = self._next, self._next + 2
+        block = self._blocks.get(timeout)
+        if block is None:
+            block = self._blocks[timeout] = headers(self._path, self._authority, timeout)
+        self._out += frame(_HEADERS, _END_HEADERS, stream, block)
+        self.calls[stream] = Outcome(time.monotonic() if sent is None else sent)
+        self.open.add(stream)
+        return stream
+
+    def allow(self, stream: int, size: int) -> None:
+        """Queues room for so many more bytes of an answer."""
+        self._out += frame(_WINDOW, 0, stream, struct.pack(">I", size))
+
+    def reset(self, stream: int) -> None:
+        """Queues the end of a call from this side."""
+        self._out += frame(_RESET, 0, stream, struct.pack(">I", _CANCEL))
+        self._finish(stream, -1)
+
+    def write(self) -> bool:
+        """Sends what is queued and fits; whether all did."""
+        while self._out:
+            try:
+                sent = self.socket.send(memoryview(self._out)[: 1 << 16])
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.ended = True
+                return True
+            del self._out[:sent]
+        return True
+
+    def read(self) -> None:
+        """Reads what has come."""
+        while not self.ended:
+            try:
+                data = self.socket.recv(1 << 18)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self.ended = True
+                break
+            self._in += data
+        self._take()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.socket.close()
+
+    def _take(self) -> None:
+        data, at = self._in, 0
+        while len(data) - at >= 9:
+            size = int.from_bytes(data[at : at + 3], "big")
+            if len(data) - at - 9 < size:
+                break
+            kind, flags = data[at + 3], data[at + 4]
+            stream = int.from_bytes(data[at + 5 : at + 9], "big") & _ROOM
+            self._frame(kind, flags, stream, data[at + 9 : at + 9 + size])
+            at += 9 + size
+        del data[:at]
+
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytearray) -> None:
+        if kind == _HEADERS and flags & _END_STREAM:
+            self._ended(stream, payload)
+        elif kind == _DATA and stream in self.calls:
+            self.calls[stream].size += len(payload)
+        elif kind == _RESET:
+            self._finish(stream, -1)
+        elif kind == _SETTINGS and not flags & _ACK:
+            self._out += frame(_SETTINGS, _ACK, 0)
+        elif kind == _PING and not flags & _ACK:
+            self._out += frame(_PING, _ACK, 0, bytes(payload))
+
+    def _ended(self, stream: int, block: bytearray) -> None:
+        place = block.find(_STATUS + b"\x01")
+        at = place + len(_STATUS) + 1
+        if place < 0:
+            place = block.find(_STATUS + b"\x02")
+            at = place + len(_STATUS) + 1
+            code = int(block[at : at + 2]) if place >= 0 else -1
+        else:
+            code = int(block[at : at + 1])
+        if (call := self.calls.get(stream)) is not None:
+            call.details, call.pushback = _DETAILS in block, _PUSHBACK in block
+        self._finish(stream, code)
+
+    def _finish(self, stream: int, code: int) -> None:
+        if stream in self.open:
+            self.open.discard(stream)
+            self.calls[stream].code, self.calls[stream].done = code, time.monotonic()
