@@ -65,10 +65,14 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A named reason why the answer is less than the plan asked for."""
+    """A named reason why the answer is less than the plan asked for.
+
+    `cause` is for the log alone: it may name paths and hosts.
+    """
 
     reason: str
     detail: str
+    cause: str = ""
 
 
 @dataclass(slots=True)
@@ -92,7 +96,8 @@ class Answer:
         with noting() as notes:
             yield
         if notes:
-            self.degraded.append(Degraded(ENGINE_FALLBACK, "; ".join(notes)))
+            calls = (note.partition(":")[0] for note in notes)
+            self.degraded.append(Degraded(ENGINE_FALLBACK, "; ".join(calls), "; ".join(notes)))
 
     @contextmanager
     def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:

@@ -90,9 +90,8 @@ async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: 
     except (EngineError, DeadlineExceeded) as error:
         if (matches := await words) is None or not len(matches.candidates.rows):
             raise
-        answer.degraded.append(
-            Degraded(DENSE_FAILED, f"found by words alone: {str(error) or 'the towers took too long'}")
-        )
+        detail = "found by words alone: the towers " + ("failed" if str(error) else "took too long")
+        answer.degraded.append(Degraded(DENSE_FAILED, detail, str(error)))
         return one_source(matches.candidates, lexical=True)
     except BaseException:
         words.cancel()
@@ -132,7 +131,7 @@ async def _match(
             answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words took too long"))
             return None
         except WordsFailed as error:
-            answer.degraded.append(Degraded(LEXICAL_FAILED, str(error)))
+            answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words failed", str(error)))
             return None
         stage.candidates_out = len(matches.candidates.rows)
         return matches
@@ -158,7 +157,8 @@ async def _fuse(
                     release.words.evidence(matches.query, fusion.rows),
                 )
         except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:
-            answer.degraded.append(Degraded(LEXICAL_FAILED, str(error) or "comparing both sources took too long"))
+            detail = "comparing both sources " + ("failed" if str(error) else "took too long")
+            answer.degraded.append(Degraded(LEXICAL_FAILED, detail, str(error)))
             return one_source(dense)
         found = fusion.completed(similarities, release.words.scores(evidence), matches.query, evidence)
         stage.candidates_out = len(found.rows)
@@ -197,7 +197,7 @@ async def _rescore(
             answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
             return np.empty(0, np.float32)
         except EngineError as error:
-            answer.degraded.append(Degraded(RERANK_FAILED, str(error)))
+            answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates failed", str(error)))
             return np.empty(0, np.float32)
         release.pace.observe(work.tokens, work.seconds)
         stage.candidates_out = depth

@@ -4,11 +4,13 @@ import asyncio
 import logging
 
 import grpc
+from cachetools import TTLCache
 
 from core.plan import Plan
 from engine.types import DeadlineExceeded, EngineError
 from retrieval import wire
 from retrieval.admission import Permit
+from retrieval.answer import Answer
 from retrieval.calls import guarded, reader, request_id
 from retrieval.gate import Call
 from retrieval.holder import Holder, NotReady, UnknownCatalog
@@ -22,6 +24,7 @@ log = logging.getLogger("tandem.requests")
 SERVICE = "tandem.v1.SearchService"
 METHODS = (f"/{SERVICE}/Search",)
 _LATE = "no answer was ready within the deadline; give the call more time or ask for less"
+_MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
 
 
@@ -34,6 +37,7 @@ class SearchService:
         self._plan = plan
         self._default_deadline = default_deadline
         self._longest_deadline = longest_deadline
+        self._causes = _Causes()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods."""
@@ -69,9 +73,23 @@ class SearchService:
         with self._holder.get(request.catalog).lease() as release:
             check_market(query, release.manifest.language, release.manifest.country)
             answer = await search(query, self._plan, release, permit, deadline)
+            self._causes.log(answer, request_id)
             return await wire.response(request, query, answer, release, request_id)
 
     def _deadline(self, context: Call) -> float:
         remaining = context.time_remaining()
         seconds = self._default_deadline if remaining is None else remaining
         return asyncio.get_running_loop().time() + min(seconds, self._longest_deadline)
+
+
+class _Causes:
+    """Logs what answers suffer from, each cause once in ten seconds: what fails, fails for every request."""
+
+    def __init__(self) -> None:
+        self._logged: TTLCache[str, bool] = TTLCache(_MOST_CAUSES, _CAUSE_SECONDS)
+
+    def log(self, answer: Answer, request_id: str) -> None:
+        for entry in answer.degraded:
+            if entry.cause and entry.cause not in self._logged:
+                self._logged[entry.cause] = True
+                log.warning("request %s: %s: %s", request_id, entry.reason, entry.cause)

@@ -11,7 +11,7 @@ from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine
 from engine.types import DeadlineExceeded, EngineError
 from retrieval.admission import Permit
-from retrieval.answer import Answer, Said
+from retrieval.answer import Answer, Degraded, Said
 from retrieval.query import Query
 from retrieval.search import search
 
@@ -94,7 +94,8 @@ async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan)
 @pytest.mark.parametrize("call", ["search", "evidence"])
 async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> None:
     answer = await ask(tmp_path, Spoken([30], broken=call))
-    assert [(entry.reason, entry.detail) for entry in answer.degraded] == [("LEXICAL_FAILED", f"{call} is broken")]
+    detail = "matching words failed" if call == "search" else "comparing both sources failed"
+    assert answer.degraded == [Degraded("LEXICAL_FAILED", detail, cause=f"{call} is broken")]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
 
@@ -108,7 +109,7 @@ async def test_words_that_take_too_long_degrade_the_answer(tmp_path: Path) -> No
 
 async def test_similarities_that_fail_degrade_the_answer(tmp_path: Path) -> None:
     answer = await ask(tmp_path, Spoken([30]), engine=FakeEngine(COUNT, broken=["compare"]))
-    assert [(entry.reason, entry.detail) for entry in answer.degraded] == [("LEXICAL_FAILED", "compare is broken")]
+    assert answer.degraded == [Degraded("LEXICAL_FAILED", "comparing both sources failed", cause="compare is broken")]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
 
@@ -118,8 +119,8 @@ async def test_words_answer_when_the_towers_fail(tmp_path: Path, stage: str) -> 
     answer = await ask(tmp_path, Spoken([30, 6, 31]), plan, engine=FakeEngine(COUNT, broken=[stage]))
     assert [hit.row for hit in answer.hits] == [30, 6, 31]
     assert [hit.score for hit in answer.hits] == pytest.approx([15.5, 3.5, 16])
-    [degraded] = answer.degraded
-    assert degraded.reason == "DENSE_FAILED" and degraded.detail == f"found by words alone: {stage} is broken"
+    detail = "found by words alone: the towers failed"
+    assert answer.degraded == [Degraded("DENSE_FAILED", detail, cause=f"{stage} is broken")]
 
 
 async def test_without_a_word_found_the_towers_failure_is_told(tmp_path: Path) -> None:
@@ -190,9 +191,9 @@ async def test_an_engine_that_stood_in_is_named(tmp_path: Path) -> None:
     plan = Plan(rerank_depth=3, minimum_rerank=1)
     answer = await search(Query("5 red shoes", top_k=4), plan, release, Permit(), None)
     assert [hit.row for hit in answer.hits] == [hit.row for hit in whole.hits]
-    assert [(entry.reason, entry.detail) for entry in answer.degraded] == [
-        ("ENGINE_FALLBACK", "encode in this process: encode is broken; rescore in this process: rescore is broken")
-    ]
+    cause = "encode in this process: encode is broken; rescore in this process: rescore is broken"
+    detail = "encode in this process; rescore in this process"
+    assert answer.degraded == [Degraded("ENGINE_FALLBACK", detail, cause)]
 
 
 def _made(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 import asyncio
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,9 @@ async def test_rescoring_that_fails_degrades_and_says_why(tmp_path: Path) -> Non
     release.pace.calibrate(1, 0.1)
     for deadline in (None, 100, 100, 100, 100):
         answer = await ask(release, deadline)
-        assert [(entry.reason, entry.detail) for entry in answer.degraded] == [("RERANK_FAILED", "rescore is broken")]
+        [degraded] = answer.degraded
+        assert (degraded.reason, degraded.cause) == ("RERANK_FAILED", "rescore is broken")
+        assert re.fullmatch(r"rescoring \d+ candidates failed", degraded.detail)
         assert [hit.row for hit in answer.hits] == list(range(5, 15))
     # A failure tells nothing of how long rescoring takes.
     assert release.pace.affordable([PAIR_TOKENS] * 2, 0.7) == 1

@@ -270,6 +270,19 @@ async def test_a_failed_engine_is_unavailable(tmp_path: Path, caplog: pytest.Log
     assert record.getMessage().split(":")[0].split()[1] in told
 
 
+async def test_why_an_answer_is_degraded_is_logged_once_and_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Service(tmp_path, broken=("rescore",)).serve() as (channel, _):
+        answers = [await ask(channel, f"{i} shoes") for i in range(3)]
+    for answer in answers:
+        [entry] = answer.degraded
+        assert entry.reason == search_pb2.DEGRADATION_REASON_RERANK_FAILED
+        assert entry.detail.endswith(" candidates failed") and "broken" not in entry.detail
+    [record] = [record for record in caplog.records if "rescore is broken" in record.getMessage()]
+    assert answers[0].request_id in record.getMessage()
+
+
 async def test_a_service_whose_releases_are_gone_is_unavailable(tmp_path: Path) -> None:
     async with Service(tmp_path).serve() as (channel, server):
         server.holder.close()
