@@ -43,7 +43,8 @@ class QueryTerm:
 class LexicalQuery:
     """A query's words that say something, and the terms they ask for.
 
-    `synonyms` has, for each phrase that has some, what it asks for in its place.
+    `synonyms` has, for each phrase that has some, what it asks for in its place; `length` is how many terms a field
+    holds that says the query and nothing else.
 
     `weights` are the words' inverse document frequencies; `units` has, by the place of a quantity, the term that stands
     in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands. `spellings` has
@@ -57,6 +58,7 @@ class LexicalQuery:
     brands: frozenset[int] = frozenset()
     spellings: Mapping[str, str] = field(default_factory=dict)
     synonyms: tuple[tuple[Alternative, ...], ...] = ()
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ class QueryReader:
         units, brands = dict(self._units(words)), self._brands(terms)
         spellings = dict(self._speller.spellings(words, terms, joined))
         meaning = self._synonyms.scaled(synonyms, weights)
-        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning)
+        length = len(self._analyser.terms(text))
+        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning, length)
 
     def _single(self, word: Word, place: int) -> Iterator[QueryTerm]:
         number = self._index.terms.find(word.term)

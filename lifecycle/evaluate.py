@@ -25,6 +25,7 @@ from ranker.mix import mixed_scores
 from retrieval.admission import Admission
 from retrieval.answer import Answer
 from retrieval.candidates import Found, Source
+from retrieval.coverage import favour
 from retrieval.features import MISSING, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
@@ -195,7 +196,7 @@ def rows_by_stage(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[
 async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict[str, Scores]:
     """What each stage gives each query's judged products, all of which the catalog holds.
 
-    Fused: the reciprocal ranks that the two sources' scores give within the pool.
+    Fused: as serving does it, by the ranks that the two sources' scores give within the pool.
     """
     rows = {product: row for row, product in enumerate(release.columns.ids())}
     products = sorted({product for pool in pools.values() for product in pool}, key=rows.__getitem__)
@@ -238,9 +239,11 @@ async def _with_words(
     evidence = await release.words.evidence(matches.query, rows)
     words = release.words.scores(evidence)
     by_words = np.argsort(-words, kind="stable")[: np.count_nonzero(words > 0)]
-    places, fused = fuse([np.argsort(-similarities, kind="stable"), by_words], release.fusion_weights(plan))
+    weights = release.fusion_weights(plan)
+    places, fused = fuse([np.argsort(-similarities, kind="stable"), by_words], weights)
     scores: dict[str, np.ndarray] = {WORDS: words, FUSED: np.zeros(len(rows))}
     scores[FUSED][places] = fused
+    scores[FUSED] += favour(matches.query, evidence, weights[1])
     if release.final is not None:
         dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
         found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)

@@ -12,6 +12,7 @@ from core.progress import Report, ignore
 from ranker.mix import mixed_scores
 from ranker.train.final import FinalTraining, Learned, Table, folds_of, learn
 from retrieval.candidates import Found
+from retrieval.coverage import favour
 from retrieval.features import FEATURES, with_relevance
 
 FUSED, RERANKED, FINAL, PRERANKED = "fused", "fused, reranked", "final", "final without the cross-encoder"
@@ -136,13 +137,15 @@ def tuned_ratio(asked: Sequence[Asked], judged: Judged) -> float:
 
 
 def fused_scores(found: Found, ratio: float) -> Scores:
-    """Reciprocal ranks with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
+    """As serving fuses with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
     assert found.dense and found.lexical
     dense, lexical = weights(ratio)
     parts = [
         np.where(source.ranks > 0, weight / (RANK_CONSTANT + source.ranks), 0)
         for source, weight in ((found.dense, dense), (found.lexical, lexical))
     ]
+    if found.query is not None and found.evidence is not None:
+        parts.append(favour(found.query, found.evidence, lexical))
     return np.sum(parts, 0).astype(np.float32)
 
 

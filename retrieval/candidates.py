@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from core.fusion import fuse
 from engine.lexical import Evidence, LexicalQuery
 from engine.types import Candidates, Vectors
+from retrieval.coverage import favour
 
 
 def _none() -> NDArray[np.int64]:
@@ -37,7 +38,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """c candidates, best first. `scores` order them: reciprocal ranks where two sources were fused, else the source's.
+    """c candidates, best first. `scores` order them: where two sources were fused, reciprocal ranks and what names say
+    of the query (`coverage.py`), else the source's.
 
     A source that did not take part is None. `query` and `evidence`, what the candidates hold of its words, are there
     when both did.
@@ -88,12 +90,13 @@ class Fusion:
     scores: Vectors
     dense: Source
     lexical: Source
+    lexical_weight: float = 1.0
 
     @classmethod
     def of(cls, dense: Candidates, lexical: Candidates, weights: tuple[float, float]) -> "Fusion":
         """Fuses by weighted reciprocal rank."""
         rows, scores = fuse([dense.rows, lexical.rows], weights)
-        return cls(rows, scores.astype(np.float32), _source(rows, dense), _source(rows, lexical))
+        return cls(rows, scores.astype(np.float32), _source(rows, dense), _source(rows, lexical), weights[1])
 
     @property
     def unseen_by_dense(self) -> NDArray[np.int64]:
@@ -103,8 +106,9 @@ class Fusion:
     def completed(self, similarities: Vectors, words: Vectors, query: LexicalQuery, evidence: Evidence) -> Found:
         """With similarities of what words alone found, in the order of the places above, and scores by words of all."""
         self.dense.scores[self.unseen_by_dense] = similarities
-        lexical = Source(words, self.lexical.ranks)
-        return Found(self.rows, self.scores, self.dense, lexical, query, evidence)
+        scores = self.scores + favour(query, evidence, self.lexical_weight)
+        found = Found(self.rows, scores, self.dense, Source(words, self.lexical.ranks), query, evidence)
+        return found.ordered(np.argsort(-scores, kind="stable"))
 
 
 def _source(rows: NDArray[np.int64], candidates: Candidates) -> Source:
