@@ -25,7 +25,7 @@ from retrieval.answer import (
     Said,
 )
 from retrieval.budget import before_words, usable
-from retrieval.candidates import Found, Fusion, one_source
+from retrieval.candidates import Found, Fusion, Source, one_source
 from retrieval.features import FEATURES, MISSING, named, with_relevance
 from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
@@ -33,6 +33,10 @@ from retrieval.words import Matches, WordsFailed
 
 # Of the time left: all else waits for the spelling, which takes far less.
 _FOR_SPELLING = 0.1
+# The final score of more candidates takes a millisecond or more, and so a thread: the event loop has others to answer.
+_AT_ONCE = 256
+# Hits whose reasons are told: 300 trees take some .5 ms for each.
+_EXPLAINED = 50
 
 
 async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permit, deadline: float | None) -> Answer:
@@ -48,7 +52,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         found = await _retrieve(query, plan, release, deadline, answer)
         table = None  # what the final score goes by, where there is one
         if release.final is not None and found.evidence is not None and len(found.rows) > 0:
-            found, table = _preranked(release, found, answer)
+            found, table = await _preranked(release, found, answer)
         elif (first := named(found)).any():
             found = found.ordered(np.argsort(~first, kind="stable"))
         relevance = np.empty(0, np.float32)
@@ -59,7 +63,8 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
             if table is None:
                 answer.hits = _arrange(found, relevance, release.mix, query.top_k)
             else:
-                answer.hits = _by_final(query, release, answer, with_relevance(table, answer.relevance))
+                features = with_relevance(table, answer.relevance)
+                answer.hits = await _by_final(query, release, answer, features, deadline)
             stage.candidates_out = len(answer.hits)
     return answer
 
@@ -165,7 +170,7 @@ async def _fuse(
         return found
 
 
-def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Found, Vectors]:
+async def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Found, Vectors]:
     """The candidates by the final score without the cross-encoder's word: the first are worth its time.
 
     With their features, shape (c, f), in the same order.
@@ -174,7 +179,7 @@ def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Fo
     with answer.stage("prerank", len(found.rows)) as stage:
         table = release.features(found)
         stage.candidates_out = len(found.rows)
-        order = np.lexsort((-release.final.scores(table, rescored=False), ~named(found)))
+        order = np.lexsort((-await _final_scores(release, table, rescored=False), ~named(found)))
         return found.ordered(order), table[order]
 
 
@@ -238,30 +243,46 @@ def _spread(relevance: Vectors, count: int) -> Vectors:
     return np.concatenate([relevance, np.full(count - len(relevance), MISSING)])
 
 
-def _by_final(query: Query, release: LoadedRelease, answer: Answer, table: Vectors) -> list[Hit]:
+async def _by_final(
+    query: Query, release: LoadedRelease, answer: Answer, table: Vectors, deadline: float | None
+) -> list[Hit]:
     """All candidates by the final score of their features; of equals, the one that was worth more before rescoring."""
     found = answer.found
-    assert release.final is not None
     rescored = not np.isnan(answer.relevance).all()
-    learned = release.final.scores(table, rescored)
+    learned = await _final_scores(release, table, rescored)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
     scores = np.where(named(found), learned + np.ptp(learned) + 1, learned)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
-    fused, ranks = found.ranks(), _ranks(answer.relevance)
-    told = release.final.contributions(table[order], rescored) if query.explain else None
+    ranks, explained = _ranks(answer.relevance), order[:_EXPLAINED]
+    told = await _contributions(release, table[explained], rescored, deadline) if query.explain else None
+    reasons = [()] * len(order) if told is None else _reasons(table[explained], told, (scores - learned)[explained])
+    relevance, worth = answer.relevance[order].tolist(), scores[order].tolist()
     hits = []
-    for place, i in enumerate(order.tolist()):
-        heard = () if np.isnan(answer.relevance[i]) else (Said("rescore", float(answer.relevance[i]), ranks[i]),)
-        said = (*_said(found, i, fused), *heard, Said("final", float(scores[i]), place + 1))
-        hits.append(
-            Hit(
-                int(found.rows[i]),
-                float(scores[i]),
-                said,
-                _reasons(table[i], told, place, float(scores[i] - learned[i])),
-            )
-        )
+    for place, (i, said) in enumerate(zip(order.tolist(), _said(found, order), strict=True)):
+        heard = (Said("rescore", relevance[place], ranks[i]),) if i in ranks else ()
+        why = reasons[place] if place < len(reasons) else ()
+        said = (*said, *heard, Said("final", worth[place], place + 1))
+        hits.append(Hit(int(found.rows[i]), worth[place], said, why))
     return hits
+
+
+async def _final_scores(release: LoadedRelease, table: Vectors, rescored: bool) -> Vectors:
+    """Of c candidates, shape (c,)."""
+    assert release.final is not None
+    if len(table) <= _AT_ONCE:
+        return release.final.scores(table, rescored)
+    return await asyncio.to_thread(release.final.scores, table, rescored)
+
+
+async def _contributions(
+    release: LoadedRelease, table: Vectors, rescored: bool, deadline: float | None
+) -> Vectors | None:
+    """What each feature did to the score of each of these candidates, shape (c, f); None where there is no time."""
+    assert release.final is not None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(_latest(deadline)):
+            return await asyncio.to_thread(release.final.contributions, table, rescored)
+    return None
 
 
 def _ranks(relevance: Vectors) -> dict[int, int]:
@@ -271,36 +292,44 @@ def _ranks(relevance: Vectors) -> dict[int, int]:
     return {int(i): rank for rank, i in enumerate(order, 1)}
 
 
-def _reasons(row: Vectors, told: Vectors | None, place: int, for_code: float) -> tuple[Reason, ...]:
-    """What each feature did to the score, the most first, where the caller asks; a code that names it before all."""
-    if told is None:
-        return ()
-    order = np.argsort(-np.abs(told[place]), kind="stable")
+def _reasons(table: Vectors, told: Vectors, for_code: Vectors) -> list[tuple[Reason, ...]]:
+    """What each feature did to the score of each candidate, the most first; a code that names it before all."""
     names = list(FEATURES)
-    code = (Reason("named by a code", 1.0, for_code),) if for_code else ()
-    return (*code, *(Reason(names[f], float(row[f]), float(told[place, f])) for f in order if told[place, f]))
+    orders = np.argsort(-np.abs(told), axis=1, kind="stable").tolist()
+    result = []
+    for order, values, gains, by_code in zip(orders, table.tolist(), told.tolist(), for_code.tolist(), strict=True):
+        code = (Reason("named by a code", 1.0, by_code),) if by_code else ()
+        result.append((*code, *(Reason(names[f], values[f], gains[f]) for f in order if gains[f])))
+    return result
 
 
 def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int) -> list[Hit]:
     """Rescored candidates by a mix of both orders, then the others as found, by their score less 1, which is below."""
     first = named(found)  # what the query names by its code is meant
     worth = np.where(first[: len(relevance)], 1, mixed_scores(relevance, mix))
-    by_fusion = found.ranks()
     fused = np.where(first, found.scores.max(initial=0), found.scores)
-    order, ranks = np.argsort(-worth, kind="stable"), _ranks(relevance)
+    order, ranks = np.argsort(-worth, kind="stable")[:top_k], _ranks(relevance)
     rescored = []
-    for rank, i in enumerate(order[:top_k].tolist(), 1):
+    for rank, (i, said) in enumerate(zip(order.tolist(), _said(found, order), strict=True), 1):
         heard = Said("rescore", float(relevance[i]), ranks[i]), Said("mix", float(worth[i]), rank)
-        rescored.append(Hit(int(found.rows[i]), float(worth[i]), (*_said(found, i, by_fusion), *heard)))
+        rescored.append(Hit(int(found.rows[i]), float(worth[i]), (*said, *heard)))
     offset = 1.0 if len(relevance) else 0.0
-    rest = range(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
-    return rescored + [Hit(int(found.rows[i]), float(fused[i]) - offset, _said(found, i, by_fusion)) for i in rest]
+    rest = np.arange(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
+    return rescored + [
+        Hit(int(found.rows[i]), float(fused[i]) - offset, said)
+        for i, said in zip(rest.tolist(), _said(found, rest), strict=True)
+    ]
 
 
-def _said(found: Found, place: int, ranks: NDArray[np.int64]) -> tuple[Said, ...]:
-    """What retrieval said of a candidate, source by source, and of both together, by which it has its rank."""
-    sides = (("retrieve", found.dense), ("lexical", found.lexical))
-    said = [Said(name, float(side.scores[place]), int(side.ranks[place])) for name, side in sides if side is not None]
+def _said(found: Found, places: NDArray[np.int64]) -> list[tuple[Said, ...]]:
+    """What retrieval said of candidates, source by source, and of both together, by which they have their ranks."""
+    sides = [("retrieve", found.dense), ("lexical", found.lexical)]
     if found.fused:
-        said.append(Said("fuse", float(found.scores[place]), int(ranks[place])))
-    return tuple(said)
+        sides.append(("fuse", Source(found.scores, found.ranks())))
+    columns = [
+        (name, side.scores[places].tolist(), side.ranks[places].tolist()) for name, side in sides if side is not None
+    ]
+    return [
+        tuple(Said(name, scores[place], ranks[place]) for name, scores, ranks in columns)
+        for place in range(len(places))
+    ]

@@ -1,10 +1,13 @@
 """A request whose order a final score decides, with trees that one can follow by hand."""
 
+import asyncio
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import COUNT, Spoken, make_release
+from doubles import COUNT, Spoken, make_release, rows_of
 from wordings import lexical_index, titles
 
 from core.plan import Plan
@@ -13,6 +16,7 @@ from ranker.final import FinalSpec
 from retrieval.admission import Permit
 from retrieval.answer import Answer
 from retrieval.features import FEATURES
+from retrieval.loaded import LoadedRelease
 from retrieval.query import Query
 from retrieval.search import search
 from retrieval.words import Words
@@ -83,6 +87,61 @@ async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
     assert [reason.feature for reason in reasons] == ["relevance", "words in the title"]
     assert reasons[1].value > reasons[1].contribution == pytest.approx(1)
     assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
+
+
+class Watched(Sum):
+    """Notes on which threads it works, and waits where it is told to before it explains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: dict[str, set[int]] = {"scores": set(), "contributions": set()}
+        self.go = threading.Event()
+        self.go.set()
+
+    def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        self.threads["contributions"].add(threading.get_ident())
+        self.go.wait(30)
+        return super().contributions(table, rescored)
+
+    def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        self.threads["scores"].add(threading.get_ident())
+        return Sum.contributions(self, table, rescored).sum(1)
+
+
+def many(folder: Path, final: Watched, count: int) -> LoadedRelease:
+    return make_release(folder, rows_of(count), words=Spoken(range(count)), final=final)
+
+
+async def test_reasons_are_told_of_the_first_hits_and_not_on_the_event_loop(tmp_path: Path) -> None:
+    final = Watched()
+    plan = Plan(candidates=80, lexical_candidates=80, rerank_depth=2, minimum_rerank=1)
+    query = Query("5 red shoes", top_k=80, explain=True)
+    explained = await search(query, plan, many(tmp_path, final, 90), Permit(), None)
+    assert [bool(hit.reasons) for hit in explained.hits] == [True] * 50 + [False] * 30
+    assert final.threads["contributions"].isdisjoint({threading.get_ident()})
+    plain = await search(replace(query, explain=False), plan, many(tmp_path, final, 90), Permit(), None)
+    assert [replace(hit, reasons=()) for hit in explained.hits] == plain.hits
+
+
+async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
+    final = Watched()
+    final.go.clear()
+    release = many(tmp_path, final, 20)
+    deadline = asyncio.get_running_loop().time() + 0.5
+    try:
+        answer = await search(Query("5 red shoes", top_k=5, explain=True), _PLAN, release, Permit(), deadline)
+    finally:
+        final.go.set()
+    assert len(answer.hits) == 5 and not any(hit.reasons for hit in answer.hits)
+
+
+@pytest.mark.parametrize(("count", "aside"), [(200, False), (300, True)])
+async def test_many_candidates_are_scored_aside_from_the_event_loop(tmp_path: Path, count: int, aside: bool) -> None:
+    final = Watched()
+    plan = Plan(candidates=count, lexical_candidates=count, rerank_depth=2, minimum_rerank=1)
+    answer = await search(Query("5 red shoes", top_k=5), plan, many(tmp_path, final, count), Permit(), None)
+    assert len(answer.found.rows) == count
+    assert final.threads["scores"].isdisjoint({threading.get_ident()}) == aside
 
 
 async def test_without_the_cross_encoder_the_final_score_still_ranks(tmp_path: Path) -> None:
