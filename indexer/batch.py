@@ -1,5 +1,6 @@
 """What a feed's readers hand over: rows in batches, and what is no row."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +26,15 @@ class Broken:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows and their numbers in the feed, counted from 1; a CSV's header does not count."""
+    """Rows and their numbers in the feed, counted from 1; a CSV's header does not count.
+
+    `skipped` counts rows that are no products and should not be, by their kind.
+    """
 
     numbers: list[int] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.numbers) + len(self.broken)

@@ -31,6 +31,7 @@ from core.errors import FeedError
 from core.product import TEXT_FIELDS
 from indexer.currency import CURRENCIES
 from indexer.encoding import codec_name
+from indexer.exports import Export
 
 FIELDS = ("id", "price", "currency", "popularity", *TEXT_FIELDS)
 REQUIRED = ("id", "title")
@@ -54,7 +55,7 @@ _ALIASES = {
     "link": ("product_url", "url"),
     "popularity": ("popularity_score", "units_sold", "sales_count", "order_count"),
 }
-_ATTRIBUTES_COLUMN = "attributes"
+_ATTRIBUTE_COLUMNS = ("attributes", "options", "additional_attributes")
 _NAMES_SHOWN = 20
 _NAME_SHOWN = 60
 
@@ -228,9 +229,12 @@ def load_mapping(path: Path) -> Mapping:
 
 
 def default_mapping(
-    columns: Iterable[str], catalog: Catalog | None = None, attributes: Attributes | None = None
+    columns: Iterable[str],
+    catalog: Catalog | None = None,
+    attributes: Attributes | None = None,
+    export: Export | None = None,
 ) -> Mapping:
-    """Fields by Google Merchant's names or their usual aliases, from the columns there are.
+    """Fields by a shop system's columns, or by Google Merchant's names or their usual aliases, of those there are.
 
     A field without a column keeps its own name, for feeds whose later rows have keys that the first do not. Without
     patterns in `attributes`, a column of that name gives them. Raises FeedError when nothing looks like an id or a
@@ -240,14 +244,24 @@ def default_mapping(
     by_name = {_normal(column): column for column in reversed(columns)}
     fields = {}
     for name in FIELDS:
+        if export and (own := _columns_of(export, name, columns)):
+            fields[name] = Source(columns=own)
+            continue
         found = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
         if found is None and name in REQUIRED:
             raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {_some(columns)}")
         fields[name] = Source(columns=(found or name,))
     gathered = attributes or Attributes()
-    if not gathered.include and _ATTRIBUTES_COLUMN in columns:
-        gathered = gathered.model_copy(update={"include": (_ATTRIBUTES_COLUMN,)})
+    listed = next((name for name in _ATTRIBUTE_COLUMNS if name in columns), None)
+    if not gathered.include and listed and (export or listed == _ATTRIBUTE_COLUMNS[0]):
+        gathered = gathered.model_copy(update={"include": (listed,)})
     return Mapping.model_construct(catalog=catalog or Catalog(), fields=fields, attributes=gathered)
+
+
+def _columns_of(export: Export, field: str, columns: list[str]) -> tuple[str, ...]:
+    """An export's columns for a field: the first there is, or all members of an object."""
+    there = [name for name in export.fields.get(field, ()) if name.split(".")[0] in columns]
+    return tuple(name for name in there if "." in name) if there and "." in there[0] else tuple(there[:1])
 
 
 def _normal(name: str) -> str:

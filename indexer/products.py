@@ -21,6 +21,7 @@ from core.product import CATALOG_SCHEMA
 from core.progress import Report, ignore
 from indexer.batch import Batch
 from indexer.codes import Spelling
+from indexer.exports import adapted, export_of
 from indexer.feed import Feed, open_feed
 from indexer.mapping import Mapping, default_mapping
 from indexer.rejection import Rejected
@@ -106,11 +107,16 @@ def clean_feed(
     catalog = mapping.catalog
     language = catalog.language if "language" in catalog.model_fields_set else None
     feed = open_feed(path, language, catalog.encoding)
+    export = export_of(feed.columns, language)
+    if export:
+        feed.columns += [name for name in export.added if name not in feed.columns]
+        feed.batches = adapted(export, feed.batches)
+        feed.notes.append(f"a {export.name} export, read with its rows of variants and of what is no product")
     if feed.complete:
         mapping.check(feed.columns)
     asked = mapping
     if not asked.fields:
-        mapping = default_mapping(feed.columns, asked.catalog, asked.attributes)
+        mapping = default_mapping(feed.columns, asked.catalog, asked.attributes, export)
     workdir.mkdir(parents=True, exist_ok=True)
     target, spill = workdir / PRODUCTS, workdir / _SPILL
     try:
@@ -149,7 +155,8 @@ class _FirstPass:
 
     def run(self, columns: "_Columns", report: Report) -> None:
         for batch in self.feed.batches:
-            self.rows_read += len(batch.rows) + len(batch.broken)
+            self.rows_read += len(batch.rows) + len(batch.broken) + batch.skipped.total()
+            self.skipped += batch.skipped
             for broken in batch.broken:
                 self._reject(broken.number, None, broken.reason, broken.detail, broken.raw)
             products = list(self._clean(batch))
