@@ -24,11 +24,12 @@ class Columns:
         """Raises ReleaseError when the file is not a catalog's columns."""
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (OSError, pa.ArrowInvalid) as error:
             raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
         if not reader.schema.equals(CATALOG_SCHEMA):
             raise ReleaseError(f"{path} has other columns than this version reads; index the catalog again")
-        self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        self._batches = batches
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made when asked for
 

@@ -29,11 +29,15 @@ class Release:
     name: str
     manifest: Manifest | None
     damage: str = ""
+    sequence: int = 0
 
     @property
     def order(self) -> tuple[int, str]:
-        """Rises with the order of publishing; what earlier versions published comes first, by its name."""
-        return (self.manifest.sequence if self.manifest else 0), self.name
+        """Rises with the order of publishing; what earlier versions published comes first, by its name.
+
+        So does a damaged release whose number the pointer does not know.
+        """
+        return self.sequence, self.name
 
 
 def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:

@@ -95,7 +95,9 @@ class ReleaseStore:
     def releases(self, catalog: str) -> list[Release]:
         """The catalog's releases in the order of their publishing, damaged ones too. Files are not looked into."""
         folders = self.folder(catalog).glob("r-*")
-        return sorted(map(self._listed, folders), key=lambda release: release.order)
+        numbers = {entry.release: entry.sequence for entry in self._pointed(catalog)}
+        listed = (self._listed(folder, numbers.get(folder.name, 0)) for folder in folders)
+        return sorted(listed, key=lambda release: release.order)
 
     def listing(self, catalog: str) -> list[Release]:
         """The same, and files that are missing or have another size make a release damaged too."""
@@ -230,11 +232,14 @@ class ReleaseStore:
 
     def _next(self, catalog: str) -> int:
         """One more than any release's number."""
-        pointed: tuple[Pointed, ...] = ()
+        numbers = [release.sequence for release in self.releases(catalog)]
+        return 1 + max([*numbers, *(entry.sequence for entry in self._pointed(catalog))], default=0)
+
+    def _pointed(self, catalog: str) -> tuple[Pointed, ...]:
+        """What the pointer's lines say; nothing where it is damaged."""
         with contextlib.suppress(ReleaseError):
-            pointed = read_pointer(self.folder(catalog) / _POINTER)
-        numbers = [manifest.sequence for manifest in self.manifests(catalog)]
-        return 1 + max([*numbers, *(entry.sequence for entry in pointed)], default=0)
+            return read_pointer(self.folder(catalog) / _POINTER)
+        return ()
 
     def _trail(self, catalog: str) -> list[Pointed]:
         """What is served, then what was before it. Raises ReleaseError for a pointer that is damaged."""
@@ -272,26 +277,26 @@ class ReleaseStore:
         stand_in = next((name for name in (*served, *self.earlier(catalog)) if whole(name)), None)
         return newest | set(served) | ({stand_in} if stand_in else set())
 
-    def _listed(self, folder: Path) -> Release:
+    def _listed(self, folder: Path, number: int = 0) -> Release:
+        """`number` is the sequence by the pointer."""
         try:
-            return Release(folder.name, self._read(folder.parent.name, folder.name)[0])
+            manifest, _ = self._read(folder.parent.name, folder.name)
         except ReleaseError as error:
-            return Release(folder.name, None, str(error))
+            return Release(folder.name, None, str(error), number)
+        return Release(folder.name, manifest, "", manifest.sequence)
 
     def _sized(self, catalog: str, release: Release) -> Release:
         try:
             if release.manifest is not None:
                 check_sizes(self.path(catalog, release.name), release.manifest)
         except ReleaseError as error:
-            return Release(release.name, None, str(error))
+            return Release(release.name, None, str(error), release.sequence)
         return release
 
     def _read(self, catalog: str, release: str) -> tuple[Manifest, str]:
         """The manifest and the SHA-256 of its file."""
-        expected = None
-        with contextlib.suppress(ReleaseError):  # of a damaged pointer: the digest beside the manifest is enough
-            pointed = read_pointer(self.folder(catalog) / _POINTER)
-            expected = next((entry.sha256 for entry in pointed if entry.release == release), None)
+        pointed = self._pointed(catalog)  # where it is damaged, the digest beside the manifest is enough
+        expected = next((entry.sha256 for entry in pointed if entry.release == release), None)
         return read_manifest(self.path(catalog, release), expected)
 
     def _sweep(self, folder: Path) -> None:

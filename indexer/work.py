@@ -56,7 +56,7 @@ def _refusal(error: OSError, folder: Path) -> ReleaseError:
     free = shutil.disk_usage(folder).free
     full = error.errno in _FULL or free < _LITTLE
     remedy = "free some space" if full else "see that files can be written there"
-    reason = error.strerror or str(error)
-    return ReleaseError(
-        f"{folder} cannot be written: {reason}; {free / 2**20:,.1f} MiB are free: {remedy} and run again"
-    )
+    if error.errno == errno.EFBIG:
+        remedy = "allow larger files (ulimit -f)"
+    reason = f"{error.strerror or error}; {free / 2**20:,.1f} MiB are free"
+    return ReleaseError(f"indexing in {folder} stopped: {reason}: {remedy} and run again")

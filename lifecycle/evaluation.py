@@ -38,7 +38,8 @@ class Place:
         return self.store.manifest(self.catalog, self.release)
 
     def columns(self) -> Columns:
-        """The products. Raises ReleaseError."""
+        """The products, found whole. Raises ReleaseError."""
+        self.store.verify(self.catalog, self.release, "products.arrow")
         return Columns(self.store.path(self.catalog, self.release) / "products.arrow")
 
 

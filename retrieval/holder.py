@@ -126,6 +126,8 @@ class Holder:
                 await self._check(catalog, served)
                 continue
             if self._pauses(catalog, wanted) or (served is not None and wanted == _POINTER):
+                if served is not None:
+                    await self._check(catalog, served)
                 continue
             try:
                 if wanted == _POINTER:

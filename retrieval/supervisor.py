@@ -128,9 +128,10 @@ class Supervisor:
             status = await worker.wait()
             del self._members[number]
             self._swap()  # others may have waited for it
-            why = member.failed or f"it ended with status {status}"
+            why = member.failed or f"it ended with status {status}{_hint(status)}"
             if not self._complete:
-                raise TandemError(member.failed or f"a serving process ended with status {status} before it served")
+                ended = f"a serving process ended with status {status} before it served{_hint(status)}"
+                raise TandemError(member.failed or ended)
             served = 0.0 if member.served_from is None else self._clock() - member.served_from
             pause = restarts.pause(served)
             if restarts.hopeless and not self._serving:
@@ -204,6 +205,13 @@ class Supervisor:
         except TimeoutError:
             worker.kill()
             await worker.wait()
+
+
+def _hint(status: int) -> str:
+    """What a status means that stands for one cause."""
+    if status == -signal.SIGBUS:
+        return ": a file of a release was cut short in place; index again, and replace files by rename alone"
+    return ""
 
 
 async def supervise(settings: ServeSettings, ready: Ready) -> None:

@@ -100,7 +100,7 @@ def test_a_library_that_forgets_which_file_it_wrote_is_reported_with_the_folder(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)  # the mapped vectors
-    with pytest.raises(ReleaseError, match=f"work cannot be written: {os.strerror(number)}; .* MiB are free: "):
+    with pytest.raises(ReleaseError, match=f"work stopped: {os.strerror(number)}; .* MiB are free: "):
         index(feed, Models(encoders[0], None), store)
     assert not [name for name in files(store.root) if "vectors" in name or "products" in name]
 

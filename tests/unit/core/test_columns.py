@@ -22,6 +22,22 @@ def test_rows_are_found_across_batches(columns: Columns) -> None:
         assert columns.row(row, ["title", "price_micros"]) == {"title": f"title {row}", "price_micros": row}
 
 
+def test_a_file_that_is_cut_or_changed_is_refused_or_read(tmp_path: Path) -> None:
+    """Nothing else than ReleaseError, wherever the file is damaged. What Arrow cannot see, digests do."""
+    path = write_columns(tmp_path / "c.arrow", [product(f"p{i}", f"title {i}") for i in range(7)], batch=3)
+    data = path.read_bytes()
+    refused = 0
+    for place in range(0, len(data), 29):
+        for damaged in (data[:place], data[:place] + bytes([data[place] ^ 0x80]) + data[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                Columns(path)
+            except ReleaseError as error:
+                assert "\n" not in str(error)
+                refused += 1
+    assert refused > len(data) // 29  # every cut one, at least
+
+
 def test_a_whole_row_has_every_column(columns: Columns) -> None:
     row = columns.row(4)
     assert row == product("p4", "title 4", price_micros=4, attributes=[("n", "4")])

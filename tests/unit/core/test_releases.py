@@ -238,6 +238,7 @@ def test_a_manifest_that_is_not_what_was_published_is_refused_and_listed_so(
         assert "\n" not in str(error.value) and "manifest.json" in str(error.value)
     assert [manifest.release_id for manifest in store.manifests("shop")] == [good]
     [damaged] = [release for release in store.listing("shop") if release.manifest is None]
+    assert damaged.sequence == 2 * place  # as the pointer knows it
     assert damaged.name == bad and "manifest.json" in damaged.damage
     assert publish(store, scratch, FILES, 5).release_id == store.current("shop")
 

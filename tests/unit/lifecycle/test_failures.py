@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ def test_the_command_ends_with_a_line_and_shows_where_if_asked(
         told = capsys.readouterr().err
         assert end.value.code == 2
         assert (told.count("\n") == 1, "Traceback" in told) == (not asked, asked)
+
+
+def test_a_signal_that_ends_the_process_shows_where_it_was() -> None:
+    code = (
+        "import os, signal\n"
+        "from lifecycle.failures import watch_for_crashes\n"
+        "def read_what_is_gone():\n"
+        "    os.kill(os.getpid(), signal.SIGBUS)\n"
+        "watch_for_crashes()\n"
+        "read_what_is_gone()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGBUS
+    assert "Fatal Python error: Bus error" in done.stderr and "in read_what_is_gone" in done.stderr
 
 
 # The owner without the right to override permissions, whether or not it is root.

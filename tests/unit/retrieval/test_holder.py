@@ -298,8 +298,13 @@ async def test_an_engine_that_is_down_is_no_reason_for_another_release(shop: Sho
     assert shop.opened == [new] and holder.loaded == {}
 
 
-async def test_a_file_cut_short_in_service_is_reported_once(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("stands_in", [False, True])
+async def test_a_file_cut_short_in_service_is_reported_once(
+    shop: Shop, caplog: pytest.LogCaptureFixture, stands_in: bool
+) -> None:
     release = shop.publish("a-")
+    if stands_in:
+        damage_products(shop, shop.publish("b-"))
     holder = shop.holder()
     await holder.refresh()
     os.truncate(shop.store.path("shop", release) / "products.arrow", 1)

@@ -253,6 +253,15 @@ async def test_one_that_dies_at_first_without_a_word_is_told_by_its_status() -> 
         await task
 
 
+async def test_one_that_read_what_was_cut_off_is_told_with_the_cause() -> None:
+    fleet = Fleet(1)
+    fleet.on_start = lambda _, process: process.end(-7)
+    async with fleet.running() as task:
+        assert task.done()
+    with pytest.raises(TandemError, match=r"status -7 before it served: a file of a release was cut short in place"):
+        await task
+
+
 async def test_it_gives_up_when_nobody_can_be_started_any_more() -> None:
     fleet = Fleet(1)
     async with fleet.running() as task:
