@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.common import RESULTS, save
 from benchmarks.peers import ours, weights
-from benchmarks.peers.environments import PEERS, PLAIN, chosen, make_all
+from benchmarks.peers.environments import PEERS, PLAIN, SAME_PROGRAM, chosen, make_all
 from benchmarks.peers.processes import Seen, run_all
 from benchmarks.peers.programs.loop import Task
 from benchmarks.peers.table import show, told
@@ -55,9 +55,9 @@ def main() -> None:
     run = partial(run_all, ids=ids, folder=work, timeout=options.timeout, failed=failed)
     fewer = replace(task, answered=min(task.answered, options.peer_queries))
     # What is compared most runs side by side, since a machine's pace changes.
-    seen = run({peer: python for peer, python in pythons.items() if peer is PLAIN}, task)
+    seen = run({peer: python for peer, python in pythons.items() if peer in SAME_PROGRAM}, task)
     seen |= _ours(shop, rows, task, work, ready, failed)
-    seen |= run({peer: python for peer, python in pythons.items() if peer is not PLAIN}, fewer)
+    seen |= run({peer: python for peer, python in pythons.items() if peer not in SAME_PROGRAM}, fewer)
     results = told(seen, failed, shop.questions.grades, task, len(texts))
     show(results)
     parameters = {
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=Path(".peers/work"), help="for releases and vectors of the run")
     parser.add_argument("--titles", type=int, help="so many titles instead of the whole catalog")
     parser.add_argument("--queries", type=int, help="at most so many of the test queries")
-    parser.add_argument("--peer-queries", type=int, default=200, help=f"answered by peers other than {PLAIN.name}")
+    parser.add_argument("--peer-queries", type=int, default=200, help="answered by peers of another program")
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="of measuring, for each number of clients and depth"
     )

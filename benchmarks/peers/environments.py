@@ -19,11 +19,15 @@ class PeerFailed(TandemError):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program of `benchmarks/peers/programs`, what its table row says, and what pip is asked for beside torch."""
+    """A program of `benchmarks/peers/programs`, what its table row says, and what pip is asked for beside torch.
+
+    `removed` are packages that come along, are not used and keep others from being imported.
+    """
 
     name: str
     module: str
     requirements: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
     def make(self, folder: Path, torch_index: str | None = None) -> Path:
         """The interpreter of its environment below the folder, which is made unless it has what is required.
@@ -36,23 +40,18 @@ class Peer:
             return python
         shutil.rmtree(place, ignore_errors=True)
         venv.create(place, with_pip=True)
-        self._install(python, [TORCH], ["--index-url", torch_index] if torch_index else [])
-        self._install(python, [TORCH, *self.requirements], [])
+        self._pip(
+            python, "install", "--progress-bar", "off", *(["--index-url", torch_index] if torch_index else []), TORCH
+        )
+        self._pip(python, "install", "--progress-bar", "off", TORCH, *self.requirements)
+        if self.removed:
+            self._pip(python, "uninstall", "--yes", *self.removed)
         stamp.write_text(wanted)
         return python
 
-    def _install(self, python: Path, requirements: list[str], options: list[str]) -> None:
-        command = [
-            str(python),
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-            "--quiet",
-            "--progress-bar",
-            "off",
-        ]
-        done = subprocess.run([*command, *options, *requirements], capture_output=True, text=True, check=False)
+    def _pip(self, python: Path, verb: str, *arguments: str) -> None:
+        command = [str(python), "-m", "pip", "--disable-pip-version-check", verb, "--quiet", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PeerFailed(f"could not be installed: {last_line(done.stderr)}")
 
@@ -68,8 +67,27 @@ PLAIN = Peer(
     "plain",
     ("sentence-transformers==6.2.0", "transformers==5.23.0", "faiss-cpu==1.15.1", "numpy==2.4.6"),
 )
+# The same program in int8: what a sceptic of a comparison with fp32 asks for first.
+ONNX = Peer(
+    "onnx-int8",
+    "with_onnx",
+    (
+        *("sentence-transformers==5.7.0", "transformers==4.57.6", "optimum==2.1.0", "optimum-onnx==0.1.0"),
+        *("onnx==1.23.2", "onnxruntime==1.32.0", "faiss-cpu==1.15.1", "numpy==2.4.6"),
+    ),
+)
+OPENVINO = Peer(
+    "openvino-int8",
+    "with_openvino",
+    (
+        *("sentence-transformers==6.2.0", "transformers==5.5.4", "optimum==2.3.0", "optimum-intel==2.2.0"),
+        *("openvino==2026.4.1", "nncf==3.4.0", "datasets==5.0.1", "faiss-cpu==1.15.1", "numpy==2.4.6"),
+    ),
+    removed=("torchvision",),  # its build for CUDA does not load beside torch's for processors
+)
+SAME_PROGRAM = (PLAIN, ONNX, OPENVINO)
 PEERS = (
-    PLAIN,
+    *SAME_PROGRAM,
     # It pins sentence-transformers below 4 and numpy below 2 itself.
     Peer("infinity", "with_infinity", ("infinity-emb[torch]==0.0.78", "transformers==4.57.6", "faiss-cpu==1.15.1")),
     Peer(

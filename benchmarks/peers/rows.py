@@ -117,6 +117,12 @@ def ratios(row: Row, baseline: Row) -> dict[str, float]:
     return {name: round(value / base[name], 3) for name, value in figures(row).items() if base.get(name)}
 
 
+def strongest(peers: Mapping[str, Row]) -> str | None:
+    """The peer that answers most queries a second at its most clients, which all rows have alike; None without any."""
+    rates = {name: each.speeds[max(each.speeds)].queries_per_s for name, each in peers.items() if each.speeds}
+    return max(rates, key=rates.__getitem__, default=None)
+
+
 def ahead(peer: Row, ours: Row) -> dict[str, tuple[float, float]]:
     """Where the peer's figure is better than ours by more than a run's noise: both, by name."""
     mine, told = figures(ours), {}

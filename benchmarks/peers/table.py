@@ -12,11 +12,12 @@ from rich.table import Table
 from benchmarks.peers.environments import PLAIN
 from benchmarks.peers.ours import SAME
 from benchmarks.peers.programs.loop import Task
-from benchmarks.peers.rows import Row, ahead, quality, ratios, row
+from benchmarks.peers.rows import Row, ahead, quality, ratios, row, strongest
 from core.measures import Grades
 
 RESCORED, RETRIEVED = "rescored", "retrieved only"
 _TO, _AHEAD = f"to {PLAIN.name}", "ahead of tandem"
+STRONGEST, _TO_STRONGEST = "strongest peer", "to the strongest peer"
 
 
 def told(
@@ -47,10 +48,13 @@ def told(
 
 def _compared(rows: Mapping[str, Row], peers: set[str]) -> dict[str, Any]:
     base, same = rows.get(PLAIN.name), rows.get(SAME)
+    best = strongest({name: each for name, each in rows.items() if name in peers})
     better = {name: ahead(rows[name], same) for name in rows if name in peers and same}
     return {
         "rows": {name: each.as_json() for name, each in rows.items()},
         _TO: {name: ratios(each, base) for name, each in rows.items() if base and name != PLAIN.name},
+        STRONGEST: best,
+        _TO_STRONGEST: {name: ratios(each, rows[best]) for name, each in rows.items() if best and name not in peers},
         _AHEAD: {name: found for name, found in better.items() if found},
     }
 
@@ -101,6 +105,9 @@ def lines(title: str, results: Mapping[str, Any]) -> Iterator[str]:
     """Ratios, where peers are ahead, and why programs failed."""
     for name, ratio in results[title][_TO].items():
         yield f"{name} {_TO}: {', '.join(f'{what} {value}' for what, value in ratio.items())}"
+    best = results[title].get(STRONGEST)
+    for name, ratio in results[title].get(_TO_STRONGEST, {}).items():
+        yield f"{name} {_TO_STRONGEST}, {best}: {', '.join(f'{what} {value}' for what, value in ratio.items())}"
     for name, better in results[title][_AHEAD].items():
         yield f"{name} is ahead: " + ", ".join(
             f"{what} {theirs:,g} (tandem {mine:,g})" for what, (theirs, mine) in better.items()

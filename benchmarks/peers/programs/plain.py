@@ -3,6 +3,8 @@
 It does the same work a query: encode, exact top k, rescore the first ones with the cross-encoder, sort.
 """
 
+from typing import Any
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,15 @@ class PlainProgram:
     packages: tuple[str, ...] = ("sentence-transformers", "transformers", "torch", "faiss-cpu")
 
     def __init__(self, task: Task) -> None:
-        self._encoder = SentenceTransformer(task.encoder, device="cpu")
-        self._ranker = CrossEncoder(task.ranker, device="cpu")
+        self.task = task
+        self._encoder = self.load(SentenceTransformer, task.encoder)
+        self._ranker = self.load(CrossEncoder, task.ranker)
         self._texts: list[str] = []
         self._index = faiss.IndexFlatIP(1)
+
+    def load(self, kind: Any, folder: str) -> Any:
+        """A SentenceTransformer or a CrossEncoder of the weights in a folder."""
+        return kind(folder, device="cpu")
 
     def embed(self, texts: list[str]) -> NDArray[np.float32]:
         """Unit vectors, shape (n, d)."""

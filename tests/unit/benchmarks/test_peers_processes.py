@@ -88,6 +88,11 @@ def test_torch_alone_comes_from_its_own_index(tmp_path: Path, pip: Path) -> None
     assert first.endswith(f"--index-url https://torch.example {TORCH}") and "example" not in second
 
 
+def test_what_keeps_others_from_loading_is_removed_again(tmp_path: Path, pip: Path) -> None:
+    Peer("some", "with_some", ("some==1",), removed=("odd",)).make(tmp_path / "peers")
+    assert pip.read_text().splitlines()[2].endswith("uninstall --quiet --yes odd")
+
+
 def test_one_that_cannot_be_installed_is_a_line_and_is_tried_again(tmp_path: Path, pip: Path) -> None:
     bad, good = Peer("bad one", "with_bad", ("bad==1",)), Peer("good", "with_good", ("good==1",))
     failed: dict[str, str] = {}
@@ -107,7 +112,8 @@ def test_in_place_the_straightforward_program_needs_no_environment(tmp_path: Pat
 
 def test_peers_are_chosen_by_name_in_the_tables_order() -> None:
     assert [peer.name for peer in chosen(["txtai", "infinity"])] == ["infinity", "txtai"]
-    with pytest.raises(TandemError, match="vespa: no such peer; there are sentence-transformers, infinity"):
+    names = "sentence-transformers, onnx-int8, openvino-int8, infinity"
+    with pytest.raises(TandemError, match=f"vespa: no such peer; there are {names}"):
         chosen(["vespa"])
 
 

@@ -7,13 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import run
 
-from benchmarks.peers.rows import Row, Speed, ahead, overlap, quality, ratios, row, speed
+from benchmarks.peers.rows import Row, Speed, ahead, overlap, quality, ratios, row, speed, strongest
 
 GRADES = {"mug": {"a": 3.0, "b": 1.0}, "lamp": {"c": 3.0, "d": 1.0}}
 
 
 def made(rate: float = 4.0, embedded: float = 100.0, ready: float | None = 10.0, peak: float = 50.0) -> Row:
     return Row({1: Speed(rate, 1000 / rate, 1500 / rate, 2000 / rate, 1.0, None)}, {}, embedded, ready, peak)
+
+
+def test_the_strongest_peer_answers_most_at_its_most_clients() -> None:
+    def answering(one: float, eight: float) -> Row:
+        speeds = {count: Speed(rate, 1.0, 1.0, 1.0, 1.0, None) for count, rate in ((1, one), (8, eight))}
+        return Row(speeds, {}, None, None, 1.0)
+
+    assert strongest({"a": answering(9.0, 5.0), "b": answering(4.0, 6.0), "c": answering(1.0, 2.0)}) == "b"
+    assert strongest({}) is None
 
 
 def test_a_run_becomes_rates_latencies_and_busy_cores() -> None:

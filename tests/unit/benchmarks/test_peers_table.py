@@ -47,6 +47,16 @@ def test_a_peer_that_is_ahead_of_the_same_weights_is_named(tmp_path: Path) -> No
     assert "lancedb is ahead: peak MiB 90 (tandem 100)" in list(lines(RESCORED, results(tmp_path)))
 
 
+def test_ours_stand_beside_the_strongest_peer(tmp_path: Path) -> None:
+    found = results(tmp_path)
+    slower = found[RESCORED]["rows"][PLAIN.name]["speeds"][8]["queries_per_s"]
+    assert found[RESCORED]["strongest peer"] == PLAIN.name  # of equals the first
+    assert list(found[RESCORED]["to the strongest peer"]) == [SAME, SERVED]
+    assert found[RESCORED]["to the strongest peer"][SAME]["queries/s, clients 8"] == 1.0 and slower > 0
+    told_lines = [line for line in lines(RESCORED, found) if "to the strongest peer, " in line]
+    assert len(told_lines) == 2 and PLAIN.name in told_lines[0]
+
+
 def test_one_that_failed_is_a_row_and_a_line(tmp_path: Path) -> None:
     heads, *rows = cells(RESCORED, results(tmp_path))
     assert rows[-1][:3] == ["txtai", "failed", "failed"]
