@@ -14,7 +14,7 @@ _KINDS = {"avx512_vnni": "avx512_vnni", "avx512f": "avx512", "avx2": "avx2"}
 class OnnxProgram(PlainProgram):
     """Models in dynamic int8, of the kind for this processor; ONNX Runtime takes all cores by itself."""
 
-    packages = ("sentence-transformers", "transformers", "optimum-onnx", "onnxruntime", "faiss-cpu")
+    packages: tuple[str, ...] = ("sentence-transformers", "transformers", "optimum-onnx", "onnxruntime", "faiss-cpu")
 
     def load(self, kind: Any, folder: str) -> Any:
         """The model of a folder, beside whose weights the int8 file is left."""

@@ -16,7 +16,14 @@ _COLUMN = "text"
 class OpenVinoProgram(PlainProgram):
     """Models in static int8, calibrated on titles of the catalog; OpenVINO takes all cores by itself."""
 
-    packages = ("sentence-transformers", "transformers", "optimum-intel", "openvino", "nncf", "faiss-cpu")
+    packages: tuple[str, ...] = (
+        "sentence-transformers",
+        "transformers",
+        "optimum-intel",
+        "openvino",
+        "nncf",
+        "faiss-cpu",
+    )
 
     def __init__(self, task: Task) -> None:
         os.environ["HF_DATASETS_OFFLINE"] = "1"
