@@ -1,11 +1,12 @@
 """Finds the model set an index job is to use: given, in service, or the bundled untuned towers."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.digest import value_digest
+from core.digest import file_digest, value_digest
 from core.durable import whole_folder
 from core.errors import ModelError, ReleaseError
 from core.manifest import Manifest
@@ -17,6 +18,7 @@ from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 log = logging.getLogger("tandem.models")
 
+_DIGESTS = "exported.json"
 EXPORTED = "exported"  # of the release folder: models that were given in another form
 
 
@@ -90,12 +92,13 @@ def _encoder(given: str | None, store: ReleaseStore) -> Path:
     if given and (Path(given) / TOWER_FILE).is_file():
         return Path(given)
     target = _exported(store, "encoder", given)
-    if not (target / TOWER_FILE).is_file():
+    if not _is_whole(target, TOWER_FILE):
         need_training("an encoder that is not exported yet")
         from encoder.train.export import export_encoder
 
         with whole_folder(target) as folder:
             export_encoder(given, folder)
+            _write_digests(folder)
     return target
 
 
@@ -103,12 +106,13 @@ def _ranker(given: str, store: ReleaseStore) -> Path:
     if (Path(given) / RANKER_FILE).is_file():
         return Path(given)
     target = _exported(store, "ranker", given)
-    if not (target / RANKER_FILE).is_file():
+    if not _is_whole(target, RANKER_FILE):
         need_training("a ranker that is not exported yet")
         from ranker.train.export import export_ranker
 
         with whole_folder(target) as folder:
             export_ranker(given, folder)
+            _write_digests(folder)
     return target
 
 
@@ -117,6 +121,28 @@ def _exported(store: ReleaseStore, kind: str, given: str | None) -> Path:
     weights = sorted(Path(given).rglob("*.safetensors")) if given else []
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
     return store.root / EXPORTED / kind / value_digest([given or "bundled", state])[:12]
+
+
+def _write_digests(folder: Path) -> None:
+    """Leaves what `_is_whole` compares; what is put beside the files later is no matter of it."""
+    digests = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
+
+
+def _is_whole(folder: Path, spec: str) -> bool:
+    """Whether an export is there as it was made; versions before left no digests, and theirs is taken as it is."""
+    if not (folder / spec).is_file():
+        return False
+    try:
+        digests: dict[str, str] = json.loads((folder / _DIGESTS).read_bytes())
+        whole = all(file_digest(folder / name) == digest for name, digest in digests.items())
+    except FileNotFoundError:
+        whole = not (folder / _DIGESTS).is_file()
+    except (OSError, ValueError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        log.warning("%s is damaged and exported anew", folder)
+    return whole
 
 
 def need_training(what: str) -> None:

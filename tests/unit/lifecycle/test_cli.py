@@ -119,6 +119,37 @@ def test_old_releases_are_removed_when_asked(tandem: Command, store: ReleaseStor
     assert store.manifests("shop") == made[-1:]
 
 
+@pytest.mark.parametrize("served", [True, False], ids=["in service", "an old one"])
+def test_a_damaged_release_blocks_no_command(
+    tandem: Command, store: ReleaseStore, tmp_path: Path, served: bool
+) -> None:
+    made = [manifest.release_id for manifest in fill(store, tmp_path, 4)]
+    bad = made[3 if served else 1]
+    path = store.path("shop", bad) / "manifest.json"
+    path.unlink()
+    path.write_text("{")
+    status, told, _ = tandem("releases", "--releases", store.root)
+    assert status == 0 and all(name in told for name in made)
+    assert f"damaged: release {bad}: manifest.json differs from its digest" in told
+    assert tandem("releases", "--releases", store.root, "--keep", 1)[0] == 0
+    kept = [release.name for release in store.releases("shop")]
+    assert kept == (made[2:] if served else made[3:])
+    if served:
+        assert f"back at release {made[2]}" in tandem("rollback", "--releases", store.root)[1]
+    assert "is damaged" not in tandem("releases", "--releases", store.root)[1]
+
+
+def test_a_damaged_pointer_is_listed_and_left_by_a_choice(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
+    made = [manifest.release_id for manifest in fill(store, tmp_path)]
+    (store.folder("shop") / "current").write_bytes(b"\xff\xfe")
+    status, told, _ = tandem("releases", "--releases", store.root)
+    assert status == 0 and "current is damaged" in told and all(name in told for name in made)
+    assert "choose a release with `tandem rollback --to`" in tandem.error("rollback", "--releases", store.root)
+    assert "current is damaged" in tandem.error("lineage", "--releases", store.root)
+    assert tandem("rollback", "--releases", store.root, "--to", made[1])[0] == 0
+    assert store.current("shop") == made[1]
+
+
 def test_a_folder_without_releases_is_told(tandem: Command, tmp_path: Path) -> None:
     for command in ("releases", "rollback"):
         told = tandem.error(command, "--releases", tmp_path / "none")

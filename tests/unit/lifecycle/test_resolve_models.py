@@ -66,6 +66,53 @@ def test_given_towers_need_no_release(store: ReleaseStore, given: Path) -> None:
     assert resolve_models(str(given), None, store, "shop") == Models(given, None)
 
 
+@pytest.fixture
+def exports(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders that were exported into, by a double of the export."""
+    made: list[Path] = []
+
+    def export(_: str | None, folder: Path) -> None:
+        made.append(folder)
+        for name, text in ((SPEC_FILE, "{}"), ("model.onnx", "weights")):
+            (folder / name).write_text(text)
+
+    monkeypatch.setattr("encoder.train.export.export_encoder", export)
+    return made
+
+
+@pytest.mark.parametrize("damaged", [None, "model.onnx", SPEC_FILE, "exported.json"])
+@pytest.mark.parametrize("how", ["changed", "empty", "gone"])
+def test_an_export_is_kept_while_it_is_whole(
+    store: ReleaseStore, exports: list[Path], damaged: str | None, how: str
+) -> None:
+    folder = resolve_models("some/model", None, store, "shop").encoder
+    (folder / "model.half.safetensors").write_text("added later")
+    if damaged and how == "gone":
+        (folder / damaged).unlink()
+    elif damaged:
+        (folder / damaged).write_text("" if how == "empty" else "[1]")
+    again = resolve_models("some/model", None, store, "shop").encoder
+    assert again == folder and (folder / "model.onnx").read_text() == "weights"
+    # Without digests it is taken for one of a version before.
+    assert len(exports) == 1 + (damaged is not None and (damaged, how) != ("exported.json", "gone"))
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_an_export_that_fails_leaves_nothing(
+    store: ReleaseStore, exports: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: str | None, folder: Path) -> None:
+        (folder / SPEC_FILE).write_text("")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("encoder.train.export.export_encoder", fill)
+        with pytest.raises(OSError, match="No space left"):
+            resolve_models("some/model", None, store, "shop")
+    assert list((store.root / "exported" / "encoder").iterdir()) == []
+    assert resolve_models("some/model", None, store, "shop").encoder.is_dir() and len(exports) == 1
+
+
 @pytest.mark.parametrize("kind", ["encoder", "ranker"])
 def test_a_damaged_model_in_service_is_not_taken_again(store: ReleaseStore, served: Manifest, kind: str) -> None:
     damage(store.path("shop", served.release_id) / kind / "m.onnx")
