@@ -87,31 +87,31 @@ class Phrases:
 
     def _readings(self, text: str) -> list[list[Unit]]:
         """The text with words of hyphens in their pieces, and, where it has such, as wholes too."""
-        words = self._analyser.words(text)
-        spans = located(words, text, self._analyser.prepared(text))
+        words = located(text, self._analyser)
         ways = (True, False) if "-" in text else (True,)
-        readings = [list(_units(words, spans, text, self._analyser, apart)) for apart in ways]
+        readings = [list(_units(words, text, self._analyser, apart)) for apart in ways]
         if not self._stop_words:
             readings = [[unit for unit in reading if not unit.stop] or reading for reading in readings]
         return readings
 
 
-def located(words: Sequence[Word], text: str, written: str) -> list[Span | None]:
-    """Where each word that an analyser made of a text, which it prepared so, stands in the text; None for one that
-    stands nowhere as it is, as the whole of a size does."""
+def located(text: str, analyser: Analyser) -> list[tuple[Word, Span | None]]:
+    """Each word of a text, and where it stands in it; None for one that stands nowhere as it is, as the whole of a size
+    does."""
+    written = analyser.prepared(text)
     places = None if written == text else _places(written, text)
-    spans: list[Span | None] = []
+    found: list[tuple[Word, Span | None]] = []
     start = end = 0
-    for word in words:
+    for word in analyser.words(text):
         # Pairs of characters overlap: the next begins at this one's second character.
         beside = start + 1 if is_unspaced(word.text) and written.startswith(word.text, start + 1) else end
-        found = written.find(word.text, beside)
-        if found < 0:
-            spans.append(None)
+        place = written.find(word.text, beside)
+        if place < 0:
+            found.append((word, None))
             continue
-        start, end = found, found + len(word.text)
-        spans.append((start, end) if places is None else (places[start][0], places[end - 1][1]))
-    return spans
+        start, end = place, place + len(word.text)
+        found.append((word, (start, end) if places is None else (places[start][0], places[end - 1][1])))
+    return found
 
 
 def _places(written: str, text: str) -> list[Span]:
@@ -131,12 +131,10 @@ def _places(written: str, text: str) -> list[Span]:
     return places
 
 
-def _units(
-    words: Sequence[Word], spans: Sequence[Span | None], text: str, analyser: Analyser, apart: bool
-) -> Iterator[Unit]:
+def _units(words: Sequence[tuple[Word, Span | None]], text: str, analyser: Analyser, apart: bool) -> Iterator[Unit]:
     """The units of a text. `apart`: whether words of hyphens are so many units as they have pieces."""
     done = 0
-    for word, span in zip(words, spans, strict=True):
+    for word, span in words:
         if span is None:
             continue
         start, end = span

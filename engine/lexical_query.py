@@ -62,7 +62,7 @@ class QueryReader:
         units, brands = dict(self._units(words)), self._brands(terms)
         spellings = dict(self._speller.spellings(words, terms, joined))
         meaning = self._synonyms.scaled(synonyms, weights)
-        length = len(self._analyser.terms(text))
+        length = sum(len(word.held) for word in self._analyser.words(text))
         return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning, length)
 
     def _single(self, word: Word, place: int) -> Iterator[QueryTerm]:

@@ -38,19 +38,14 @@ class SynonymReader:
         matches = self._phrases.find(text)
         if not matches:
             return []
-        every = self._analyser.words(text)
-        places = {word: place for place, word in reversed(list(enumerate(words)))}
-        spans = [
-            (word, span)
-            for word, span in zip(every, located(every, text, self._analyser.prepared(text)), strict=True)
-            if span
-        ]
+        places = {word.term: place for place, word in enumerate(words)}
+        spans = [(word.term, span) for word, span in located(text, self._analyser) if span]
         found = []
         for match in matches:
-            inside = {word for word, (start, end) in spans if start >= match.start and end <= match.end}
+            inside = {term for term, (start, end) in spans if start >= match.start and end <= match.end}
             # Of Chinese, a phrase may begin or end in the midst of what was taken for a word.
-            within = inside or {word for word, (start, end) in spans if start < match.end and end > match.start}
-            found.append(self._alternatives(match, sorted(places[word] for word in within & places.keys()), words))
+            within = inside or {term for term, (start, end) in spans if start < match.end and end > match.start}
+            found.append(self._alternatives(match, sorted(places[term] for term in within & places.keys()), words))
         kept = sorted((one for ones in found for one in ones), key=lambda one: -one.held)[:_MOST]
         return [[one for one in ones if one in kept] for ones in found]
 

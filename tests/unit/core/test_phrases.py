@@ -20,14 +20,13 @@ from core.words import Analyser
     ],
 )
 def test_words_are_located_in_the_text_as_typed(text: str, pieces: list[str | None]) -> None:
-    spans = located(Analyser("en").words(text), text, Analyser("en").prepared(text))
-    assert [None if span is None else text[slice(*span)] for span in spans] == pieces
+    found = located(text, Analyser("en"))
+    assert [None if span is None else text[slice(*span)] for _, span in found] == pieces
 
 
 def test_pairs_of_characters_are_located_though_they_overlap() -> None:
     text = "赤い長椅子"
-    spans = located(Analyser("ja").words(text), text, Analyser("ja").prepared(text))
-    assert spans == [(0, 2), (1, 3), (2, 4), (3, 5)]
+    assert [span for _, span in located(text, Analyser("ja"))] == [(0, 2), (1, 3), (2, 4), (3, 5)]
 
 
 def test_the_leftmost_longest_phrases_are_found_and_none_overlaps() -> None:

@@ -73,6 +73,11 @@ def test_queries_are_rewritten_as_their_words_are_found(rules: Rewriter, query: 
         ("ko", "소파", "가죽소파", "가죽X"),
         ("de", "fußmatte", "Rote FUSSMATTEN", "Rote X"),
         ("fr", "eau de parfum", "l\u2019eau de parfum", "l\u2019X"),
+        ("tr", "\u0131\u015f\u0131k", "KIRMIZI IŞIK", "KIRMIZI X"),
+        ("en", "at&t phone", "AT & T phones", "X"),
+        ("en", "l'oreal mask", "L\u2019Oréal masks", "X"),
+        ("hi", "सोफा", "लाल सोफ़ा", "लाल X"),
+        ("he", "ספה", "ספה אדומה", "X אדומה"),
         ("ru", "красный диван", "красные диваны", "X"),
     ],
 )

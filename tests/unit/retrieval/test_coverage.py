@@ -74,6 +74,8 @@ _TITLES = (
     "Brush for the drill",
     "Brush",
     "Drill",
+    "L'Oréal Brush, M.A.C",
+    "AT&T Drill DCD-771-C2, 1/2 in. x 3 ft.",
 )
 
 
