@@ -15,7 +15,7 @@ def python_values(array: pa.Array) -> list[Any]:
     """The array's values; a list of objects for structs, of pairs for maps.
 
     Texts that a dictionary shares stay shared. Raises ValueError, OverflowError or KeyError for a value that Python
-    cannot hold.
+    cannot hold, ArrowException for damaged data.
     """
     for fits, read in _READERS:
         if fits(array.type):
@@ -26,6 +26,12 @@ def python_values(array: pa.Array) -> list[Any]:
 def _dictionary(array: pa.DictionaryArray) -> list[Any]:
     """Only what is used is made, and once: a text of a megabyte may stand in thousands of rows."""
     indices = array.indices
+    ends = pc.min_max(indices).as_py()
+    if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] < len(array.dictionary):
+        raise pa.ArrowIndexError("a value beyond its dictionary")
+    if len(array.dictionary) <= len(indices):
+        known = python_values(array.dictionary)
+        return [None if index is None else known[index] for index in indices.to_pylist()]
     used = pc.unique(indices).drop_null()
     values = dict(zip(used.to_pylist(), python_values(array.dictionary.take(used)), strict=True))
     return [None if index is None else values[index] for index in indices.to_pylist()]

@@ -41,6 +41,7 @@ from indexer.embed import Place, embed_products, tokenize_products
 from indexer.lexical import WEIGHTS, index_words
 from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
+from indexer.sniff import reading
 from indexer.validate import GoldenQuery, validate
 from indexer.work import work_folder
 from ranker.final import FinalScore
@@ -322,10 +323,12 @@ def _with_kept(options: Options, served: Manifest) -> Options:
 
 
 def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> dict[str, str]:
-    if not feed.is_file():
-        return {}  # reading it says what is wrong
+    with reading(feed):
+        if not feed.is_file():
+            return {}  # reading it says what is wrong
+        digest = file_digest(feed)
     return {
-        "feed": file_digest(feed),
+        "feed": digest,
         "mapping": value_digest(mapping.model_dump(mode="json")),
         "settings": _settings_digest(options),
         **_model_inputs(models),
@@ -402,3 +405,5 @@ def _lines(path: Path, wanted: str) -> list[str]:
         return path.read_text("utf-8").split("\n")
     except UnicodeDecodeError:
         raise FeedError(f"{path}: is not UTF-8; give {wanted}") from None
+    except OSError as error:
+        raise FeedError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -13,6 +13,7 @@ _SAMPLE_ROWS = 1000
 _SAMPLE_CHARACTERS = 1 << 24
 # What is nested deeper is no product, and would exhaust the stack of whoever writes it out again.
 _DEPTH = 100
+_DIGITS = 1000
 
 
 def open_jsonl(lines: Lines) -> tuple[list[str], Iterator[Batch]]:
@@ -52,7 +53,7 @@ def _row(number: int, line: str) -> Row | Broken:
     if not decoded(line):
         return undecodable(number, line)
     try:
-        row = json.loads(line.lstrip("\ufeff"))
+        row = _loads(line.lstrip("\ufeff"))
     except RecursionError:
         return broken(number, "malformed_json", "nested too deeply", line)
     except ValueError as error:
@@ -62,6 +63,16 @@ def _row(number: int, line: str) -> Row | Broken:
     if line.count("[") + line.count("{") > _DEPTH and _deep(row):
         return broken(number, "malformed_json", "nested too deeply", line)
     return row
+
+
+def _loads(line: str) -> Any:
+    """The line's value; whole numbers that Python refuses to read, for their thousands of digits, as text."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS else digits)
 
 
 def _deep(value: Any) -> bool:

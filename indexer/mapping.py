@@ -56,6 +56,10 @@ _ALIASES = {
     "popularity": ("popularity_score", "units_sold", "sales_count", "order_count"),
 }
 _ATTRIBUTE_COLUMNS = ("attributes", "options", "additional_attributes")
+# A mapping of every column of a wide feed is smaller.
+_FILE_LIMIT = 1 << 20
+# What takes such names apart needs the square of their parts in memory.
+_DEEP_NAME = re.compile(r"""(?:["'\w-]+\s*\.\s*){32}""")
 _NAMES_SHOWN = 20
 _NAME_SHOWN = 60
 
@@ -126,7 +130,7 @@ class Source(_Strict):
     columns: _Names = ()
     join: str = " "
     constant: str | None = None
-    scale: Decimal | None = Field(default=None, gt=0)
+    scale: Decimal | None = Field(default=None, ge=Decimal("1E-12"), le=Decimal("1E+12"))
     decimal: Literal[".", ","] | None = None
 
     @model_validator(mode="before")
@@ -215,17 +219,31 @@ class Mapping(_Strict):
 def load_mapping(path: Path) -> Mapping:
     """Reads a mapping file. Raises FeedError, in one line, for what it cannot mean."""
     try:
-        return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        return Mapping.model_validate(tomllib.loads(_read_toml(path)))
     except OSError as error:
         raise FeedError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FeedError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise FeedError(f"{path}: is nested too deeply for a mapping") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise FeedError(
             f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
         ) from None
+    except ValueError as error:  # TOML's own errors, bytes that are not UTF-8, numbers of thousands of digits
+        raise FeedError(f"{path}: not TOML: {str(error).splitlines()[0]}") from None
+
+
+def _read_toml(path: Path) -> str:
+    """The file's text. Raises FeedError for what no mapping is, before it costs time or memory."""
+    if path.exists() and not path.is_file():
+        raise FeedError(f"{path}: cannot be read: it is no file")
+    if path.stat().st_size > _FILE_LIMIT:
+        raise FeedError(f"{path}: has over {_FILE_LIMIT:,} bytes, more than a mapping has")
+    text = path.read_text(encoding="utf-8-sig")
+    if _DEEP_NAME.search(text):
+        raise FeedError(f"{path}: is nested too deeply for a mapping")
+    return text
 
 
 def default_mapping(

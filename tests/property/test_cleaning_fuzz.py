@@ -1,5 +1,6 @@
 """Whatever a feed holds, cleaning answers with products, quarantined rows or one line of reason."""
 
+import contextlib
 import csv
 import json
 import re
@@ -17,12 +18,16 @@ from hypothesis import strategies as st
 
 from core.columns import Columns
 from core.errors import FeedError
-from core.product import CATALOG_SCHEMA, MICROS, product_text
+from core.product import AVAILABILITIES, CATALOG_SCHEMA, MICROS, product_text
+from indexer.availability import parse_availability
 from indexer.clean import clean_link, clean_text, clip
+from indexer.codes import parse_gtin, parse_id
+from indexer.currency import CURRENCIES
 from indexer.feed import open_feed
 from indexer.mapping import Mapping
 from indexer.price import parse_price
 from indexer.products import CleanResult, clean_feed
+from indexer.rejection import Rejected
 
 # Text rich in what goes wrong in feeds: markup, escapes, marks, and letters that combine once others are gone.
 _WORDS = (
@@ -88,6 +93,63 @@ def test_prices_survive_writing_with_a_decimal_comma(cents: int) -> None:
     english = f"{Decimal(cents) / 100:,.2f}"
     german = english.translate(str.maketrans(",.", ".,")) + " €"
     assert parse_price(german, None) == (cents * (MICROS // 100), "EUR")
+
+
+# As shops write them: numbers, signs, words and what stands between.
+_BIT_WORDS = """1 2.50 1.299 1,299.00 12,5 0 99 24 € $ kr Rs EUR usd ₽ 元 ¢ ct / - + > < ( ) % lb from ab inkl. MwSt.
+    in stock auf Lager pcs Stück ships h days E+12 ' = " .0 \u066b \u0661 ; , . # none"""
+_BITS = st.sampled_from(_BIT_WORDS.split())
+_PHRASES = st.lists(_BITS, max_size=8).flatmap(
+    lambda bits: st.sampled_from(["", " "]).map(lambda gap: gap.join(bits))
+) | st.text(max_size=40)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_PHRASES, st.sampled_from([None, "EUR", "SEK", "IDR", "KWD"]))
+def test_any_phrase_is_a_value_or_a_reason(phrase: str, currency: str | None) -> None:
+    try:
+        micros, code = parse_price(phrase, currency)
+        assert micros >= 0
+        assert code is None or code in CURRENCIES
+        assert any(letter.isdecimal() for letter in phrase)
+    except Rejected as error:
+        assert error.reason.endswith(("_price", "_currency"))
+    with contextlib.suppress(Rejected):
+        assert parse_availability(phrase) in (None, *AVAILABILITIES)
+    with contextlib.suppress(Rejected):
+        gtin = parse_gtin(phrase)
+        assert gtin is None or (gtin.isdigit() and parse_gtin(gtin) == gtin)
+    with contextlib.suppress(Rejected):
+        assert parse_id(phrase) == parse_id(phrase).strip() != ""
+
+
+_SHOP_COLUMNS = (
+    "Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price,Variant Inventory Qty",
+    "ID,Type,SKU,Name,Parent,Regular price,Sale price,In stock?,Attribute 1 name,Attribute 1 value(s)",
+    "sku,store_view_code,name,price,is_in_stock,additional_attributes",
+)
+_CELLS = st.sampled_from(
+    ["", "", "a", "b", "variation", "variable", "id:a", "de", "1", "-1", "x=1,y=2,3", "Default Title"]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(_SHOP_COLUMNS), st.lists(st.lists(_CELLS, min_size=2, max_size=10), min_size=1, max_size=12))
+def test_no_row_of_an_export_disappears(header: str, rows: list[list[str]]) -> None:
+    text = header + "\n" + "".join(f"{','.join(row)}\n" for row in rows)
+    outcome = _outcome(lambda path: path.write_text(text.replace("x=1,y=2,3", '"x=1,y=2,3"')), Mapping())
+    if outcome:
+        result, aside = outcome
+        assert result.report.rows_read == result.report.kept + aside + sum(result.report.skipped.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(_TEXTS, st.sampled_from(["cp1254", "koi8_r", "cp932", "gb18030", "utf-16-le", "utf-32-be", "cp437"]))
+def test_any_text_in_any_encoding_is_read_or_refused(text: str, codec: str) -> None:
+    data = f"id,title\n1,first\n2,{text}\n".encode(codec, "ignore")
+    for mapping in (Mapping(), Mapping.model_validate({"catalog": {"language": "tr"}})):
+        outcome = _outcome(lambda path: path.write_bytes(data), mapping)
+        assert outcome is None or outcome[0].report.kept + outcome[1] == outcome[0].report.rows_read
 
 
 def _outcome(write: Callable[[Path], Any], mapping: Mapping) -> tuple[CleanResult, int] | None:

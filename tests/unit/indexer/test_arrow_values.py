@@ -64,3 +64,11 @@ def test_texts_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
         assert python_values(pa.array(["ä" * 100, "b", None], kind)) == ["ä" * 10, "b", None]
     assert python_values(pa.array([b"a" * 100], pa.binary())) == [b"a" * 10]
+
+
+@pytest.mark.parametrize("place", [-1, 2])
+def test_a_value_beyond_its_dictionary_is_damage(place: int) -> None:
+    indices, words = pa.array([0, place], pa.int32()), pa.array(["a", "b"])
+    array = pa.DictionaryArray.from_arrays(indices, words, safe=False)
+    with pytest.raises(pa.ArrowException, match="beyond its dictionary"):
+        python_values(array)

@@ -104,6 +104,18 @@ def test_malformed_json_lines_are_kept_aside(tmp_path: Path) -> None:
     assert [(b.number, b.reason) for b in broken] == [(n, "malformed_json") for n in (2, 3, 5, 8)]
 
 
+def test_numbers_without_end_cost_no_row(tmp_path: Path) -> None:
+    lines = [
+        '{"id": 1, "n": ' + "9" * 5000 + "}",
+        '{"id": 2, "n": 1e999, "m": NaN, "k": -Infinity}',
+        '{"id": 3, "id": 4}',
+    ]
+    _, rows, broken = read(write(tmp_path, "\n".join(lines)))
+    assert [row["id"] for row in rows] == [1, 2, 4]  # of a key twice, the last
+    assert rows[0]["n"] == "9" * 5000
+    assert not broken
+
+
 def test_csv_rows_of_another_width_are_kept_aside(tmp_path: Path) -> None:
     _, rows, broken = read(write(tmp_path, "id,title\n1,a\n2\n3,b,c\n\n4,d\n"))
     assert [row["id"] for row in rows] == ["1", "4"]

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from core.columns import Columns
 from core.errors import FeedError, ReleaseError
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.job import Models, Options, _title_queries, apply_models, read_golden, read_queries
+from indexer.job import Models, Options, _title_queries, apply_models, index_feed, read_golden, read_queries
+from indexer.mapping import Mapping
 from indexer.validate import GoldenQuery
 
 
@@ -74,3 +76,14 @@ def test_models_are_not_applied_to_damaged_products(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
         apply_models("shop", Models(tmp_path, None), Options(), store, Silent())
     assert store.current("shop") == manifest.release_id
+
+
+def test_a_feed_that_the_system_cannot_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("indexer.job.file_digest", fail)
+    feed = tmp_path / "feed.csv"
+    feed.write_text("id,title\n1,a\n")
+    with pytest.raises(FeedError, match=r"feed.csv: cannot be read: Input/output error"):
+        index_feed(feed, Mapping(), Models(tmp_path, None), Options(), ReleaseStore(tmp_path / "releases"), Silent())

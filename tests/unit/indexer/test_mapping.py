@@ -1,3 +1,4 @@
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -147,3 +148,32 @@ def test_defaults_keep_the_patterns_of_attributes() -> None:
     mapping = default_mapping(["id", "title", "attributes", "x_a"], None, Attributes(include=("x_*",)))
     assert mapping.attributes.place("x_a") == (0, "x_a")
     assert mapping.attributes.place("attributes") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ("a = " + "{a=" * 50_000 + "1" + "}" * 50_000, "nested too deeply"),
+        (".".join("a" * 50_000) + " = 1", "nested too deeply"),
+        ("[" + " . ".join(['"a"'] * 50_000) + "]", "nested too deeply"),
+        ("# " + "x" * (1 << 20), "more than a mapping has"),
+        (f"[fields]\nid = 'a'\ntitle = 'b'\nprice = {{ column = 'c', scale = {'9' * 5000} }}", "not TOML"),
+        ("[fields]\nid = 'a'\ntitle = 'b'\nprice = { column = 'c', scale = '1E+999999' }", "fields.price.scale"),
+        ("[catalog]\nencoding = 'klingon'", "catalog.encoding: 'klingon' is no text encoding"),
+    ],
+    ids=["lists", "tables", "dotted", "table", "large", "digits", "scale", "encoding"],
+)
+def test_what_no_mapping_is_costs_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mapping.toml"
+    path.write_text(text)
+    with pytest.raises(FeedError, match=words) as caught:
+        load_mapping(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_or_a_pipe_is_no_mapping(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(FeedError, match="cannot be read: it is no file"):
+            load_mapping(path)
