@@ -12,8 +12,9 @@ _SMOOTHING = 0.1
 _LEAST_RETRY, _MOST_RETRY = 0.01, 5.0
 # Callers that were refused at the same moment are not to come back at the same moment.
 _SPREAD = 0.25
-# An answer that its caller takes no bytes of gives its place to a new call after so many seconds.
+# An answer that its caller takes no bytes of gives way to a new call after so many seconds.
 _SENDING_SECONDS = 0.25
+_SENDING_SHARE = 2  # answers that are being sent, for each place
 # Seconds over which calls let in and refused are compared; with more refused for each let in, retries are pointless.
 _RECENT_SECONDS, _HOPELESS = 2.0, 1.0
 
@@ -60,7 +61,7 @@ class Permit:
 
 
 class Admission:
-    """Lets in at most `limit` requests at a time. For use from any thread."""
+    """Lets in at most `limit` requests at a time, beside twice as many answers on their way. For any thread."""
 
     def __init__(self, limit: int, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         """`seconds` is what a request was measured to need before any came."""
@@ -83,15 +84,19 @@ class Admission:
         return len(self._sending)
 
     def take(self) -> Permit | None:
-        """A place, or None when all are taken by what is at work or has hardly begun to be sent."""
+        """A place, or None when all are taken, or too many answers have hardly begun to be sent.
+
+        Who has an answer may ask again, and is not to be refused since nobody has noted yet that it was sent."""
         stuck = None
         with self._lock:
             now = self.clock()
-            if self.in_flight >= self.limit:
-                stuck = next(iter(self._sending), None)
-                if stuck is None or now - self._sending[stuck] < _SENDING_SECONDS:
-                    self._refused.add(now)
-                    return None
+            if len(self._sending) >= _SENDING_SHARE * self.limit:
+                stuck = next(iter(self._sending))
+            full = len(self._working) >= self.limit
+            if full or (stuck is not None and now - self._sending[stuck] < _SENDING_SECONDS):
+                self._refused.add(now)
+                return None
+            if stuck is not None:
                 del self._sending[stuck]
             self._let_in.add(now)
             permit = Permit(self)

@@ -80,7 +80,8 @@ class Answer:
     """The final list, best first, the candidates it was made of, and how it came about.
 
     `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak. `searched` is the query
-    where a rewrite changed it.
+    where a rewrite changed it. `settled` is the time of the loop's clock when the stages that can be done without had
+    ended, or ought to have; 0 before.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Answer:
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[Degraded] = field(default_factory=list)
+    settled: float = 0.0
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:

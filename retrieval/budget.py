@@ -1,20 +1,33 @@
-"""How many pairs the remaining deadline allows to rescore."""
+"""What of the remaining time stages may take, and how many pairs it allows to rescore."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 
-# Left for arranging the answer and sending it, at the least and as a share: a busy machine wakes late.
-_LEAST_RESERVE = 0.004
-_RESERVE_SHARE = 0.02
+# Left for arranging the answer and sending it: at the least, as a share, and as a multiple of what it took at its
+# slowest of late, which a busy machine makes long; but no more than half of the time there is.
+_LEAST_RESERVE, _RESERVE_SHARE, _TIMES_SEEN, _MOST_RESERVE_SHARE = 0.008, 0.05, 1.5, 0.5
 # Left for an answer by words alone, where the towers hang.
 _WORDS_SHARE = 0.1
 _SMOOTHING = 0.2
 _RELAX = 0.9
+_SLOWER, _FASTER = 0.5, 0.02  # how far what is seen moves the reserve up, and down
+_DEVIATIONS = 2.0  # beyond the mean pace, that a request may meet
 
 
-def usable(seconds: float) -> float:
-    """What rescoring may take of the seconds left until the deadline."""
-    return seconds - max(_LEAST_RESERVE, _RESERVE_SHARE * seconds)
+class Reserve:
+    """Seconds that an answer takes to be made once the stages that can be done without have ended, at the longest."""
+
+    def __init__(self) -> None:
+        self._seen = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Takes in how long it took one request: at once where that is long, and slowly where it is short."""
+        self._seen += (_SLOWER if seconds > self._seen else _FASTER) * (seconds - self._seen)
+
+    def usable(self, seconds: float) -> float:
+        """What stages that can be done without may take of the seconds left until the deadline."""
+        wanted = max(_RESERVE_SHARE * seconds, _TIMES_SEEN * self._seen)
+        return seconds - max(_LEAST_RESERVE, min(wanted, _MOST_RESERVE_SHARE * seconds))
 
 
 def before_words(seconds: float) -> float:
@@ -27,6 +40,7 @@ class RerankPace:
 
     def __init__(self) -> None:
         self._pace = 0.0
+        self._deviation = 0.0
         self._unloaded = 0.0
         self._usual_tokens = 1
 
@@ -40,13 +54,17 @@ class RerankPace:
         of the pace, since they waited as long as many would have; none say nothing."""
         if tokens:
             weight = _SMOOTHING * min(1.0, tokens / self._usual_tokens)
-            self._pace += weight * (seconds / tokens - self._pace)
+            difference = seconds / tokens - self._pace
+            self._pace += weight * difference
+            self._deviation += weight * (abs(difference) - self._deviation)
 
     def relax(self) -> None:
         """After a request that could not be rescored: nothing was seen, so lean back towards an idle engine's pace."""
         self._pace = max(self._unloaded, self._pace * _RELAX)
+        self._deviation *= _RELAX
 
     def affordable(self, lengths: Sequence[int], seconds: float) -> int:
-        """How many of the pairs, in their order and given by their tokens, fit into so many seconds."""
-        left = usable(seconds)
-        return sum(1 for tokens in accumulate(lengths) if tokens * self._pace <= left)
+        """How many of the pairs, in their order and given by their tokens, surely fit into so many seconds: at a pace
+        slower than the mean by as much as requests differ."""
+        pace = self._pace + _DEVIATIONS * self._deviation
+        return sum(1 for tokens in accumulate(lengths) if tokens * pace <= seconds)

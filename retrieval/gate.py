@@ -147,10 +147,11 @@ class Gate(grpc.GenericRpcHandler):
         if not context.add_callback(partial(_end, future, permit)):
             _end(future, permit)
         serialize: Any = method.response_serializer
-        answer = _result(future, context)
-        message = answer if serialize is None else serialize(answer)
-        permit.sends(context.cancel)
-        return message
+        try:
+            answer = _result(future, context)
+        finally:
+            permit.sends(context.cancel)
+        return answer if serialize is None else serialize(answer)
 
     def _stream(self, method: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         if not self._streams.enter():
@@ -192,7 +193,7 @@ class _Threads(ThreadPoolExecutor):
 
     def __init__(self, places: int) -> None:
         super().__init__(1)  # never used itself
-        self.admitted = ThreadPoolExecutor(places, thread_name_prefix="call")
+        self.admitted = ThreadPoolExecutor(2 * places, thread_name_prefix="call")
         self.short = ThreadPoolExecutor(_SHORT_CALLS, thread_name_prefix="short")
         self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
         self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")

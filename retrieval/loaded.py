@@ -27,7 +27,7 @@ from engine.types import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
 from ranker.final import FinalScore
 from ranker.product_tokens import ProductTokens
 from ranker.ranker import Ranker
-from retrieval.budget import RerankPace
+from retrieval.budget import RerankPace, Reserve
 from retrieval.candidates import Found
 from retrieval.features import FEATURES, features
 from retrieval.models import CachedModels, Rescoring
@@ -68,6 +68,7 @@ class LoadedRelease:
         self.words = words
         self.final = final
         self.pace = RerankPace()
+        self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.products = len(columns)
         self._tokens = tokens

@@ -24,7 +24,7 @@ from retrieval.answer import (
     Reason,
     Said,
 )
-from retrieval.budget import before_words, usable
+from retrieval.budget import before_words
 from retrieval.candidates import Found, Fusion, Source, one_source
 from retrieval.features import FEATURES, MISSING, named, with_relevance
 from retrieval.loaded import LoadedRelease
@@ -37,6 +37,8 @@ _FOR_SPELLING = 0.1
 _AT_ONCE = 256
 # Hits whose reasons are told: 300 trees take some .5 ms for each.
 _EXPLAINED = 50
+# What rescoring that was cut off is taken to need, of the time that it had.
+_UNFINISHED = 1.5
 
 
 async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permit, deadline: float | None) -> Answer:
@@ -58,6 +60,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         relevance = np.empty(0, np.float32)
         if release.ranker is not None and release.rerank_depth(plan) and len(found.rows) and found.dense is not None:
             relevance = await _rescore(query, plan, release, found, deadline, answer)
+        answer.settled = answer.settled or asyncio.get_running_loop().time()
         answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
         with answer.stage("arrange", len(found.rows)) as stage:
             if table is None:
@@ -130,7 +133,7 @@ async def _match(
         return None
     with answer.stage("lexical", release.products) as stage:
         try:
-            async with asyncio.timeout_at(_latest(deadline)):
+            async with asyncio.timeout_at(_latest(release, deadline)):
                 matches = await release.words.search(query.text, plan.lexical_candidates)
         except TimeoutError:
             answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words took too long"))
@@ -156,7 +159,7 @@ async def _fuse(
     with answer.stage("fuse", len(dense.rows) + len(matches.candidates.rows)) as stage:
         fusion = Fusion.of(dense, matches.candidates, release.fusion_weights(plan))
         try:
-            async with asyncio.timeout_at(_latest(deadline)):
+            async with asyncio.timeout_at(_latest(release, deadline)):
                 similarities, evidence = await asyncio.gather(
                     release.models.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
                     release.words.evidence(matches.query, fusion.rows),
@@ -193,12 +196,13 @@ async def _rescore(
         depth = _depth(work.costs(), plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)
-        latest = _latest(deadline)
+        latest = _latest(release, deadline)
         try:
             async with asyncio.timeout_at(latest):
                 logits = await work.logits(depth, latest)
         except (TimeoutError, DeadlineExceeded):
-            release.pace.observe(work.tokens, work.seconds)
+            answer.settled = latest or 0.0  # how late this is heard of belongs to what is to be reserved
+            release.pace.observe(work.tokens, _UNFINISHED * work.seconds)
             answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
             return np.empty(0, np.float32)
         except EngineError as error:
@@ -215,7 +219,7 @@ def _depth(costs: list[int], plan: Plan, release: LoadedRelease, deadline: float
     if deadline is None:
         return len(costs)
     left = deadline - asyncio.get_running_loop().time()
-    depth = release.pace.affordable(costs, left)
+    depth = release.pace.affordable(costs, release.reserve.usable(left))
     if depth == len(costs):
         return depth
     detail = f"{left * 1000:.0f} ms left allow {depth} of {len(costs)} candidates"
@@ -227,9 +231,9 @@ def _depth(costs: list[int], plan: Plan, release: LoadedRelease, deadline: float
     return depth
 
 
-def _latest(deadline: float | None) -> float | None:
+def _latest(release: LoadedRelease, deadline: float | None) -> float | None:
     """Until when a stage that can be done without may take."""
-    return None if deadline is None else _until(deadline, usable)
+    return None if deadline is None else _until(deadline, release.reserve.usable)
 
 
 def _until(deadline: float, share: Callable[[float], float]) -> float:
@@ -280,7 +284,7 @@ async def _contributions(
     """What each feature did to the score of each of these candidates, shape (c, f); None where there is no time."""
     assert release.final is not None
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout_at(_latest(deadline)):
+        async with asyncio.timeout_at(_latest(release, deadline)):
             return await asyncio.to_thread(release.final.contributions, table, rescored)
     return None
 

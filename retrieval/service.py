@@ -23,6 +23,8 @@ log = logging.getLogger("tandem.requests")
 
 SERVICE = "tandem.v1.SearchService"
 METHODS = (f"/{SERVICE}/Search",)
+# Of a call's time, seconds and as a share, for it to come and for its answer to be sent.
+_ON_THE_WAY, _ON_THE_WAY_SHARE = 0.005, 0.1
 _LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
@@ -74,12 +76,15 @@ class SearchService:
             check_market(query, release.manifest.language, release.manifest.country)
             answer = await search(query, self._plan, release, permit, deadline)
             self._causes.log(answer, request_id)
-            return await wire.response(request, query, answer, release, request_id)
+            message = await wire.response(request, query, answer, release, request_id)
+            release.reserve.observe(asyncio.get_running_loop().time() - answer.settled)
+            return message
 
     def _deadline(self, context: Call) -> float:
         remaining = context.time_remaining()
-        seconds = self._default_deadline if remaining is None else remaining
-        return asyncio.get_running_loop().time() + min(seconds, self._longest_deadline)
+        seconds = self._default_deadline if remaining is None else min(remaining, self._longest_deadline)
+        # The caller's clock runs since before the call came, and until the answer is there.
+        return asyncio.get_running_loop().time() + seconds - min(_ON_THE_WAY, _ON_THE_WAY_SHARE * seconds)
 
 
 class _Causes:

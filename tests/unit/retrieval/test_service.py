@@ -22,12 +22,14 @@ from grpc_status import rpc_status
 import retrieval.server as server_module
 from core.errors import TandemError
 from core.manifest import Manifest
+from core.plan import Plan
 from core.releases import ReleaseStore
 from engine.fake import FakeEngine
 from retrieval.client import SearchClient
 from retrieval.holder import Holder
 from retrieval.loaded import LoadedRelease
 from retrieval.server import Running, running
+from retrieval.service import SearchService
 from retrieval.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -224,6 +226,21 @@ async def test_a_deadline_too_near_for_retrieval_is_exceeded(tmp_path: Path) -> 
             error, _ = await failure(raw)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert error.details() == "no answer was ready within the deadline; give the call more time or ask for less"
+
+
+@pytest.mark.parametrize(("remaining", "usable"), [(None, 0.995), (0.02, 0.018), (0.2, 0.195), (1000.0, 59.995)])
+async def test_the_service_is_done_before_its_callers_time_is(
+    tmp_path: Path, remaining: float | None, usable: float
+) -> None:
+    """By a tenth, 5 ms at most, for calls and answers are on their way for a while."""
+
+    class Caller:
+        def time_remaining(self) -> float | None:
+            return remaining
+
+    service = SearchService(Holder(Service(tmp_path).store), Plan(), 1.0, 60.0)
+    now = asyncio.get_running_loop().time()
+    assert service._deadline(Caller()) - now == pytest.approx(usable, abs=0.002)  # type: ignore[arg-type]
 
 
 async def test_no_call_takes_longer_than_the_longest_deadline(tmp_path: Path) -> None:
