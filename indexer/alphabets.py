@@ -71,7 +71,7 @@ _SIGNS = frozenset("–—‘’“”„‚‹›«»…•·°®™©€£§×
 _LOANS = frozenset("éèêëàâäáåãçñïîíóôöõøüûúæß")
 _JOINERS = frozenset("’'-‑–·\u00ad´`/&.")
 _COMMON, _RARE, _SIGN, _LOAN, _FOREIGN, _BROKEN = 1.0, 0.4, 0.6, 0.1, -1.0, -3.0
-_CAPITALS = 0.85  # words in capitals are rarer, and a wrong codec often makes them
+_CAPITALS = 0.95  # words in capitals are rarer, and a wrong codec often makes them
 
 Triple = tuple[str, str, str]  # a character between its neighbours
 
@@ -164,7 +164,7 @@ def _fit_japanese(triple: Triple) -> float:
     if "\u30a1" <= char <= "\u30fa":
         return 0.9
     if "\uff61" <= char <= "\uff9f":
-        return _FOREIGN
+        return _FOREIGN / 2
     return _fit_han(triple, "euc_jp", 0xB0, 0xCF)
 
 

@@ -171,3 +171,11 @@ def test_mixed_lines_leave_utf8_alone() -> None:
 
     data = "1,Größe\n".encode() * 9 + "2,Größe\n".encode("cp1252")
     assert survey(io.BytesIO(data)).is_utf8
+
+
+@pytest.mark.parametrize("codec", ["koi8_r", "cp1251", "iso8859_5"])
+def test_capitals_are_told_by_how_frequent_letters_are(codec: str) -> None:
+    data = "1,ЧАШКА ДЛЯ КОФЕ\n2,КРАСНАЯ РУБАШКА\n3,ЛОЖКА ДЕРЕВЯННАЯ\n4,ЧАЙНИК\n".encode(codec)
+    choice = choose(data, "ru")
+    assert choice
+    assert choice.name == codec
