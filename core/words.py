@@ -33,6 +33,8 @@ _STOP_WORDS = {
 }  # fmt: skip
 # Among them, though they are what shoppers look for: summer in French.
 _SAYING = {"\u00e9t\u00e9", "\u00e9t\u00e9s"}
+COMPOUNDING = {"de", "nl", "af", "sv", "da", "nb", "nn", "no"}
+"""Primary subtags of languages that write compounds as one word and link their parts by few letters."""
 _ELIDING = {"fr", "it", "ca"}
 
 _CHARACTER = r"[\p{L}\p{N}\p{M}]"

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from core.words import Analyser, Word
+from core.words import COMPOUNDING, Analyser, Word
 from engine.compounds import known_pieces
 from engine.lexical import LexicalIndex, QueryTerm
 from engine.slips import slips
-from engine.terms import bare, may_be_misspelt
+from engine.terms import COMPOUND, bare, may_be_misspelt
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _EDIT = 0.7
@@ -19,7 +19,7 @@ _ONE_EDIT, _TWO_EDITS = 3, 4
 _BRAND_SHARE = 0.5
 _BRAND_SLIPS = 1.5  # a name is what many words are near: only a likely slip makes one of a word
 _LEAST_SPLIT, _LONGEST_SPLIT, _LEAST_PIECE, _LEAST_HELD = 6, 40, 3, 3
-_SEVERAL, _LEAST_PART, _LEAST_REST = 4, 4, 3
+_SEVERAL, _SEVERAL_COMPOUNDS, _LEAST_PART, _LEAST_REST = 4, 2, 4, 3
 _MOST_COMPANY = 8  # words of the query whose products are looked at, those that fewest hold
 
 
@@ -81,8 +81,14 @@ class Speller:
         for place in sorted({term.words[0] for term in terms if term.errors}):
             word = words[place]
             own = [term for term in terms if term.words == (place,)]
-            alike = [term for term in own if term.errors]
-            if place in known or any(term.weight < 1 and not term.errors for term in own) or self.is_right(word):
+            most = 2 if len(bare(word.text)) > _TWO_EDITS else 1
+            alike = [term for term in own if 0 < term.errors <= most]
+            if (
+                place in known
+                or any(term.weight < 1 and not term.errors for term in own)
+                or self.is_right(word)
+                or not alike
+            ):
                 continue
             others = [number for number in rare if place not in certain[number]][:_MOST_COMPANY]
             rarities = {number: self._rarity(number) for number in others}
@@ -107,6 +113,8 @@ class Speller:
         terms = self._index.terms
         rests = {one.removeprefix(term) for one in terms.beginning(term)}
         rests |= {one.removesuffix(term) for one in terms.ending(term)}
+        if self._analyser.language in COMPOUNDING:  # what Stehlampe and Schlampe share may be a word
+            return len({rest.strip(COMPOUND) for rest in rests} - {""}) >= _SEVERAL_COMPOUNDS
         known = (rest for rest in rests if len(rest) >= _LEAST_REST and rest.isalpha() and terms.find(rest) is not None)
         return sum(1 for _ in known) >= _SEVERAL
 

@@ -1,6 +1,7 @@
 """Makes the lexical index of a catalog: terms of each field, and their BM25 in each product."""
 
 import logging
+import math
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,14 +11,17 @@ from typing import Any
 
 import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
 from core.columns import Columns
 from core.manifest import LexicalReport
 from core.progress import Report, ignore
 from core.synonyms import Synonyms
-from core.words import Analyser, Word
+from core.words import COMPOUNDING, Analyser, Word
 from engine.lexical import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
 from engine.terms import may_be_misspelt, unit_term, write_terms
+from indexer.compounds import Compounds, base_terms
+from indexer.texts import Texts
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
 _K1, _B = 0.6, 0.75
@@ -54,6 +58,8 @@ WEIGHTS = {
 _STATING = ("title", "attributes")
 # Where a code that stands alone names the product; in the midst of other words it may be what the product goes with.
 _NAMING = ("title", "attributes")
+# Fields whose words are split where they are compounds: a brand's name is its own.
+_COMPOUNDED = ("title", "product_type", "attributes", "description")
 # The field that bare texts are.
 _TEXT = "title"
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
@@ -67,18 +73,23 @@ def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Pat
     """
     analyser = Analyser(language)
     products = (_product_words(columns.row(row, _COLUMNS), analyser) for row in range(len(columns)))
-    return _write(products, len(columns), synonyms, folder, report)
+    return _write(products, len(columns), analyser, synonyms, folder, report)
 
 
 def index_texts(texts: Sequence[str], language: str, folder: Path, report: Report = ignore) -> LexicalReport:
     """The same of n bare texts, row i being text i, in one field."""
     analyser = Analyser(language)
     products = ({_TEXT: analyser.words(text)} for text in texts)
-    return _write(products, len(texts), Synonyms(), folder, report)
+    return _write(products, len(texts), analyser, Synonyms(), folder, report)
 
 
 def _write(
-    products: Iterable[Mapping[str, Sequence[Word]]], count: int, synonyms: Synonyms, folder: Path, report: Report
+    products: Iterable[Mapping[str, Sequence[Word]]],
+    count: int,
+    analyser: Analyser,
+    synonyms: Synonyms,
+    folder: Path,
+    report: Report,
 ) -> LexicalReport:
     """Of `count` products, each the words of its fields."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -86,15 +97,28 @@ def _write(
     (folder / SYNONYMS_FILE).write_text(synonyms.model_dump_json() + "\n", "utf-8")
     numbers: dict[str, int] = {}
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
-    found = _terms(products, count, numbers, spellings, report)
+    compounds = Compounds(analyser) if analyser.language in COMPOUNDING else None
+    found = _terms(products, count, numbers, spellings, compounds, report)
+    within = compounds.split() if compounds else {}
+    parts = {numbers[term]: _numbered(names, numbers) for term, names in within.items() if term in numbers}
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]
     vocabulary = sorted(numbers, key=lambda term: term.encode())
     write_terms(vocabulary, spellings, folder)
     places = np.empty(len(numbers), np.int64)
     places[[numbers[term] for term in vocabulary]] = np.arange(len(vocabulary))
+    bases = {
+        int(places[numbers[part]]): int(places[numbers[word]])
+        for part, word in base_terms(within).items()
+        if part in numbers and word in numbers
+    }
     for field in fields:
         terms, lengths = found[field]
-        _write_field(places[np.concatenate(terms)], np.asarray(lengths), len(vocabulary), field, folder)
+        texts = Texts(np.concatenate(terms), np.asarray(lengths))
+        if parts and field in _COMPOUNDED:
+            texts = texts.with_parts(parts, len(numbers))
+        _write_field(
+            Texts(places[texts.terms], texts.lengths), np.asarray(lengths), len(vocabulary), bases, field, folder
+        )
     return LexicalReport(
         weights={field: WEIGHTS[field] for field in fields},
         terms=len(vocabulary),
@@ -109,6 +133,7 @@ def _terms(
     count: int,
     numbers: dict[str, int],
     spellings: dict[str, Counter[str]],
+    compounds: Compounds | None,
     report: Report,
 ) -> dict[str, tuple[list[np.ndarray], list[int]]]:
     """Of each field, the numbers of all its terms, product after product, and how many each product has.
@@ -120,6 +145,9 @@ def _terms(
         for word in chain.from_iterable(words.values()):
             if may_be_misspelt(word.term):
                 spellings[word.term][word.text] += 1
+        if compounds:
+            for field, many in words.items():
+                compounds.count((word.text for word in many if not word.stop), brand=field == "brand")
         for field, terms in _product_terms(words).items():
             found[field][0].append(
                 np.fromiter((numbers.setdefault(t, len(numbers)) for t in terms), np.int32, len(terms))
@@ -144,17 +172,38 @@ def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
     return terms | {UNITS: list(map(unit_term, stated))}
 
 
-def _write_field(terms: np.ndarray, lengths: np.ndarray, vocabulary: int, field: str, folder: Path) -> None:
-    """BM25 as Lucene has it (Lù, "BM25S", 2024, arXiv 2407.03618), among products that have the field."""
-    used, local = np.unique(terms, return_inverse=True)
-    holding = np.flatnonzero(lengths)
-    documents = [part.tolist() for part in np.split(local, np.cumsum(lengths[holding])[:-1])]
+def _numbered(names: Sequence[str], numbers: dict[str, int]) -> NDArray[np.int64]:
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def _write_field(
+    texts: Texts, lengths: NDArray[np.int64], vocabulary: int, bases: Mapping[int, int], field: str, folder: Path
+) -> None:
+    """BM25 as Lucene has it (Lù, "BM25S", 2024, arXiv 2407.03618), among products that have the field.
+
+    `lengths` are those without words within compounds. Such a word is as rare as the word alone, of which `bases` has
+    the number, where that is the commoner one: a compound never counts more.
+    """
+    used, local = np.unique(texts.terms, return_inverse=True)
+    holding = np.flatnonzero(texts.lengths)
+    documents = [part.tolist() for part in np.split(local, np.cumsum(texts.lengths[holding])[:-1])]
     index = bm25s.BM25(method="lucene", k1=_K1, b=_B)
     index.index((documents, {int(number): place for place, number in enumerate(used)}), show_progress=False)
     held = np.zeros(vocabulary, np.int64)
     held[used] = np.diff(index.scores["indptr"])[: len(used)]
     ends, rows, scores, many = field_files(field)
-    np.save(folder / ends, np.concatenate([[0], np.cumsum(held)]))
+    starts = np.concatenate([[0], np.cumsum(held)])
+    values = index.scores["data"].astype(np.float32)
+    for part, word in bases.items():
+        if held[word] > held[part] > 0:
+            values[starts[part] : starts[part + 1]] *= _rarity(held[word], len(holding)) / _rarity(
+                held[part], len(holding)
+            )
+    np.save(folder / ends, starts)
     np.save(folder / rows, holding[index.scores["indices"]].astype(np.int32))
-    np.save(folder / scores, index.scores["data"].astype(np.float32))
+    np.save(folder / scores, values)
     np.save(folder / many, lengths.astype(np.int32))
+
+
+def _rarity(held: int, products: int) -> float:
+    return math.log(1 + (products - held + 0.5) / (held + 0.5))
