@@ -46,14 +46,15 @@ def _text(value: str) -> bytes:
 @dataclass(slots=True)
 class Outcome:
     """One call: when it was sent and done (seconds of `time.monotonic`), its gRPC code (None while it is open; -1 where
-    the stream was reset), bytes of its answer, and whether its trailers say when to try again."""
+    the stream was reset), bytes of its answer, whether its trailers have a google.rpc.Status, and the milliseconds that
+    they ask to wait before it is sent again."""
 
     sent: float
     done: float = 0.0
     code: int | None = None
     size: int = 0
     details: bool = False
-    pushback: bool = False
+    pushback: int | None = None
 
 
 class RawConnection:
@@ -161,19 +162,19 @@ class RawConnection:
             self._out += frame(_PING, _ACK, 0, bytes(payload))
 
     def _ended(self, stream: int, block: bytearray) -> None:
-        place = block.find(_STATUS + b"\x01")
-        at = place + len(_STATUS) + 1
-        if place < 0:
-            place = block.find(_STATUS + b"\x02")
-            at = place + len(_STATUS) + 1
-            code = int(block[at : at + 2]) if place >= 0 else -1
-        else:
-            code = int(block[at : at + 1])
+        code, pushback = _value(block, _STATUS), _value(block, _PUSHBACK)
         if (call := self.calls.get(stream)) is not None:
-            call.details, call.pushback = _DETAILS in block, _PUSHBACK in block
-        self._finish(stream, code)
+            call.details = _DETAILS in block
+            call.pushback = None if pushback is None else int(pushback)
+        self._finish(stream, -1 if code is None else int(code))
 
     def _finish(self, stream: int, code: int) -> None:
         if stream in self.open:
             self.open.discard(stream)
             self.calls[stream].code, self.calls[stream].done = code, time.monotonic()
+
+
+def _value(block: bytearray, name: bytes) -> bytes | None:
+    """The value of a header that stands in the block as it is, in fewer than 127 bytes."""
+    at = block.find(bytes([len(name)]) + name) + 1 + len(name)
+    return bytes(block[at + 1 : at + 1 + block[at]]) if at > len(name) else None
