@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
+from threadpoolctl import threadpool_limits
 
 from core.errors import ModelError
 from engine.rounding import Seen, channel_scales, observe, round_columns
@@ -42,9 +43,10 @@ def quantize_rows(
     """
     model = onnx.load(str(source))
     rewriter = _Rewriter(model, weight_limit)
-    if feeds:
-        rewriter.seen = observe(source, rewriter.inputs(), feeds)
-    count = rewriter.run()
+    with threadpool_limits(1, "blas"):  # many small products: several threads spend six times the processor time
+        if feeds:
+            rewriter.seen = observe(source, rewriter.inputs(), feeds)
+        count = rewriter.run()
     if not count:
         raise ModelError(f"{source}: holds no matrix product with constant weights; it cannot be made int8")
     onnx.save(model, str(target))

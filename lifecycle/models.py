@@ -92,13 +92,19 @@ def _encoder(given: str | None, store: ReleaseStore) -> Path:
     if given and (Path(given) / TOWER_FILE).is_file():
         return Path(given)
     target = _exported(store, "encoder", given)
-    if not _is_whole(target, TOWER_FILE):
-        need_training("an encoder that is not exported yet")
-        from encoder.train.export import export_encoder
+    if _is_whole(target, TOWER_FILE):
+        return target
+    with whole_folder(target) as folder:
+        if given is None:
+            from encoder.bundled import export_bundled
 
-        with whole_folder(target) as folder:
+            export_bundled(folder)
+        else:
+            need_training("an encoder that is not exported yet")
+            from encoder.train.export import export_encoder
+
             export_encoder(given, folder)
-            _write_digests(folder)
+        _write_digests(folder)
     return target
 
 

@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Router
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from encoder.bundled import LEAST_PARITY, TEXTS
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from engine.card import prepare_card
 from engine.export import base_location, base_name, halves, quiet_libraries, write_int8
@@ -20,23 +21,10 @@ from engine.onnx import IDS, MASK, OnnxModel
 from engine.quantize import PRECISION
 from engine.types import Tokens
 
-LEAST_PARITY = 0.98
 LEAST_HALF_PARITY = 0.999
 
 Side = Literal["query", "item"]
 _TASKS = {"query": "query", "item": "document"}  # what sentence-transformers calls them
-
-# On which the int8 model is held against its original when the caller has no texts of his own.
-_TEXTS = (
-    "stainless steel kettle 1.7 l",
-    "waterproof hiking boots for women",
-    "usb-c to hdmi adapter. Cables & adapters. grey. Supports 4K at 60 Hz",
-    "couch",
-    "Garden hose reel, wall mounted. 20 m. With spray gun and two connectors",
-    "gift for a coffee lover",
-    "Cotton fitted sheet. Bedding. white. 160 x 200 cm. Soft, breathable and easy to iron",
-    "18v cordless drill without battery",
-)
 
 
 class Exported(Protocol):
@@ -104,7 +92,7 @@ def export_model(
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
     sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
-    known, others = halves(list(texts) or list(_TEXTS))
+    known, others = halves(list(texts) or list(TEXTS))
     with quiet_libraries():
         samples = _tokens(model, known, spec.max_item_tokens)
         for file, side in sides.items():
@@ -155,7 +143,7 @@ def _parity(model: SentenceTransformer, tower: Tower, texts: Sequence[str]) -> d
 
 
 def cosines(
-    model: SentenceTransformer, tower: Tower, side: Side, exported: Exported, texts: Sequence[str] = _TEXTS
+    model: SentenceTransformer, tower: Tower, side: Side, exported: Exported, texts: Sequence[str] = TEXTS
 ) -> NDArray[np.float32]:
     """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))

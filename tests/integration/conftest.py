@@ -7,7 +7,7 @@ import pytest
 from shops import index, write_feed
 
 from core.releases import ReleaseStore
-from encoder.train.export import export_encoder
+from encoder.bundled import export_bundled
 from indexer.job import Models
 from ranker.train.export import export_ranker
 
@@ -15,7 +15,7 @@ from ranker.train.export import export_ranker
 @pytest.fixture(scope="session")
 def encoder_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "encoder"
-    export_encoder(None, folder)
+    export_bundled(folder)
     return folder
 
 
