@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import TandemError
+from core.plan import RERANK_DEPTH
 from encoder.train.settings import EncoderTraining
 from engine.training import TrainingSettings
 from lifecycle.examples.augment import Augmentation
@@ -104,6 +105,9 @@ class Recipe(_Frozen):
     found: int = Field(
         default=FOUND, ge=0, description="products that retrieval finds, among which rankers are validated"
     )
+    rerank_depth: int = Field(
+        default=RERANK_DEPTH, ge=0, le=500, description="candidates that a final score has rescored, at most"
+    )
     late: Late | None = None
     compression: Compression | None = None
     effort: Effort | None = Field(default=None, description="on the sources named; of others it says little")
@@ -155,10 +159,22 @@ class Recipe(_Frozen):
 
 
 def sample() -> Recipe:
-    """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments."""
+    """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments.
+
+    The cross-encoder is the bundled model's first and last layer, fine-tuned as it is: a larger one to teach it would
+    take longer than all of this.
+    """
     source = Source(name="sample", catalog="catalog.jsonl.gz", judgments="judgments.parquet", mapping="mapping.toml")
+    short: dict[str, Any] = {"dropout": 0.0, "freeze_embeddings": True, "product_tokens": 40, "evaluations": 2}
     return Recipe(
-        name="sample", sources=(source,), towers=EncoderTraining(), ranker=RankerTraining(calibration="isotonic")
+        name="sample",
+        sources=(source,),
+        towers=EncoderTraining(batch_size=64, learning_rate=1e-4, positives=6, distractors=500, **short),
+        # At the usual 1e-4 two layers learn next to nothing: .9206 of valid pools, from .9203; so they learn .9259.
+        ranker=RankerTraining(
+            layers=2, learning_rate=4e-4, epochs=1.0, validation_pairs=1000, calibration="isotonic", **short
+        ),
+        rerank_depth=16,
     )
 
 

@@ -21,6 +21,7 @@ from core.progress import Report, ignore
 from engine.averaging import Anchor
 from engine.card import keep_card
 from engine.export import CHECKPOINT, base_name, quiet_libraries
+from engine.layers import keep_layers, kept_layers
 from engine.onnx import OnnxModel
 from engine.processes import first
 from engine.training import (
@@ -75,7 +76,7 @@ def train_ranker(
     began = time.monotonic()
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = Validation.of(validation_sample(valid, settings), texts, similarity)
-    model = load_ranker(settings.base, settings.seed, settings.head)
+    model = _start(settings)
     if first():
         for name in (SPEC_FILE, REPORT_FILE):
             (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
@@ -84,14 +85,14 @@ def train_ranker(
     examples = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     with quiet_libraries(), torch_threads(settings.threads):
         finding = Finding.of(validation, valid.queries, texts, similarity, found)
-        anchor = Anchor(lambda: load_ranker(settings.kept.base, settings.seed, settings.head), settings.keep)
+        anchor = Anchor(lambda: _start(settings.kept), settings.keep)
         score = anchor.scored(lambda current: finding.ndcg(logits_of(current, finding.pairs)))
         trainer = _trainer(model, examples, evaluator(score, finding.judged.grades), output, settings)
         curve = run_trainer(trainer, settings, report, finding.others or None)
         if not first():
             return report_of_first(output)
         if curve.best[0] == 0:
-            trained, model = model, load_ranker(settings.base, settings.seed, settings.head)  # nothing was better
+            trained, model = model, _start(settings)  # nothing was better
             keep_card(trained, model)
         anchor.average(model)
         model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
@@ -107,6 +108,15 @@ def train_ranker(
     parts |= calibrate_export(output, validation, others, settings.calibration, lists)
     parts |= {"seconds": round(time.monotonic() - began, 1)}
     return write_report(output, settings, curve, parts, model, language)
+
+
+def _start(settings: RankerTraining) -> CrossEncoder:
+    """The untrained cross-encoder, with as many layers as the settings keep of the base's."""
+    model = load_ranker(settings.base, settings.seed, settings.head)
+    total = model.config.num_hidden_layers
+    if settings.layers is not None and settings.layers != total:
+        keep_layers(model.model, kept_layers(total, settings.layers))
+    return model
 
 
 def _trainer(

@@ -17,6 +17,7 @@ class RankerTraining(FineTuning):
     epochs: float = Field(default=1.5, gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)
     head: Head = Field(default="pooler", description="match: start as the cosine of the pair's two sides")
+    layers: int | None = Field(default=None, ge=1, description="of the base's layers, so many are kept; None: all")
     judgments: int = Field(default=16, ge=1, description="at most so many judged products of a query, all grades alike")
     random_negatives: int = Field(default=2, ge=0, description="products of other queries beside them, as irrelevant")
     hard_negatives: int = Field(default=4, ge=0, description="of those that retrieval found, where any are handed in")
