@@ -14,6 +14,7 @@ from core.digest import value_digest
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import RERANK_DEPTH, Plan
+from core.price_bounds import PriceBounds, read_price_bounds
 from core.synonyms import Synonyms
 from encoder.tower import Tower
 from engine.cache import Caches
@@ -73,6 +74,7 @@ class LoadedRelease:
         self.products = len(columns)
         self._tokens = tokens
         self._popularity = popularity(columns.numbers("popularity"))
+        self._prices = columns.numbers("price_micros")
         self._leases = 0
         self._retired = False
 
@@ -105,6 +107,20 @@ class LoadedRelease:
     def features(self, found: Found) -> NDArray[np.float32]:
         """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
         return features(found, self._popularity[found.rows])
+
+    def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
+        """See `read_price_bounds`; None as well where prices are asked for in a currency that is not the catalog's."""
+        rest, bounds = read_price_bounds(text)
+        if bounds is None or (bounds.currencies and self.manifest.currency not in {None, *bounds.currencies}):
+            return text, None
+        return rest, bounds
+
+    def within(self, rows: NDArray[np.int64], bounds: PriceBounds) -> NDArray[np.bool_]:
+        """Which products of these rows have a price within the bounds; one without a price has not."""
+        prices = self._prices[rows]
+        least = -np.inf if bounds.least is None else bounds.least
+        most = np.inf if bounds.most is None else bounds.most
+        return np.asarray((prices >= least) & (prices <= most))
 
     @property
     def mix(self) -> float:

@@ -49,7 +49,8 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     """
     answer = Answer()
     with answer.naming_fallback():
-        if (text := await _understood(query, plan, release, deadline)) != query.text:
+        asked, bounds = release.price_bounds(query.text)
+        if (text := await _understood(replace(query, text=asked), plan, release, deadline)) != query.text:
             query, answer.searched = replace(query, text=text), text
         found = await _retrieve(query, plan, release, deadline, answer)
         table = None  # what the final score goes by, where there is one
@@ -57,6 +58,11 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
             found, table = await _preranked(release, found, answer)
         elif (first := named(found)).any():
             found = found.ordered(np.argsort(~first, kind="stable"))
+        beyond = np.zeros(len(found.rows), bool)  # the price that was asked for
+        if bounds is not None:  # what is within is worth rescoring first
+            beyond = ~release.within(found.rows, bounds)
+            order = np.argsort(beyond, kind="stable")
+            found, table, beyond = found.ordered(order), None if table is None else table[order], beyond[order]
         relevance = np.empty(0, np.float32)
         if release.ranker is not None and release.rerank_depth(plan) and len(found.rows) and found.dense is not None:
             relevance = await _rescore(query, plan, release, found, deadline, answer)
@@ -64,10 +70,10 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         answer.found, answer.relevance = found, _spread(relevance, len(found.rows))
         with answer.stage("arrange", len(found.rows)) as stage:
             if table is None:
-                answer.hits = _arrange(found, relevance, release.mix, query.top_k)
+                answer.hits = _arrange(found, relevance, release.mix, query.top_k, beyond)
             else:
                 features = with_relevance(table, answer.relevance)
-                answer.hits = await _by_final(query, release, answer, features, deadline)
+                answer.hits = await _by_final(query, release, answer, features, beyond, deadline)
             stage.candidates_out = len(answer.hits)
     return answer
 
@@ -248,18 +254,29 @@ def _spread(relevance: Vectors, count: int) -> Vectors:
 
 
 async def _by_final(
-    query: Query, release: LoadedRelease, answer: Answer, table: Vectors, deadline: float | None
+    query: Query,
+    release: LoadedRelease,
+    answer: Answer,
+    table: Vectors,
+    beyond: NDArray[np.bool_],
+    deadline: float | None,
 ) -> list[Hit]:
-    """All candidates by the final score of their features; of equals, the one that was worth more before rescoring."""
+    """All candidates by the final score of their features; of equals, the one that was worth more before rescoring.
+
+    Those `beyond` the price that was asked for come below all others.
+    """
     found = answer.found
     rescored = not np.isnan(answer.relevance).all()
     learned = await _final_scores(release, table, rescored)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
-    scores = np.where(named(found), learned + np.ptp(learned) + 1, learned)
+    lifted = np.where(named(found), learned + np.ptp(learned) + 1, learned)
+    scores = _lowered(lifted, beyond)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks, explained = _ranks(answer.relevance), order[:_EXPLAINED]
     told = await _contributions(release, table[explained], rescored, deadline) if query.explain else None
-    reasons = [()] * len(order) if told is None else _reasons(table[explained], told, (scores - learned)[explained])
+    rules = {"named by a code": lifted - learned, "beyond the price asked for": scores - lifted}
+    ruled = {name: by_rule[explained] for name, by_rule in rules.items()}
+    reasons = [()] * len(order) if told is None else _reasons(table[explained], told, ruled)
     relevance, worth = answer.relevance[order].tolist(), scores[order].tolist()
     hits = []
     for place, (i, said) in enumerate(zip(order.tolist(), _said(found, order), strict=True)):
@@ -296,19 +313,36 @@ def _ranks(relevance: Vectors) -> dict[int, int]:
     return {int(i): rank for rank, i in enumerate(order, 1)}
 
 
-def _reasons(table: Vectors, told: Vectors, for_code: Vectors) -> list[tuple[Reason, ...]]:
-    """What each feature did to the score of each candidate, the most first; a code that names it before all."""
+def _lowered(scores: Vectors, beyond: NDArray[np.bool_]) -> Vectors:
+    """Scores of which those beyond the price asked for are below all others, in the same order; shape (c,)."""
+    if not beyond.any() or beyond.all():
+        return scores
+    return np.where(beyond, scores - np.ptp(scores) - 1, scores)
+
+
+def _reasons(table: Vectors, told: Vectors, rules: dict[str, Vectors]) -> list[tuple[Reason, ...]]:
+    """What each feature did to the score of each candidate, the most first; before them what each rule did to it."""
     names = list(FEATURES)
     orders = np.argsort(-np.abs(told), axis=1, kind="stable").tolist()
     result = []
-    for order, values, gains, by_code in zip(orders, table.tolist(), told.tolist(), for_code.tolist(), strict=True):
-        code = (Reason("named by a code", 1.0, by_code),) if by_code else ()
-        result.append((*code, *(Reason(names[f], values[f], gains[f]) for f in order if gains[f])))
+    for place, (order, values, gains) in enumerate(zip(orders, table.tolist(), told.tolist(), strict=True)):
+        ruled = ((name, float(by_rule[place])) for name, by_rule in rules.items())
+        before = (Reason(name, 1.0, gain) for name, gain in ruled if gain)
+        result.append((*before, *(Reason(names[f], values[f], gains[f]) for f in order if gains[f])))
     return result
 
 
-def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int) -> list[Hit]:
-    """Rescored candidates by a mix of both orders, then the others as found, by their score less 1, which is below."""
+def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int, beyond: NDArray[np.bool_]) -> list[Hit]:
+    """Rescored candidates by a mix of both orders, then the others as found, by their score less 1, which is below.
+
+    Those `beyond` the price that was asked for come last.
+    """
+    if beyond.any() and not beyond.all():
+        hits = _arrange(found, relevance, mix, len(found.rows), np.zeros_like(beyond))
+        places = {row: place for place, row in enumerate(found.rows.tolist())}
+        low = np.array([beyond[places[hit.row]] for hit in hits])
+        scores = _lowered(np.array([hit.score for hit in hits]), low)
+        return [replace(hits[i], score=float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k].tolist()]
     first = named(found)  # what the query names by its code is meant
     worth = np.where(first[: len(relevance)], 1, mixed_scores(relevance, mix))
     fused = np.where(first, found.scores.max(initial=0), found.scores)

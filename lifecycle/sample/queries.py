@@ -19,6 +19,7 @@ _WEARERS = {
 }
 _BARE_SHARE = 0.85  # of queries typed without a capital
 _MOST_ANSWERS = 1 / 75  # of the shop: a query that more products answer in full says too little to measure by
+_NEEDS_SHARE = 0.45  # of the queries, at most
 _TRIES = 400
 
 
@@ -107,7 +108,7 @@ def make_queries(shelf: Shelf, counts: dict[str, int], seed: int) -> list[Query]
     queries: list[Query] = []
     for source, splits in (("train", ("train", "valid")), ("test", ("test",))):
         wanted = sum(counts.get(split, 0) for split in splits)
-        made = list(_needs(shelf, source))[: wanted // 3]
+        made = list(_needs(shelf, source))[: int(wanted * _NEEDS_SHARE)]
         templates = [Template(**table) for table in tables("templates")[source]]
         for _ in range(_TRIES * wanted):
             if len(made) >= wanted:
@@ -127,7 +128,10 @@ def _needs(shelf: Shelf, split: str) -> Iterator[Query]:
     """Vague wishes that the shelf can meet; each phrase is a template of its own."""
     for need in tables("needs").values():
         wishes = tuple(Wish(frozenset([tag])) for tag in need.get("wishes", ()))
-        intent = Intent(frozenset(need["types"]), related=frozenset(need["near"]), wishes=wishes)
+        least, most = (euros * 100 if (euros := need.get(name)) else None for name in ("min_price", "max_price"))
+        intent = Intent(
+            frozenset(need["types"]), related=frozenset(need["near"]), wishes=wishes, min_price=least, max_price=most
+        )
         if shelf.graded(intent)[3]:
             yield from (Query(phrase, phrase, split, intent) for phrase in need[split])
 
@@ -266,14 +270,29 @@ def _not_brand(draft: _Draft) -> str:
     return draft.refuse([f"brand:{brand.name}" for brand in draft.kind.brands])
 
 
+def _step(draft: _Draft) -> tuple[int, int]:
+    """This product's price in euros, and how far round prices near it are apart."""
+    price = draft.product.price // 100
+    return price, 5 if price < 50 else 10 if price < 100 else 50
+
+
 def _bound(draft: _Draft) -> str:
     """A round price that this product keeps and some of its type do not."""
-    price = draft.product.price // 100
-    step = 5 if price < 50 else 10 if price < 100 else 50
+    price, step = _step(draft)
     euros = (price // step + 1) * step
     if all(draft.shelf.products[row].price <= euros * 100 for row in draft.rows):
         raise Unfit
     draft.max_price = euros * 100
+    return str(euros)
+
+
+def _least(draft: _Draft) -> str:
+    """A round price below this product's; some of its type cost less."""
+    price, step = _step(draft)
+    euros = (price // step - 1) * step
+    if euros <= 0 or all(draft.shelf.products[row].price >= euros * 100 for row in draft.rows):
+        raise Unfit
+    draft.min_price = euros * 100
     return str(euros)
 
 
@@ -296,4 +315,6 @@ _SLOTS: dict[str, Callable[[_Draft], str]] = {
     "not_color": _not_color,
     "not_brand": _not_brand,
     "price": _bound,
+    "low": _least,
+    "high": _bound,
 }

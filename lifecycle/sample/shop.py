@@ -17,7 +17,15 @@ from lifecycle.sample.products import SampleProduct, iter_products
 from lifecycle.sample.queries import Query, make_queries
 
 CATALOG, MAPPING, JUDGMENTS = "catalog.jsonl.gz", "mapping.toml", "judgments.parquet"
-QUERIES = {"train": 520, "valid": 120, "test": 220}
+QUERIES = {"train": 580, "valid": 160, "test": 280}
+# Of the test queries, those that `tandem run` shows: one of each kind of difficulty.
+SHOWN = (
+    "take my computer to meetings",
+    "headphones under 50",
+    "silence the crying baby on my flight",
+    "coffee machine anything but metal",
+    "bone cihna mug 250ml",
+)
 
 # Training needs contrast; validation and test are judged nearly whole, so that what they find is known.
 POOLS = {"train": Pool(12, 8, 6, 6, 4), "valid": Pool(40, 20, 10, 20, 10), "test": Pool(40, 20, 10, 20, 10)}
