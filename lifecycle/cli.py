@@ -17,6 +17,7 @@ from core.releases import ReleaseStore
 from engine.device import check_packages
 from lifecycle.compress_command import compress
 from lifecycle.failures import report_failure, watch_for_crashes
+from lifecycle.improve_command import improve
 from lifecycle.judgments_command import judgments
 from lifecycle.model_commands import models
 from lifecycle.options import duration, finite
@@ -40,6 +41,7 @@ app.add_typer(triton, name="triton")
 app.command()(train)
 app.command()(compress)
 app.command()(judgments)
+app.command()(improve)
 
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
@@ -393,12 +395,18 @@ def run(
         "embedded"
     ),
     triton_server: Annotated[Path, typer.Option(help="Folder of the Triton server.")] = FOLDER,
+    prepare: Annotated[
+        str | None, typer.Option(help="Shell command to run before training, such as one that installs torch.")
+    ] = None,
 ) -> None:
-    """The whole way: train on judgments, index, serve, show five answers. What is done is not done again."""
+    """The whole way: index, serve, show five answers; then train beside the service, and swap in what is better.
+
+    What is done is not done again.
+    """
     from lifecycle.run import run_shop
 
     settings = load_settings(ServeSettings, None, {"releases": releases, "address": address, "engine": engine})
-    run_shop(settings, catalog, mapping, judgments, console, triton_server)
+    run_shop(settings, catalog, mapping, judgments, console, triton_server, prepare)
 
 
 def main() -> None:

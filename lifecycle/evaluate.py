@@ -131,6 +131,23 @@ async def evaluate(
     return Evaluation(release.release_id, split, lowest, relevant, unknown, values, chosen, rankings, pools, scores)
 
 
+async def served_ndcg(
+    release: LoadedRelease, judgments: pa.Table, split: str, plan: Plan, report: Report
+) -> dict[str, float]:
+    """nDCG@10 over the catalog of the order that shoppers see, by query. Raises FeedError for a split of none."""
+    chosen = grades_of(judgments, split)
+    if not chosen:
+        raise FeedError(f"the judgments hold no query of split {split!r}")
+    lowest, highest = measures.grade_range(grades_of(judgments, "all"))
+    rankings: dict[str, list[str]] = {}
+    with Admission(1).enter() as permit:
+        for done, text in enumerate(chosen, 1):
+            answer = await search(Query(text, top_k=_DEPTH), plan, release, permit, None)
+            rankings[text] = [release.columns.id(hit.row) for hit in answer.hits]
+            report(done, len(chosen))
+    return measures.full_ranking_measures(chosen, rankings, lowest, (lowest + highest) / 2)["nDCG@10"]
+
+
 def grades_of(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
     """The grades of a split, or of `all`."""
     table = judgments if split == "all" else judgments.filter(pc.equal(judgments["split"], split))

@@ -1,55 +1,32 @@
-"""The whole way in one command: models, release, service, five answers. What is done already is not done again."""
+"""The whole way in one command: a release, the service, answers; then training beside it, and the answers again."""
 
-import os
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from core.columns import Columns
 from core.config import load_settings
-from core.digest import file_digest, value_digest
-from core.errors import FeedError, TandemError
+from core.errors import FeedError
 from core.judgments import load_judgments
 from core.releases import ReleaseStore
-from engine.training import REPORT_FILE
-from indexer.job import Models, Options, index_feed
+from indexer.job import Options, index_feed
+from lifecycle.background import Background
 from lifecycle.feeds import mapping_of
-from lifecycle.models import resolve_models, with_lineage
+from lifecycle.improvement import Shop, trained_folder
+from lifecycle.models import resolve_models
 from lifecycle.progress import Bars
 from lifecycle.serving import announce, run_service
-from lifecycle.show import show_answer, show_final, show_release
+from lifecycle.show import show_release
+from lifecycle.tour import Tour, Training
 from lifecycle.tracking import FOLDER, TrackingSettings
 from lifecycle.triton_server import install, triton_server
-from ranker.final import SPEC_FILE
-from retrieval.client import SearchClient
 from retrieval.engines import repository_of
 from retrieval.settings import ServeSettings
-from tandem.v1 import search_pb2
 
-_SHOWN = 5
-_TOP = 5
-_WORDS = 4
-_DEMO_DEADLINE = 5.0
-RECIPE = "sample"
-_VALID = "valid"
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """The files of a shop. Without judgments nothing can be learned from it."""
-
-    catalog: Path
-    mapping: Path | None
-    judgments: Path | None
+_LOG = "training.log"
 
 
 def run_shop(
@@ -59,29 +36,63 @@ def run_shop(
     judgments: Path | None,
     console: Console,
     triton: Path,
+    prepare: str | None = None,
 ) -> None:
-    """Makes what is missing, then serves until Ctrl-C or SIGTERM. Raises TandemError.
+    """Serves until Ctrl-C or SIGTERM: what is there, or untuned towers, and what training makes once it is done.
 
     `triton` is the folder of a Triton server, which is installed and run where the settings ask for that engine.
+    `prepare` is a shell command to run before training, such as one that installs what it needs. Raises TandemError.
     """
     releases = settings.releases
     if catalog is None and (mapping or judgments):
         raise FeedError("a mapping or judgments are of a shop of your own: give --catalog too")
     shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
-    for path in (shop.catalog, shop.mapping, shop.judgments):
-        if path is not None and not path.is_file():
-            raise FeedError(f"{path}: no such file")
+    _check(shop)
     store = ReleaseStore(releases)
-    models = _models(shop, store, console)
-    outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
-    if (final := _final(shop, store, models, outcome.manifest.catalog, console)) != models.final:
-        models = replace(models, final=final)
-        outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, Bars(console))
+    chosen = mapping_of(shop.mapping)
+    name = chosen.catalog.name
+    with Bars(console).step("models to begin with"):
+        models = resolve_models(None, None, store, name)
+    outcome = index_feed(shop.catalog, chosen, models, Options(), store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
-    queries = _queries(shop, store, outcome.manifest.catalog)
-    with _engine(settings, triton, console) as settings:
-        run_service(settings, partial(_show, console, settings, outcome.manifest.catalog, queries))
+    background = Background(store.root / _LOG)
+    tour = Tour(console, shop, store, name, _training(shop, store, prepare), background)
+    try:
+        with _engine(settings, triton, console) as settings:
+
+            def ready(address: str, serving: dict[str, str]) -> None:
+                def tell(release: str) -> None:
+                    announce(console, settings, address, serving | {name: release})
+
+                tour.start(address, tell)
+
+            run_service(settings, ready)
+    finally:
+        tour.stop()
     console.print("tandem: drained, good-bye", highlight=False)
+
+
+def _check(shop: Shop) -> None:
+    """Whether the files can be used, before anything is made of them."""
+    for path in shop.files:
+        if not path.is_file():
+            raise FeedError(f"{path}: no such file")
+    if shop.judgments is not None:
+        load_judgments(shop.judgments)
+
+
+def _training(shop: Shop, store: ReleaseStore, prepare: str | None) -> Training | None:
+    """In processes of their own, so that the one that serves never loads torch; None without judgments."""
+    if shop.judgments is None:
+        return None
+    folder = trained_folder(shop, store)
+    command: list[str | Path] = [sys.executable, "-m", "lifecycle.cli", "improve", "--attached"]
+    command += ["--releases", store.root, "--catalog", shop.catalog, "--judgments", shop.judgments, "--output", folder]
+    command += ["--mapping", shop.mapping] if shop.mapping else []
+    if load_settings(TrackingSettings, None, {}).tracking.uri is None:
+        command += ["--track", store.root / FOLDER]  # one place for every state of the shop
+    first = [["sh", "-c", prepare]] if prepare else []
+    return Training([*first, [str(part) for part in command]], folder)
 
 
 @contextmanager
@@ -108,92 +119,3 @@ def _sample(folder: Path, console: Console) -> Shop:
         stamp.touch()
         console.print(report.line(), highlight=False, markup=False, soft_wrap=True)
     return shop
-
-
-def _models(shop: Shop, store: ReleaseStore, console: Console) -> Models:
-    """Models trained on the shop's judgments, or, without any, those in service or untuned ones."""
-    if shop.judgments is None:
-        console.print("no judgments given: the towers stay as they are, and nothing is reranked unless a ranker serves")
-        return resolve_models(None, None, store, mapping_of(shop.mapping).catalog.name)
-    files = [file_digest(path) for path in (shop.catalog, shop.mapping, shop.judgments) if path]
-    folder = store.root / "trained" / value_digest([files, version("tandem-retrieval")])[:12]
-    encoder, ranker = folder / "encoder", folder / "ranker"
-    if not all((model / REPORT_FILE).is_file() for model in (encoder, ranker)):
-        _train(shop, folder, store.root / FOLDER, console)
-    final = folder / "final"
-    return with_lineage(encoder, ranker, final=final if (final / SPEC_FILE).is_file() else None)
-
-
-def _final(shop: Shop, store: ReleaseStore, models: Models, catalog: str, console: Console) -> Path | None:
-    """The final score, learned of the release in service unless it is there; None without judgments, or too few."""
-    if shop.judgments is None or models.final is not None:
-        return models.final
-    from lifecycle.final import train_final
-    from ranker.train.final import FinalTraining
-
-    output = models.encoder.parent / "final"
-    try:
-        outcome = train_final(store, catalog, shop.judgments, _VALID, output, FinalTraining(), Bars(console))
-    except FeedError as error:
-        console.print(f"no final score: {error}", highlight=False, markup=False)
-        return None
-    show_final(console, outcome, output)
-    return output
-
-
-def _train(shop: Shop, output: Path, tracking: Path, console: Console) -> None:
-    """Trains in a process of its own, so that the one that serves never loads torch."""
-    assert shop.judgments is not None, "without judgments nothing is trained"
-    console.print(f"fine-tune both models on {shop.judgments}", highlight=False)
-    command: list[str | Path] = [sys.executable, "-m", "lifecycle.cli", "train", "--recipe", RECIPE]
-    command += ["--catalog", shop.catalog, "--judgments", shop.judgments, "--output", output]
-    command += ["--mapping", shop.mapping] if shop.mapping else []
-    if load_settings(TrackingSettings, None, {}).tracking.uri is None:
-        command += ["--track", tracking]  # one place for every state of the shop
-    result = subprocess.run([str(part) for part in command], check=False)
-    if result.returncode:
-        raise TandemError(f"training ended with status {result.returncode}; what it printed says why")
-
-
-def _queries(shop: Shop, store: ReleaseStore, catalog: str) -> list[str]:
-    """Five queries: of the judgments' test split, spread over it, or words of titles."""
-    if shop.judgments is not None:
-        table = load_judgments(shop.judgments)
-        rows = zip(table["query"].to_pylist(), table["split"].to_pylist(), strict=True)
-        texts = list(dict.fromkeys(query for query, split in rows if split == "test"))
-        return [texts[place] for place in _spread(len(texts))]
-    current = store.current(catalog)
-    assert current is not None
-    columns = Columns(store.path(catalog, current) / "products.arrow")
-    titles = [columns.row(row, ["title"])["title"] for row in _spread(len(columns))]
-    return [" ".join(title.split()[:_WORDS]) for title in titles]
-
-
-def _spread(count: int) -> list[int]:
-    """Up to five places of so many, evenly apart."""
-    shown = min(_SHOWN, count)
-    return [place * count // shown for place in range(shown)]
-
-
-def _show(
-    console: Console, settings: ServeSettings, catalog: str, queries: list[str], address: str, releases: dict[str, str]
-) -> None:
-    """Asks through a real client, on a thread of its own since the service runs on this one."""
-    told = partial(announce, console, settings, address, releases)
-    threading.Thread(target=_ask, args=(console, address, catalog, queries, told), daemon=True).start()
-
-
-def _ask(console: Console, address: str, catalog: str, queries: list[str], told: Callable[[], None]) -> None:
-    try:
-        with SearchClient(address, _DEMO_DEADLINE) as client:
-            client.wait()
-            for query in queries:
-                start = time.monotonic()
-                answer = client.search(search_pb2.SearchRequest(query=query, top_k=_TOP, catalog=catalog))
-                show_answer(console, query, answer)
-                took = (time.monotonic() - start) * 1000
-                console.print(f"whole call, as the client saw it: {took:.1f} ms\n", style="dim", highlight=False)
-        told()
-    except TandemError as error:
-        print(f"tandem: {error}", file=sys.stderr)
-        os._exit(1)

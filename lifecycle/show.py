@@ -39,7 +39,7 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
         table.add_column(name, justify="right", min_width=8)
     for hit in answer.hits:
         scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
-        price = _price(hit.product.price) if hit.product.HasField("price") else ""
+        price = price_of(hit.product.price) if hit.product.HasField("price") else ""
         table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
     console.print(table)
     if answer.searched_query:
@@ -198,7 +198,8 @@ def counts(manifest: Manifest) -> dict[str, int]:
     return flat
 
 
-def _price(price: search_pb2.Money) -> str:
+def price_of(price: search_pb2.Money) -> str:
+    """An amount with its currency."""
     amount = price.units + Decimal(price.nanos) / _NANOS
     return f"{amount:,.2f} {price.currency_code}".strip()
 

@@ -1,0 +1,169 @@
+"""Trains on a shop's judgments, and publishes what came of it unless it ranks worse than what is in service."""
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from core.errors import FeedError, ReleaseError
+from core.judgments import load_judgments
+from core.plan import Plan
+from core.progress import Steps
+from core.releases import ReleaseStore
+from encoder.tower import Tower
+from indexer.job import Models, Options, index_feed
+from indexer.mapping import Mapping
+from lifecycle.evaluate import grades_of, served_ndcg
+from lifecycle.evaluation import CURRENT, Place, find_release, open_place
+from lifecycle.feeds import mapping_of
+from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
+from lifecycle.models import with_lineage
+from lifecycle.tracking import Tracker
+from ranker.final import SPEC_FILE, FinalSpec
+from ranker.ranker import Ranker
+
+RECIPE = "sample"
+_CANDIDATE, _BEFORE = "candidate", "before.json"
+_TEST, _VALID = "test", "valid"
+_LEAST_QUERIES = 10
+
+Tell = Callable[[str], None]
+
+
+def improve(
+    shop: Shop, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell
+) -> Improvement:
+    """Leaves models, and what they are worth, in `output`; what is done there already is not done again.
+
+    The release in service is measured before anything else, so that a run that was cut off compares with the same.
+    Raises FeedError, ModelError or ReleaseError.
+    """
+    assert shop.judgments is not None, "without judgments nothing is trained"
+    mapping = mapping_of(shop.mapping)
+    catalog = mapping.catalog.name
+    output.mkdir(parents=True, exist_ok=True)
+    split = _held_out(shop.judgments)
+    replaced, before = _before(store, catalog, shop.judgments, split, output, steps)
+    depth = _train(shop, output, recipe, steps, tracker, tell)
+    models, place = _candidate(shop, mapping, output, depth, steps, tell)
+    after = _measured(place, shop.judgments, split, steps, "measure what was trained")
+    found = Improvement.of(catalog, split, replaced, before, after)
+    if found.better:
+        _keep_vectors(ReleaseStore(output / _CANDIDATE), store, catalog)
+        outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+        found = found.model_copy(update={"release": outcome.manifest.release_id})
+    write_json(output / IMPROVED_FILE, found.model_dump(mode="json"))
+    return found
+
+
+def end_with(parent: IO[bytes]) -> None:
+    """Ends this process when the pipe from its parent closes, however the parent came to its end."""
+
+    def watch() -> None:
+        while parent.read(1):
+            pass
+        os._exit(1)  # what is on disk is whole, and goes on from there
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _held_out(judgments: Path) -> str:
+    """The split to measure by: test, or valid where that has hardly a query."""
+    count = len(grades_of(load_judgments(judgments), _TEST))
+    return _TEST if count >= _LEAST_QUERIES else _VALID
+
+
+def _before(
+    store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, steps: Steps
+) -> tuple[str, dict[str, float]]:
+    """The release in service when training began, and its nDCG@10 by query."""
+    kept = output / _BEFORE
+    if kept.is_file():
+        told = json.loads(kept.read_bytes())
+        return told["release"], told["values"]
+    place = find_release(store, store.named(catalog), CURRENT)
+    values = _measured(place, judgments, split, steps, "measure what serves")
+    write_json(kept, {"release": place.release, "values": values})
+    return place.release, values
+
+
+def _measured(place: Place, judgments: Path, split: str, steps: Steps, name: str) -> dict[str, float]:
+    release = open_place(place)
+    try:
+        with steps.step(name) as report:
+            return asyncio.run(served_ndcg(release, load_judgments(judgments), split, Plan(), report))
+    finally:
+        release.retire()
+
+
+def _train(shop: Shop, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell) -> int:
+    """Both models; returns how many candidates they are to rescore at most."""
+    from lifecycle.recipes.recipe import recipe_of  # loads torch
+    from lifecycle.recipes.run import run_recipe
+
+    assert shop.judgments is not None, "without judgments nothing is trained"
+    paths = [str(path.resolve()) for path in (shop.catalog, shop.judgments, shop.mapping) if path]
+    chosen = recipe_of(recipe).on(*paths)
+    run_recipe(chosen, Path(), output, steps, tracker, tell=tell)
+    return chosen.rerank_depth
+
+
+def _candidate(
+    shop: Shop, mapping: Mapping, output: Path, depth: int, steps: Steps, tell: Tell
+) -> tuple[Models, Place]:
+    """A release of the trained models, apart from those that serve, and with a final score if there is one."""
+    store, final = ReleaseStore(output / _CANDIDATE), output / "final"
+    catalog = mapping.catalog.name
+    models = _models(output)
+    outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+    if models.final is None and _learn_final(shop, store, catalog, final, depth, steps, tell):
+        models = _models(output)
+        outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+    return models, Place(store, catalog, outcome.manifest.release_id)
+
+
+def _models(output: Path) -> Models:
+    """What was trained; a final score of other models is learned anew."""
+    encoder, ranker, final = (output / name for name in ("encoder", "ranker", "final"))
+    known = (final / SPEC_FILE).is_file() and _goes_with(final, encoder, ranker)
+    return with_lineage(encoder, ranker, final=final if known else None)
+
+
+def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
+    try:
+        spec = FinalSpec.model_validate_json((final / SPEC_FILE).read_bytes())
+    except ValidationError:
+        return False
+    return (spec.encoder, spec.ranker) == (Tower.open(encoder).digest, Ranker.open(ranker).digest)
+
+
+def _learn_final(
+    shop: Shop, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, tell: Tell
+) -> bool:
+    from lifecycle.final import train_final
+    from ranker.train.final import FinalTraining
+
+    assert shop.judgments is not None, "without judgments nothing is trained"
+    try:
+        train_final(store, catalog, shop.judgments, _VALID, output, FinalTraining(rerank_depth=depth), steps)
+    except (FeedError, ReleaseError) as error:
+        tell(f"no final score: {error}")
+        return False
+    return True
+
+
+def _keep_vectors(source: ReleaseStore, target: ReleaseStore, catalog: str) -> None:
+    """The candidate's embeddings, so that publishing it embeds nothing again."""
+    kept = target.folder(catalog) / "work" / "embeddings"
+    for folder in (source.folder(catalog) / "work" / "embeddings").iterdir():
+        scratch = kept / f".{folder.name}.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not (kept / folder.name).exists():
+            shutil.copytree(folder, scratch)
+            scratch.rename(kept / folder.name)

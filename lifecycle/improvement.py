@@ -1,0 +1,111 @@
+"""What training on a shop's judgments came to, as it is kept beside the models; loads no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.digest import file_digest, value_digest
+from core.releases import ReleaseStore
+
+IMPROVED_FILE = "improved.json"
+_TRAINED = "trained"  # of the release folder
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """The files of a shop. Without judgments nothing can be learned from it."""
+
+    catalog: Path
+    mapping: Path | None
+    judgments: Path | None
+
+    @property
+    def files(self) -> list[Path]:
+        """Those there are."""
+        return [path for path in (self.catalog, self.mapping, self.judgments) if path]
+
+
+class Mean(BaseModel):
+    """A mean of queries and its 95% interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, float]) -> "Mean":
+        """Of each query's value."""
+        from core.measures import estimate  # ir-measures comes with what training needs, and serving begins without
+
+        found = estimate(list(values.values()))
+        return cls(mean=found.mean, low=found.low, high=found.high)
+
+
+class Improvement(BaseModel):
+    """nDCG@10 of the served order on queries that nothing was learned of, before training and after.
+
+    `release` is the published one, None where what was trained ranks worse than what serves and was not published.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    catalog: str
+    split: str
+    queries: int
+    before: Mean
+    after: Mean
+    gain: Mean
+    p: float
+    replaced: str
+    release: str | None = None
+
+    @classmethod
+    def of(
+        cls, catalog: str, split: str, replaced: str, before: Mapping[str, float], after: Mapping[str, float]
+    ) -> "Improvement":
+        """Compares query by query; nothing is published yet."""
+        from core.comparison import paired
+
+        found = paired(before, after)
+        gain = Mean(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)
+        return cls(
+            catalog=catalog, split=split, queries=len(before), before=Mean.of(before), after=Mean.of(after),
+            gain=gain, p=found.p, replaced=replaced,
+        )  # fmt: skip
+
+    @property
+    def better(self) -> bool:
+        """Whether what was trained may serve."""
+        return self.after.mean >= self.before.mean
+
+    def stands(self, store: ReleaseStore) -> bool:
+        """Whether there is nothing left to do: what it tells of is there still."""
+        return self.release is None or store.path(self.catalog, self.release).is_dir()
+
+
+def trained_folder(shop: Shop, store: ReleaseStore) -> Path:
+    """Where models of these very files lie, or will."""
+    digests = [file_digest(path) for path in shop.files]
+    return store.root / _TRAINED / value_digest([digests, version("tandem-retrieval")])[:12]
+
+
+def read_improvement(folder: Path) -> Improvement | None:
+    """What training left there last of all; None before it is done."""
+    try:
+        return Improvement.model_validate_json((folder / IMPROVED_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):  # an earlier version's is made anew
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """All of the file or nothing."""
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(value, indent=2) + "\n")
+    scratch.replace(path)
