@@ -41,7 +41,8 @@ class Batches:
     """The most tokens or queries of a batch, and how few tokens are not divided among free lanes.
 
     `padding` is the most tokens of a batch that may be padding: about what one more batch costs. `compare_at_once` is
-    the most rows that are compared where they are asked for, which takes less than a way to a lane and back.
+    the most rows that are compared where they are asked for, which takes less than a way to a lane and back. `urgent`
+    are the calls that do not wait for running batches where their deadline is near.
     """
 
     encode: int
@@ -50,10 +51,19 @@ class Batches:
     least_rescore: int
     padding: int
     compare_at_once: int = 0
+    urgent: tuple[str, ...] = ()
 
 
 # Measured on two cores: beyond these a batch gains nothing and makes others wait.
-CPU_BATCHES = Batches(encode=256, rescore=512, retrieve=32, least_rescore=128, padding=16, compare_at_once=256)
+CPU_BATCHES = Batches(
+    encode=256,
+    rescore=512,
+    retrieve=32,
+    least_rescore=128,
+    padding=16,
+    compare_at_once=256,
+    urgent=("encode", "retrieve", "compare"),
+)
 # A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
 GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536, padding=65_536)
 
@@ -79,7 +89,7 @@ class EmbeddedEngine:
             Kind("compare", self._compare, batches.retrieve),
             Kind("rescore", self._score, batches.rescore, batches.least_rescore, batches.padding),
         ]
-        self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), prepare=use_one_thread)
+        self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), use_one_thread, batches.urgent)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.types.Engine`."""

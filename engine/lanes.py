@@ -8,14 +8,19 @@ batch itself, under a lock, rather than wait for its turn on a busy event loop; 
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.types import DeadlineExceeded, EngineError
+
+# A deadline is near that is fewer of the longest batches away: a call goes through lanes twice or three times.
+_NEAR = 6.0
+_SLOWER, _FASTER = 0.5, 0.02  # how far a batch moves what the longest took, up and down
 
 
 @dataclass(slots=True)
@@ -74,9 +79,17 @@ class Lanes:
     """Worker threads shared by several kinds of work; a kind named earlier goes first.
 
     A call without a deadline is bulk work, of whatever kind: nothing of it starts while a call with one waits.
+    Batches cannot be interrupted. A call of an `urgent` kind that must not wait for those that run, since its deadline
+    is near as they go, has a thread beside the lanes, which shares their cores.
     """
 
-    def __init__(self, kinds: Sequence[Kind], lanes: int, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        lanes: int,
+        prepare: Callable[[], None] = lambda: None,
+        urgent: Collection[str] = (),
+    ) -> None:
         """`prepare` runs once on each worker thread, to bound the threads that libraries start on it."""
         self._kinds = {kind.name: kind for kind in kinds}
         # The lock guards the queues and these: lanes without a batch, and those of them that nothing has woken.
@@ -84,6 +97,9 @@ class Lanes:
         self._closed = False
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=prepare)
+        self._urgent = frozenset(urgent)
+        self._longest = 0.0  # seconds that batches of other kinds took of late, at the longest
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="urgent", initializer=prepare)
 
     async def submit(
         self, kind: str, payloads: Sequence[Any], costs: Sequence[int], deadline: float | None
@@ -99,6 +115,8 @@ class Lanes:
                 raise EngineError("the engine was closed")
             queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
             queue.extend(items)
+            if not self._asleep and self._presses(kind, deadline, loop.time()):
+                self._beside.submit(self._run_beside, kind)
             for _ in range(min(self._asleep, len(items))):
                 self._asleep -= 1
                 self._pool.submit(self._work)
@@ -111,24 +129,44 @@ class Lanes:
             waiting = [item for _, queue in self._queues() for item in queue]
             self._kinds = {}  # they hold the models, and the models' engine holds this
             self._pool.shutdown(wait=False)
+            self._beside.shutdown(wait=False)
         _fail(waiting, EngineError("the engine was closed"))
 
     def _work(self) -> None:
         """Runs batches on a lane's thread until there is nothing to do."""
         while found := self._take_next():
             kind, batch = found
-            try:
-                results = kind.run([item.payload for item in batch])
-                if len(results) != len(batch):
-                    raise EngineError(f"{len(results)} results came of a batch of {len(batch)}")
-            except BaseException as error:  # whatever it is, callers are told, and the lane goes on
-                _fail(
-                    batch, error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}")
-                )
-            else:
-                batch[0].call.soon(_tell, batch, results)
+            began = time.monotonic()
+            self._run(kind, batch)
             with self._lock:
                 self._free += 1
+                if kind.name not in self._urgent:
+                    took = time.monotonic() - began
+                    self._longest += (_SLOWER if took > self._longest else _FASTER) * (took - self._longest)
+
+    def _run(self, kind: Kind, batch: list[_Item]) -> None:
+        try:
+            results = kind.run([item.payload for item in batch])
+            if len(results) != len(batch):
+                raise EngineError(f"{len(results)} results came of a batch of {len(batch)}")
+        except BaseException as error:  # whatever it is, callers are told, and the lane goes on
+            _fail(batch, error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}"))
+        else:
+            batch[0].call.soon(_tell, batch, results)
+
+    def _presses(self, kind: str, deadline: float | None, now: float) -> bool:
+        return kind in self._urgent and deadline is not None and deadline - now < _NEAR * self._longest
+
+    def _run_beside(self, name: str) -> None:
+        """Runs what waits of a kind, if no lane has taken it by now."""
+        with self._lock:
+            kind = self._kinds.get(name)
+            if kind is None:
+                return
+            _drop_dead(kind.interactive)
+            batch = _take(kind.interactive, kind.budget, kind.padding) if kind.interactive else []
+        if batch:
+            self._run(kind, batch)
 
     def _take_next(self) -> tuple[Kind, list[_Item]] | None:
         with self._lock:

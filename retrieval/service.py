@@ -25,6 +25,7 @@ SERVICE = "tandem.v1.SearchService"
 METHODS = (f"/{SERVICE}/Search",)
 # Of a call's time, seconds and as a share, for it to come and for its answer to be sent.
 _ON_THE_WAY, _ON_THE_WAY_SHARE = 0.005, 0.1
+_LEAST_SECONDS = 0.002  # calls with less time left are not begun
 _LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
@@ -55,6 +56,8 @@ class SearchService:
 
         Raises InvalidRequest."""
         deadline, name = self._deadline(context), request_id(context)
+        if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # it waited until nobody waits for it
+            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._answer(request, name, deadline, context.permit)

@@ -239,6 +239,35 @@ async def test_no_more_batches_run_at_once_than_there_are_lanes() -> None:
     assert most == 3
 
 
+@pytest.mark.parametrize(("near", "beside"), [(1e12, True), (0.0, False)])
+async def test_urgent_work_with_a_near_deadline_does_not_wait_for_a_running_batch(
+    monkeypatch: pytest.MonkeyPatch, near: float, beside: bool
+) -> None:
+    monkeypatch.setattr("engine.lanes._NEAR", near)
+    rescore, encode = Work(), Work()
+    kinds = (Kind("encode", encode, 10), Kind("rescore", rescore, 10))
+    lanes = Lanes(kinds, 1, urgent=("encode",))
+    deadline = asyncio.get_running_loop().time() + 60
+    try:
+        await lanes.submit("rescore", [1], [1], deadline)  # how long batches take is known then
+        rescore.gate.clear()
+        running = submit(lanes, "rescore", 2, deadline=deadline)
+        await rescore.started(2)
+        calls = [submit(lanes, "encode", 3, deadline=deadline), submit(lanes, "encode", 4)]
+        if beside:
+            assert await calls[0] == [30]
+        await settle()
+        assert encode.batches == ([[3]] if beside else [])  # bulk work waits in any case
+        more = submit(lanes, "rescore", 5, deadline=deadline)
+        await settle()
+        assert len(rescore.batches) == 2
+        rescore.gate.set()
+        assert [await running, await more, await calls[0], await calls[1]] == [[20], [50], [30], [40]]
+    finally:
+        rescore.gate.set()
+        lanes.close()
+
+
 async def test_cancelled_work_never_runs() -> None:
     work = Work()
     async with lanes_of(Kind("k", work, 100)) as lanes:

@@ -243,6 +243,26 @@ async def test_the_service_is_done_before_its_callers_time_is(
     assert service._deadline(Caller()) - now == pytest.approx(usable, abs=0.002)  # type: ignore[arg-type]
 
 
+async def test_a_call_that_is_late_already_is_not_begun(tmp_path: Path) -> None:
+    class Caller:
+        def time_remaining(self) -> float:
+            return 0.001
+
+        def invocation_metadata(self) -> tuple:
+            return ()
+
+        async def abort(self, code: grpc.StatusCode, *_: Any) -> None:
+            raise ValueError(code)
+
+    service = Service(tmp_path)
+    async with service.serve() as (_, server):
+        search = SearchService(server.holder, Plan(), 1.0, 60.0).search
+        with pytest.raises(ValueError, match="DEADLINE_EXCEEDED"):
+            # Not even its fields are looked at, which are at fault.
+            await search(search_pb2.SearchRequest(top_k=-1), Caller())  # type: ignore[arg-type]
+        assert not service.engine.calls
+
+
 async def test_no_call_takes_longer_than_the_longest_deadline(tmp_path: Path) -> None:
     service = Service(tmp_path, {"retrieve": 30})
     async with service.serve(longest_deadline=0.1) as (channel, _):
