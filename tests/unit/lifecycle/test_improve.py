@@ -1,5 +1,6 @@
 """Training on a shop's judgments, on tiny models: what is published, what is not, and what is not done twice."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,11 @@ def measured(base: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, flo
 
 def run(shop: Shop, store: ReleaseStore, output: Path) -> Improvement:
     return improve(shop, store, output, "tiny", Silent(), Untracked(), print)
+
+
+def test_the_ranker_keeps_as_many_layers_as_its_settings_say(trained: Path) -> None:
+    config = json.loads((trained / "ranker" / "checkpoint" / "config.json").read_text())
+    assert config["num_hidden_layers"] == 1  # of the base's two
 
 
 def test_what_ranks_better_is_published_with_all_that_was_learned(
