@@ -206,6 +206,10 @@ async def _rescore(
         try:
             async with asyncio.timeout_at(latest):
                 logits = await work.logits(depth, latest)
+        except asyncio.CancelledError:
+            if latest is not None and (late := asyncio.get_running_loop().time() - latest) > 0:
+                release.reserve.observe(late)  # the end of the call itself was heard of no later
+            raise
         except (TimeoutError, DeadlineExceeded):
             answer.settled = latest or 0.0  # how late this is heard of belongs to what is to be reserved
             release.pace.observe(work.tokens, _UNFINISHED * work.seconds)

@@ -1,6 +1,7 @@
 import asyncio
 import math
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,26 @@ async def test_after_rescoring_that_was_cut_off_there_is_time_to_answer(
     assert [entry.reason for entry in answer.degraded] == ["RERANK_FAILED"]
     left = deadline - answer.settled
     assert 0.5 * 0.6 * reserved <= left <= 0.6 * reserved + 0.01
+
+
+async def test_a_call_that_was_late_has_the_next_ones_reserve_more(tmp_path: Path) -> None:
+    """The loop was busy when rescoring was to be cut off, until the call's own end was over as well."""
+    release = make_release(tmp_path, engine=FakeEngine(COUNT, {"rescore": 30.0}))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 0.3
+
+    async def call() -> None:
+        async with asyncio.timeout_at(deadline):
+            await search(Query("5 red shoes"), _PLAN, release, Permit(), deadline)
+
+    before = release.reserve.usable(10.0)
+    request = asyncio.create_task(call())
+    while not any(name == "rescore" for name, _ in release.engine.calls):  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    time.sleep(max(0.0, deadline + 0.8 - loop.time()))
+    with pytest.raises(TimeoutError):
+        await request
+    assert release.reserve.usable(10.0) < before
 
 
 async def test_rescoring_that_fails_degrades_and_says_why(tmp_path: Path) -> None:
