@@ -16,6 +16,7 @@ from engine.compress import Distillation, teacher_checkpoint
 from engine.training import Judged, PairValues, TrainingSettings, judged, validation_sample
 from lifecycle.examples.candidates import Candidates, nearest
 from lifecycle.examples.products import Products
+from lifecycle.examples.rounds import FOUND, found_first
 from lifecycle.similarity import TowerSimilarity
 from lifecycle.tracking import Tracker
 from lifecycle.training import Inputs, Kind, lineage_of, read_inputs, recorded
@@ -61,6 +62,9 @@ def compress_model(
         chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
     else:
         chosen, distil = _ranker(whole, train, shop.products, similarity, material, output, settings, steps)
+        if similarity is not None:  # what is served, beside which the student has to be worth its while
+            found = found_first(judged(table, texts, "valid"), shop.products, similarity, FOUND, steps)
+            distil = partial(distil, found=found)
 
     def distilled() -> dict[str, Any]:
         with steps.step("teach the student") as report:

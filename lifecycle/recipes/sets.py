@@ -102,8 +102,7 @@ def _some_queries(table: pa.Table, late: Late, seed: int) -> pa.Table:
 def _read(
     source: Source, judged: pa.Table | None, data: Path, forbidden: set[str], seed: int, steps: Steps
 ) -> LearningSet:
-    mapping_file = _mapping_file(source, data)
-    mapping = mapping_of(mapping_file, source.name)
+    mapping = mapping_of(mapping_file(source, data), source.name)
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
         columns = Columns(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
@@ -119,7 +118,7 @@ def _read(
     return LearningSet(source, products, judgments, made_up, digests)
 
 
-def _mapping_file(source: Source, data: Path) -> Path | None:
+def mapping_file(source: Source, data: Path) -> Path | None:
     """The file below the data folder, else the one that comes with Tandem. Raises FeedError when neither is there."""
     if source.mapping is None:
         return None

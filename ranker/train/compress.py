@@ -113,7 +113,7 @@ def distil_ranker(
     parts: dict[str, Any] = {"data": data, "parity": parity}
     method: Method = "isotonic" if master.spec.knots else "platt"
     others, lists = unfit(valid, validation, texts, similarity, settings), Lists.of(valid, found, texts, similarity)
-    parts |= calibrate_export(output, validation, others, method, lists)
+    parts |= calibrate_export(output, validation, others, method, lists, master.spec.mix)
     parts |= {"teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
     made = write_report(output, settings, curve, parts, model, language)
     forget(output)

@@ -40,6 +40,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
+from ranker.mix import UNMEASURED
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.examples import training_labels, training_lists, training_pairs
@@ -153,11 +154,16 @@ def unfit(
 
 
 def calibrate_export(
-    folder: Path, validation: Validation, others: list[Validation], method: Method, lists: Lists
+    folder: Path,
+    validation: Validation,
+    others: list[Validation],
+    method: Method,
+    lists: Lists,
+    unmeasured: float = UNMEASURED,
 ) -> dict[str, Any]:
     """Fits the exported model's own logits to the validation pairs, writes that into its spec, and reports on it.
 
-    So too what it may say of the `lists` that retrieval finds.
+    So too what it may say of the `lists` that retrieval finds; `unmeasured` is that where there are too few.
     """
     ranker = Ranker.open(folder)
     sides = [(side, _exported_logits(ranker, side.pairs)) for side in (validation, *others)]
@@ -165,7 +171,7 @@ def calibrate_export(
     found = validation.calibration(logits, method)
     cutoff = cutoff_report(found, sides)
     held_out = validation.held_out(logits, method)
-    mix = mix_report(lists, found, _exported_logits(ranker, lists.pairs))
+    mix = mix_report(lists, found, _exported_logits(ranker, lists.pairs), unmeasured)
     chosen = found.as_spec() | {"cutoff": cutoff["value"] if cutoff else None, "mix": mix["share"]}
     write_spec(folder, ranker.spec.model_copy(update=chosen))
     return {

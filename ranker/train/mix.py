@@ -57,15 +57,18 @@ class Lists:
         return pool_ndcg(self.grades, rankings, 0.0)
 
 
-def mix_report(lists: Lists, calibration: Calibration, logits: NDArray[np.float32]) -> dict[str, Any]:
+def mix_report(
+    lists: Lists, calibration: Calibration, logits: NDArray[np.float32], unmeasured: float = UNMEASURED
+) -> dict[str, Any]:
     """The cross-encoder's share, what it is worth beside fusion's order alone, and how sure that is.
 
     `logits` are those of the lists' pairs, shape (n,). The share is the least that comes as near to the best one as
     its standard error, for other shops lie further from what was learned than queries held out do. It is 0, and the
-    cross-encoder is left out, unless the gain of that share is surely above 0, by its 95% interval.
+    cross-encoder is left out, unless the gain of that share is surely above 0, by its 95% interval. Of fewer than ten
+    lists nothing is concluded, and the share is `unmeasured`.
     """
     if len(lists.grades) < _LEAST:
-        return {"share": UNMEASURED, "queries": len(lists.grades)}
+        return {"share": unmeasured, "queries": len(lists.grades)}
     evidence = calibration.evidence(logits, lists.similarities)
     alone = lists.ndcg(evidence, 0.0)
     values = {share: lists.ndcg(evidence, share) for share in SHARES}

@@ -49,6 +49,8 @@ def test_a_ranker_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
     assert (lineage.kind, lineage.base) == ("ranker", "tiny")
     assert row["bytes"] == sum(path.stat().st_size for path in Ranker.open(tmp_path / "small").files())
     assert row["ndcg"] == pytest.approx(report["best"], abs=0.05)  # int8 and fp32 of the same weights
+    valid = {query for query, *_, split in zip(*judgments().to_pydict().values(), strict=True) if split == "valid"}
+    assert 0 < report["mix"]["queries"] <= len(valid)  # among what the towers and words find
 
 
 def test_a_query_tower_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A cross-encoder taught by another: it comes closer, goes on where it was cut off, and leaves what training leaves."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.onnx import OnnxModel
 from ranker.ranker import Ranker
 from ranker.train import compress
 from ranker.train.compress import RankerDistillation, distil_ranker, distillation_examples, student, teacher_logits
-from ranker.train.export import load_ranker
+from ranker.train.export import load_ranker, write_spec
 
 SMALL = {"layers": 3, "threads": 1, "evaluations": 4, "learning_rate": 2e-3, "query_tokens": 8, "product_tokens": 8}
 
@@ -65,6 +66,16 @@ def test_it_leaves_what_training_leaves_with_the_limits_of_the_teacher(teacher: 
     assert report["data"]["pairs"] == len(pairs()) and report["teacher"] == Ranker.open(teacher).digest
     spec = Ranker.open(output).spec
     assert (spec.max_query_tokens, spec.base) == (8, "tiny") and spec.slope == report["calibration"]["slope"]
+
+
+def test_without_what_is_served_the_student_says_as_much_as_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    louder = tmp_path / "teacher"
+    shutil.copytree(teacher, louder)
+    write_spec(louder, Ranker.open(teacher).spec.model_copy(update={"mix": 0.7}))
+    report = distil_ranker(
+        louder, pairs(), TEXTS, judgments(), tmp_path / "student", RankerDistillation(**SMALL, max_steps=1)
+    )
+    assert Ranker.open(tmp_path / "student").mix == report["mix"]["share"] == 0.7
 
 
 def test_a_run_that_was_cut_off_goes_on_and_asks_the_teacher_nothing(

@@ -14,6 +14,7 @@ from tiny_encoders import WORDS, tiny_bert
 
 from core.judgments import JUDGMENTS_SCHEMA
 from core.progress import Report, ignore
+from ranker.mix import UNMEASURED
 from ranker.ranker import Ranker
 from ranker.train.export import load_ranker
 from ranker.train.finetune import train_ranker
@@ -176,4 +177,4 @@ def test_what_is_served_decides_how_much_the_ranker_says(base: str, tmp_path: Pa
     assert report["mix"]["queries"] == len(more) and report["mix"]["fused"] == pytest.approx(1)
     assert Ranker.open(tmp_path).mix == report["mix"]["share"] == 0
     unmeasured = train_ranker(TEXTS, table, tmp_path, settings)
-    assert unmeasured["mix"]["queries"] == 0 and Ranker.open(tmp_path).mix == 0.25
+    assert unmeasured["mix"]["queries"] == 0 and Ranker.open(tmp_path).mix == UNMEASURED

@@ -17,9 +17,28 @@ TEXTS = {f"p{number}": f"product {number}" for number in range(DEPTH)}
 
 
 def test_scores_are_weighted_reciprocal_ranks() -> None:
-    """Found first to third; by relevance they are third, first and second."""
-    expected = [60 * (0.75 / (61 + place) + 0.25 / (61 + said)) for place, said in enumerate([2, 0, 1])]
-    assert mixed_scores(np.array([0.1, 0.9, 0.5]), 0.25) == pytest.approx(expected)
+    """Found first to third; by relevance they are second, first and third. Spearman's correlation is .5."""
+    expected = [60 * (0.75 / (61 + place) + 0.25 / (61 + said)) for place, said in enumerate([1, 0, 2])]
+    assert mixed_scores(np.array([0.5, 0.9, 0.1]), 0.25) == pytest.approx(expected)
+
+
+def test_orders_that_hardly_agree_leave_less_of_the_share() -> None:
+    """Places 2, 0, 1, 3 by relevance differ by 2, 1, 1, 0: a correlation of 1 - 6 * 6 / 60 = .4, and the share to the
+    power of .5 / .4. Of places 2, 1, 3, 0 it is below 0, and nothing counts."""
+    counted = 0.5 ** (0.5 / 0.4)
+    said = [2, 0, 1, 3]
+    expected = [60 * ((1 - counted) / (61 + place) + counted / (61 + other)) for place, other in enumerate(said)]
+    assert mixed_scores(-np.array(said), 0.5) == pytest.approx(expected)
+    assert np.argsort(-mixed_scores(-np.array([2, 1, 3, 0]), 0.9)).tolist() == [0, 1, 2, 3]
+    assert np.argsort(-mixed_scores(-np.array([2, 1, 3, 0]), 1.0)).tolist() == [3, 1, 0, 2]  # the whole share is heard
+
+
+def test_a_ranker_that_knows_nothing_of_a_shop_takes_little_there() -> None:
+    """With half of the share, whatever was measured elsewhere: ranks alone would cost five times as much."""
+    made, logits = lists(200, 2.0, 0.0)
+    alone, halved = (np.mean(list(made.ndcg(logits, share).values())) for share in (0.0, 0.5))
+    assert 0 < alone - halved < 0.02
+    assert alone - np.mean(list(made.ndcg(logits, 1.0).values())) > 0.2
 
 
 @given(st.lists(st.floats(0, 1, width=32), max_size=40), st.floats(0, 1))

@@ -71,14 +71,23 @@ async def test_the_rest_follows_by_similarity_less_one(release: LoadedRelease) -
     assert scores == sorted(scores, reverse=True)
 
 
-async def test_both_orders_are_mixed_by_their_ranks(release: LoadedRelease) -> None:
-    """Of 12 rescored, the first as found is the last by relevance, and so on: the mean of both is the same for two."""
-    release.ranker.mix = 0.5  # type: ignore[union-attr]
+@pytest.mark.parametrize(("mix", "first"), [(0.4, [5, 6, 7, 8]), (0.6, [6, 5, 8, 7])])
+async def test_both_orders_are_mixed_by_their_ranks(tmp_path: Path, mix: float, first: list[int]) -> None:
+    """Of 12 rescored, each two neighbours stand the other way round by relevance."""
+    logits = [0] * 5 + [COUNT - place for pair in range(5, COUNT - 1, 2) for place in (pair + 1, pair)]
+    release = make_release(tmp_path, logits=[*logits, 0])
+    release.ranker.mix = mix  # type: ignore[union-attr]
     hits = (await ask(release, top_k=20)).hits
-    assert [hit.row for hit in hits[:4]] == [5, 16, 6, 15]  # of equals the one found first
-    assert hits[0].score == hits[1].score == pytest.approx(60 * (0.5 / 61 + 0.5 / 72))
-    assert hits[0].by("rescore") == Said("rescore", pytest.approx(probability(5)), 12)
+    assert [hit.row for hit in hits[:4]] == first
+    ahead = max(mix, 1 - mix)
+    assert hits[0].score == pytest.approx(60 * (ahead / 61 + (1 - ahead) / 62))
+    assert hits[0].by("mix") == Said("mix", hits[0].score, 1)
     assert [hit.row for hit in hits[12:]] == list(range(17, 25)) and hits[11].score > hits[12].score
+
+
+async def test_orders_that_contradict_each_other_leave_that_of_retrieval(release: LoadedRelease) -> None:
+    release.ranker.mix = 0.9  # type: ignore[union-attr]
+    assert [hit.row for hit in (await ask(release)).hits] == list(range(5, 15))
 
 
 async def test_a_cross_encoder_whose_word_does_not_count_is_not_asked(release: LoadedRelease) -> None:

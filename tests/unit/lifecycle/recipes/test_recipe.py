@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from core.errors import TandemError
 from lifecycle.recipes.recipe import RECIPES, Late, Recipe, Source, general, recipe_of, sample
-from lifecycle.recipes.sets import _mapping_file
+from lifecycle.recipes.sets import mapping_file
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -16,7 +16,7 @@ def test_every_recipe_is_whole_and_goes_by_its_name(name: str) -> None:
 def test_the_mappings_that_recipes_name_come_with_tandem(tmp_path) -> None:
     for source in general().sources:
         if source.mapping:
-            assert _mapping_file(source, tmp_path).is_file()
+            assert mapping_file(source, tmp_path).is_file()
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:

@@ -1,0 +1,184 @@
+"""Whether the cross-encoder takes anything from fusion, in shops it learned of and in others.
+
+    python -m benchmarks.unseen --data FOLDER --work FOLDER --models NAME=FOLDER [--set home_depot:test] [--queries 300]
+
+A FOLDER of models has `encoder` and `ranker`. A set is a source of recipe `general` and its queries: a split of its
+judgments, `all` of them, or two kinds made up for shops without judgments: `items`, words of titles and model numbers,
+for each of which the one product they were made of is good; and `attributes`, such as a colour and a product type, for
+which all products that have both are. Releases have no final score. Every query is asked once, 32 candidates are
+rescored, and nDCG@10 of the served order, of the cross-encoder alone and of other shares of it are paired with that of
+fusion alone. Parameters and results go to `benchmarks/results/<name>.json`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from benchmarks.common import save
+from core.comparison import paired
+from core.errors import TandemError
+from core.judgments import load_judgments
+from core.measures import Grades, full_ranking_measures, grade_range
+from core.plan import RERANK_DEPTH, Plan
+from core.progress import Steps
+from core.releases import ReleaseStore
+from indexer.job import Models, Options, index_feed
+from lifecycle.evaluate import grades_of
+from lifecycle.evaluation import CURRENT, find_release, open_place
+from lifecycle.examples.pseudo import Pseudo, pseudo_queries
+from lifecycle.feeds import mapping_of
+from lifecycle.progress import Bars
+from lifecycle.recipes.recipe import Source, general
+from lifecycle.recipes.sets import mapping_file
+from ranker.mix import mixed_scores
+from retrieval.admission import Admission
+from retrieval.loaded import LoadedRelease
+from retrieval.query import Query
+from retrieval.search import search
+
+_SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
+_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+# Of a made-up query of attributes, so many products are good at least and at most.
+_GOOD = (2, 200)
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """A query's candidates as fusion has them, and the relevance of the first, which were rescored."""
+
+    ids: list[str]
+    relevance: np.ndarray
+
+    def ranking(self, share: float) -> list[str]:
+        """With so much of the cross-encoder's order."""
+        depth = len(self.relevance)
+        order = np.argsort(-mixed_scores(self.relevance, share), kind="stable")
+        return [*(self.ids[place] for place in order), *self.ids[depth:]]
+
+
+def main() -> None:
+    """Indexes what is not indexed yet, asks all, and saves the table."""
+    options = _options()
+    steps = Bars(Console(stderr=True))
+    results: dict[str, Any] = {}
+    for text in options.models:
+        name, _, folder = text.partition("=")
+        for wanted in options.set or _SETS:
+            results.setdefault(name, {})[wanted] = _measured(Path(folder), wanted, options, steps)
+            _show(name, wanted, results[name][wanted])
+    parameters = {"depth": RERANK_DEPTH, "queries": options.queries, "shares": _SHARES}
+    print(save(options.name, parameters, results))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the releases")
+    parser.add_argument("--models", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--set", action="append", metavar="SOURCE:QUERIES")
+    parser.add_argument("--queries", type=int, default=300, help="at most, of each set")
+    parser.add_argument("--name", default="unseen")
+    return parser.parse_args()
+
+
+def _measured(models: Path, wanted: str, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    name, _, kind = wanted.partition(":")
+    [source] = [entry for entry in general().sources if entry.name == name] or [None]
+    if source is None:
+        raise TandemError(f"--set {wanted}: no such source of recipe general")
+    store = ReleaseStore(options.work / name)
+    mapping = mapping_of(mapping_file(source, options.data), name)
+    given = Models(models / "encoder", models / "ranker")
+    outcome = index_feed(options.data / source.catalog, mapping, given, Options(), store, steps)
+    release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
+    try:
+        grades = _some(_grades(source, kind, release, options.data), options.queries)
+        asked = asyncio.run(_ask(release, list(grades), steps))
+        return _compared(grades, asked, release.mix)
+    finally:
+        release.retire()
+
+
+def _grades(source: Source, kind: str, release: LoadedRelease, data: Path) -> dict[str, dict[str, float]]:
+    if kind in ("items", "attributes"):
+        table = pa.Table.from_batches(list(release.columns.batches()))
+        return _items(table) if kind == "items" else _attributes(table)
+    if source.judgments is None:
+        raise TandemError(f"{source.name} has no judgments; ask it {source.name}:items or {source.name}:attributes")
+    return grades_of(load_judgments(data / source.judgments), kind)
+
+
+def _items(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Queries of another seed than those that a recipe learns."""
+    found = pseudo_queries(table, (), Pseudo(queries=2_000, per_product=1, seed=11))
+    pairs = zip(found["query"].to_pylist(), found["product_id"].to_pylist(), strict=True)
+    return {query: {product: 1.0, "": 0.0} for query, product in pairs}
+
+
+def _attributes(table: pa.Table) -> dict[str, dict[str, float]]:
+    names = [name for name in ("brand", "color") if name in table.column_names]
+    groups: dict[str, dict[str, float]] = {}
+    for row in table.select(["id", "product_type", *names]).to_pylist():
+        kind = (row["product_type"] or "").split(">")[-1].strip()
+        for name in names if kind else ():
+            if row[name]:
+                groups.setdefault(f"{row[name]} {kind}".lower(), {"": 0.0})[row["id"]] = 1.0
+    return {query: products for query, products in groups.items() if _GOOD[0] < len(products) <= _GOOD[1]}
+
+
+def _some(grades: Mapping[str, dict[str, float]], count: int) -> dict[str, dict[str, float]]:
+    queries = sorted(grades)
+    drawn = np.random.default_rng(0).permutation(len(queries))[:count]
+    return {queries[place]: grades[queries[place]] for place in drawn}
+
+
+async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> dict[str, Ordered]:
+    plan = Plan(rerank_depth=RERANK_DEPTH, minimum_rerank=1)
+    result = {}
+    with Admission(1).enter() as permit, steps.step("search") as report:
+        for done, text in enumerate(queries, 1):
+            answer = await search(Query(text, top_k=1), plan, release, permit, None)
+            ids = [release.columns.id(int(row)) for row in answer.found.rows]
+            result[text] = Ordered(ids, answer.relevance[~np.isnan(answer.relevance)])
+            report(done, len(queries))
+    return result
+
+
+def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float) -> dict[str, Any]:
+    lowest, highest = grade_range(grades)
+
+    def ndcg(share: float) -> dict[str, float]:
+        rankings = {query: entry.ranking(share) for query, entry in asked.items()}
+        return full_ranking_measures(grades, rankings, lowest, highest)["nDCG@10"]
+
+    fused = ndcg(0.0)
+    rows = {f"share {share:g}": ndcg(share) for share in _SHARES}
+    rows["served"] = ndcg(mix)
+    table: dict[str, Any] = {}
+    for name, values in rows.items():
+        test = paired(fused, values)
+        table[name] = {"nDCG@10": test.b, "over fused": asdict(test.difference) | {"p": test.p}}
+    return {"queries": len(fused), "mix": mix, "fused": float(np.mean(list(fused.values()))), "rows": table}
+
+
+def _show(name: str, wanted: str, result: Mapping[str, Any]) -> None:
+    print(f"{name}, {wanted}, {result['queries']} queries, mix {result['mix']:g}: fused {result['fused']:.4f}")
+    for row, values in result["rows"].items():
+        gain = values["over fused"]
+        interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
+        print(f"  {row}: {values['nDCG@10']:.4f}, {interval}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TandemError as error:
+        sys.exit(f"benchmark: {error}")
