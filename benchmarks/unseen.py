@@ -1,20 +1,23 @@
 """Whether the cross-encoder takes anything from fusion, in shops it learned of and in others.
 
     python -m benchmarks.unseen --data FOLDER --work FOLDER --models NAME=FOLDER [--set home_depot:test] [--queries 300]
+    python -m benchmarks.unseen --data FOLDER --work FOLDER --planted FOLDER [--set home_depot:test] [--queries 300]
 
-A FOLDER of models has `encoder` and `ranker`. A set is a source of recipe `general` and its queries: a split of its
-judgments, `all` of them, or two kinds made up for shops without judgments: `items`, words of titles and model numbers,
-for each of which the one product they were made of is good; and `attributes`, such as a colour and a product type, for
-which all products that have both are. Releases have no final score. Every query is asked once, 32 candidates are
-rescored, and nDCG@10 of the served order, of the cross-encoder alone and of other shares of it are paired with that of
-fusion alone. Parameters and results go to `benchmarks/results/<name>.json`.
+A FOLDER of models has `encoder` and `ranker`; of the second way, which needs no ranker, it has `encoder`, and the
+relevance is planted: noise, the towers' own similarity, that with as much noise, and the grades with some of both. A
+set is a source of recipe `general` and its queries: a split of its judgments, `all` of them, or two kinds made up for
+shops without judgments: `items`, words of titles and model numbers, for each of which the one product they were made of
+is good; and `attributes`, such as a colour and a product type, for which all products that have both are. Releases have
+no final score. Every query is asked once, 32 candidates are rescored, and nDCG@10 of the served order, of the
+cross-encoder alone and of other shares of it are paired with that of fusion alone.
+Parameters and results go to `benchmarks/results/<name>.json`.
 """
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,7 @@ from retrieval.search import search
 
 _SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+_PLANTED = ("noise", "towers", "towers and noise", "grades")
 # Of a made-up query of attributes, so many products are good at least and at most.
 _GOOD = (2, 200)
 
@@ -56,6 +60,7 @@ class Ordered:
 
     ids: list[str]
     relevance: np.ndarray
+    similarity: np.ndarray
 
     def ranking(self, share: float) -> list[str]:
         """With so much of the cross-encoder's order."""
@@ -74,6 +79,10 @@ def main() -> None:
         for wanted in options.set or _SETS:
             results.setdefault(name, {})[wanted] = _measured(Path(folder), wanted, options, steps)
             _show(name, wanted, results[name][wanted])
+    for wanted in (options.set or _SETS) if options.planted else ():
+        for kind, found in _measured(options.planted, wanted, options, steps, planted=True).items():
+            results.setdefault(kind, {})[wanted] = found
+            _show(kind, wanted, found)
     parameters = {"depth": RERANK_DEPTH, "queries": options.queries, "shares": _SHARES}
     print(save(options.name, parameters, results))
 
@@ -82,27 +91,33 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder for the releases")
-    parser.add_argument("--models", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--models", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--planted", type=Path, metavar="FOLDER")
     parser.add_argument("--set", action="append", metavar="SOURCE:QUERIES")
     parser.add_argument("--queries", type=int, default=300, help="at most, of each set")
     parser.add_argument("--name", default="unseen")
     return parser.parse_args()
 
 
-def _measured(models: Path, wanted: str, options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+def _measured(
+    models: Path, wanted: str, options: argparse.Namespace, steps: Steps, planted: bool = False
+) -> dict[str, Any]:
     name, _, kind = wanted.partition(":")
-    [source] = [entry for entry in general().sources if entry.name == name] or [None]
+    source = next((entry for entry in general().sources if entry.name == name), None)
     if source is None:
         raise TandemError(f"--set {wanted}: no such source of recipe general")
     store = ReleaseStore(options.work / name)
     mapping = mapping_of(mapping_file(source, options.data), name)
-    given = Models(models / "encoder", models / "ranker")
+    given = Models(models / "encoder", None if planted else models / "ranker")
     outcome = index_feed(options.data / source.catalog, mapping, given, Options(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
     try:
         grades = _some(_grades(source, kind, release, options.data), options.queries)
-        asked = asyncio.run(_ask(release, list(grades), steps))
-        return _compared(grades, asked, release.mix)
+        asked, size = asyncio.run(_ask(release, list(grades), steps)), {"products": release.products}
+        if planted:
+            kinds = {name: _planted(grades, asked, name) for name in _PLANTED}
+            return {name: size | _compared(grades, entries, None) for name, entries in kinds.items()}
+        return size | _compared(grades, asked, release.mix)
     finally:
         release.retire()
 
@@ -147,12 +162,30 @@ async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> 
         for done, text in enumerate(queries, 1):
             answer = await search(Query(text, top_k=1), plan, release, permit, None)
             ids = [release.columns.id(int(row)) for row in answer.found.rows]
-            result[text] = Ordered(ids, answer.relevance[~np.isnan(answer.relevance)])
+            assert answer.found.dense is not None, "nothing fails here"
+            relevance = answer.relevance[~np.isnan(answer.relevance)]
+            result[text] = Ordered(ids, relevance, answer.found.dense.scores[:RERANK_DEPTH])
             report(done, len(queries))
     return result
 
 
-def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float) -> dict[str, Any]:
+def _planted(grades: Grades, asked: Mapping[str, Ordered], kind: str) -> dict[str, Ordered]:
+    """The same with relevance that is made up, in standard deviations."""
+    random = np.random.default_rng(1)
+    lowest, highest = grade_range(grades)
+    result = {}
+    for query, entry in asked.items():
+        similar = entry.similarity - entry.similarity.mean()
+        similar = similar / max(float(similar.std()), 1e-9)
+        noise = random.normal(size=len(similar))
+        graded = np.array([grades[query].get(name, lowest) - lowest for name in entry.ids[: len(similar)]])
+        known = 2 * graded / (highest - lowest) + 0.8 * similar + 0.7 * noise
+        said = {"noise": noise, "towers": similar, "towers and noise": similar + noise, "grades": known}
+        result[query] = replace(entry, relevance=said[kind])
+    return result
+
+
+def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float | None) -> dict[str, Any]:
     lowest, highest = grade_range(grades)
 
     def ndcg(share: float) -> dict[str, float]:
@@ -161,7 +194,8 @@ def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float) -> dict[
 
     fused = ndcg(0.0)
     rows = {f"share {share:g}": ndcg(share) for share in _SHARES}
-    rows["served"] = ndcg(mix)
+    if mix is not None:
+        rows["served"] = ndcg(mix)
     table: dict[str, Any] = {}
     for name, values in rows.items():
         test = paired(fused, values)
@@ -170,7 +204,7 @@ def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float) -> dict[
 
 
 def _show(name: str, wanted: str, result: Mapping[str, Any]) -> None:
-    print(f"{name}, {wanted}, {result['queries']} queries, mix {result['mix']:g}: fused {result['fused']:.4f}")
+    print(f"{name}, {wanted}, {result['queries']} queries, mix {result['mix']}: fused {result['fused']:.4f}")
     for row, values in result["rows"].items():
         gain = values["over fused"]
         interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
