@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from core.fusion import RANK_CONSTANT
 
 # Of a ranker that nobody measured beside fusion: one that knows nothing costs next to nothing with it.
-UNMEASURED = 0.1
+UNMEASURED = 0.05
 # Spearman's correlation of both orders from which on the whole share counts.
 _AGREED = 0.5
 _LEAST = 1e-3

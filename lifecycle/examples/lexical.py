@@ -4,11 +4,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.progress import Report, ignore
 from engine.lexical import LexicalIndex
 from engine.lexical_query import QueryReader
 from indexer.lexical import index_texts
 from lifecycle.examples.candidates import Candidates
+from retrieval.coverage import favour
 
 
 class Lexical:
@@ -30,3 +34,8 @@ class Lexical:
             found.rows[place, : len(best.rows)], found.scores[place, : len(best.rows)] = best.rows, best.scores
             report(place + 1, len(queries))
         return found
+
+    def favour(self, query: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What fusion adds for the words of the query that these texts say, shape (r,); see `retrieval.coverage`."""
+        read = self._reader.read(query)
+        return favour(read, self._index.evidence(read, rows), 1.0)

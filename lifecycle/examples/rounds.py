@@ -62,7 +62,9 @@ def found_first(
         lists.append(nearest(towers.queries(queries), items, max(count, plan.candidates)).rows)
     result = {}
     for query, *found in zip(queries, *lists, strict=True):
-        rows, _ = fuse([line[line >= 0] for line in found], [1.0] * len(found))
+        rows, scores = fuse([line[line >= 0] for line in found], [1.0] * len(found))
+        if towers is not None:
+            rows = rows[np.argsort(-(scores + products.lexical.favour(query, rows)), kind="stable")]
         result[query] = [products.ids[row] for row in rows[:count]]
     return result
 
