@@ -112,6 +112,8 @@ _DAYS = """
 _SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)")
 _QUANTITY = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 _NUMBER = re.compile(r"\d+(?:[.,\s]\d{3})*(?:[.,]\d+)?", re.ASCII)
+# What is there from a day on, perhaps, is neither there nor not.
+_DATE = re.compile(r"\d{4}([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2\d{4}")
 _LIMIT = 100
 
 
@@ -164,6 +166,8 @@ def _by_number(text: str) -> str | None:
     if state in ("preorder", "backorder") or len(kinds - {"sent"}) > 1:
         return state if len(kinds) == 1 else None
     if any(positive) != all(positive):
+        return None
+    if _DATE.search(text):
         return None
     counted = "in_stock" if positive[0] or ">" in text else "out_of_stock"
     return None if (state, counted) == ("out_of_stock", "in_stock") else counted

@@ -42,7 +42,9 @@ _TAG = re.compile(
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _UNSEEN = re.compile(r"<(?P<tag>script|style)\b(?:\s[^<>]*)?>(?:.*?</(?P=tag)\s*>|.*)", re.IGNORECASE | re.DOTALL)
 
-_NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "null", "none"})
+_NOTHING = frozenset({"", "-", "--", "n/a", "na", "nan", "null", "none", "\\n"})
+# What spreadsheets show where a formula fails or a column is narrow.
+_FAILED = re.compile(r"#(?:n/a|ref!|value!|name\?|div/0!|null!|num!|spill!|calc!|##+)", re.IGNORECASE)
 # Longer texts are not looked at: with spaces around, a word for nothing is rarely longer.
 _NOTHING_LIMIT = 12
 # How spreadsheets mark text: ="0017" as a formula, a leading apostrophe before digits or what would begin a formula.
@@ -91,7 +93,11 @@ def as_text(value: Any) -> str:
         return ""
     else:
         text = _scalar(value)
-    return "" if len(text) <= _NOTHING_LIMIT and text.strip().casefold() in _NOTHING else text
+    return "" if len(text) <= _NOTHING_LIMIT and _is_nothing(text.strip()) else text
+
+
+def _is_nothing(text: str) -> bool:
+    return text.casefold() in _NOTHING or (text[0] == "#" and _FAILED.fullmatch(text) is not None)
 
 
 def parse_number(value: Any) -> float | None:

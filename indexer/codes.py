@@ -10,6 +10,8 @@ from indexer.rejection import Rejected
 
 ID_LIMIT = 256
 _SHOWN = 40
+# A mark of byte order, where files were joined.
+_MARK = "\ufeff"
 
 _SCIENTIFIC = re.compile(r"(\d(?:[.,]\d+)?)[eE]\+?(\d{1,2})")
 _FLOAT = re.compile(r"(\d+)[.,]0+")
@@ -20,7 +22,7 @@ _SPACES = re.compile(r"[\s\u200b-\u200d\u2060\ufeff\u2010-\u2015-]")
 
 def parse_id(value: Any) -> str:
     """An id as it stands, but for what a spreadsheet put around it. Raises Rejected for what cannot be one."""
-    text = as_text(value).strip()
+    text = as_text(value).lstrip(_MARK).strip()
     if text.startswith("'") and "'" not in text[1:]:
         text = text[1:].strip()
     if not text:

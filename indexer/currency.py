@@ -137,6 +137,11 @@ def parse_currency(value: str, default: str | None = None) -> str:
     raise Rejected("bad_currency", f"{value!r} is no ISO 4217 code")
 
 
+def is_currency(word: str) -> bool:
+    """Whether a sign or word of two and more letters is one of a currency's; a single one may be anything's."""
+    return len(word) > 1 and _key(word) in _MEANINGS
+
+
 def _meant(word: str) -> tuple[str | None, ...] | None:
     code = word.strip().upper()
     return (code,) if code in CURRENCIES else _MEANINGS.get(_key(word))

@@ -60,6 +60,7 @@ _ATTRIBUTE_COLUMNS = ("attributes", "options", "additional_attributes")
 _FILE_LIMIT = 1 << 20
 # What takes such names apart needs the square of their parts in memory.
 _DEEP_NAME = re.compile(r"""(?:["'\w-]+\s*\.\s*){32}""")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*", re.ASCII)
 _NAMES_SHOWN = 20
 _NAME_SHOWN = 60
 
@@ -105,6 +106,13 @@ def _currency(code: str) -> str:
     return code
 
 
+def _language(tag: str) -> str:
+    """A BCP 47 tag, also one written with underscores as in a locale."""
+    if not _LANGUAGE.fullmatch(tag):
+        raise ValueError(f"{tag[:40]!r} is no language; give its ISO 639 code, such as en, de or pt-BR")
+    return tag.replace("_", "-")
+
+
 _Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -115,7 +123,7 @@ class Catalog(_Strict):
     """
 
     name: str = "default"
-    language: str = "en"
+    language: Annotated[str, AfterValidator(_language)] = "en"
     country: str | None = None
     currency: Annotated[str, AfterValidator(_currency)] | None = None
     encoding: Annotated[str, AfterValidator(codec_name)] | None = None

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from core.product import MICROS
-from indexer.currency import CURRENCIES, DOLLARS, THOUSANDTHS, WHOLE_UNITS, meaning
+from indexer.currency import CURRENCIES, DOLLARS, THOUSANDTHS, WHOLE_UNITS, is_currency, meaning
 from indexer.rejection import Rejected
 
 _LIMIT = 10**12
@@ -14,9 +14,10 @@ _LIMIT = 10**12
 _TEXT_LIMIT = 200
 
 _PLAIN = re.compile(r"(\d{1,9})(?:\.(\d{1,2}))?(?: ([A-Z]{3}))?")
-# A point behind a word, as in Rs.500, ends the word.
-_NUMBER = re.compile(r"\d(?:[\d.,'\u2019\s]*\d)?|(?<![^\W\d_])[.,]\d+")
+# A point behind a word, as in Rs.500 and S/.500, ends the word.
+_NUMBER = re.compile(r"\d(?:[\d.,'\u2019\s]*\d)?|(?<![^\W\d_])(?<!/)[.,]\d+")
 _SPACED = re.compile(r"\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?")
+_WORD = re.compile(r"[^\s\d/.,()]+")
 _MINUS = "-\u2212"
 _DIGITS = 60
 _BEHIND = re.compile(r"^(?:[.,:]\s*[-\u2013\u2014=]{1,2}|/[-=])")
@@ -33,13 +34,13 @@ _LEADING = (
     "from|starting (?:at|from)|starts at|only|now|just|price|sale(?: price)?|special price|our price|rrp|msrp|approx|"
     "ab|nur|jetzt|preis|uvp|je|ca|à partir de|a partir de|dès|prix|seulement|desde|precio|solo|sólo|da|a partire da|"
     "prezzo|por|apenas|preço|vanaf|prijs|nu|från|fra|pris|hinta|alkaen|od|cena|již od|już od|de la|preț|от|цена|ціна|"
-    "від|από|τιμή|fiyat|fiyatı|harga|mulai dari|mulai|giá|từ|ราคา|เริ่มต้น|من|السعر|החל מ|מחיר|定価|価格|价格|價格|售价|"
-    "售價|가격|판매가|約|约|~|≈"
+    "від|από|τιμή|fiyat|fiyatı|harga|mulai dari|mulai|giá|từ|ราคา|เริ่มต้น|من|السعر|החל מ|מחיר|定価|税込|税抜|税別|価格|"
+    "价格|價格|售价|售價|가격|판매가|約|约|~|≈"
 )
 _TAXES = (
     "inkl|incl|inc|inclusive|including|included|excl|exkl|exclusive|excluding|ex|zzgl|plus|mit|ohne|con|sin|sans|avec|"
     "iva|vat|mwst|ust|gst|tax|taxes|moms|mva|btw|tva|dph|kdv|pdv|alv|áfa|ндс|пдв|ht|ttc|netto|brutto|net|gross|"
-    "impuestos|z vat"
+    "impuestos|(?:z|bez) vat|(?:s|bez|vč|včetně)\\.? dph|(?:с|без) ндс|(?:з|без) пдв"
 )
 _PERCENT = r"\d{1,2}(?:[.,]\d{1,2})?\s*%"
 _LEAD = re.compile(rf"^(?:{_LEADING})(?![^\W\d_])[.:]?\s*", re.IGNORECASE)
@@ -48,7 +49,7 @@ _TAX = re.compile(
     re.IGNORECASE,
 )
 _UNITS = (
-    "per|pro|par|je|por|cad|each|ea|apiece|stk|stck|stück|st|pcs|pc|piece|szt|sztuka|ks|db|adet|шт|за|la|al|/|kpl|"
+    "per|pro|par|je|por|cad\\.|each|ea|apiece|stk|stck|stück|st|pcs|pc|piece|szt|sztuka|ks|db|adet|шт|за|la|al|/|kpl|"
     "uds|ud|pièce|p\\.\\s?(?:st|stk|pz)"
 )
 _PER = re.compile(rf"\s*(?:/|(?<![^\W\d_])(?:{_UNITS})(?![^\W\d_])).*$", re.IGNORECASE | re.DOTALL)
@@ -113,6 +114,8 @@ def _parse(text: str, default: str | None, decimal: str | None) -> tuple[Decimal
     if not before and (cents := behind.casefold().rstrip(".")) in _CENTS:
         return sign * _number(number, decimal, text, None) / 100, _currency_of_cents(cents, default)
     words = f"{before} {behind}".strip()
+    if not words and _names_money(plain[found.end() :]):
+        raise Rejected("bad_price", f"{text!r} is the price of several, or names its currency behind something else")
     currency = meaning(words, default) if words else default
     return sign * _number(number, decimal, text, currency), currency
 
@@ -128,6 +131,15 @@ def _bare(behind: str) -> str:
     """What follows a number, without what says that it is whole, taxed, or for one piece."""
     behind = _BEHIND.sub("", behind.strip())  # 39,- is 39; 39- may be less than nothing
     return _FROM.sub("", _PER.sub("", _TAX.sub("", behind))).strip()
+
+
+def _names_money(dropped: str) -> bool:
+    """Whether what was taken for a unit or a tax holds a currency: 2/$5, and 3 for 5 zł, are not 2 and 3."""
+    amount = any(c.isdigit() for c in dropped)
+    return any(
+        word in CURRENCIES or any(unicodedata.category(c) == "Sc" for c in word) or (amount and is_currency(word))
+        for word in _WORD.findall(dropped)
+    )
 
 
 def _currency_of_cents(word: str, default: str | None) -> str:

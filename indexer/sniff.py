@@ -38,6 +38,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FeedError(f"{path}: the gzip data is cut short or damaged ({error}); fetch the file again") from None
+    except UnicodeError as error:  # of UTF-16 and UTF-32 without their mark
+        raise FeedError(f"{path}: {error}; set encoding in the mapping to what the file is, or leave it out") from None
     except OSError as error:
         raise FeedError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -85,7 +85,11 @@ def test_words_and_quantities_of_shops(phrase: str, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "phrase", ["<5", "0-5", "2 weeks", "100 %", "out of stock, 3 pcs", "ask us", "in stock or not", "x" * 100_000]
+    "phrase",
+    [
+        *("<5", "0-5", "2 weeks", "100 %", "out of stock, 3 pcs", "ask us", "in stock or not", "x" * 100_000),
+        *("2026-12-01", "in stock 1.12.2026"),  # there from a day on
+    ],
 )
 def test_what_may_mean_either_is_not_read(phrase: str) -> None:
     with pytest.raises(Rejected, match="unknown_availability"):

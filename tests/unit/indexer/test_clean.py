@@ -93,6 +93,12 @@ def test_clipping_prefers_a_space() -> None:
         ("null", ""),
         ("-", ""),
         ("Nano", "Nano"),
+        ("#N/A", ""),
+        ("#REF!", ""),
+        ("########", ""),
+        ("\\N", ""),  # of databases
+        ("#10 screw", "#10 screw"),
+        ("#", "#"),
     ],
 )
 def test_scalars_as_text(value: Any, text: str) -> None:

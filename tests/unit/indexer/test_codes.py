@@ -61,6 +61,7 @@ def test_what_is_no_gtin(value: Any, reason: str) -> None:
         ("1E5", "1E5"),  # an article number as good as any
         (Decimal("12345.000000000000000000"), "12345"),
         ("1001.0", "1001.0"),  # one alone may be meant
+        ("\ufeffA2", "A2"),  # where files were joined
     ],
 )
 def test_ids_lose_what_a_spreadsheet_put_around_them(value: Any, name: str) -> None:

@@ -325,3 +325,8 @@ def test_a_parquet_file_without_rows(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": pa.array([], pa.string())}), path)
     with pytest.raises(FeedError, match="holds no rows"):
         open_feed(path)
+
+
+def test_utf16_without_its_mark_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FeedError, match="set encoding in the mapping"):
+        list(open_feed(write(tmp_path, b"id,title\n1,a\n"), encoding="utf-16").batches)

@@ -71,6 +71,8 @@ BASE = '[fields]\nid = "a"\ntitle = "b"\n'
         (BASE + "brand = { columns = [] }", "fields.brand: columns names none"),
         ('[fields]\nid = { constant = "1" }\ntitle = "b"', "fields.id: a constant would make all rows one product"),
         ('[catalog]\ncurrency = "EUX"', "catalog.currency: 'EUX' is no ISO 4217 code"),
+        ('[catalog]\nlanguage = "german"', "catalog.language: 'german' is no language; give its ISO 639 code"),
+        ('[catalog]\nlanguage = ""', "catalog.language"),
         ("[fields\n", "not TOML"),
         ('[attributes]\ninclude = ["*"]\nexlude = []', "did you mean 'exclude'?"),
     ],
@@ -177,3 +179,7 @@ def test_a_folder_or_a_pipe_is_no_mapping(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(FeedError, match="cannot be read: it is no file"):
             load_mapping(path)
+
+
+def test_a_locale_is_a_language(tmp_path: Path) -> None:
+    assert load_mapping(write(tmp_path, '[catalog]\nlanguage = "pt_BR"')).catalog.language == "pt-BR"
