@@ -1,11 +1,12 @@
 """A log of what shoppers were shown and did, read into numbers: one row a product shown."""
 
+import codecs
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ OUTCOMES = ("passed", "clicked", "added", "purchased")
 _TEXTS = ("query", "product_id", "session")
 _BATCH = 1 << 18
 _BLOCK = 1 << 24
+_REPLACEMENT = "\ufffd"  # stands for bytes that are not UTF-8
 _MOST_FAULTY = 0.2  # of the rows, as of a feed's
 # Beyond it nobody looks, and a position is as good as another.
 LAST_POSITION = 1000
@@ -142,7 +144,8 @@ def _open_parquet(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.Re
 
 def _open_csv(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
     """Bytes as they are written: an id such as 00123 is no number, and one that is not UTF-8 spoils its row alone."""
-    with pyarrow.csv.open_csv(path, parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=lambda _: "skip")) as it:
+    skipping = pyarrow.csv.ParseOptions(invalid_row_handler=lambda _: "skip")
+    with pyarrow.csv.open_csv(_utf8(path), parse_options=skipping) as it:
         names = it.schema.names
     known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
 
@@ -154,7 +157,41 @@ def _open_csv(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.Record
     options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(known, pa.binary()), include_columns=known)
     parsing = pyarrow.csv.ParseOptions(invalid_row_handler=skip)
     reading = pyarrow.csv.ReadOptions(block_size=_BLOCK, use_threads=False)  # threads do not count rows
-    return names, pyarrow.csv.open_csv(path, reading, parsing, options)
+    return names, pyarrow.csv.open_csv(_utf8(path), reading, parsing, options)
+
+
+def _utf8(path: Path) -> pa.NativeFile:
+    """The file with U+FFFD for bytes that are not UTF-8, which pyarrow must not meet in a row that it refuses."""
+    return pa.PythonFile(_Replacing(path.open("rb")), mode="r")
+
+
+class _Replacing:
+    """A file to read, decoded and encoded again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._left = b""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._file.closed
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes; all without a size, none at the end."""
+        while not self._left or size < 0:
+            data = self._file.read(size)
+            self._left += self._decoder.decode(data, final=not data).encode()
+            if not data:
+                break
+        size = len(self._left) if size < 0 else size
+        data, self._left = self._left[:size], self._left[size:]
+        return data
 
 
 _LINE = "the line"
@@ -260,11 +297,13 @@ def _values(
 
 def _query(text: str | None) -> str | None:
     """As it is written: the most frequent way is kept."""
+    if text and _REPLACEMENT in text:
+        raise ValueError("is not UTF-8")
     return text or None
 
 
 def _name(text: str | None) -> str | None:
-    return (text or "").strip() or None
+    return (_query(text) or "").strip() or None
 
 
 def _position(text: str | None) -> int:

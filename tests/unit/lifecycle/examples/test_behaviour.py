@@ -232,6 +232,7 @@ _GOOD_JSON = (
         ("e.csv", _GOOD_CSV, b"mug,c,3,maybe\n", "clicked holds 'maybe'"),
         ("e.csv", _GOOD_CSV, b"mug,c,3\n", "the line holds 3 fields where the header has 4"),
         ("e.csv", _GOOD_CSV, b"mug \xe9,c,3,1\n", "query is not UTF-8"),
+        ("e.csv", _GOOD_CSV, b"mug \xe9,c,3\n", "the line holds 3 fields where the header has 4"),
         ("e.jsonl", _GOOD_JSON, b'{"query": "mug", "product_id": "c", "position"\n', "the line holds no JSON object"),
         ("e.jsonl", _GOOD_JSON, b"[1]\n", "the line holds no JSON object"),
         ("e.jsonl", _GOOD_JSON, b'{"query": "mug \xe9", "product_id": "c"}\n', "query is not UTF-8"),
