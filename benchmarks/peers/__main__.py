@@ -48,7 +48,7 @@ def main() -> None:
         shop = shop.with_titles(options.titles, work)
     failed: dict[str, str] = {}
     pythons = make_all(peers, options.environments, options.torch_index, options.in_place, failed)
-    rows = _variants(shop, options, plan)
+    rows = _variants(shop, options, plan, work)
     manifest, ready = ours.publish(shop, rows[0])
     ids, texts = shop.columns(manifest).ids(), shop.texts(manifest)
     task = _task(shop, texts, options, work)
@@ -126,11 +126,14 @@ def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: 
     )
 
 
-def _variants(shop: BenchShop, options: argparse.Namespace, plan: dict[str, str]) -> list[ours.Variant]:
+def _variants(shop: BenchShop, options: argparse.Namespace, plan: dict[str, str], work: Path) -> list[ours.Variant]:
     served = Models(
         options.served_encoder or shop.models.encoder, options.served_ranker or shop.models.ranker, final=options.final
     )
-    return ours.variants(shop.models, served, plan, options.small_encoder, options.depth)
+    assert shop.models.ranker is not None, "shop_of refuses to go without"
+    same, *others = ours.variants(shop.models, served, plan, options.small_encoder, options.depth)
+    alone = ours.heard_alone(shop.models.ranker, work / "heard-alone")
+    return [replace(same, models=replace(same.models, ranker=alone)), *others]
 
 
 def _ours(

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from core.errors import TandemError
 from core.manifest import Manifest
 from indexer.build import EXACT, IndexSettings
 from indexer.job import Models, Options
+from ranker.ranker import SPEC_FILE, Ranker
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 SAME, SERVED, APPROXIMATE = "tandem, same weights", "tandem, as served", "tandem, approximate index"
@@ -49,6 +51,15 @@ def variants(models: Models, served: Models, plan: Mapping[str, str], small: Pat
     towers = Models(small or served.encoder, None)
     approximate = IndexSettings(exact_budget_ms=0)
     return [*rows, Variant(APPROXIMATE, towers, {0: same[0]}, approximate)]
+
+
+def heard_alone(ranker: Path, target: Path) -> Path:
+    """The same cross-encoder in folder `target`, ordering what it rescores without retrieval's order, as peers do."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(ranker, target, ignore=shutil.ignore_patterns("checkpoint"))
+    spec = Ranker.open(target).spec
+    (target / SPEC_FILE).write_text(spec.model_copy(update={"format": 2, "mix": 1.0}).model_dump_json(indent=2))
+    return target
 
 
 def publish(shop: BenchShop, variant: Variant) -> tuple[Manifest, float | None]:

@@ -5,10 +5,12 @@ import resource
 from pathlib import Path
 
 import pytest
+from teachers import write_ranker
 
-from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, peak_mib, variants
+from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, heard_alone, peak_mib, variants
 from indexer.build import EXACT
 from indexer.job import Models
+from ranker.ranker import Ranker
 from retrieval.settings import ServeSettings
 
 TEACHERS = Models(Path("encoder"), Path("teacher"))
@@ -45,3 +47,13 @@ def test_nothing_is_rescored_over_the_approximate_index() -> None:
 def test_a_process_is_told_the_most_memory_it_had() -> None:
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert peak_mib(os.getpid()) == pytest.approx(own, rel=0.05)
+
+
+def test_the_same_cross_encoder_orders_alone(tmp_path: Path) -> None:
+    folder = write_ranker(tmp_path / "ranker")
+    alone = heard_alone(folder, tmp_path / "alone")
+    assert Ranker.open(alone).mix == 1.0 and Ranker.open(folder).mix < 1.0
+    assert (
+        not (alone / "checkpoint").exists()
+        and (alone / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+    )
