@@ -16,6 +16,7 @@ from core.plain import plain_text, text_column
 from core.text import query_key, quoted
 
 SPLITS = ("train", "valid", "test")
+_HIGHEST = 100
 JUDGMENTS_SCHEMA = pa.schema(
     [("query", pa.string()), ("product_id", pa.string()), ("grade", pa.float64()), ("split", pa.string())]
 )
@@ -42,6 +43,10 @@ def load_judgments(path: Path, to_learn: bool = False) -> pa.Table:
             raise FeedError(f"{path}: {missing_values} rows have no {name}; remove or complete them")
     if pc.any(pc.invert(pc.is_finite(columns["grade"]))).as_py():
         raise FeedError(f"{path}: some grade is infinite or not a number; remove or correct it")
+    if (pc.max(pc.abs(columns["grade"])).as_py() or 0) > _HIGHEST:
+        raise FeedError(
+            f"{path}: some grade is beyond {_HIGHEST}; each one more counts twice as much, so give small ones"
+        )
     if "split" in table.column_names:
         columns["split"] = _splits(_cast(table, "split", path), path)
     else:

@@ -4,13 +4,19 @@ German and its kin write as one word what others write apart. A compound's last 
 more than those before it; both count less than a word that stands alone.
 """
 
-from core.words import Analyser
-from engine.lexical import LexicalIndex, QueryTerm
-from engine.terms import head_term, modifier_term
+import regex
+
+from core.words import COMPOUNDING, Analyser, Word
+from engine.lexical import CODES, LexicalIndex, QueryTerm
+from engine.terms import bare, head_term, modifier_term
 
 HEAD, MODIFIER = 0.7, 0.3
 # What the two words of a compound that no product holds count for, where products hold them otherwise.
 _APART = 0.8
+# A word that too few compounds end with for the catalog to tell it counts less, where it goes on so far before it.
+_ENDING = 0.5
+_SHORTEST, _STEM, _NAME_SHARE, _MOST = 3, 4, 0.5, 16
+_REST = regex.compile(r"(?=.*[aeiouyäöüåæø])\p{L}{3,}")
 
 
 def within_compounds(index: LexicalIndex, term: str, places: tuple[int, ...]) -> list[QueryTerm]:
@@ -20,6 +26,27 @@ def within_compounds(index: LexicalIndex, term: str, places: tuple[int, ...]) ->
     found = ((head_term(term), HEAD), (modifier_term(term), MODIFIER))
     numbers = ((index.terms.find(name), weight) for name, weight in found)
     return [QueryTerm(number, weight, places) for number, weight in numbers if number is not None]
+
+
+def ending_with(index: LexicalIndex, analyser: Analyser, word: Word, place: int) -> list[QueryTerm]:
+    """The compounds that a word ends which no product holds otherwise: a small shop's only Stehlampe for Lampe.
+
+    A stem of three letters ends too much by chance, unless it is the word.
+    """
+    term = word.term
+    if analyser.language not in COMPOUNDING or not term.isalpha() or len(term) < _SHORTEST:
+        return []
+    if len(term) < _STEM and term != bare(word.text):
+        return []
+    ending = (one for one in index.terms.ending(term) if _REST.fullmatch(one.removesuffix(term)))
+    numbers = [number for number in map(index.terms.find, ending) if number is not None]
+    return [QueryTerm(number, _ENDING, (place,)) for number in numbers if not _is_name(index, number)][:_MOST]
+
+
+def _is_name(index: LexicalIndex, number: int) -> bool:
+    """Whether most products that hold it do so in their brand or their codes."""
+    held = max(1, index.document_frequency(number))
+    return max(index.named_in(field, number) for field in ("brand", CODES)) >= _NAME_SHARE * held
 
 
 def known_pieces(

@@ -8,7 +8,7 @@ from core.scripts import has_unspaced
 from core.synonyms import Synonyms
 from core.words import Analyser, Word
 from engine.alternatives import Alternative
-from engine.compounds import within_compounds
+from engine.compounds import ending_with, within_compounds
 from engine.lexical import LexicalIndex, LexicalQuery, QueryTerm
 from engine.spelling import Speller
 from engine.synonyms import SynonymReader
@@ -89,6 +89,8 @@ class QueryReader:
             looked += 1
             if held:
                 found += self._speller.alike(word, place, 1, held * _OFTEN)
+            elif ending := ending_with(self._index, self._analyser, word, place):
+                found += ending
             elif not self._speller.is_right(word):
                 found += self._speller.unknown(word, place)
         return found

@@ -188,6 +188,14 @@ def test_a_grade_that_is_no_number_is_refused(tmp_path: Path) -> None:
         load_judgments(tmp_path / "j.parquet")
 
 
+@pytest.mark.parametrize("grade", [1e300, -1e300, 1700000000, 101])
+def test_a_grade_whose_gain_no_number_holds_is_refused(tmp_path: Path, grade: float) -> None:
+    table = pa.table({"query": ["a", "a"], "product_id": ["1", "2"], "grade": [grade, 0.0]})
+    pq.write_table(table, tmp_path / "j.parquet")
+    with pytest.raises(FeedError, match="some grade is beyond 100"):
+        load_judgments(tmp_path / "j.parquet")
+
+
 def test_files_of_no_known_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FeedError, match="no such file"):
         load_judgments(tmp_path / "none.csv")

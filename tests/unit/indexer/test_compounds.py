@@ -150,6 +150,30 @@ def test_brands_and_codes_are_not_split(tmp_path: Path) -> None:
     assert not index.compounds and asked(index, "mann", "de") == {}
 
 
+@pytest.mark.parametrize(
+    ("language", "word", "titles_", "rows"),
+    [
+        ("de", "lampe", "Schreibtischlampe|Klemme|Lamm", [0]),
+        ("de", "lampen", "Schreibtischlampe|Klemme|Lamm", [0]),
+        ("de", "schmuck", "Weihnachtsbaumschmuck|Christbaumschmuck|Vase", [0, 1]),
+        ("de", "ente", "Instrument|Vase|Teller", []),  # its stem ends many by chance
+        ("de", "vase", "Bodenvase|Vase|Teller", [0, 1]),
+        ("nl", "jas", "winterjas|regenjas|fles", [0, 1]),
+        ("sv", "kniv", "kockkniv|br\u00f6dkniv|sk\u00e5l", [0, 1]),
+        ("da", "sko", "vandresko|l\u00f8besko|kop", [0, 1]),
+        ("nb", "veske", "h\u00e5ndveske|skulderveske|kopp", [0, 1]),
+        ("en", "lamp", "desklamp|vase|plate", []),
+    ],
+)
+def test_a_small_shops_only_compounds_are_found_by_their_end(
+    tmp_path: Path, language: str, word: str, titles_: str, rows: list[int]
+) -> None:
+    index = lexical_index(tmp_path, titles(*titles_.split("|")), language)
+    query = QueryReader(index, language).read(word)
+    assert sorted(index.search(query.terms, {"title": 1.0}, 9).rows.tolist()) == rows
+    assert not query.spellings
+
+
 def test_other_languages_are_not_split(tmp_path: Path) -> None:
     for language in ("en", "fr", "es", "ru"):
         index = lexical_index(tmp_path / language, titles("desklamp", "floorlamp", "walllamp", "lamp"), language)
