@@ -52,8 +52,10 @@ def _read(file: Path) -> dict[str, Any]:
         raise TandemError(f"{file}: no such settings file") from None
     except OSError as error:
         raise TandemError(f"{file}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TandemError(f"{file}: is not TOML: {error}") from None
+    except RecursionError:
+        raise TandemError(f"{file}: is nested too deeply for settings") from None
+    except ValueError as error:  # TOML's own errors, bytes that are not UTF-8, numbers of thousands of digits
+        raise TandemError(f"{file}: is not TOML: {str(error).splitlines()[0]}") from None
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 import io
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+if sys.stdout is None:  # closed by whoever started the command
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 # Wide enough for the tables where the output is a file or a pipe.
 console = Console() if sys.stdout.isatty() else Console(width=120)

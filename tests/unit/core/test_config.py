@@ -65,6 +65,8 @@ def test_options_win_over_everything_unless_they_are_none(file: Path, monkeypatc
         ("unknown = 1", "setting unknown:"),
         ("[inner]\ndepth = -1", "setting inner.depth:"),
         ("count = ", "is not TOML"),
+        ("count = " + "[" * 3_000, "is nested too deeply for settings"),
+        ("count = " + "9" * 6_000, "is not TOML"),
         ("name = '\udcff'", "is not TOML"),
     ],
 )
