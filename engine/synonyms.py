@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+
+from cachetools import LRUCache, cachedmethod
 
 from core.phrases import Match, Phrases, located
 from core.synonyms import Synonyms
@@ -28,7 +29,7 @@ class SynonymReader:
         self._groups = synonyms.groups
         self._group_of = [group for group, phrases in enumerate(synonyms.groups) for _ in phrases]
         self._phrases = Phrases((phrase for group in synonyms.groups for phrase in group), analyser, stop_words=False)
-        self._meaning = lru_cache(_GROUPS_READ)(self._analysed)
+        self._read_groups: LRUCache[int, list[tuple[int, ...]]] = LRUCache(_GROUPS_READ)
 
     def read(self, text: str, words: Sequence[Word]) -> list[list[Alternative]]:
         """For each phrase of the query that has synonyms, the alternatives that products hold, not yet scaled.
@@ -65,13 +66,15 @@ class SynonymReader:
         own = {place: self._index.terms.find(words[place].term) for place in places}
         found: dict[tuple[int, ...], Alternative] = {}
         for group in dict.fromkeys(self._group_of[number] for number in match.numbers):
-            for numbers in self._meaning(group):
+            for numbers in self._analysed(group):
                 counted = tuple(number for number in numbers if number not in own.values())
                 missed = tuple(place for place, number in own.items() if number not in numbers)
                 if counted and missed and (held := self._index.holding(numbers)):
                     found[numbers] = Alternative(numbers, counted, missed, _WEIGHT, held=held)
         return list(found.values())
 
+    # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.
+    @cachedmethod(lambda self: self._read_groups)
     def _analysed(self, group: int) -> list[tuple[int, ...]]:
         """Each phrase of a group as terms; phrases of which no product says a word are left out."""
         analysed = (self._numbers(self._analyser.content(phrase)) for phrase in self._groups[group])

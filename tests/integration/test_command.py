@@ -64,4 +64,5 @@ def test_the_search_command_prints_the_answer_as_json(indexed: ReleaseStore) -> 
         arguments = command("search", "lamp", "--address", address, "--json", "--timeout", 20)
         found = json.loads(subprocess.run(arguments, env=environment(), capture_output=True, check=True).stdout)
     assert (found["release_id"], len(found["hits"])) == (indexed.current("default"), 10)
-    assert [score["stage"] for score in found["hits"][0]["stage_scores"]] == ["retrieve", "lexical", "fuse", "rescore"]
+    stages = [score["stage"] for score in found["hits"][0]["stage_scores"]]
+    assert stages == ["retrieve", "lexical", "fuse", "rescore", "mix"]

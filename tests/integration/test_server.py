@@ -61,7 +61,7 @@ async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, 
         tokens, segments = ranker.pack(words, ranker.tokenize_products([texts[row]])[0])
         [expected] = ranker.scores(cross.run([tokens], [segments]), similarities[row : row + 1])
         assert relevance == pytest.approx(float(expected), abs=1e-3)
-        assert hit.score == relevance
+        assert hit.score == stages["mix"]
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
     best = min(answer.hits, key=lambda hit: hit.stage_scores[0].rank)
     assert best.product.title == "red kettle"
