@@ -176,7 +176,7 @@ def test_a_group_is_analysed_when_a_query_first_asks_for_it(seats: LexicalIndex)
     kept = reader._synonyms._read_groups
     assert len(kept) == 0
     reader.read("sofa")
-    assert list(kept) == [50]
+    assert [number for (number,) in kept] == [50]
 
 
 def test_what_is_added_is_the_most_of_the_alternatives() -> None:
