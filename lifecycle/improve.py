@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from pydantic import ValidationError
 
@@ -62,11 +61,14 @@ def improve(
     return found
 
 
-def end_with(parent: IO[bytes]) -> None:
-    """Ends this process when the pipe from its parent closes, however the parent came to its end."""
+def end_with(pipe: int) -> None:
+    """Ends this process when the pipe from its parent, a file descriptor, closes, however the parent came to its end.
+
+    Not a file object's: one that a thread still reads makes Python abort when this process ends by itself.
+    """
 
     def watch() -> None:
-        while parent.read(1):
+        while os.read(pipe, 1):
             pass
         os._exit(1)  # what is on disk is whole, and goes on from there
 

@@ -32,7 +32,7 @@ def improve(
     from lifecycle.tracking import TrackingSettings, open_tracker
 
     if attached:
-        end_with(sys.stdin.buffer)
+        end_with(sys.stdin.fileno())
     shop = Shop(catalog, mapping, judgments)
     for path in shop.files:
         if not path.is_file():

@@ -230,9 +230,18 @@ def test_publishing_embeds_nothing_again(
     assert embedded == [len(tiny.TEXTS), 0, 0]  # the candidate, with its final score, and published
 
 
+ATTACHED = "import sys, threading; from lifecycle.improve import end_with; end_with(sys.stdin.fileno())"
+
+
+def test_it_ends_well_by_itself_while_that_process_goes_on() -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", f"{ATTACHED}; print('done')"], **pipes) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert (child.stdout.read(), child.stderr.read(), child.wait(30)) == (b"done\n", b"", 0)
+
+
 def test_it_ends_with_the_process_that_started_it() -> None:
-    code = "import sys, threading; from lifecycle.improve import end_with; end_with(sys.stdin.buffer)"
-    code += "; print('up', flush=True); threading.Event().wait()"
+    code = f"{ATTACHED}; print('up', flush=True); threading.Event().wait()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None and child.stdout is not None
         assert child.stdout.readline() == b"up\n" and child.poll() is None
