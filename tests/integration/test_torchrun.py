@@ -60,10 +60,10 @@ def report_of(folder: Path) -> dict[str, Any]:
 def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None:
     write = tiny.write_base if kind == "encoder" else tiny.write_ranker_base
     base, output, epochs = write(tmp_path / "base"), tmp_path / "models" / kind, 0.1
-    shop = tiny.write_shop(tmp_path)
-    ran = torchrun(
-        "-m", "lifecycle.cli", "train", kind, *shop, "--base", base, "--output", output, "--epochs", epochs
-    )  # fmt: skip
+    shop, config = tiny.write_shop(tmp_path), tmp_path / "train.toml"
+    config.write_text(f"[{kind}]\npatience = 100")  # to the end, whether or not a step is better on this machine
+    given = ("--base", base, "--output", output, "--epochs", epochs, "--config", config)
+    ran = torchrun("-m", "lifecycle.cli", "train", kind, *shop, *given)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("done in") == 2 and "not tracked" not in ran.stderr
     tower = Tower.open(output) if kind == "encoder" else Ranker.open(output)
@@ -120,7 +120,8 @@ def test_every_option_trains_in_two_processes(tmp_path: Path) -> None:
         assert tower.spec.dimensions == settings.get("dimensions", tiny.DIMENSIONS)
         assert len(tower.files()) == (3 if settings.get("shared", True) else 4)
     whole, cached = ([entry["loss"] for entry in report_of(tmp_path / "out" / name)["loss"]] for name in "34")
-    assert len(whole) > 1 and whole == pytest.approx(cached, rel=2e-3)
+    # Where processors compute in bf16, products are right to eight bits.
+    assert len(whole) > 1 and whole == pytest.approx(cached, rel=1e-2)
 
 
 def test_processes_without_a_whole_batch_each_are_told(tmp_path: Path) -> None:
