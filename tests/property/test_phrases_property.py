@@ -31,7 +31,8 @@ def test_rewriting_replaces_spans_and_leaves_all_else_as_typed(pieces: list[str]
     text = fold_text(" ".join(pieces)).replace("@", "")
     place = 0
     for kept in _RULES.rewrite(text).split("@"):
-        assert (start := text.find(kept, place)) >= 0
+        start = text.find(kept, place)
+        assert start >= 0
         place = start + len(kept)
 
 
