@@ -1,0 +1,81 @@
+"""The pages that people write: links lead somewhere, and every decision is a whole record."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
+DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+SECTIONS = ["Context", "Decision", "Consequences", "Tried and rejected"]
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def prose(text: str) -> str:
+    """The text without blocks and spans of code, where brackets mean other things."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind #: headings as GitHub and MkDocs turn them into identifiers."""
+    lines = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S).splitlines()
+    headings = [line.lstrip("#").strip() for line in lines if line.startswith("#")]
+    plain = (re.sub(r"[^\w\s-]", "", re.sub(r"\]\([^)]*\)", "", heading).lower()) for heading in headings)
+    return {re.sub(r"\s", "-", heading) for heading in plain}
+
+
+def broken_links(page: Path) -> list[str]:
+    """Relative links of the page that lead to no file, or to no heading of it."""
+    broken = []
+    for target in _LINK.findall(prose(page.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        other = page.parent / name if name else page
+        if not other.exists() or (anchor and anchor not in anchors(other)):
+            broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# The `first` part, of two\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](other.md) [b](other.md#the-first-part-of-two) [c](https://x.example/none.md)\n`[d](none.md)`\n"
+        "[e](none.md) [f](other.md#second) [g](#here)\n```\n[h](none.md)\n```\n"
+    )
+    assert broken_links(page) == ["none.md", "other.md#second", "#here"]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_pages_of_the_site_link_within_the_site(page: Path) -> None:
+    targets = (target.partition("#")[0] for target in _LINK.findall(prose(page.read_text("utf-8"))))
+    local = (page.parent / target for target in targets if target and ":" not in target)
+    assert [path for path in local if not path.resolve().is_relative_to(DOCS)] == []
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_is_a_short_record(page: Path) -> None:
+    lines = page.read_text("utf-8").splitlines()
+    assert re.match(rf"# {int(page.name[:4])}\. \S", lines[0])
+    assert [line[3:] for line in lines if line.startswith("## ")] == SECTIONS
+    assert len(lines) <= 45
+    parts = re.split(r"^## .*\n", "\n".join(lines), flags=re.M)[1:]
+    assert all(part.strip() for part in parts)
+
+
+def test_the_index_lists_every_decision_by_its_title() -> None:
+    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    listed = re.findall(r"^- \[(.*)\]\((.*)\)$", (DOCS / "decisions/README.md").read_text("utf-8"), flags=re.M)
+    titles = [(page.read_text("utf-8").splitlines()[0].removeprefix("# "), page.name) for page in DECISIONS]
+    assert sorted(listed) == sorted(titles)
