@@ -27,19 +27,19 @@ from benchmarks.common import save
 from benchmarks.openvino_model import OpenVinoModel, is_installed
 from benchmarks.quantization import FIXED, variants
 from core.errors import TandemError
-from core.judgments import load_judgments
 from encoder.train.export import Pooled, example_inputs, load_encoder
-from engine.compress import Distillation, teacher_checkpoint
-from engine.export import quiet_libraries, write_fp32
-from engine.onnx import SEGMENTS
-from engine.training import judged
-from lifecycle.compression import ROW_FILE, Material, compress_model, trial_of
-from lifecycle.progress import Bars
-from lifecycle.similarity import TowerSimilarity
-from lifecycle.tracking import Untracked
-from lifecycle.training import Inputs, Kind, read_inputs
-from lifecycle.trial import RankerTrial, Subject, TowerTrial, trial_rows
+from engine.onnx.session import SEGMENTS
+from evaluation.judgments import load_judgments
+from lifecycle.cli.progress import Bars
+from lifecycle.tracking.tracker import Untracked
+from lifecycle.training.compression import ROW_FILE, Material, compress_model, trial_of
+from lifecycle.training.fine_tuning import Inputs, Kind, read_inputs
+from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, trial_rows
 from ranker.train.export import Logits, load_ranker
+from training.compress import Distillation, teacher_checkpoint
+from training.export import quiet_libraries, write_fp32
+from training.loop import judged
 
 WHOLE = "as it is"
 # Name -> what is kept. A vocabulary needs no teaching: the tokens that are left say what they said.

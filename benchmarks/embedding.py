@@ -22,7 +22,7 @@ from benchmarks.shop import add_options, shop_of
 from core.errors import TandemError
 from encoder.embed import embed_all
 from encoder.tower import Tower
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 
 _WARM = 256
 

@@ -24,12 +24,12 @@ from rich.console import Console
 from benchmarks.common import save
 from benchmarks.quality import UNTUNED, beside, measured, shelf_of, systems_of
 from core.errors import TandemError
-from core.measures import PerQuery
-from core.text import query_key
-from lifecycle.progress import Bars
+from core.strings import query_key
+from evaluation.measures import PerQuery
+from lifecycle.cli.progress import Bars
 from lifecycle.recipes.recipe import Recipe, recipe_of
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking import Untracked
+from lifecycle.tracking.tracker import Untracked
 
 _VALID = 8  # of the queries that are not held out, every so many-th validates
 

@@ -29,20 +29,20 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.common import save
 from benchmarks.quality import beside
 from core.errors import TandemError
-from core.judgments import load_judgments
-from core.measures import Grades, PerQuery, full_ranking_measures, grade_range
 from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
-from lifecycle.evaluate import grades_of
-from lifecycle.evaluation import CURRENT, find_release, open_place
-from lifecycle.learning import fused_scores
-from lifecycle.progress import Bars
-from retrieval.admission import Admission
-from retrieval.candidates import Found
-from retrieval.loaded import LoadedRelease
-from retrieval.query import Query
-from retrieval.search import search
+from evaluation.judgments import load_judgments
+from evaluation.measures import Grades, PerQuery, full_ranking_measures, grade_range
+from lifecycle.cli.progress import Bars
+from lifecycle.final_score.learning import fused_scores
+from lifecycle.quality.evaluate import grades_of
+from lifecycle.quality.evaluation import CURRENT, find_release, open_place
+from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease
+from retrieval.server.admission import Admission
+from retrieval.wire.request import Query
 
 # How much words count beside the towers, as a share of 1.
 SHARES = tuple(np.linspace(0, 1, 11).round(1).tolist())

@@ -23,21 +23,21 @@ from rich.console import Console
 from benchmarks.common import save
 from benchmarks.quality import beside
 from core.errors import TandemError
-from core.judgments import load_judgments
-from core.measures import Grades, PerQuery, full_ranking_measures, grade_range
 from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
+from evaluation.measures import Grades, PerQuery, full_ranking_measures, grade_range
 from indexer.job import Models, Options, index_feed
-from lifecycle.evaluate import FINAL, grades_of, rows_by_stage
-from lifecycle.evaluation import CURRENT, find_release, open_place
+from lifecycle.cli.progress import Bars
 from lifecycle.feeds import mapping_of
-from lifecycle.progress import Bars
+from lifecycle.quality.evaluate import FINAL, grades_of, rows_by_stage
+from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from ranker.final import FinalScore
-from retrieval.admission import Admission
-from retrieval.loaded import LoadedRelease
-from retrieval.query import Query
-from retrieval.search import search
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease
+from retrieval.server.admission import Admission
+from retrieval.wire.request import Query
 
 _DEPTH = 100
 Rankings = dict[str, dict[str, list[str]]]  # by stage and query

@@ -18,17 +18,17 @@ from benchmarks.common import save
 from benchmarks.quality import beside, measured, shelf_of, towers_of, two_stages
 from core.errors import TandemError
 from core.progress import Steps
-from engine.training import REPORT_FILE, judged
+from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import FOUND, found_first, mine_negatives
-from lifecycle.progress import Bars
 from lifecycle.recipes.recipe import recipe_of
 from lifecycle.recipes.sets import LearningSet, read_sets
-from lifecycle.similarity import TowerSimilarity
+from lifecycle.training.similarity import TowerSimilarity
 from ranker.train.examples import training_labels, training_lists
 from ranker.train.finetune import train_ranker
 from ranker.train.losses import rows_per_batch
 from ranker.train.settings import RankerTraining
+from training.loop import REPORT_FILE, judged
 
 LOSSES = ("bce", "listwise", "pairwise")
 

@@ -27,14 +27,14 @@ from rich.table import Table
 
 from benchmarks.common import latencies, save, serving
 from core.errors import ModelError, TandemError
-from core.judgments import load_judgments
 from core.manifest import Manifest
 from core.progress import Report
 from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
 from indexer.build import IndexSettings
+from indexer.cleaning.mapping import load_mapping
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import load_mapping
-from lifecycle.progress import Bars
+from lifecycle.cli.progress import Bars
 from lifecycle.sample.shop import CATALOG, JUDGMENTS, MAPPING, write_sample
 from retrieval.client import SearchClient
 from tandem.v1 import search_pb2

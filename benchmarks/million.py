@@ -25,17 +25,17 @@ from rich.console import Console
 
 from benchmarks.common import latencies, save
 from benchmarks.memory import resident
-from core.columns import Columns
+from catalog.table import Columns
 from core.errors import TandemError
 from encoder.embed import embed_all
 from encoder.tower import Tower
-from engine.index import VectorIndex, use_one_thread
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
+from engine.vector.index import VectorIndex, use_one_thread
 from indexer.build import EXACT, IndexReport, IndexSettings, build_index
+from indexer.cleaning.mapping import load_mapping
 from indexer.embed import embed_products
-from indexer.mapping import load_mapping
 from indexer.products import clean_feed
-from lifecycle.progress import Bars
+from lifecycle.cli.progress import Bars
 from lifecycle.sample.judgments import Shelf
 from lifecycle.sample.products import iter_products
 from lifecycle.sample.queries import make_queries

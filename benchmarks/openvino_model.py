@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.onnx import padded_inputs
+from engine.onnx.session import padded_inputs
 
 
 def is_installed() -> bool:
@@ -16,7 +16,7 @@ def is_installed() -> bool:
 
 
 class OpenVinoModel:
-    """Called as `engine.onnx.OnnxModel`, on one thread. int8 is what a file with fixed scales brings along."""
+    """Called as `engine.onnx.session.OnnxModel`, on one thread. int8 is what a file with fixed scales brings along."""
 
     def __init__(self, path: Path, precision: str = "f32") -> None:
         """`precision` is that of the arithmetic outside int8: f32 or bf16."""
@@ -34,5 +34,5 @@ class OpenVinoModel:
     def run(
         self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
     ) -> NDArray[np.float32]:
-        """See `engine.onnx.OnnxModel.run`."""
+        """See `engine.onnx.session.OnnxModel.run`."""
         return self._model(padded_inputs(self._names, tokens, segments))[0].copy()

@@ -30,10 +30,10 @@ from core.manifest import Manifest
 from core.plan import Plan
 from core.releases import ReleaseStore
 from engine.fake import FakeEngine
-from retrieval.holder import Holder
-from retrieval.loaded import open_release
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.release.loaded import open_release
+from retrieval.release.manager import Holder
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
 _WARM_CALLS = 200

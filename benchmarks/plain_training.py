@@ -28,7 +28,7 @@ from sentence_transformers.sentence_transformer.training_args import BatchSample
 from core.progress import Silent
 from encoder.train.export import export_model as export_towers
 from encoder.train.export import load_encoder
-from lifecycle.training import Inputs, read_inputs
+from lifecycle.training.fine_tuning import Inputs, read_inputs
 from ranker.train.export import export_model as export_ranker
 from ranker.train.export import load_ranker
 

@@ -22,10 +22,12 @@ from rich.console import Console
 
 from benchmarks.bm25 import PlainBM25
 from benchmarks.common import save
-from core.comparison import paired
 from core.errors import TandemError
-from core.judgments import load_judgments
-from core.measures import (
+from core.progress import Steps
+from encoder.train.export import export_encoder
+from evaluation.comparison import paired
+from evaluation.judgments import load_judgments
+from evaluation.measures import (
     Grades,
     PerQuery,
     Rankings,
@@ -35,13 +37,11 @@ from core.measures import (
     pool_ndcg,
     random_pool_ndcg,
 )
-from core.progress import Steps
-from encoder.train.export import export_encoder
+from lifecycle.cli.progress import Bars
 from lifecycle.examples.candidates import Candidates
-from lifecycle.progress import Bars
-from lifecycle.similarity import TowerSimilarity
-from lifecycle.teacher import Teacher
-from lifecycle.training import Inputs, read_inputs
+from lifecycle.training.fine_tuning import Inputs, read_inputs
+from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.teacher import Teacher
 
 BM25, UNTUNED, FUSED = "BM25", "untuned towers", "RRF of both"
 _DEPTH, _RERANKED = 100, 32

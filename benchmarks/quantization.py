@@ -29,9 +29,9 @@ from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQua
 
 from encoder.tower import Tower
 from encoder.train.export import Pooled, example_inputs, export_model, load_encoder
-from engine.export import write_fp32
-from engine.onnx import OnnxModel, padded_inputs
-from engine.quantize import WEIGHT_LIMIT, quantize_rows
+from engine.onnx.session import OnnxModel, padded_inputs
+from training.export import write_fp32
+from training.quantize import WEIGHT_LIMIT, quantize_rows
 
 # Sequences and tokens of each: a query, a busy moment's queries, a reranked list, products being indexed.
 SHAPES = {"query": (1, 8), "queries": (32, 8), "pairs": (32, 24), "items": (64, 24)}

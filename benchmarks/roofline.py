@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.common import save
 from core.errors import TandemError
 from encoder.tower import Tower
-from engine.onnx import TOKEN_BUDGET, OnnxModel, padded_inputs
+from engine.onnx.session import TOKEN_BUDGET, OnnxModel, padded_inputs
 
 _SQUARE = 1024
 _OPSET = 17

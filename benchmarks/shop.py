@@ -7,17 +7,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from core.columns import Columns
+from catalog.product import product_text
+from catalog.table import Columns
 from core.errors import TandemError
-from core.judgments import load_judgments
 from core.manifest import Manifest
-from core.measures import Grades
-from core.product import product_text
 from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
+from evaluation.measures import Grades
 from indexer.job import COLUMNS_FILE, Models, Options, Outcome, index_feed
 from indexer.products import clean_feed
+from lifecycle.cli.progress import Bars
 from lifecycle.feeds import mapping_of
-from lifecycle.progress import Bars
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,17 +25,17 @@ from rich.table import Table
 
 from benchmarks.common import cpu_seconds, latencies, save, serving
 from core.errors import TandemError
-from core.judgments import load_judgments
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.tower import Tower
-from engine.triton_config import ENCODE_ROWS, RESCORE_ROWS, RETRIEVE_ROWS, Layout
-from engine.triton_repository import prepare
-from engine.types import Engine
+from engine.protocol import Engine
+from engine.triton.config import ENCODE_ROWS, RESCORE_ROWS, RETRIEVE_ROWS, Layout
+from engine.triton.repository import prepare
+from evaluation.judgments import load_judgments
 from lifecycle.triton_server import FOLDER, WHEEL, TritonServer, install, triton_server
 from ranker.ranker import Ranker
-from retrieval.engines import engine_maker, release_models, repository_of
-from retrieval.settings import ServeSettings
+from retrieval.release.engines import engine_maker, release_models, repository_of
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 _DEADLINE = 20.0

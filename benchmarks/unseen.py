@@ -26,26 +26,26 @@ import pyarrow as pa
 from rich.console import Console
 
 from benchmarks.common import save
-from core.comparison import paired
 from core.errors import TandemError
-from core.judgments import load_judgments
-from core.measures import Grades, full_ranking_measures, grade_range
 from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
+from evaluation.comparison import paired
+from evaluation.judgments import load_judgments
+from evaluation.measures import Grades, full_ranking_measures, grade_range
 from indexer.job import Models, Options, index_feed
-from lifecycle.evaluate import grades_of
-from lifecycle.evaluation import CURRENT, find_release, open_place
+from lifecycle.cli.progress import Bars
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import mapping_of
-from lifecycle.progress import Bars
+from lifecycle.quality.evaluate import grades_of
+from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from lifecycle.recipes.recipe import Source, general
 from lifecycle.recipes.sets import mapping_file
 from ranker.mix import mixed_scores
-from retrieval.admission import Admission
-from retrieval.loaded import LoadedRelease
-from retrieval.query import Query
-from retrieval.search import search
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease
+from retrieval.server.admission import Admission
+from retrieval.wire.request import Query
 
 _SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)

@@ -29,25 +29,25 @@ from rich.console import Console
 
 from benchmarks.bm25 import PlainBM25
 from benchmarks.common import latencies, save
+from catalog.product import product_text
 from core.errors import TandemError
-from core.judgments import load_judgments
-from core.measures import Grades, estimate, full_ranking_measures, grade_range
 from core.plan import Plan
-from core.product import product_text
 from core.progress import Steps, ignore
 from core.releases import ReleaseStore
-from core.synonyms import Synonyms
-from engine.lexical import LexicalIndex
-from engine.lexical_query import QueryReader
+from engine.lexical.index import LexicalIndex
+from engine.lexical.query import QueryReader
+from evaluation.judgments import load_judgments
+from evaluation.measures import Grades, estimate, full_ranking_measures, grade_range
 from indexer.lexical import index_words
-from lifecycle.evaluate import grades_of, rows_by_stage
-from lifecycle.evaluation import CURRENT, find_release, open_place
+from lifecycle.cli.progress import Bars
 from lifecycle.examples.augment import Augmentation, augment
-from lifecycle.progress import Bars
-from retrieval.admission import Admission
-from retrieval.loaded import LoadedRelease
-from retrieval.query import Query
-from retrieval.search import search
+from lifecycle.quality.evaluate import grades_of, rows_by_stage
+from lifecycle.quality.evaluation import CURRENT, find_release, open_place
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease
+from retrieval.server.admission import Admission
+from retrieval.wire.request import Query
+from text.synonyms import Synonyms
 
 _DEPTH, _FEW = 100, 10
 _ADDED = ("lexical", "fuse", "prerank", "arrange")

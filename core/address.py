@@ -5,7 +5,7 @@ import os
 import re
 
 from core.errors import TandemError
-from core.text import quoted
+from core.strings import quoted
 
 UNIX = "unix:"
 _MOST_PORT = 65_535

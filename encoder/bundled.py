@@ -9,12 +9,12 @@ import numpy as np
 
 from core.errors import ModelError
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
-from engine.bert import write_bert
-from engine.export import base_location, base_name, halves
 from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
-from engine.onnx import IDS, MASK, OnnxModel, padded_inputs
-from engine.quantize import PRECISION, quantize_rows
+from engine.onnx.bert import write_bert
+from engine.onnx.session import IDS, MASK, OnnxModel, padded_inputs
+from training.export import base_location, base_name, halves
+from training.quantize import PRECISION, quantize_rows
 
 LEAST_PARITY = 0.98
 MODEL = "model.onnx"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, ignore
-from engine.onnx import TOKEN_BUDGET, OnnxModel, length_batches
+from engine.onnx.session import TOKEN_BUDGET, OnnxModel, length_batches
 
 
 def embed_items(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
 from engine.half import half_path
-from engine.wordpiece import Tokenize, tokenizing
+from engine.onnx.wordpiece import Tokenize, tokenizing
 
 SPEC_FILE = "tower.json"
 

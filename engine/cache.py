@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from cachetools import LRUCache
 
-from engine.types import Candidates, DeadlineExceeded, Tokens, Vectors
+from engine.protocol import Candidates, DeadlineExceeded, Tokens, Vectors
 
 Value = TypeVar("Value", float, Vectors, Candidates)
 

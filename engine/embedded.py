@@ -11,13 +11,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.index import use_one_thread
 from engine.lanes import Kind, Lanes
-from engine.types import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
+from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
+from engine.vector.index import use_one_thread
 
 
 class Model(Protocol):
-    """What runs a tower or a cross-encoder; see `engine.onnx.OnnxModel`."""
+    """What runs a tower or a cross-encoder; see `engine.onnx.session.OnnxModel`."""
 
     def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> Vectors:
         """Vectors, shape (n, d), or logits, shape (n,), of n sequences of shape (t,)."""
@@ -25,7 +25,7 @@ class Model(Protocol):
 
 
 class Index(Protocol):
-    """What searches products; see `engine.index.VectorIndex`."""
+    """What searches products; see `engine.vector.index.VectorIndex`."""
 
     def search(self, vectors: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
         """Rows and scores, both (n, k), of vectors (n, d), best first; row -1 where there are no more."""
@@ -92,20 +92,20 @@ class EmbeddedEngine:
         self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), use_one_thread, batches.urgent)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         return np.stack(await self._lanes.submit("encode", queries, [len(q) for q in queries], deadline))
 
     async def retrieve(
         self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
     ) -> list[Candidates]:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         if filter_reference != NO_FILTER or overlay_revision != NO_OVERLAY:
             raise EngineError("this release has no filters and no fresh overlay")
         payloads = [(vector, k) for vector in vectors]
         return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
 
     async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         if len(rows) <= self._at_once:
             try:
                 return self._index.similarities(vector, rows)
@@ -115,12 +115,12 @@ class EmbeddedEngine:
         return similarities
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         costs = [len(pair.tokens) for pair in pairs]
         return np.array(await self._lanes.submit("rescore", pairs, costs, deadline), np.float32)
 
     def close(self) -> None:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         self._lanes.close()
 
     def _search(self, payloads: list[tuple[Vectors, int]]) -> list[Candidates]:

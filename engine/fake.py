@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.types import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
+from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 
 
 class FakeEngine:

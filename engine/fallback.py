@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from numpy.typing import NDArray
 
-from engine.types import Candidates, DeadlineExceeded, Engine, EngineError, Pair, Tokens, Vectors
+from engine.protocol import Candidates, DeadlineExceeded, Engine, EngineError, Pair, Tokens, Vectors
 
 _Result = TypeVar("_Result")
 
@@ -37,7 +37,7 @@ class FallbackEngine:
         self._second = second
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         return await _either(
             "encode",
             lambda limit: self._first.encode(queries, limit),
@@ -48,7 +48,7 @@ class FallbackEngine:
     async def retrieve(
         self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
     ) -> list[Candidates]:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         return await _either(
             "retrieve",
             lambda limit: self._first.retrieve(vectors, k, filter_reference, overlay_revision, limit),
@@ -57,7 +57,7 @@ class FallbackEngine:
         )
 
     async def compare(self, vector: Vectors, rows: NDArray, deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         return await _either(
             "compare",
             lambda limit: self._first.compare(vector, rows, limit),
@@ -66,7 +66,7 @@ class FallbackEngine:
         )
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
-        """See `engine.types.Engine`. The pairs were chosen to fill the time left, so all of it is the first's."""
+        """See `engine.protocol.Engine`. The pairs were chosen to fill the time left, so all of it is the first's."""
         return await _either(
             "rescore",
             lambda _: self._first.rescore(pairs, deadline),
@@ -75,7 +75,7 @@ class FallbackEngine:
         )
 
     def close(self) -> None:
-        """See `engine.types.Engine`."""
+        """See `engine.protocol.Engine`."""
         self._first.close()
         self._second.close()
 

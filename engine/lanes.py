@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.types import DeadlineExceeded, EngineError
+from engine.protocol import DeadlineExceeded, EngineError
 
 # A deadline is near that is fewer of the longest batches away: a call goes through lanes twice or three times.
 _NEAR = 6.0

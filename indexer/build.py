@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import ReleaseError
 from core.progress import Report, ignore
-from engine.index import apply_settings
+from engine.vector.index import apply_settings
 from indexer.work import write_index
 
 EXACT = "exact_fp16"

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.letters import plain
-from core.words import Analyser
-from engine.terms import head_term, modifier_term
+from engine.lexical.dictionary import head_term, modifier_term
+from text.letters import plain
+from text.terms import Analyser
 
 _LINKS = {"de": "s es n en er ens e", "nl": "s en e n", "af": "s e", "sv": "s", "da": "s e", "no": "s e"}
 # What a word may lose before another one.

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from core.columns import Columns
+from catalog.product import PRODUCT_TEXT_VERSION, product_text
+from catalog.table import Columns
+from catalog.tokens import write_product_tokens
 from core.digest import value_digest
-from core.product import PRODUCT_TEXT_VERSION, product_text
 from core.progress import Report
 from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.folder import files_digest
-from engine.onnx import OnnxModel
-from engine.types import Tokens
+from engine.onnx.session import OnnxModel
+from engine.protocol import Tokens
 from indexer.embeddings import DamagedSegment, EmbeddingStore, text_keys
 from indexer.work import EMBEDDINGS
-from ranker.product_tokens import write_product_tokens
 from ranker.ranker import Ranker
 
 if TYPE_CHECKING:

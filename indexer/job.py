@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from core.columns import Columns
+from catalog.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
+from catalog.table import Columns
+from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core.digest import file_digest, value_digest
 from core.errors import FeedError, ReleaseError
 from core.manifest import (
@@ -25,28 +27,26 @@ from core.manifest import (
     model_id,
     release_id,
 )
-from core.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
 from core.progress import Steps
 from core.releases import ReleaseStore
-from core.synonyms import Synonyms
-from core.text import fold_text
+from core.strings import fold_text
 from encoder.embed import embed_all
 from encoder.tower import Tower
 from engine.device import Device, chosen_device
 from engine.half import has_half
-from engine.lexical import FORMAT, SYNONYMS_FILE, lexical_files
-from engine.onnx import OnnxModel
+from engine.lexical.index import FORMAT, SYNONYMS_FILE, lexical_files
+from engine.onnx.session import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
+from indexer.cleaning.mapping import Mapping
 from indexer.embed import Place, embed_products, tokenize_products
+from indexer.feed.sniff import reading
 from indexer.lexical import WEIGHTS, index_words
-from indexer.mapping import Mapping
 from indexer.products import CleanResult, clean_feed
-from indexer.sniff import reading
 from indexer.validate import GoldenQuery, validate
 from indexer.work import work_folder
 from ranker.final import FinalScore
-from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE
 from ranker.ranker import Ranker
+from text.synonyms import Synonyms
 
 log = logging.getLogger("tandem.index")
 

@@ -13,15 +13,15 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.manifest import LexicalReport
 from core.progress import Report, ignore
-from core.synonyms import Synonyms
-from core.words import COMPOUNDING, Analyser, Word
-from engine.lexical import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
-from engine.terms import may_be_misspelt, unit_term, write_terms
+from engine.lexical.dictionary import may_be_misspelt, unit_term, write_terms
+from engine.lexical.index import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
 from indexer.compounds import Compounds, base_terms
 from indexer.texts import Texts
+from text.synonyms import Synonyms
+from text.terms import COMPOUNDING, Analyser, Word
 
 # Below the usual 1.2: that a word stands twice in a product's few says little (Home Depot's validation queries).
 _K1, _B = 0.6, 0.75

@@ -16,16 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from catalog.product import CATALOG_SCHEMA
 from core.errors import FeedError
-from core.product import CATALOG_SCHEMA
 from core.progress import Report, ignore
-from indexer.batch import Batch
-from indexer.codes import Spelling
-from indexer.exports import adapted, export_of
-from indexer.feed import Feed, open_feed
-from indexer.mapping import Mapping, default_mapping
-from indexer.rejection import Rejected
-from indexer.row import RowCleaner
+from indexer.cleaning.codes import Spelling
+from indexer.cleaning.mapping import Mapping, default_mapping
+from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.row import RowCleaner
+from indexer.feed.batch import Batch
+from indexer.feed.exports import adapted, export_of
+from indexer.feed.read import Feed, open_feed
 
 BATCH_ROWS = 8192
 PRODUCTS = "products.arrow"

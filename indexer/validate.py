@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.columns import Columns
+from catalog.product import product_text
+from catalog.table import Columns
 from core.errors import ReleaseError
-from core.product import product_text
 from encoder.embed import embed_all
 from encoder.tower import Tower
-from engine.index import VectorIndex
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
+from engine.vector.index import VectorIndex
 
 _NORM_TOLERANCE = 0.02
 _CHUNK = 8192

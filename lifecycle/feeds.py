@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from indexer.mapping import Mapping, load_mapping
+from indexer.cleaning.mapping import Mapping, load_mapping
 
 
 def mapping_of(file: Path | None, name: str | None = None) -> Mapping:

@@ -6,11 +6,11 @@ from pathlib import Path
 from core.errors import ModelError
 from core.releases import ReleaseStore
 from encoder.tower import Tower
-from engine.export import CHECKPOINT
 from engine.half import has_half
 from indexer.job import Models
 from lifecycle.models import EXPORTED, need_training
 from ranker.ranker import Ranker
+from training.export import CHECKPOINT
 
 
 def add_halves(models: Models, encoder: str | None, ranker: str | None, store: ReleaseStore) -> None:

@@ -11,19 +11,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.errors import FeedError, ReleaseError
-from core.judgments import load_judgments
 from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
 from encoder.tower import Tower
+from evaluation.judgments import load_judgments
+from indexer.cleaning.mapping import Mapping
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import Mapping
-from lifecycle.evaluate import grades_of, served_ndcg
-from lifecycle.evaluation import CURRENT, Place, find_release, open_place
 from lifecycle.feeds import mapping_of
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
 from lifecycle.models import with_lineage
-from lifecycle.tracking import Tracker
+from lifecycle.quality.evaluate import grades_of, served_ndcg
+from lifecycle.quality.evaluation import CURRENT, Place, find_release, open_place
+from lifecycle.tracking.tracker import Tracker
 from ranker.final import SPEC_FILE, FinalSpec
 from ranker.ranker import Ranker
 
@@ -148,7 +148,7 @@ def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
 def _learn_final(
     shop: Shop, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, tell: Tell
 ) -> bool:
-    from lifecycle.final import train_final
+    from lifecycle.final_score.train import train_final
     from ranker.train.final import FinalTraining
 
     assert shop.judgments is not None, "without judgments nothing is trained"

@@ -42,7 +42,9 @@ class Mean(BaseModel):
     @classmethod
     def of(cls, values: Mapping[str, float]) -> "Mean":
         """Of each query's value."""
-        from core.measures import estimate  # ir-measures comes with what training needs, and serving begins without
+        from evaluation.measures import (
+            estimate,  # ir-measures comes with what training needs, and serving begins without
+        )
 
         found = estimate(list(values.values()))
         return cls(mean=found.mean, low=found.low, high=found.high)
@@ -71,7 +73,7 @@ class Improvement(BaseModel):
         cls, catalog: str, split: str, replaced: str, before: Mapping[str, float], after: Mapping[str, float]
     ) -> "Improvement":
         """Compares query by query; nothing is published yet."""
-        from core.comparison import paired
+        from evaluation.comparison import paired
 
         found = paired(before, after)
         gain = Mean(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)

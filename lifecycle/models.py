@@ -13,7 +13,7 @@ from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE as TOWER_FILE
 from indexer.job import Models
-from lifecycle.lineage import read_lineage
+from lifecycle.tracking.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 log = logging.getLogger("tandem.models")

@@ -10,21 +10,21 @@ from rich.console import Console
 
 from core.config import load_settings
 from core.errors import FeedError
-from core.judgments import load_judgments
 from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
 from indexer.job import Options, index_feed
 from lifecycle.background import Background
+from lifecycle.cli.progress import Bars
+from lifecycle.cli.show import show_release
 from lifecycle.feeds import mapping_of
 from lifecycle.improvement import Shop, trained_folder
 from lifecycle.models import resolve_models
-from lifecycle.progress import Bars
 from lifecycle.serving import announce, run_service
-from lifecycle.show import show_release
 from lifecycle.tour import Tour, Training
-from lifecycle.tracking import FOLDER, TrackingSettings
+from lifecycle.tracking.tracker import FOLDER, TrackingSettings
 from lifecycle.triton_server import install, triton_server
-from retrieval.engines import repository_of
-from retrieval.settings import ServeSettings
+from retrieval.release.engines import repository_of
+from retrieval.server.settings import ServeSettings
 
 _LOG = "training.log"
 

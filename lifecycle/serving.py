@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from core.address import UNIX
-from retrieval.settings import ServeSettings
+from retrieval.server.settings import ServeSettings
 
 Ready = Callable[[str, dict[str, str]], None]
 """Told, once calls are accepted, the address and the release of each catalog."""
@@ -19,11 +19,11 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     Of several processes this one supervises, and never loads gRPC or a model.
     """
     if settings.processes > 1:
-        from retrieval.supervisor import supervise
+        from retrieval.processes.supervisor import supervise
 
         asyncio.run(supervise(settings, ready))
         return
-    from retrieval.server import Running, serve
+    from retrieval.server.main import Running, serve
 
     def served(running: Running) -> None:
         ready(running.address, {catalog: release.release_id for catalog, release in running.holder.loaded.items()})

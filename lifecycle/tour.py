@@ -10,15 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.errors import TandemError
-from core.judgments import load_judgments
 from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
 from lifecycle.background import Background
-from lifecycle.failures import describe_failure
+from lifecycle.cli.failures import describe_failure
+from lifecycle.cli.show_tour import Grades, show_both, show_improvement, show_once, spread
 from lifecycle.improvement import Improvement, Shop, read_improvement
 from lifecycle.sample.shop import SHOWN
-from lifecycle.show_tour import Grades, show_both, show_improvement, show_once, spread
 from retrieval.client import SearchClient
 from tandem.v1 import search_pb2
 
@@ -56,7 +56,7 @@ def queries_of(shop: Shop, store: ReleaseStore, catalog: str) -> list[Asked]:
 
 
 def _test_grades(judgments: Path) -> dict[str, dict[str, float]]:
-    """By query and product. Not `lifecycle.evaluate`'s, which needs what is installed for training."""
+    """By query and product. Not `lifecycle.quality.evaluate`'s, which needs what is installed for training."""
     table = load_judgments(judgments).select(["query", "product_id", "grade", "split"])
     grades: dict[str, dict[str, float]] = {}
     for query, product, grade, split in zip(*(column.to_pylist() for column in table.columns), strict=True):

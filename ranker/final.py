@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
 from core.plan import RERANK_DEPTH
-from engine.trees import OnnxTrees
+from engine.onnx.trees import OnnxTrees
 
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score

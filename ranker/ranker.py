@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from core.errors import ModelError
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
 from engine.half import half_path
-from engine.wordpiece import tokenizing
+from engine.onnx.wordpiece import tokenizing
 from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED
 

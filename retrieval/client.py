@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 
 from core.address import target_address
 from core.errors import TandemError
-from retrieval.status import PUSHBACK_KEY
+from retrieval.wire.status import PUSHBACK_KEY
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 _REASON_SECONDS = 0.2

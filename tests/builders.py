@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.product import CATALOG_SCHEMA
 from core.manifest import CatalogSnapshot, FileEntry, Manifest, ModelSet, catalog_id, model_id, release_id
-from core.product import CATALOG_SCHEMA
 from core.releases import ReleaseStore
-from lifecycle.lineage import Lineage, Tracked
+from lifecycle.tracking.lineage import Lineage, Tracked
 
 COLUMNS_FILE = "products.arrow"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

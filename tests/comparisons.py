@@ -1,10 +1,10 @@
 """Comparisons of two releases with a figure or two of one's own choice; all else speaks for B."""
 
-from core.classification import Report
-from core.comparison import Paired
-from core.measures import Estimate
-from lifecycle.comparison import Comparison, Row, Side, Trust
-from lifecycle.evaluate import Evaluation
+from evaluation.classification import Report
+from evaluation.comparison import Paired
+from evaluation.measures import Estimate
+from lifecycle.quality.comparison import Comparison, Row, Side, Trust
+from lifecycle.quality.evaluate import Evaluation
 
 NONE = Estimate(0.5, 0.5, 0.5, 9)
 

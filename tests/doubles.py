@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from builders import COLUMNS_FILE, entry, make_manifest, product, write_columns
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.manifest import Manifest
 from engine.fake import FakeEngine
-from engine.lexical import Evidence, LexicalQuery
-from engine.types import Candidates
-from retrieval.loaded import LoadedRelease
-from retrieval.words import Matches, WordsFailed
+from engine.lexical.index import Evidence, LexicalQuery
+from engine.protocol import Candidates
+from retrieval.pipeline.words import Matches, WordsFailed
+from retrieval.release.loaded import LoadedRelease
 
 PAIR_TOKENS = 6
 COUNT = 40

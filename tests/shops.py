@@ -15,8 +15,8 @@ from builders import damage
 from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
+from indexer.cleaning.mapping import Mapping
 from indexer.job import Models, Options, Outcome, index_feed
-from indexer.mapping import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 COLORS = ("red", "blue", "green", "black", "white")

@@ -11,12 +11,12 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
-from core.judgments import JUDGMENTS_SCHEMA
 from encoder.train.export import export_model as export_towers
 from encoder.train.export import load_encoder
-from engine.export import quiet_libraries
+from evaluation.judgments import JUDGMENTS_SCHEMA
 from ranker.train.export import export_model as export_cross_encoder
 from ranker.train.export import load_ranker
+from training.export import quiet_libraries
 
 COLOURS = ("red", "blue", "green", "black")
 THINGS = ("kettle", "hammer", "sandals", "spade")

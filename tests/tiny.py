@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import BertProcessing
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
-from core.judgments import JUDGMENTS_SCHEMA
+from evaluation.judgments import JUDGMENTS_SCHEMA
 
 # What shoppers say, and the product they mean.
 WORDS = {

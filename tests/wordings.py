@@ -6,11 +6,11 @@ from typing import Any
 
 from builders import product, write_columns
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.progress import ignore
-from core.synonyms import Synonyms
-from engine.lexical import LexicalIndex
+from engine.lexical.index import LexicalIndex
 from indexer.lexical import index_words
+from text.synonyms import Synonyms
 
 
 def lexical_index(folder: Path, rows: Sequence[dict[str, Any]], language: str = "en") -> LexicalIndex:

@@ -16,7 +16,7 @@ from encoder.tower import Tower
 from engine.gpu import packed
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
-from engine.types import Tokens
+from engine.protocol import Tokens
 from indexer.embed import ahead, embedder
 from ranker.ranker import Ranker
 

@@ -15,15 +15,15 @@ from engine.cache import Caches
 from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
-from engine.index import VectorIndex
-from engine.types import Engine
+from engine.protocol import Engine
+from engine.vector.index import VectorIndex
 from indexer.job import INDEX_FILE
 from ranker.ranker import Ranker
-from retrieval.engines import engine_maker
-from retrieval.holder import Holder
-from retrieval.loaded import open_release
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.release.engines import engine_maker
+from retrieval.release.loaded import open_release
+from retrieval.release.manager import Holder
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 
 
 def main() -> None:

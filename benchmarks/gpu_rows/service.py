@@ -28,16 +28,16 @@ from benchmarks.common import NO_CACHES, free_address
 from benchmarks.gpu_rows.bench import Bench
 from benchmarks.gpu_rows.models import folders
 from benchmarks.gpu_rows.synthetic import texts_of
+from catalog.product import CATALOG_SCHEMA
+from catalog.tokens import OFFSETS_FILE, TOKENS_FILE, write_product_tokens
 from core.errors import TandemError
 from core.manifest import CatalogSnapshot, Manifest, ModelSet, catalog_id, model_id, release_id
-from core.product import CATALOG_SCHEMA
 from core.releases import ReleaseStore
 from encoder.tower import Tower
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
 from indexer.build import EXACT
 from indexer.job import COLUMNS_FILE, INDEX_FILE
-from ranker.product_tokens import OFFSETS_FILE, TOKENS_FILE, write_product_tokens
 from ranker.ranker import Ranker
 from tandem.v1 import search_pb2, search_pb2_grpc
 

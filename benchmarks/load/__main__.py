@@ -25,7 +25,7 @@ from benchmarks.load.shapes import SECONDS, Shape
 from benchmarks.load.slo import read_slo
 from core.address import target_address
 from core.errors import TandemError
-from lifecycle.options import duration, finite
+from lifecycle.cli.options import duration, finite
 
 _SLO = Path(__file__).parent / "slo.toml"
 _LOCUSTFILE = Path(__file__).parent / "locustfile.py"

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.common import latencies
 from benchmarks.load.queries import QueryLog
-from core.measures import full_ranking_measures, grade_range
+from evaluation.measures import full_ranking_measures, grade_range
 from tandem.v1 import search_pb2
 
 OK, REFUSED, LATE = "OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from numpy.typing import NDArray
 
 from benchmarks.load.measured import OK, REFUSED, Call
-from retrieval.status import STATUS_KEY
+from retrieval.wire.status import STATUS_KEY
 
 _METHOD = "/tandem.v1.SearchService/Search"
 # Each channel a connection of its own, and no call sent twice.

@@ -10,8 +10,8 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from core.errors import TandemError
-from core.judgments import load_frequencies, load_judgments
-from core.measures import Grades
+from evaluation.judgments import load_frequencies, load_judgments
+from evaluation.measures import Grades
 
 ALL = "all"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import latencies
-from core.comparison import paired
-from core.measures import Grades, full_ranking_measures, grade_range
+from evaluation.comparison import paired
+from evaluation.measures import Grades, full_ranking_measures, grade_range
 
 _NOISE = 1.02
 Answers = Mapping[str, Sequence[str]]  # query -> products, best first

@@ -13,7 +13,7 @@ from benchmarks.peers.environments import PLAIN
 from benchmarks.peers.ours import SAME
 from benchmarks.peers.programs.loop import Task
 from benchmarks.peers.rows import Row, ahead, quality, ratios, row, strongest
-from core.measures import Grades
+from evaluation.measures import Grades
 
 RESCORED, RETRIEVED = "rescored", "retrieved only"
 _TO, _AHEAD = f"to {PLAIN.name}", "ahead of tandem"

@@ -8,7 +8,7 @@ from sentence_transformers.sentence_transformer.modules import Router
 from core.errors import ModelError
 from encoder.train.export import has_two_models, load_encoder
 from encoder.train.settings import EncoderTraining
-from engine.card import prepare_card
+from training.card import prepare_card
 
 
 def load_base(settings: EncoderTraining) -> SentenceTransformer:

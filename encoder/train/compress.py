@@ -25,8 +25,10 @@ from encoder.embed import embed_all
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from encoder.train.export import export_model, load_encoder
 from encoder.train.finetune import EncoderTraining, parity_texts, shelf_of, validate
-from engine.card import keep_card
-from engine.compress import (
+from engine.folder import read_spec, read_tokenizer
+from engine.onnx.session import OnnxModel, length_batches
+from training.card import keep_card
+from training.compress import (
     TEACHER,
     Distillation,
     clear_output,
@@ -37,10 +39,8 @@ from engine.compress import (
     teacher_checkpoint,
     untaught,
 )
-from engine.export import CHECKPOINT, quiet_libraries
-from engine.folder import read_spec, read_tokenizer
-from engine.onnx import OnnxModel, length_batches
-from engine.training import (
+from training.export import CHECKPOINT, quiet_libraries
+from training.loop import (
     evaluator,
     judged,
     run_trainer,
@@ -50,7 +50,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
-from engine.vocabulary import trim_vocabulary
+from training.vocabulary import trim_vocabulary
 
 QUERY_FILE, ITEM_FILE = "query.onnx", "item.onnx"
 

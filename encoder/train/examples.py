@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from core.errors import ModelError
 from encoder.train.settings import EncoderTraining
-from engine.training import GOOD, POOR, Judged, spread
+from training.loop import GOOD, POOR, Judged, spread
 
 
 @dataclass(frozen=True, slots=True)

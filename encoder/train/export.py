@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from encoder.bundled import LEAST_PARITY, TEXTS
 from encoder.tower import SPEC_FILE, Tower, TowerSpec
-from engine.card import prepare_card
-from engine.export import base_location, base_name, halves, quiet_libraries, write_int8
 from engine.folder import TOKENIZER_FILE
-from engine.onnx import IDS, MASK, OnnxModel
-from engine.quantize import PRECISION
-from engine.types import Tokens
+from engine.onnx.session import IDS, MASK, OnnxModel
+from engine.protocol import Tokens
+from training.card import prepare_card
+from training.export import base_location, base_name, halves, quiet_libraries, write_int8
+from training.quantize import PRECISION
 
 LEAST_HALF_PARITY = 0.999
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from core.text import query_key
+from core.strings import query_key
 from encoder.train.examples import Examples
-from engine.training import POOR, Judged
+from training.loop import POOR, Judged
 
 _WORD = re.compile(r"\w+")
 # The Jaccard index of the words of two texts that are nearly the same.

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-from core.measures import CUTOFF, Grades, pool_ndcg
 from core.progress import Report, ignore
 from encoder.tower import SPEC_FILE
 from encoder.train.base import load_base
@@ -17,11 +16,11 @@ from encoder.train.export import export_model
 from encoder.train.objective import Objective, make_objective
 from encoder.train.samplers import Turns, batches
 from encoder.train.settings import EncoderTraining
-from engine.averaging import Anchor
-from engine.card import keep_card
-from engine.export import CHECKPOINT, base_name, quiet_libraries
-from engine.processes import first
-from engine.training import (
+from evaluation.measures import CUTOFF, Grades, pool_ndcg
+from training.averaging import Anchor
+from training.card import keep_card
+from training.export import CHECKPOINT, base_name, quiet_libraries
+from training.loop import (
     BESIDE,
     REPORT_FILE,
     Judged,
@@ -37,6 +36,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
+from training.processes import first
 
 _PARITY_TEXTS = 512
 _NONE: Mapping[str, Sequence[str]] = {}
@@ -55,7 +55,7 @@ def train_encoder(
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as towers.
 
-    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`; `negatives` are mined
+    `texts` are product texts by id; `judgments` is a table of `JUDGMENTS_SCHEMA`; `negatives` are mined
     ones, query -> product ids, best first; `found` are products that some retrieval finds first for queries to validate
     on, where the judged ones have to come before them; `teacher` gives the scores to learn by `distil`. `language` is
     the shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the

@@ -20,7 +20,7 @@ from sentence_transformers.util import all_gather, cos_sim, get_rank, pairwise_c
 from torch import Tensor, nn
 
 from encoder.train.settings import EncoderTraining
-from engine.processes import count
+from training.processes import count
 
 # Of b rows and the rows they are told from, shapes (b,) and (a,): which products do not count, shape (b, a * (n + 1)).
 Mask = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]

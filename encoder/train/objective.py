@@ -16,8 +16,8 @@ from encoder.train.examples import Examples, graded_pairs, training_examples
 from encoder.train.false_negatives import FalseNegatives
 from encoder.train.losses import Known, graded_loss, nested, rows_loss
 from encoder.train.settings import EncoderTraining
-from engine.processes import count
-from engine.training import Judged, PairValues
+from training.loop import Judged, PairValues
+from training.processes import count
 
 
 @dataclass(frozen=True, slots=True)

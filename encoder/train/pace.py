@@ -6,7 +6,7 @@ import time
 import torch
 
 from encoder.train.export import Pooled, load_encoder
-from engine.training import autocast, device, torch_threads
+from training.loop import autocast, device, torch_threads
 
 _ROWS, _TOKENS, _WORD = 64, 24, 2000
 _REPEATS = 5

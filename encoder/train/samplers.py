@@ -13,7 +13,7 @@ from sentence_transformers.base.sampler import (
     NoDuplicatesBatchSampler,
 )
 
-from engine.processes import count
+from training.processes import count
 
 
 def batches(dataset: Dataset, **options: Any) -> DefaultBatchSampler:

@@ -1,4 +1,4 @@
-"""A release's vectors on a GPU, behind the methods of `engine.index.VectorIndex`.
+"""A release's vectors on a GPU, behind the methods of `engine.vector.index.VectorIndex`.
 
 Filters are our own: a mask over an exact search's scores; for FAISS, more is searched for than is asked, and what the
 filter leaves out is dropped, or, where few products are left, those are searched alone. Whoever found them, no products
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from core.errors import ReleaseError
 from engine.gpu.clone import FaissClone
 from engine.gpu.exact import ExactSearch, Found, Mask, Spread
-from engine.index import VectorIndex
-from engine.types import EngineError
+from engine.protocol import EngineError
+from engine.vector.index import VectorIndex
 
 log = logging.getLogger("tandem.gpu")
 

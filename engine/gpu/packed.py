@@ -67,7 +67,7 @@ class PackedModel:
     def run(
         self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
     ) -> NDArray[np.float32]:
-        """As `engine.onnx.OnnxModel.run`: n sequences of shape (t,) give float32 of shape (n, d), or (n,) logits."""
+        """As `OnnxModel.run`: n sequences of shape (t,) give float32 of shape (n, d), or (n,) logits."""
         if not tokens:
             shape = (0, self.spec.dimensions) if self.spec.head in ("mean", "cls") else (0,)
             return np.zeros(shape, np.float32)

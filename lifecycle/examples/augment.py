@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.keyboard import BESIDE
-from core.text import fold_text, query_key
+from core.strings import fold_text, query_key
+from text.keyboard import BESIDE
 
 _SHORTEST = 4
 
@@ -27,8 +27,8 @@ class Augmentation(BaseModel):
 def clean_judgments(judgments: pa.Table) -> pa.Table:
     """Judgments with the queries that differ in case and spaces alone made one, under the first way it was written.
 
-    Takes and returns a table of `core.judgments.JUDGMENTS_SCHEMA`; of a pair judged twice the last grade counts. That
-    no such query stands in two splits, `core.judgments.load_judgments` sees to.
+    Takes and returns a table of `JUDGMENTS_SCHEMA`; of a pair judged twice the last grade counts. That
+    no such query stands in two splits, `evaluation.judgments.load_judgments` sees to.
     """
     written: dict[str, str] = {}
     queries = [written.setdefault(query_key(query), fold_text(query)) for query in judgments["query"].to_pylist()]

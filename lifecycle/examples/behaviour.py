@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import FeedError
-from core.judgments import JUDGMENTS_SCHEMA, split_of
+from evaluation.judgments import JUDGMENTS_SCHEMA, split_of
 from lifecycle.examples.events import LAST_POSITION, OUTCOMES, Events
 from lifecycle.examples.position_bias import Propensities, estimate
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import FeedError
 from core.plain import plain_text
-from core.text import fold_text, query_key, quoted
+from core.strings import fold_text, query_key, quoted
 
 REQUIRED = ("query", "product_id", "position", "clicked")
 OPTIONAL = ("added", "purchased", "session")

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, ignore
-from engine.lexical import LexicalIndex
-from engine.lexical_query import QueryReader
+from engine.lexical.index import LexicalIndex
+from engine.lexical.query import QueryReader
 from indexer.lexical import index_texts
 from lifecycle.examples.candidates import Candidates
-from retrieval.coverage import favour
+from retrieval.pipeline.coverage import favour
 
 
 class Lexical:
@@ -36,6 +36,6 @@ class Lexical:
         return found
 
     def favour(self, query: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What fusion adds for the words of the query that these texts say, shape (r,); see `retrieval.coverage`."""
+        """What fusion adds for the words of the query that these texts say, shape (r,); see `favour`."""
         read = self._reader.read(query)
         return favour(read, self._index.evidence(read, rows), 1.0)

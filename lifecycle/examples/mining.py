@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import FeedError
-from engine.training import GOOD, POOR, Judged
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.products import Products
+from training.loop import GOOD, POOR, Judged
 
 NEGATIVES_SCHEMA = pa.schema(
     [

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from core.product import product_text
-from core.text import query_key
+from catalog.product import product_text
+from core.strings import query_key
 from lifecycle.examples.lexical import Lexical
 
 _WORD = re.compile(r"\w+")
@@ -34,7 +34,7 @@ class Products:
 
     @classmethod
     def of(cls, catalog: pa.Table, language: str) -> "Products":
-        """From a table of `core.product.CATALOG_SCHEMA`."""
+        """From a table of `catalog.product.CATALOG_SCHEMA`."""
         texts = [product_text(row) for batch in catalog.to_batches() for row in batch.to_pylist()]
         ids, titles, groups = (catalog[name].to_pylist() for name in ("id", "title", "item_group_id"))
         return cls(ids, titles, texts, groups, language)

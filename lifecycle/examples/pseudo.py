@@ -12,7 +12,7 @@ import pyarrow as pa
 from bm25s import stopwords
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.text import query_key
+from core.strings import query_key
 
 PSEUDO_SCHEMA = pa.schema([("query", pa.string()), ("product_id", pa.string())])
 
@@ -57,7 +57,7 @@ def pseudo_queries(
 ) -> pa.Table:
     """Queries for the products whose ids are not `known`, as a table of `PSEUDO_SCHEMA`; each query once.
 
-    `catalog` has columns of `core.product.CATALOG_SCHEMA`, id and title at least. Products come from each product type
+    `catalog` has columns of `CATALOG_SCHEMA`, id and title at least. Products come from each product type
     in turn, so that rare types are not outweighed. No query's key is among `forbidden`, those to validate and test on.
     """
     random = np.random.default_rng(settings.seed)

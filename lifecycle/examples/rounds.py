@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from core.fusion import fuse
 from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
-from engine.training import Judged
 from lifecycle.examples.candidates import nearest
 from lifecycle.examples.mining import Mined, Mining, PairScores, mine
 from lifecycle.examples.products import Products
-from lifecycle.similarity import TowerSimilarity
-from lifecycle.teacher import Teacher
+from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.teacher import Teacher
+from training.loop import Judged
 
 # As many as serving rescores.
 FOUND = RERANK_DEPTH

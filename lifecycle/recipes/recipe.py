@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.errors import TandemError
 from core.plan import RERANK_DEPTH
 from encoder.train.settings import EncoderTraining
-from engine.training import TrainingSettings
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.rounds import FOUND
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
+from training.loop import TrainingSettings
 
 # What is paced, in the order in which it is trained.
 Stage = Literal["towers", "mined", "ranker", "late", "student"]

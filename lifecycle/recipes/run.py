@@ -18,22 +18,22 @@ from core.digest import value_digest
 from core.progress import Steps
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
-from engine.export import CHECKPOINT, base_location, base_name
-from engine.lexical import FORMAT
-from engine.training import REPORT_FILE, TrainingSettings, judged
-from lifecycle.compression import ranker_pairs
+from engine.lexical.index import FORMAT
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.rounds import found_first, mine_negatives
-from lifecycle.lineage import Lineage, git_revision
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
-from lifecycle.similarity import TowerSimilarity
-from lifecycle.tracking import Tracker
-from lifecycle.training import Kind, recorded
+from lifecycle.tracking.lineage import Lineage, git_revision
+from lifecycle.tracking.tracker import Tracker
+from lifecycle.training.compression import ranker_pairs
+from lifecycle.training.fine_tuning import Kind, recorded
+from lifecycle.training.similarity import TowerSimilarity
 from ranker.ranker import Ranker
 from ranker.train.compress import distil_ranker, teacher_logits
 from ranker.train.finetune import train_ranker
+from training.export import CHECKPOINT, base_location, base_name
+from training.loop import REPORT_FILE, TrainingSettings, judged
 
 ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
 _STAMP = "stage.json"

@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.digest import file_digest, value_digest
 from core.errors import FeedError
-from core.judgments import JUDGMENTS_SCHEMA, load_judgments
 from core.progress import Steps
-from core.text import query_key
+from core.strings import query_key
+from evaluation.judgments import JUDGMENTS_SCHEMA, load_judgments
 from indexer.products import clean_feed
 from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
 from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import mapping_of
 from lifecycle.recipes.recipe import Late, Source
-from lifecycle.training import known_judgments
+from lifecycle.training.fine_tuning import known_judgments
 
 _MAPPINGS = "mappings"
 

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from core.keyboard import ROWS
+from text.keyboard import ROWS
 
 # Unit as shops print it, and how shoppers type it; they take turns between the training and the test split.
 _UNITS = {

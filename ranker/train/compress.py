@@ -20,8 +20,15 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, M
 from core.digest import value_digest
 from core.errors import ModelError
 from core.progress import Report, ignore
-from engine.card import keep_card
-from engine.compress import (
+from engine.onnx.session import OnnxModel, length_batches
+from ranker.ranker import SPEC_FILE, Ranker
+from ranker.train.export import export_model, load_ranker
+from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
+from ranker.train.mix import Lists
+from ranker.train.settings import Method
+from ranker.train.validation import Finding, Validation, no_similarity
+from training.card import keep_card
+from training.compress import (
     TEACHER,
     Distillation,
     clear_output,
@@ -32,9 +39,8 @@ from engine.compress import (
     teacher_checkpoint,
     untaught,
 )
-from engine.export import CHECKPOINT, quiet_libraries
-from engine.onnx import OnnxModel, length_batches
-from engine.training import (
+from training.export import CHECKPOINT, quiet_libraries
+from training.loop import (
     PairValues,
     evaluator,
     judged,
@@ -45,13 +51,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
-from engine.vocabulary import trim_vocabulary
-from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.export import export_model, load_ranker
-from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
-from ranker.train.mix import Lists
-from ranker.train.settings import Method
-from ranker.train.validation import Finding, Validation, no_similarity
+from training.vocabulary import trim_vocabulary
 
 Pairs = Sequence[tuple[str, str]]
 

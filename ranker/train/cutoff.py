@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.classification import Flags, Numbers, Pairs, Report, nothing_cutoff, nothing_fits
-from core.measures import Grades
-from engine.training import GOOD, Judged, TrainingSettings, spread
+from evaluation.classification import Flags, Numbers, Pairs, Report, nothing_cutoff, nothing_fits
+from evaluation.measures import Grades
 from ranker.calibration import Calibration
 from ranker.train.validation import Logits, Validation, folds
+from training.loop import GOOD, Judged, TrainingSettings, spread
 
 
 def unfit_pools(valid: Judged, sample: Grades, settings: TrainingSettings) -> Grades:

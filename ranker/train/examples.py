@@ -8,8 +8,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from engine.training import POOR, Judged, PairValues, spread
 from ranker.train.settings import RankerTraining
+from training.loop import POOR, Judged, PairValues, spread
 
 Labels = dict[str, dict[str, float]]  # query -> product -> label from 0 to 1
 

@@ -10,15 +10,15 @@ from sentence_transformers import CrossEncoder
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from engine.card import prepare_card
-from engine.export import base_location, base_name, halves, quiet_libraries, write_int8
 from engine.folder import TOKENIZER_FILE
-from engine.onnx import IDS, MASK, SEGMENTS, OnnxModel
-from engine.quantize import PRECISION
-from engine.types import Tokens
+from engine.onnx.session import IDS, MASK, SEGMENTS, OnnxModel
+from engine.protocol import Tokens
 from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
 from ranker.train.head import has_match_head, load_match_model, match_model
 from ranker.train.settings import Head
+from training.card import prepare_card
+from training.export import base_location, base_name, halves, quiet_libraries, write_int8
+from training.quantize import PRECISION
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
 GREATEST_DIFFERENCE = 0.25

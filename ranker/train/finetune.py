@@ -18,13 +18,21 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from torch import nn
 
 from core.progress import Report, ignore
-from engine.averaging import Anchor
-from engine.card import keep_card
-from engine.export import CHECKPOINT, base_name, quiet_libraries
-from engine.layers import keep_layers, kept_layers
-from engine.onnx import OnnxModel
-from engine.processes import first
-from engine.training import (
+from engine.onnx.session import OnnxModel
+from ranker.mix import UNMEASURED
+from ranker.ranker import SPEC_FILE, Ranker
+from ranker.train.cutoff import cutoff_report, unfit_pools
+from ranker.train.examples import training_labels, training_lists, training_pairs
+from ranker.train.export import export_model, load_ranker, write_spec
+from ranker.train.losses import make_loss, rows_per_batch
+from ranker.train.mix import Lists, mix_report
+from ranker.train.settings import Method, RankerTraining
+from ranker.train.validation import Finding, Validation, calibration_report, no_similarity, reliability_report
+from training.averaging import Anchor
+from training.card import keep_card
+from training.export import CHECKPOINT, base_name, quiet_libraries
+from training.layers import keep_layers, kept_layers
+from training.loop import (
     REPORT_FILE,
     Judged,
     PairValues,
@@ -40,15 +48,7 @@ from engine.training import (
     validation_sample,
     write_report,
 )
-from ranker.mix import UNMEASURED
-from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.cutoff import cutoff_report, unfit_pools
-from ranker.train.examples import training_labels, training_lists, training_pairs
-from ranker.train.export import export_model, load_ranker, write_spec
-from ranker.train.losses import make_loss, rows_per_batch
-from ranker.train.mix import Lists, mix_report
-from ranker.train.settings import Method, RankerTraining
-from ranker.train.validation import Finding, Validation, calibration_report, no_similarity, reliability_report
+from training.processes import first
 
 PARITY_PAIRS = 512
 
@@ -67,7 +67,7 @@ def train_ranker(
 ) -> dict[str, Any]:
     """Fine-tunes, keeps the best checkpoint by validation, and exports it, calibrated, to `output` as a cross-encoder.
 
-    `texts` are product texts by id; `judgments` is a table of `core.judgments.JUDGMENTS_SCHEMA`. The label of a pair is
+    `texts` are product texts by id; `judgments` is a table of `JUDGMENTS_SCHEMA`. The label of a pair is
     its grade's place in the range of grades. `similarity` is the towers' cosine of pairs; `negatives` are products by
     query that retrieval found, and `soft` how likely they are good after all (see `training_labels`). `found` are those
     that it finds first for queries to validate on, where the judged ones have to come before them. `language` is the

@@ -18,7 +18,7 @@ from sentence_transformers.base.modules import Module, Transformer
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from engine.onnx import IDS, MASK, SEGMENTS
+from engine.onnx.session import IDS, MASK, SEGMENTS
 
 _MODULES = "modules.json"
 _SCALE = 10.0

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from engine.training import FineTuning
+from training.loop import FineTuning
 
 Head = Literal["pooler", "match"]
 Loss = Literal["bce", "listwise", "pairwise"]

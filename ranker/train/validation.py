@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
-from core.classification import Flags, Numbers, Pairs, calibration_error, reliability
-from core.measures import Grades, pool_ndcg
-from engine.training import BESIDE, GOOD, PairValues
+from evaluation.classification import Flags, Numbers, Pairs, calibration_error, reliability
+from evaluation.measures import Grades, pool_ndcg
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
 from ranker.train.settings import Method
+from training.loop import BESIDE, GOOD, PairValues
 
 Logits = NDArray[np.float32]
 

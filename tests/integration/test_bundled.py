@@ -13,7 +13,7 @@ from encoder import bundled
 from encoder.bundled import TEXTS, export_bundled
 from encoder.tower import Tower
 from encoder.train.export import load_encoder
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 
 
 def test_they_are_the_originals_vectors_nearly(encoder_dir: Path) -> None:

@@ -11,8 +11,8 @@ from shops import index, write_feed
 from core.releases import ReleaseStore
 from indexer.job import Models
 from ranker.train.export import export_model, load_ranker
-from retrieval.server import Running, running
-from retrieval.settings import ServeSettings
+from retrieval.server.main import Running, running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 QUERY = "red kettle"

@@ -9,18 +9,18 @@ import pyarrow as pa
 import pytest
 from shops import index, publish_damaged, write_feed
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.plan import Plan
 from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE
 from indexer.job import Models
 from lifecycle.rollback import to_model, to_release
-from retrieval.admission import Admission
-from retrieval.answer import Answer
-from retrieval.loaded import LoadedRelease, open_release
-from retrieval.query import Query
-from retrieval.search import search
+from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.server.admission import Admission
+from retrieval.wire.request import Query
 
 
 def test_only_what_changed_is_embedded(store: ReleaseStore, models: Models, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shops import process, write_rows
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.releases import ReleaseStore
 
 PRODUCTS = 6000

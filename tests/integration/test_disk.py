@@ -20,8 +20,8 @@ from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from indexer.build import IndexSettings
+from indexer.cleaning.mapping import Mapping
 from indexer.job import LEXICAL_FOLDER, Models, Options, Outcome, index_feed
-from indexer.mapping import Mapping
 from lifecycle.models import resolve_models
 from lifecycle.rollback import to_model, to_release
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from indexer.job import Models
 from lifecycle import run
 from lifecycle.tour import Training
-from retrieval.settings import ServeSettings
+from retrieval.server.main.settings import ServeSettings
 
 releases, feed, judgments, encoder, script = map(Path, sys.argv[1:])
 resolve = run.resolve_models
@@ -44,7 +44,7 @@ from pathlib import Path
 from core.progress import Silent
 from core.releases import ReleaseStore
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import Mapping
+from indexer.cleaning.mapping import Mapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, write_json
 
 releases, feed, judgments, encoder, script = map(Path, sys.argv[1:])

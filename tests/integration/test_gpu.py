@@ -14,7 +14,7 @@ import pytest
 from devices import DEVICES
 from shops import index, write_feed
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.errors import ModelError
 from core.progress import Silent, ignore
 from core.releases import ReleaseStore
@@ -22,15 +22,15 @@ from encoder.tower import Tower
 from engine.embedded import EmbeddedEngine
 from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
-from engine.types import NO_FILTER, NO_OVERLAY
+from engine.protocol import NO_FILTER, NO_OVERLAY
+from indexer.cleaning.mapping import Mapping
 from indexer.embed import embed_products
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import Mapping
 from lifecycle.halves import add_halves
 from lifecycle.models import resolve_models
-from retrieval import engines
-from retrieval.loaded import LoadedRelease, open_release
-from retrieval.settings import ServeSettings
+from retrieval.release import engines
+from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.server.settings import ServeSettings
 
 QUERIES = ["red kettle", "hiking boots", "garden hose", "drill"]
 

@@ -8,8 +8,8 @@ import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from core.releases import ReleaseStore
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
 SEARCH = "/tandem.v1.SearchService/Search"

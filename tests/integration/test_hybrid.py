@@ -15,16 +15,16 @@ from core.errors import ModelError
 from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
-from core.synonyms import Synonyms
+from indexer.cleaning.mapping import Mapping
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import Mapping
-from lifecycle.final import train_final
+from lifecycle.final_score.train import train_final
 from lifecycle.models import resolve_models
 from lifecycle.rollback import to_model
 from ranker.train.final import FinalTraining
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
+from text.synonyms import Synonyms
 
 
 async def ask(store: ReleaseStore, query: str, explain: bool = False) -> search_pb2.SearchResponse:

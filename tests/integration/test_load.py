@@ -12,8 +12,8 @@ from shops import COLORS, ROOT, THINGS, environment
 from benchmarks.load.measured import OK, REFUSED
 from benchmarks.load.open_loop import OpenLoop
 from core.releases import ReleaseStore
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
 EASY, HARD = "p50_ms = 60000\np99_ms = 60000\nerror_share = 0", "p99_ms = 0.01"

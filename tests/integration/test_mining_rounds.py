@@ -8,13 +8,13 @@ import pytest
 
 from core.errors import ModelError
 from core.progress import Silent
-from engine.training import Judged
-from lifecycle import similarity
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
 from lifecycle.examples.rounds import mine_negatives
-from lifecycle.similarity import TowerSimilarity
-from lifecycle.teacher import Teacher
+from lifecycle.training import similarity
+from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.teacher import Teacher
+from training.loop import Judged
 
 THINGS = ("mug", "kettle", "hammer", "drill", "sandals", "duvet", "lamp", "spade")
 TITLES = [f"{colour} {thing}" for thing in THINGS for colour in ("Red", "Blue", "Green")]

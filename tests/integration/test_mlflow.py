@@ -7,10 +7,10 @@ import pytest
 from builders import LINEAGE
 
 from core.errors import TandemError
-from engine.training import METRIC
-from lifecycle.mlflow_tracker import EXPERIMENT, MlflowTracker, open_client
-from lifecycle.registry import Registry
-from lifecycle.tracking import tracking_uri
+from lifecycle.tracking.mlflow_tracker import EXPERIMENT, MlflowTracker, open_client
+from lifecycle.tracking.registry import Registry
+from lifecycle.tracking.tracker import tracking_uri
+from training.loop import METRIC
 
 pytest.importorskip("mlflow")
 

@@ -7,9 +7,9 @@ from sentence_transformers import SentenceTransformer
 
 from encoder.embed import embed_items
 from encoder.tower import Tower
-from engine.export import base_location
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 from ranker.ranker import Ranker
+from training.export import base_location
 
 # One rounding step of one activation: what is left once scales belong to rows.
 COSINE = 0.9995

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from core.columns import Columns
-from core.product import CATALOG_SCHEMA, product_text
-from indexer.mapping import Mapping, load_mapping
+from catalog.product import CATALOG_SCHEMA, product_text
+from catalog.table import Columns
+from indexer.cleaning.mapping import Mapping, load_mapping
 from indexer.products import CleanResult, clean_feed
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from shops import index, publish_damaged, write_feed
 
-from core.columns import Columns
-from core.product import product_text
+from catalog.product import product_text
+from catalog.table import Columns
 from core.releases import ReleaseStore
 from encoder.tower import Tower
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 from indexer.job import Models
 from ranker.ranker import Ranker
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 QUERIES = ("red kettle", "boots for hiking", "lamp", "something to drill with", "green bed sheet")

@@ -9,11 +9,11 @@ from shops import index, write_feed
 from core.plan import Plan
 from core.releases import ReleaseStore
 from indexer.job import Models
-from retrieval.admission import Permit
-from retrieval.holder import Holder
-from retrieval.loaded import LoadedRelease
-from retrieval.query import Query
-from retrieval.search import search
+from retrieval.pipeline.search import search
+from retrieval.release.loaded import LoadedRelease
+from retrieval.release.manager import Holder
+from retrieval.server.admission import Permit
+from retrieval.wire.request import Query
 
 
 def parts(release: LoadedRelease) -> dict[str, weakref.ref]:

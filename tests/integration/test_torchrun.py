@@ -18,7 +18,7 @@ import together
 from shops import environment
 
 from encoder.tower import Tower
-from lifecycle.lineage import RUN_FILE
+from lifecycle.tracking.lineage import RUN_FILE
 from ranker.ranker import Ranker
 
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -47,7 +47,7 @@ def killed_at_a_checkpoint(scratch: Path, *arguments: object) -> None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Both processes have written theirs, so that the next run goes on from it (`engine/checkpoints.py`)."""
+    """Both processes have written theirs, so that the next run goes on from it (`training/checkpoints.py`)."""
     return (checkpoint / "trainer_state.json").is_file() and len(list(checkpoint.glob("rng_state*"))) == 2
 
 

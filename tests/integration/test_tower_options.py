@@ -15,7 +15,7 @@ from core.progress import ignore
 from encoder.tower import Tower
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from core.errors import ModelError
-from core.judgments import JUDGMENTS_SCHEMA
 from encoder.embed import embed_items
 from encoder.tower import Tower
 from encoder.train.examples import training_examples
 from encoder.train.export import export_encoder
 from encoder.train.finetune import shelf_of, train_encoder, validate
 from encoder.train.settings import EncoderTraining
-from engine.onnx import OnnxModel
-from engine.training import judged
+from engine.onnx.session import OnnxModel
+from evaluation.judgments import JUDGMENTS_SCHEMA
 from ranker.ranker import Ranker
 from ranker.train.examples import training_labels, training_pairs
 from ranker.train.export import export_ranker
 from ranker.train.finetune import train_ranker
 from ranker.train.settings import RankerTraining
+from training.loop import judged
 
 # What this shop's shoppers call its products: nothing that a model could know beforehand.
 NAMES = {

@@ -17,16 +17,16 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from encoder.tower import Tower
-from engine.triton_config import Layout
-from engine.triton_repository import RESCORE, prepare
-from engine.types import NO_FILTER, NO_OVERLAY, DeadlineExceeded, Engine, Pair
+from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, Engine, Pair
+from engine.triton.config import Layout
+from engine.triton.repository import RESCORE, prepare
 from indexer.job import Models
 from lifecycle.triton_server import FOLDER, TritonServer, install, triton_server
 from ranker.ranker import Ranker
-from retrieval.engines import release_models, triton_engine
-from retrieval.loaded import embedded_engine
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.release.engines import release_models, triton_engine
+from retrieval.release.loaded import embedded_engine
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 # The same code runs the same models; sums may be added up in another order.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import FeedError
-from core.judgments import JUDGMENTS_SCHEMA, split_of
-from core.text import query_key
+from core.strings import query_key
+from evaluation.judgments import JUDGMENTS_SCHEMA, split_of
 from lifecycle.examples.behaviour import Behaviour, Graded, judgments_of
 from lifecycle.examples.events import read_events
 from lifecycle.examples.position_bias import estimate

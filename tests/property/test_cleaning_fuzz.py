@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.columns import Columns
+from catalog.product import AVAILABILITIES, CATALOG_SCHEMA, MICROS, product_text
+from catalog.table import Columns
 from core.errors import FeedError
-from core.product import AVAILABILITIES, CATALOG_SCHEMA, MICROS, product_text
-from indexer.availability import parse_availability
-from indexer.clean import clean_link, clean_text, clip
-from indexer.codes import parse_gtin, parse_id
-from indexer.currency import CURRENCIES
-from indexer.feed import open_feed
-from indexer.mapping import Mapping
-from indexer.price import parse_price
+from indexer.cleaning.availability import parse_availability
+from indexer.cleaning.codes import parse_gtin, parse_id
+from indexer.cleaning.currency import CURRENCIES
+from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.price import parse_price
+from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.text import clean_link, clean_text, clip
+from indexer.feed.read import open_feed
 from indexer.products import CleanResult, clean_feed
-from indexer.rejection import Rejected
 
 # Text rich in what goes wrong in feeds: markup, escapes, marks, and letters that combine once others are gone.
 _WORDS = (

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.phrases import located
-from core.rewrites import Rewriter
-from core.text import fold_text
-from core.words import Analyser
+from core.strings import fold_text
+from text.phrases import located
+from text.rewrites import Rewriter
+from text.terms import Analyser
 
 _ANALYSERS = {language: Analyser(language) for language in ("en", "zh", "ja", "de", "fr")}
 _RULES = Rewriter({"sofa bed": "@", "½ inch": "@", "移动": "@", "c++": "@"}, "en")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
-from core.letters import plain
-from engine.terms import Terms, may_be_misspelt, write_terms
+from engine.lexical.dictionary import Terms, may_be_misspelt, write_terms
+from text.letters import plain
 
 WORDS = st.text("abc\u00e4\u4e2d", min_size=3, max_size=9)
 

@@ -5,8 +5,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.quantities import number, prepared, quantities
-from core.words import Analyser
+from text.quantities import number, prepared, quantities
+from text.terms import Analyser
 
 ENGLISH = Analyser("en")
 LANGUAGES = [ENGLISH, *map(Analyser, ("de", "fr", "zh", "ja", "ar", "xx"))]

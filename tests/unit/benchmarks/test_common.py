@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from benchmarks.common import NO_CACHES, cpu_seconds, free_address, save
-from retrieval.settings import ServeSettings
+from retrieval.server.settings import ServeSettings
 
 
 def test_results_are_kept_with_parameters_hardware_and_versions(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks import fusion
 from benchmarks.fusion import BY_RANK, SHARES, Asked, Split
-from engine.lexical import LexicalQuery
-from retrieval.candidates import Found, Source
+from engine.lexical.index import LexicalQuery
+from retrieval.pipeline.candidates import Found, Source
 
 IDS = ["a", "b", "c", "d"]
 

@@ -20,7 +20,7 @@ from benchmarks.load.rates import Offer, Offers
 from benchmarks.load.schedule import Arrivals
 from benchmarks.load.slo import Overload, Slo
 from core.errors import TandemError
-from retrieval.status import retry_info, status_metadata
+from retrieval.wire.status import retry_info, status_metadata
 
 _FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 RETRY = status_metadata(_FULL, "full", [retry_info(0.05)])

@@ -11,7 +11,7 @@ from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, heard_alone, peak_m
 from indexer.build import EXACT
 from indexer.job import Models
 from ranker.ranker import Ranker
-from retrieval.settings import ServeSettings
+from retrieval.server.settings import ServeSettings
 
 TEACHERS = Models(Path("encoder"), Path("teacher"))
 STUDENTS = Models(Path("encoder"), Path("student"), final=Path("final"))

@@ -20,13 +20,13 @@ def run(code: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_serving_leaves_no_identifier_of_the_machine(tmp_path: Path) -> None:
-    assert run(f"import retrieval.server, retrieval.engines; {LOOK}", tmp_path).stdout.split() == []
+    assert run(f"import retrieval.server.main, retrieval.release.engines; {LOOK}", tmp_path).stdout.split() == []
 
 
 def test_a_home_that_cannot_be_written_is_not_complained_of(tmp_path: Path) -> None:
     home = tmp_path / "file"
     home.write_text("not a folder")
-    assert run("import retrieval.server, engine.onnx", home).stderr == ""
+    assert run("import retrieval.server.main, engine.onnx.session", home).stderr == ""
 
 
 def test_the_library_would_without_the_switch(tmp_path: Path) -> None:

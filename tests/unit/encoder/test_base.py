@@ -15,7 +15,7 @@ from encoder.train import export
 from encoder.train.base import load_base
 from encoder.train.export import export_encoder, export_model
 from encoder.train.settings import EncoderTraining
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 
 TEXTS = list(tiny.TEXTS.values())
 

@@ -14,7 +14,7 @@ from encoder.tower import Tower
 from encoder.train import compress
 from encoder.train.compress import EncoderDistillation, distil_encoder, student
 from encoder.train.export import load_encoder
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 
 SMALL = {"layers": 3, "threads": 1, "evaluations": 2, "learning_rate": 2e-3, "query_tokens": 8, "product_tokens": 8}
 QUERIES = [query for query, _ in pairs()[::16]] + [f"new {text}" for text in TEXTS.values()]

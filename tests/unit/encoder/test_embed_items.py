@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.embed import embed_all, embed_items
-from engine.onnx import length_batches
+from engine.onnx.session import length_batches
 
 
 class FakeModel:

@@ -7,7 +7,7 @@ from core.errors import ModelError
 from encoder.train.examples import Examples, training_examples
 from encoder.train.false_negatives import FalseNegatives
 from encoder.train.settings import EncoderTraining
-from engine.training import Judged
+from training.loop import Judged
 
 TEXTS = {name: f"text of {name}" for name in "abcdefgh"}
 

@@ -14,9 +14,9 @@ from encoder.tower import Tower
 from encoder.train.export import load_encoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
-from engine.export import CHECKPOINT
-from engine.onnx import OnnxModel
-from engine.training import PairValues
+from engine.onnx.session import OnnxModel
+from training.export import CHECKPOINT
+from training.loop import PairValues
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.cache import Cache, Caches, found_key, pair_keys, tokens_key
-from engine.types import Candidates, DeadlineExceeded, EngineError
+from engine.protocol import Candidates, DeadlineExceeded, EngineError
 
 
 class Maker:

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.embedded import EmbeddedEngine
-from engine.index import VectorIndex
-from engine.types import EngineError, Pair
+from engine.protocol import EngineError, Pair
+from engine.vector.index import VectorIndex
 
 _LENGTHS = np.random.default_rng(0).integers(12, 48, 100)
 
@@ -31,7 +31,7 @@ class Remembering:
     def run(
         self, tokens: Sequence[NDArray[np.int32]], segments: Sequence[NDArray[np.int32]] | None = None
     ) -> NDArray[np.float32]:
-        """See `engine.onnx.OnnxModel`."""
+        """See `engine.onnx.session.OnnxModel`."""
         lengths = list(map(len, tokens))
         assert segments is None or list(map(len, segments)) == lengths
         self.shapes.append((len(lengths), max(lengths)))

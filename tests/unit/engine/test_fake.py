@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.fake import FakeEngine
-from engine.types import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
+from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
 
 
 async def test_answers_follow_from_the_tokens() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine, noting
-from engine.types import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
+from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
 
 QUERY = [np.array([5], np.int32)]
 PAIR = Pair(np.array([1, 8, 2], np.int32), np.zeros(3, np.int32))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.lanes import Kind, Lanes
-from engine.types import DeadlineExceeded, EngineError
+from engine.protocol import DeadlineExceeded, EngineError
 
 _PATIENCE = 5.0
 

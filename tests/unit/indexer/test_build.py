@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import ReleaseError
-from engine.index import VectorIndex
+from engine.vector.index import VectorIndex
 from indexer.build import EXACT, IndexSettings, build_index, pq_bytes
 
 

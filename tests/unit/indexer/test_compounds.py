@@ -8,12 +8,12 @@ import pytest
 from builders import product
 from wordings import lexical_index, titles
 
-from core.words import Analyser
-from engine.compounds import HEAD, MODIFIER
-from engine.lexical import LexicalIndex
-from engine.lexical_query import QueryReader
+from engine.lexical.compounds import HEAD, MODIFIER
+from engine.lexical.index import LexicalIndex
+from engine.lexical.query import QueryReader
 from indexer import compounds
 from indexer.texts import Texts
+from text.terms import Analyser
 
 SHOPS = {
     "de": (

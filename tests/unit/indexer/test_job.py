@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from builders import damage, product, publish, write_columns
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.errors import FeedError, ReleaseError
 from core.progress import Silent
 from core.releases import ReleaseStore
+from indexer.cleaning.mapping import Mapping
 from indexer.job import Models, Options, _title_queries, apply_models, index_feed, read_golden, read_queries
-from indexer.mapping import Mapping
 from indexer.validate import GoldenQuery
 
 

@@ -6,12 +6,12 @@ import numpy as np
 from builders import product, write_columns
 from wordings import lexical_index, titles
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.progress import ignore
-from core.synonyms import Synonyms
-from core.words import Word
-from engine.lexical import LexicalQuery, QueryTerm, lexical_files
+from engine.lexical.index import LexicalQuery, QueryTerm, lexical_files
 from indexer.lexical import FIELDS, index_words
+from text.synonyms import Synonyms
+from text.terms import Word
 
 
 def test_only_fields_that_hold_something_are_indexed(tmp_path: Path) -> None:

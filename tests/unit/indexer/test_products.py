@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.columns import Columns
+from catalog.product import CATALOG_SCHEMA
+from catalog.table import Columns
 from core.errors import FeedError
-from core.product import CATALOG_SCHEMA
-from indexer.mapping import Mapping
+from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.row import RowCleaner
 from indexer.products import BATCH_ROWS, CleanResult, _last_of_each, clean_feed
-from indexer.row import RowCleaner
 
 Row = dict[str, Any]
 

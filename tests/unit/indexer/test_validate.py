@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from builders import product, write_columns
 
-from core.columns import Columns
+from catalog.table import Columns
 from core.errors import ReleaseError
 from indexer import validate as module
 from indexer.validate import GoldenQuery, validate

@@ -18,8 +18,8 @@ from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from encoder.train.settings import EncoderTraining
+from indexer.cleaning.mapping import Mapping as FeedMapping
 from indexer.job import Models, Options, index_feed
-from indexer.mapping import Mapping as FeedMapping
 from lifecycle import improve as module
 from lifecycle.improve import improve
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, read_improvement
@@ -27,7 +27,7 @@ from lifecycle.recipes import recipe as recipes
 from lifecycle.recipes import run as recipe_run
 from lifecycle.recipes.recipe import Recipe, Source
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking import Untracked
+from lifecycle.tracking.tracker import Untracked
 from ranker.train.settings import RankerTraining
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}

@@ -10,8 +10,8 @@ from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.tower import SPEC_FILE
 from indexer.job import Models
-from lifecycle.lineage import write_lineage
 from lifecycle.models import models_of, resolve_models
+from lifecycle.tracking.lineage import write_lineage
 
 FILES = {"encoder/m.onnx": b"encoder", "ranker/m.onnx": b"ranker"}
 

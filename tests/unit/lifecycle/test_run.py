@@ -19,7 +19,7 @@ from lifecycle.improvement import Shop
 from lifecycle.run import _sample, _training, run_shop
 from lifecycle.sample.shop import SHOWN
 from lifecycle.tour import Training, queries_of
-from retrieval.settings import ServeSettings
+from retrieval.server.settings import ServeSettings
 
 _TRITON = Path("no server")
 
@@ -212,7 +212,7 @@ import sys
 needed = ["torch", "transformers", "sentence_transformers", "datasets", "peft", "ir_measures", "onnxmltools", "mlflow"]
 sys.modules.update(dict.fromkeys(needed))  # importing them fails
 from pathlib import Path
-import encoder.bundled, lifecycle.cli, lifecycle.run, lifecycle.tour, retrieval.server
+import encoder.bundled, lifecycle.cli.app, lifecycle.run, lifecycle.tour, retrieval.server.main
 from lifecycle.improvement import Shop, read_improvement
 from lifecycle.tour import queries_of
 judged = Path({str(shop.judgments)!r})

@@ -20,9 +20,9 @@ from lifecycle.background import Background
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
 from lifecycle.sample.shop import SHOWN
 from lifecycle.tour import Asked, Tour, Training, queries_of
-from retrieval.holder import Holder
-from retrieval.server import running
-from retrieval.settings import ServeSettings
+from retrieval.release.manager import Holder
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
 

@@ -11,7 +11,7 @@ import torch
 from teachers import TEXTS, judgments, pairs, write_ranker
 
 from core.errors import ModelError
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 from ranker.ranker import Ranker
 from ranker.train import compress
 from ranker.train.compress import RankerDistillation, distil_ranker, distillation_examples, student, teacher_logits

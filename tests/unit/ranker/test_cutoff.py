@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from engine.training import Judged, TrainingSettings
 from ranker.calibration import Calibration
 from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.validation import Validation, no_similarity
+from training.loop import Judged, TrainingSettings
 
 VALID = Judged(
     "valid",

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ModelError
-from engine.training import Judged
 from ranker.train.examples import Labels, training_labels, training_lists, training_pairs
 from ranker.train.settings import RankerTraining
+from training.loop import Judged
 
 TRAIN = Judged("train", {"kettle": {"a": 1.0, "b": 0.5, "c": 0.3}, "mug": {"d": 1.0, "e": 0.0}})
 TEXTS = {name: f"text {name}" for name in "abcdefgh"}

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny_encoders import WORDS, tiny_bert
 
-from core.judgments import JUDGMENTS_SCHEMA
 from core.progress import Report, ignore
+from evaluation.judgments import JUDGMENTS_SCHEMA
 from ranker.mix import UNMEASURED
 from ranker.ranker import Ranker
 from ranker.train.export import load_ranker

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from core.errors import ModelError
-from engine.onnx import OnnxModel
+from engine.onnx.session import OnnxModel
 from ranker.ranker import Ranker
 from ranker.train.export import export_model, load_ranker
 from ranker.train.head import MatchHead

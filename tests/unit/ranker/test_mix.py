@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.training import Judged
 from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED, mixed_scores
 from ranker.train.mix import Lists, mix_report
 from ranker.train.validation import no_similarity
+from training.loop import Judged
 
 PLAIN = Calibration(1.0, 0.0, 0.0)
 DEPTH = 20

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from doubles import make_release
 
-from retrieval.loaded import LoadedRelease
+from retrieval.release.loaded import LoadedRelease
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from engine.gpu import index as gpu_index
 from engine.gpu.clone import FaissClone
 from engine.gpu.exact import ExactSearch, Found, Mask
 from engine.gpu.index import Filtering, GpuIndex, copy_to_gpus, exact_index
-from engine.index import VectorIndex
-from engine.types import EngineError
+from engine.protocol import EngineError
+from engine.vector.index import VectorIndex
 
 COUNT, DIMENSIONS = 5_003, 48  # no whole number of groups or chunks
 

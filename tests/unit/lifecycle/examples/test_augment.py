@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.judgments import JUDGMENTS_SCHEMA
-from core.text import query_key
+from core.strings import query_key
+from evaluation.judgments import JUDGMENTS_SCHEMA
 from lifecycle.examples import augment as module
 from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import FeedError
-from core.judgments import JUDGMENTS_SCHEMA, load_judgments, split_of
+from evaluation.judgments import JUDGMENTS_SCHEMA, load_judgments, split_of
 from lifecycle.examples.behaviour import Behaviour, Graded, Seen, _usual, graded, judgments_of, prior_strength, smoothed
 from lifecycle.examples.events import read_events
 

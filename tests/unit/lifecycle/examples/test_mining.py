@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import FeedError
-from engine.training import Judged
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, by_query, mine
 from lifecycle.examples.products import Products
+from training.loop import Judged
 
 TITLES = [
     "Acme red steel mug",  # good for the query

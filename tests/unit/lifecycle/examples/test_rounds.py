@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, Silent, ignore
-from engine.training import Judged
 from lifecycle.examples.products import Products
 from lifecycle.examples.rounds import found_first
+from training.loop import Judged
 
 TEXTS = ["red kettle", "kettle cosy", "red carpet", "spade", "blue lamp"]
 PRODUCTS = Products(list("abcde"), TEXTS, TEXTS, [None] * len(TEXTS))

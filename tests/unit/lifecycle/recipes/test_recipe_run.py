@@ -18,11 +18,11 @@ from encoder.tower import Tower
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
-from lifecycle.lineage import read_lineage
 from lifecycle.recipes import pace, run
 from lifecycle.recipes.recipe import Compression, Effort, Late, Recipe, Source, Work
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking import Untracked
+from lifecycle.tracking.lineage import read_lineage
+from lifecycle.tracking.tracker import Untracked
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import FeedError
 from core.progress import Silent
-from core.text import query_key
+from core.strings import query_key
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.recipes.recipe import Late, Source

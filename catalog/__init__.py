@@ -1,0 +1,1 @@
+"""The products of a snapshot: their table, tokens and columns."""

@@ -1,0 +1,108 @@
+"""Reads the catalog's columns from its Arrow file, memory-mapped."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from catalog.product import CATALOG_SCHEMA
+from core.errors import ReleaseError
+
+Read = Callable[..., Any]
+"""A column's value at a place of its batch; of a map, the first pairs, if so many are asked for."""
+
+
+class Columns:
+    """Random access to the products of a snapshot by row, without reading the file whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ReleaseError when the file is not a catalog's columns."""
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
+        if not reader.schema.equals(CATALOG_SCHEMA):
+            raise ReleaseError(f"{path} has other columns than this version reads; index the catalog again")
+        self._batches = batches
+        self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
+        self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made when asked for
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The record batches in row order."""
+        return iter(self._batches)
+
+    def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
+        """The named fields of one product as Python values; `attributes` as a list of pairs, or None."""
+        columns, offset = self._locate(row)
+        return {name: columns[name](offset) for name in fields}
+
+    def attributes(self, row: int, most: int) -> list[tuple[str, str]]:
+        """The first `most` attributes of one product; the rest is not read."""
+        columns, offset = self._locate(row)
+        return columns["attributes"](offset, most) or []
+
+    def id(self, row: int) -> str:
+        """The product's id."""
+        columns, offset = self._locate(row)
+        return columns["id"](offset)
+
+    def ids(self) -> list[str]:
+        """Every product's id in row order."""
+        return [value for batch in self._batches for value in batch.column("id").to_pylist()]
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers in row order, NaN where a product has none."""
+        parts = [batch.column(name).to_numpy(zero_copy_only=False) for batch in self._batches]
+        return np.concatenate([np.empty(0), *parts])
+
+    def _locate(self, row: int) -> tuple[dict[str, Read], int]:
+        """What reads the columns of the batch that holds the row, by name, and the row's place in it."""
+        place = bisect_right(self._starts, row) - 1
+        if (columns := self._columns[place]) is None:
+            batch = self._batches[place]
+            columns = self._columns[place] = dict(zip(batch.schema.names, map(_reader, batch.columns), strict=True))
+        return columns, row - self._starts[place]
+
+
+def _reader(column: pa.Array) -> Read:
+    """Strings and maps are read from Arrow's own buffers, since its scalars cost at least twice as much; what a feed
+    lacks, nothing."""
+    if column.null_count == len(column):
+        return lambda *_: None
+    if pa.types.is_map(column.type):
+        read = _map_reader(column)
+    elif column.type == pa.string():
+        read = _text_reader(column)
+    else:
+        return lambda place: column[place].as_py()
+    if not column.null_count:
+        return read
+    valid, first = memoryview(column.buffers()[0]), column.offset
+    return lambda place, *most: read(place, *most) if valid[(first + place) >> 3] >> ((first + place) & 7) & 1 else None
+
+
+def _text_reader(column: pa.Array) -> Read:
+    _, offsets, data = column.buffers()
+    ends = memoryview(offsets).cast("i")[column.offset :]
+    text = memoryview(data or b"")  # no buffer where all strings are empty
+    return lambda place: str(text[ends[place] : ends[place + 1]], "utf-8")
+
+
+def _map_reader(column: pa.Array) -> Read:
+    ends = memoryview(column.buffers()[1]).cast("i")[column.offset :]
+    key, value = _reader(column.keys), _reader(column.items)
+
+    def read(place: int, most: int | None = None) -> list[tuple[str, str]]:
+        start, end = ends[place], ends[place + 1]
+        return [(key(i), value(i)) for i in range(start, end if most is None else min(end, start + most))]
+
+    return read

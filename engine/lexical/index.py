@@ -1,0 +1,237 @@
+"""A lexical index: BM25 of each term in each field of each product, computed beforehand and mapped from files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ReleaseError
+from engine.lexical.alternatives import Alternative, added, added_to, holding
+from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
+from engine.protocol import Candidates
+from text.terms import Word
+
+# Changes with anything that makes another index of the same products.
+FORMAT = 5
+# A field that is not searched: it holds one term for each unit in which a product states a quantity.
+UNITS = "units"
+# A field of what names a product: its id, its GTIN, and each title or attribute that is a code and nothing else.
+CODES = "codes"
+SYNONYMS_FILE = "synonyms.json"
+# Postings that a search adds up at most, those of the rarest terms: some ten milliseconds.
+_MOST_POSTINGS = 4_000_000
+_MOST_SAMPLED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """A term of the vocabulary that a query asks for, how much it counts, and the places of the words it stands for.
+
+    `spelling` is how texts write it where the query writes it nearly so, `errors` how many typing errors that is away.
+    """
+
+    number: int
+    weight: float
+    words: tuple[int, ...]
+    spelling: str = ""
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalQuery:
+    """A query's words that say something, and the terms they ask for.
+
+    `synonyms` has, for each phrase that has some, what it asks for in its place; `length` is how many terms a field
+    holds that says the query and nothing else.
+
+    `weights` are the words' inverse document frequencies; `units` has, by the place of a quantity, the term that stands
+    in `UNITS` for every quantity of its unit, and `brands` the places of words that mostly name brands. `spellings` has
+    the likely spelling of each word that is known to nobody.
+    """
+
+    words: tuple[Word, ...] = ()
+    terms: tuple[QueryTerm, ...] = ()
+    weights: tuple[float, ...] = ()
+    units: Mapping[int, int] = field(default_factory=dict)
+    brands: frozenset[int] = frozenset()
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    synonyms: tuple[tuple[Alternative, ...], ...] = ()
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What r products hold of a query of w words, over f fields, which `fields` names.
+
+    `scores` are BM25, shape (r, f). `matched` is the weight of each word's best term in each field, shape (r, f, w).
+    `rivals`, shape (r, w), tells where a product states a quantity of a word's unit; `lengths`, shape (r, f), how many
+    terms a field holds.
+    """
+
+    scores: NDArray[np.float32]
+    matched: NDArray[np.float32]
+    rivals: NDArray[np.bool_]
+    lengths: NDArray[np.int32]
+    fields: tuple[str, ...]
+
+    def of(self, places: NDArray[np.int64]) -> "Evidence":
+        """Of these products alone, in this order."""
+        chosen = (self.scores[places], self.matched[places], self.rivals[places], self.lengths[places])
+        return Evidence(*chosen, self.fields)
+
+
+class LexicalIndex:
+    """n products, f fields. A term's score in a field is its BM25 there; a product's, the weighted sum of its terms'.
+
+    Read by any number of threads.
+    """
+
+    def __init__(self, folder: Path, fields: Sequence[str], count: int) -> None:
+        """Maps a folder that `indexer/lexical.py` wrote. Raises ReleaseError when files are missing or do not agree."""
+        self.fields = tuple(fields)
+        self.count = count
+        try:
+            self.terms = Terms(folder)
+            self._fields = [_Postings(folder, name) for name in fields]
+        except (OSError, ValueError) as error:
+            raise ReleaseError(f"{folder} is not a lexical index: {error}; index the catalog again") from None
+        if any(postings.terms != len(self.terms) for postings in self._fields):
+            raise ReleaseError(f"{folder}: its fields and its vocabulary do not agree; index the catalog again")
+        self.compounds = next(self.terms.beginning(COMPOUND), None) is not None
+        """Whether words within compounds were noted."""
+
+    def document_frequency(self, number: int) -> int:
+        """Products that hold the term in the field where most do."""
+        return max((postings.frequency(number) for postings in self._fields), default=0)
+
+    def company(self, number: int, others: Mapping[int, float]) -> float:
+        """The summed weights of other terms, by number, over the products that hold this one; of the field with most.
+
+        Without others, how many products hold it. Of very many products, an even sample speaks for all.
+        """
+        postings = max(self._fields, key=lambda postings: postings.frequency(number))
+        rows = postings.of(number)[0].astype(np.int64)
+        if not others:
+            return float(len(rows))
+        step = -(-len(rows) // _MOST_SAMPLED)
+        rows = rows[:: max(step, 1)]
+        total = sum(weight * np.count_nonzero(postings.at(other, rows)) for other, weight in others.items())
+        return float(total * max(step, 1))
+
+    def holding(self, numbers: Sequence[int]) -> int:
+        """Products that hold all of these terms, close to one another, in the field where most do."""
+        return max((len(holding(numbers, postings)) for postings in self._fields), default=0)
+
+    def search(
+        self,
+        terms: Sequence[QueryTerm],
+        weights: Mapping[str, float],
+        k: int,
+        synonyms: Sequence[Sequence[Alternative]] = (),
+    ) -> Candidates:
+        """The k best products by the fields' weighted scores, best first; those that share no term are left out.
+
+        Of very many postings, those of the commonest terms, which say least, are left out.
+        """
+        terms = self._affordable(terms)
+        totals = np.zeros(self.count, np.float32)
+        for name, postings in zip(self.fields, self._fields, strict=True):
+            if weight := weights.get(name, 0.0):
+                for term in terms:
+                    rows, scores = postings.of(term.number)
+                    totals[rows] += scores * np.float32(weight * term.weight)
+                for alternatives in synonyms:
+                    more, extra = added(alternatives, terms, postings)
+                    totals[more] += extra * np.float32(weight)
+        best = _best(totals, k)
+        return Candidates(best, totals[best])
+
+    def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
+        """What r products hold of the query, whether or not a search found them."""
+        shape = (len(rows), len(self.fields))
+        scores = np.zeros(shape, np.float32)
+        matched = np.zeros((*shape, len(query.words)), np.float32)
+        lengths = np.zeros(shape, np.int32)
+        for place, postings in enumerate(self._fields):
+            lengths[:, place] = postings.lengths[rows]
+            for term in query.terms:
+                if not postings.frequency(term.number):
+                    continue
+                found = postings.at(term.number, rows)
+                scores[:, place] += np.float32(term.weight) * found
+                weight = (found > 0) * np.float32(term.weight)
+                for word in term.words:
+                    np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
+            for alternatives in query.synonyms:
+                extra, held = added_to(alternatives, query.terms, postings, rows)
+                scores[:, place] += extra
+                for one, mask in held:
+                    for word in one.words:
+                        np.maximum(matched[:, place, word], mask * np.float32(one.weight), out=matched[:, place, word])
+        return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
+
+    def _affordable(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+        costs = [sum(postings.frequency(term.number) for postings in self._fields) for term in terms]
+        if sum(costs) <= _MOST_POSTINGS:
+            return terms
+        order = np.argsort(costs, kind="stable")
+        kept = order[np.cumsum(np.array(costs)[order]) <= _MOST_POSTINGS]
+        return [terms[place] for place in sorted(kept.tolist() or [int(order[0])])]
+
+    def named_in(self, field: str, number: int) -> int:
+        """Products that hold the term in this field; 0 where there is no such field."""
+        return self._fields[self.fields.index(field)].frequency(number) if field in self.fields else 0
+
+    def _rivals(self, query: LexicalQuery, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        rivals = np.zeros((len(rows), len(query.words)), bool)
+        if UNITS in self.fields:
+            units = self._fields[self.fields.index(UNITS)]
+            for word, number in query.units.items():
+                rivals[:, word] = units.at(number, rows) > 0
+        return rivals
+
+
+class _Postings:
+    """One field's products and scores by term, rows ascending."""
+
+    def __init__(self, folder: Path, field: str) -> None:
+        self._ends, self._rows, self._scores, self.lengths = (mapped(folder / name) for name in field_files(field))
+        self.terms = len(self._ends) - 1
+
+    def of(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        span = slice(self._ends[number], self._ends[number + 1])
+        return self._rows[span], self._scores[span]
+
+    def at(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The term's score in each of these rows, 0 where it is not found."""
+        held, scores = self.of(number)
+        if not len(held):
+            return np.zeros(len(rows), np.float32)
+        places = np.minimum(np.searchsorted(held, rows), len(held) - 1)
+        return np.where(held[places] == rows, scores[places], np.float32(0))
+
+    def frequency(self, number: int) -> int:
+        return int(self._ends[number + 1] - self._ends[number])
+
+
+def field_files(field: str) -> tuple[str, str, str, str]:
+    """The names of a field's files: where each term's postings end, their rows, their scores; each product's length."""
+    return f"{field}_ends.npy", f"{field}_rows.npy", f"{field}_scores.npy", f"{field}_lengths.npy"
+
+
+def lexical_files(fields: Sequence[str]) -> tuple[str, ...]:
+    """All files of an index."""
+    return (SYNONYMS_FILE, *VOCABULARY_FILES, *(name for one in fields for name in field_files(one)))
+
+
+def _best(totals: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Rows of the k highest scores above 0, best first, equal ones in the order of their rows."""
+    rows = np.flatnonzero(totals > 0)
+    if len(rows) > k:
+        # Equal scores at the border: the lowest rows stay, so that an answer does not hang on the partition.
+        border = np.partition(totals[rows], len(rows) - k)[len(rows) - k]
+        above, at = rows[totals[rows] > border], rows[totals[rows] == border]
+        rows = np.sort(np.concatenate([above, at[: k - len(above)]]))
+    return rows[np.argsort(-totals[rows], kind="stable")]

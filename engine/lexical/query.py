@@ -1,0 +1,146 @@
+"""Reads a query for a lexical index: which terms of its vocabulary each word asks for, and how much they count."""
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from engine.lexical.alternatives import Alternative
+from engine.lexical.compounds import ending_with, within_compounds
+from engine.lexical.dictionary import unit_term
+from engine.lexical.index import LexicalIndex, LexicalQuery, QueryTerm
+from engine.lexical.spelling import Speller
+from engine.lexical.synonyms import SynonymReader
+from text.scripts import has_unspaced
+from text.synonyms import Synonyms
+from text.terms import Analyser, Word
+
+# Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
+_PART = 0.5
+# A known word that few products hold asks for words one error away, too, that so many times as many hold.
+_RARE, _OFTEN = 20, 50
+_BRAND_SHARE = 0.5
+# What bounds the cost of a query: its words, their terms but for those spelt nearly so, and words looked at for these.
+_MOST_WORDS, _MOST_TERMS, _MOST_SPELT = 64, 160, 6
+
+
+class QueryReader:
+    """Reads queries for one index, on one thread at a time: its analyser keeps state."""
+
+    def __init__(
+        self,
+        index: LexicalIndex,
+        language: str,
+        synonyms: Synonyms | None = None,
+        is_word: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`language` is the catalog's (BCP 47), by which its products were analysed.
+
+        `is_word` tells words of the language: one that no product holds is then no misspelling of another.
+        """
+        self._index = index
+        self._analyser = Analyser(language)
+        self._speller = Speller(index, self._analyser, is_word)
+        self._synonyms = SynonymReader(index, self._analyser, synonyms or Synonyms())
+
+    def read(self, text: str) -> LexicalQuery:
+        """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
+        words spelt nearly like them. No query makes more work than `_MOST_WORDS` words, whatever its script."""
+        different: dict[str, Word] = {}
+        for word in self._analyser.content(text):
+            different.setdefault(word.term, word)
+        words = list(different.values())[:_MOST_WORDS]
+        terms = list(self._joined(words))
+        synonyms = self._synonyms.read(text, words)
+        meant = list(itertools.chain.from_iterable(synonyms))
+        joined = {place for term in terms for place in term.words}
+        joined |= {place for one in meant for place in one.words}  # what has a synonym is no unknown word
+        for place, word in enumerate(words):
+            terms += self._single(word, place)
+        terms = terms[:_MOST_TERMS]
+        terms += self._nearly(words, {place for term in terms for place in term.words}, joined)
+        weights = tuple(self._weights(len(words), terms, meant))
+        units, brands = dict(self._units(words)), self._brands(terms)
+        spellings = dict(self._speller.spellings(words, terms, joined))
+        meaning = self._synonyms.scaled(synonyms, weights)
+        length = sum(len(word.held) for word in self._analyser.words(text))
+        return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning, length)
+
+    def _single(self, word: Word, place: int) -> Iterator[QueryTerm]:
+        number = self._index.terms.find(word.term)
+        if number is not None:
+            yield QueryTerm(number, 1.0, (place,))
+        yield from within_compounds(self._index, word.term, (place,))
+        parts = [part for part in map(self._index.terms.find, word.parts) if part is not None]
+        if number is None and not parts:
+            parts = [part for part in map(self._index.terms.find, word.inside) if part is not None]
+        for part in parts:
+            yield QueryTerm(part, _PART, (place,))
+
+    def _nearly(self, words: Sequence[Word], asked: Collection[int], joined: Collection[int]) -> list[QueryTerm]:
+        """What words ask for that no product holds, or few hold and many nearly so; the first of those. `asked` has the
+        places of words that ask for something, `joined` of those that do with others."""
+        found: list[QueryTerm] = []
+        looked = 0
+        for place, word in enumerate(words):
+            number = self._index.terms.find(word.term)
+            held = 0 if number is None else self._index.document_frequency(number)
+            if looked == _MOST_SPELT or held > _RARE or (not held and (place in asked or place in joined)):
+                continue
+            looked += 1
+            if held:
+                found += self._speller.alike(word, place, 1, held * _OFTEN)
+            elif ending := ending_with(self._index, self._analyser, word, place):
+                found += ending
+            elif not self._speller.is_right(word):
+                found += self._speller.unknown(word, place)
+        return found
+
+    def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
+        """'dish washer' also asks for dishwasher, and 'm a c' for mac."""
+        for start, end in self._neighbours(words):
+            whole = self._analyser.term("".join(word.text for word in words[start:end]))
+            places = tuple(range(start, end))
+            number = self._index.terms.find(whole)
+            if number is not None:
+                yield QueryTerm(number, 1.0, places)
+            yield from within_compounds(self._index, whole, places)
+
+    def _neighbours(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+        """Runs of single letters, and pairs of other words of letters; threes, too, where a language has compounds."""
+        letters = [word.text.isalpha() and not has_unspaced(word.text) for word in words]
+        start = 0
+        for single, run in itertools.groupby(words, lambda word: len(word.text) == 1 and word.text.isalpha()):
+            end = start + len(list(run))
+            if single and end - start > 2:
+                yield start, end
+            start = end
+        for many in (2, 3) if self._index.compounds else (2,):
+            for start in range(len(words) - many + 1):
+                if all(letters[start : start + many]):
+                    yield start, start + many
+
+    def _units(self, words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+        for place, word in enumerate(words):
+            number = self._index.terms.find(unit_term(word.unit)) if word.unit else None
+            if number is not None:
+                yield place, number
+
+    def _brands(self, terms: Sequence[QueryTerm]) -> frozenset[int]:
+        """Words that most products which hold them at all hold in their brand."""
+        return frozenset(
+            word
+            for term in terms
+            if term.weight == 1 and self._index.named_in("brand", term.number) >= _BRAND_SHARE * self._most(term.number)
+            for word in term.words
+        )
+
+    def _most(self, number: int) -> int:
+        return max(1, self._index.document_frequency(number))
+
+    def _weights(self, words: int, terms: Sequence[QueryTerm], meant: Sequence[Alternative]) -> Iterator[float]:
+        """Each word's inverse document frequency (Lucene's), by its commonest term, of a word without any by its
+        commonest synonym; the highest for an unknown word."""
+        for place in range(words):
+            held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
+            frequency = max(held or [one.held for one in meant if place in one.words], default=0)
+            yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))

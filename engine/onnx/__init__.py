@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, shared tables, trees, and the bundled tower."""

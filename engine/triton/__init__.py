@@ -1,0 +1,1 @@
+"""The engine that sends its work to a Triton server."""

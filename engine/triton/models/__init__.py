@@ -1,0 +1,1 @@
+"""What runs inside Triton, beside the models of ONNX."""

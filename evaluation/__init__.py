@@ -1,0 +1,1 @@
+"""Arithmetic over lists and judgments: measures, classification, paired comparison."""

@@ -1,0 +1,1 @@
+"""Reading feeds: compression, encoding, format, rows."""

@@ -1,0 +1,86 @@
+"""`tandem compress`: a smaller model of a trained one."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import Field
+
+from core.config import load_settings, table
+from core.errors import TandemError
+from lifecycle.cli.models import Config, Trained
+from lifecycle.cli.options import finite
+from lifecycle.cli.progress import Bars
+from lifecycle.cli.terminal import console, tell
+from lifecycle.tracking.tracker import TrackingSettings, open_tracker
+
+
+class CompressSettings(TrackingSettings):
+    """What the `--config` file may say: `[tracking]`, and `[student]`, the knobs of its distillation."""
+
+    student: dict[str, Any] = Field(
+        default={}, description="fields of EncoderDistillation or RankerDistillation, in <kind>.train.compress"
+    )
+
+
+class Side(StrEnum):
+    """Which towers to compress."""
+
+    BOTH = "both"
+    QUERY = "query"
+
+
+def compress(
+    model: Annotated[Trained, typer.Argument(help="Which model to compress.")],
+    teacher: Annotated[Path, typer.Option("--from", help="Folder that `tandem train` left.")],
+    catalog: Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")],
+    judgments: Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")],
+    output: Annotated[Path, typer.Option(help="Folder for the compressed model.")],
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps columns to product fields.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Transformer layers to keep; default: all.")] = None,
+    ffn_share: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Share of the feed-forward neurons to keep.")
+    ] = None,
+    trim_vocabulary: Annotated[
+        bool, typer.Option("--trim-vocabulary", help="Keep only tokens of the catalog and the train queries.")
+    ] = False,
+    side: Annotated[
+        Side | None, typer.Option(help="For the encoder: with query, its item tower stays as it is. Default: both.")
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it builds on.")
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(min=0, help="For the ranker: products found for each query, to ask the teacher of.")
+    ] = 20,
+    products: Annotated[int, typer.Option(min=0, help="For the encoder: at most so many products to learn.")] = 50_000,
+    epochs: Annotated[
+        float | None,
+        typer.Option(callback=finite, min=0, help="Rounds over what the teacher said; 0 only cuts. Default: 1."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed makes the same model.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Make a smaller model of a trained one: cut layers, neurons or tokens, then teach it to answer as before."""
+    from lifecycle.training.compression import Material, compress_model
+    from lifecycle.training.fine_tuning import Inputs
+
+    if model is Trained.ENCODER and encoder:
+        raise TandemError("--encoder is for compressing the ranker; the towers to compress are those of --from")
+    if model is Trained.RANKER and side:
+        raise TandemError("--side is for compressing the encoder; a ranker has only one")
+    if side is Side.QUERY and trim_vocabulary:
+        raise TandemError("the towers share a tokenizer: with --side query leave out --trim-vocabulary")
+    settings = load_settings(CompressSettings, config, {"tracking": {"uri": track} if track else None})
+    tracker = open_tracker(settings.tracking.uri, output.parent, tell)
+    options: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
+    options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
+    given = settings.student | {name: value for name, value in options.items() if value is not None}
+    inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
+    with table("student"):
+        row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
+    tell(f"{model.value} in {output}: {row.line()}")

@@ -1,0 +1,46 @@
+"""`tandem improve`: training on a shop's judgments, and a release of what came of it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.config import load_settings
+from core.errors import TandemError
+from core.releases import ReleaseStore
+from lifecycle.cli.progress import Bars
+from lifecycle.cli.terminal import console, tell
+
+
+def improve(
+    catalog: Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")],
+    judgments: Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")],
+    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps columns to product fields.")] = None,
+    releases: Annotated[Path, typer.Option(help="Folder of the releases.")] = Path("releases"),
+    output: Annotated[Path | None, typer.Option(help="Folder for the models; default: among the releases.")] = None,
+    recipe: Annotated[str, typer.Option(help="The training: sample, home_depot or general.")] = "sample",
+    track: Annotated[
+        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+    ] = None,
+    attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
+) -> None:
+    """Train by a recipe, and publish what comes of it unless it ranks worse than the release in service."""
+    from lifecycle.cli.show_tour import show_improvement
+    from lifecycle.improve import end_with, improve
+    from lifecycle.improvement import Shop, trained_folder
+    from lifecycle.tracking.tracker import TrackingSettings, open_tracker
+
+    if attached:
+        end_with(sys.stdin.fileno())
+    shop = Shop(catalog, mapping, judgments)
+    for path in shop.files:
+        if not path.is_file():
+            raise TandemError(f"{path}: no such file")
+    store = ReleaseStore(releases)
+    output = output or trained_folder(shop, store)
+    settings = load_settings(TrackingSettings, None, {"tracking": {"uri": track} if track else None})
+    tracker = open_tracker(settings.tracking.uri, output, tell)
+    found = improve(shop, store, output, recipe, Bars(console), tracker, tell)
+    if not attached:
+        show_improvement(console, found)

@@ -1,0 +1,212 @@
+"""Answers, releases and measures as tables on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.manifest import Manifest
+from core.release import Release
+from tandem.v1 import search_pb2
+
+if TYPE_CHECKING:
+    from lifecycle.final_score.train import Outcome
+    from lifecycle.quality.evaluate import Evaluation
+    from lifecycle.tracking.registry import Registered
+
+_NANOS = Decimal(10) ** 9
+_RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
+
+_BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # signs of rank, price and frames, and of a stage's column
+_LEAST_TITLE, _MOST_TITLE = 16, 72
+
+
+def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
+    """The ranked list, each stage's score, and the time each stage took."""
+    # Text, since what shoppers and feeds put in brackets is no markup.
+    table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
+    names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
+    # Titles give way: Rich would cut off the last stages instead.
+    room = console.width - _BESIDE_TITLES - _STAGE_WIDTH * len(names)
+    table.add_column("#", justify="right", min_width=2)
+    table.add_column("product", max_width=max(_LEAST_TITLE, min(_MOST_TITLE, room)), no_wrap=True)
+    table.add_column("price", justify="right", min_width=12)
+    for name in names:
+        table.add_column(name, justify="right", min_width=8)
+    for hit in answer.hits:
+        scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
+        price = price_of(hit.product.price) if hit.product.HasField("price") else ""
+        table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
+    console.print(table)
+    if answer.searched_query:
+        console.print(f"searched as “{answer.searched_query}”", highlight=False, markup=False)
+    console.print(_times(answer), style="dim", highlight=False)
+    for entry in answer.degraded:
+        reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")
+        console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False, markup=False)
+
+
+def show_releases(console: Console, releases: Sequence[Release], current: str | None) -> None:
+    """The releases of one catalog in their order, the one in service marked; what is damaged, and why, below."""
+    table = Table()
+    for name, width in _RELEASE_COLUMNS.items():
+        table.add_column(name, min_width=width)
+    for release in releases:
+        mark = "→" if release.name == current else ""
+        table.add_row(
+            mark, Text(release.name), *(_release_cells(release.manifest) if release.manifest else ["damaged"])
+        )
+    console.print(table)
+    for release in releases:
+        if release.damage:
+            show_damage(console, release.damage)
+
+
+def show_damage(console: Console, damage: str) -> None:
+    """One line."""
+    console.print(f"damaged: {damage}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _release_cells(entry: Manifest) -> list[str]:
+    return [
+        f"{entry.created:%Y-%m-%d %H:%M:%S}",
+        entry.model.model_id,
+        entry.snapshot.catalog_id,
+        f"{entry.snapshot.products:,}",
+        str(entry.snapshot.index.get("kind", "")),
+    ]
+
+
+def show_release(console: Console, manifest: Manifest, embedded: int | None) -> None:
+    """What an index job made."""
+    if embedded is None:
+        console.print(f"nothing changed: release {manifest.release_id} stays", highlight=False)
+        return
+    cleaning = ", ".join(f"{name} {value:,}" for name, value in counts(manifest).items())
+    console.print(f"feed: {cleaning}", highlight=False)
+    _show_cleaning(console, manifest.snapshot.cleaning)
+    index = manifest.snapshot.index
+    console.print(
+        f"index: {index['kind']}, recall@100 {index['recall_at_100']:.3f} against exact search; "
+        f"{embedded:,} products embedded, {manifest.snapshot.products - embedded:,} reused",
+        highlight=False,
+    )
+    console.print(f"published release {manifest.release_id} of catalog {manifest.catalog}", highlight=False)
+
+
+def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
+    """How the feed was read, and one value of each kind that could not be."""
+    lines = [f"feed read as {cleaning['format']} in {cleaning['encoding']}"] if "encoding" in cleaning else []
+    lines += [f"note: {note}" for note in cleaning.get("notes", ())]
+    dropped = cleaning.get("dropped", {})
+    examples = cleaning.get("examples", {})
+    lines += [
+        f"left out of {count:,} products: {name}, such as {examples.get(name)}" for name, count in dropped.items()
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
+    """What `lifecycle.tracking.lineage.release_lineage` found, one fact a line."""
+    lines = [f"release {lineage['release']} of catalog {lineage['catalog']}", f"  products {lineage['snapshot']}"]
+    lines += [f"    {name:<9} {digest or '-'}" for name, digest in lineage["inputs"].items()]
+    lines.append(f"  model set {lineage['model_set']}")
+    for kind in ("encoder", "ranker"):
+        lines += _training_lines(kind, lineage[kind])
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _training_lines(kind: str, told: Mapping[str, Any] | None) -> list[str]:
+    if told is None:
+        return [f"    {kind}: no training known"]
+    facts = {"started": told["started"], "code": told["git"] or "-", **told["data"]}
+    if told["run"]:
+        run = told["run"]
+        facts |= {"run": f"{run['run_id']} in {run['uri']}", "version": f"{run['version']} of {run['model']}"}
+    return [f"    {kind}: from {told['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
+
+
+def show_models(console: Console, models: "Sequence[Registered]") -> None:
+    """The registered models, a version a row."""
+    table = Table()
+    for name in ("model", "version", "aliases", "validation", "created (UTC)", "run"):
+        table.add_column(name, overflow="fold")
+    for entry in models:
+        best = f"{entry.best:.3f}" if entry.best is not None else ""
+        created = f"{entry.created:%Y-%m-%d %H:%M:%S}"
+        table.add_row(entry.name, entry.version, ", ".join(entry.aliases), best, created, entry.run_id)
+    console.print(table)
+
+
+def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
+    """Means with their 95% intervals, a row a stage."""
+    summary = evaluation.summary()
+    names = list(dict.fromkeys(name for entries in summary.values() for name in entries))
+    title = f"release {evaluation.release_id}, split {evaluation.split}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage", min_width=12)
+    for name in names:
+        table.add_column(name, justify="right")
+    for stage, entries in summary.items():
+        cells = [entries.get(name) for name in names]
+        table.add_row(stage, *(f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if cell else "" for cell in cells))
+    console.print(table)
+    queries = max(entry.queries for entries in summary.values() for entry in entries.values())
+    console.print(
+        f"{queries} queries; gain 2^(grade - {evaluation.lowest:g}) - 1; relevant from grade {evaluation.relevant:g}; "
+        f"unjudged products gain nothing, see judged@10; {evaluation.unknown} judged products are not in the catalog",
+        style="dim",
+        highlight=False,
+    )
+
+
+def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
+    """What a final score is worth on queries held out of its training, stage by stage."""
+    spec = outcome.spec
+    table = Table(title="held-out queries, nDCG@10 of the full catalog", title_justify="left")
+    table.add_column("order by", min_width=28)
+    table.add_column("mean and 95% interval", justify="right")
+    for stage, estimate in outcome.summary.items():
+        table.add_row(stage, f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
+    console.print(table)
+    gain = spec.report["final over reranked"]
+    console.print(
+        f"{spec.report['queries']} queries; fusion weighs the towers {spec.dense_weight:g} and words "
+        f"{spec.lexical_weight:g}; final over reranked {gain['difference']['mean']:+.3f}, p = {gain['p']:.4f}; "
+        f"{spec.rerank_depth} candidates are worth rescoring",
+        style="dim",
+        highlight=False,
+    )
+    console.print(f"trained a final score: {output}; publish it with `tandem index --final {output}`", highlight=False)
+
+
+def counts(manifest: Manifest) -> dict[str, int]:
+    """Cleaning's counts, nested ones flattened, zeros left out."""
+    flat: dict[str, int] = {}
+    for name, value in manifest.snapshot.cleaning.items():
+        if name == "dropped":
+            continue  # shown by itself, with examples
+        if isinstance(value, dict):
+            flat |= {f"{name}: {key}": count for key, count in value.items() if isinstance(count, int) and count}
+        elif isinstance(value, int) and value:
+            flat[name.replace("_", " ")] = value
+    return flat
+
+
+def price_of(price: search_pb2.Money) -> str:
+    """An amount with its currency."""
+    amount = price.units + Decimal(price.nanos) / _NANOS
+    return f"{amount:,.2f} {price.currency_code}".strip()
+
+
+def _times(answer: search_pb2.SearchResponse) -> str:
+    parts = []
+    for stage in answer.stages:
+        took = stage.duration.ToMicroseconds() / 1000
+        parts.append(f"{stage.name} {took:.1f} ms ({stage.candidates_in:,} → {stage.candidates_out:,})")
+    return " · ".join(parts)

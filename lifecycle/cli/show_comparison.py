@@ -1,0 +1,124 @@
+"""A comparison and a verdict as tables on the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.classification import Report
+from evaluation.measures import Estimate
+from lifecycle.quality.comparison import Comparison, Example, Row, Side
+from lifecycle.quality.gate import Verdict
+from lifecycle.quality.stages import Stages
+
+_STATES = {True: "yes", False: "NO", None: "not judged"}
+_TITLE = 60
+
+
+def show_comparison(console: Console, comparison: Comparison) -> None:
+    """Measures, slices, examples, and what the probabilities are worth."""
+    a, b = comparison.a.evaluation, comparison.b.evaluation
+    lines = [f"A {a.release_id}, B {b.release_id}, split {b.split}, {len(b.grades)} queries; p after Holm's correction"]
+    if not comparison.same_catalog:
+        lines.append("the catalogs differ: only the judged pools of products that both hold are compared")
+    _say(console, *lines)
+    _rows(console, "measures", "stage", comparison.measures)
+    told = [row for row in comparison.slices if row.measure == comparison.headline]
+    _rows(console, f"slices, {comparison.headline}, as served", "slice", told)
+    for title, examples in (("gained most", comparison.gains), ("lost most", comparison.losses)):
+        _examples(console, f"{title}, {comparison.headline}", examples)
+    _trust(console, comparison)
+    _reliability(console, comparison.b)
+
+
+def show_stages(console: Console, stages: Stages, served: str) -> None:
+    """What each stage is worth beside what is served, by slice too, and queries where either is ahead."""
+    _say(console, f"each stage (A) against what is served, {served} (B); p after Holm's correction")
+    _rows(console, "stages", "stage", stages.rows)
+    names = list(dict.fromkeys(stage for of in stages.slices.values() for stage in of))
+    table = _table("slices, nDCG@10 of the full catalog", "slice", "queries", *names)
+    for name, of in stages.slices.items():
+        cells = [f"{of[stage].mean:.3f}" if stage in of else "" for stage in names]
+        table.add_row(Text(name), str(max(entry.queries for entry in of.values())), *cells)
+    console.print(table, highlight=False)
+    for stage in stages.gains:
+        _examples(console, f"{served} most ahead of {stage}", stages.gains[stage])
+        _examples(console, f"{served} most behind {stage}", stages.losses[stage])
+
+
+def show_verdict(console: Console, verdict: Verdict) -> None:
+    """A row a rule, and the word."""
+    table = _table(f"may {verdict.candidate} replace {verdict.against}?", "rule", "seen", "wanted", "holds")
+    for finding in verdict.findings:
+        table.add_row(finding.rule, finding.seen, finding.wanted, _STATES[finding.holds])
+    console.print(table, highlight=False)
+    failed = ", ".join(finding.rule for finding in verdict.findings if finding.holds is False)
+    _say(console, "released" if verdict.released else f"refused: {failed or 'no rule could be judged'}")
+
+
+def _rows(console: Console, title: str, first: str, rows: list[Row]) -> None:
+    measured = first == "stage"
+    names = [first, *(["measure"] if measured else []), "queries", "A", "B", "B - A", "p", "won", "lost"]
+    table = _table(title, *names)
+    for row in rows:
+        found = row.found
+        cells = [f"{found.difference.queries:,}", f"{found.a:.3f}", f"{found.b:.3f}", _interval(found.difference, "+")]
+        last = [f"{row.p_holm:.3f}", str(found.wins), str(found.losses)]
+        table.add_row(Text(row.name), *([row.measure] if measured else []), *cells, *last)
+    console.print(table, highlight=False)
+
+
+def _examples(console: Console, title: str, examples: list[Example]) -> None:
+    table = _table(title, "query", "A", "B", "first with A", "first with B")
+    for entry in examples:
+        tops = [_product(*first[0]) if first else "" for first in (entry.first_a, entry.first_b)]
+        table.add_row(Text(entry.query), f"{entry.a:.3f}", f"{entry.b:.3f}", *map(Text, tops))
+    console.print(table, highlight=False)
+
+
+def _trust(console: Console, comparison: Comparison) -> None:
+    table = _table("judged pools, as served", "", "A", "B")
+    sides = (comparison.a, comparison.b)
+    table.add_row("lift over random order", *(_interval(side.lift.difference, "+") for side in sides))
+    trusts = [side.trust for side in sides]
+    table.add_row("cutoff", *(f"{t.cutoff:.3f} ({t.chosen})" if t else "no ranker" for t in trusts))
+    for name in ("precision", "recall", "f1"):
+        table.add_row(f"relevant: {name}", *(_interval(getattr(t.relevant, name)) if t else "" for t in trusts))
+    for name in ("precision", "recall"):
+        cells = (_interval(getattr(t.nothing_fits, name)) if t else "" for t in trusts)
+        table.add_row(f"nothing fits: {name}", *cells)
+    table.add_row("nothing fits: said, true", *(_counts(t.nothing_fits) if t else "" for t in trusts))
+    table.add_row("calibration error", *(_interval(t.calibration_error) if t else "" for t in trusts))
+    console.print(table, highlight=False)
+
+
+def _reliability(console: Console, side: Side) -> None:
+    if side.trust is None:
+        return
+    table = _table("reliability of B, tenths of the judged pairs", "pairs", "probability", "relevant")
+    for entry in side.trust.reliability:
+        table.add_row(f"{entry.pairs:,}", f"{entry.probability:.3f}", _interval(entry.relevant))
+    console.print(table, highlight=False)
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=Text(title), title_justify="left")
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _interval(entry: Estimate, sign: str = "") -> str:
+    return f"{entry.mean:{sign}.3f} [{entry.low:{sign}.3f}, {entry.high:{sign}.3f}]"
+
+
+def _counts(report: Report) -> str:
+    return f"{report.said:,}, {report.actual:,} of {report.of:,} queries"
+
+
+def _product(title: str, grade: float | None) -> str:
+    return f"{title[:_TITLE]} ({'unjudged' if grade is None else f'{grade:g}'})"
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False)

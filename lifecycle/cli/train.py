@@ -1,0 +1,233 @@
+"""`tandem train`: one model on judgments, or both by a recipe."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+from pydantic import Field
+
+from core.config import load_settings, table
+from core.errors import TandemError
+from lifecycle.cli.models import Config
+from lifecycle.cli.options import finite
+from lifecycle.cli.progress import Bars
+from lifecycle.cli.terminal import console, tell
+from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
+from training.processes import first
+
+
+class TrainSettings(TrackingSettings):
+    """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]`, `[ranker]`, `[final]` knobs."""
+
+    encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
+    ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
+    final: dict[str, Any] = Field(default={}, description="fields of ranker.train.final.FinalTraining")
+    mining: dict[str, Any] = Field(default={}, description="fields of lifecycle.examples.mining.Mining, for --mine")
+
+
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        callback=finite,
+        min=0,
+        help="With --recipe: learn less if all would take longer here; 0: all. Default: its own.",
+    ),
+]
+
+
+class Learned(StrEnum):
+    """What can be trained by itself."""
+
+    ENCODER = "encoder"
+    RANKER = "ranker"
+    FINAL = "final"
+
+
+def train(
+    model: Annotated[Learned | None, typer.Argument(help="What to train; with --recipe, encoder and ranker.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the trained model, or for both.")] = None,
+    catalog: Annotated[Path | None, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")] = None,
+    judgments: Annotated[
+        Path | None, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A whole training: sample, home_depot or general; both models are its result.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="With --recipe: folder of its sets. Or give --catalog and --judgments instead.")
+    ] = None,
+    stages: Annotated[
+        Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
+    ] = None,
+    minutes: Minutes = None,
+    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
+    epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Rounds over the examples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
+    ] = None,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Learn hard negatives too, of what BM25 and the towers find.")
+    ] = False,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a trained ranker: towers learn what it says; --mine leaves out what it finds good."
+        ),
+    ] = None,
+    releases: Annotated[
+        Path | None, typer.Option(help="For final: folder of the releases, whose one in service it is made for.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
+    split: Annotated[
+        str, typer.Option(help="For final: queries to learn of; no model may have learned them.")
+    ] = "valid",
+    track: Annotated[
+        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score.
+
+    A run that was cut goes on.
+    """
+    if output is None:
+        raise TandemError("give --output, the folder for what is trained")
+    _check_choice(model, recipe, releases or name)
+    settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
+    help_ = Help(encoder, mine, teacher)
+    if recipe is not None:
+        if any([epochs, *help_, settings.encoder, settings.ranker, settings.mining]) or seed is not None:
+            raise TandemError(
+                "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
+            )
+        tracker = open_tracker(settings.tracking.uri, output, tell)
+        _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
+        return
+    if data or stages or minutes is not None:
+        raise TandemError("--data, --stages and --minutes go with --recipe; one model needs --catalog and --judgments")
+    knobs = _given(base=base, epochs=epochs, seed=seed)
+    assert model is not None, "one of model and recipe is given"
+    if model is Learned.FINAL:
+        if any((catalog, mapping, base, epochs, *help_)):
+            raise TandemError("the final score is learned of a release: give --releases, --judgments and --output")
+        _final(releases, name, judgments, split, output, settings.final | knobs)
+        return
+    if catalog is None or judgments is None:
+        raise TandemError("give --catalog and --judgments, the files to learn from")
+    _one(model, catalog, mapping, judgments, help_, output, settings, knobs)
+
+
+def _check_choice(model: Learned | None, recipe: str | None, of_release: object) -> None:
+    if (model is None) == (recipe is None):
+        raise TandemError("say what to train: encoder, ranker or final, or --recipe for encoder and ranker")
+    if model is not Learned.FINAL and of_release:
+        raise TandemError("--releases and --name go with `tandem train final`")
+
+
+class Help(NamedTuple):
+    """Other models, and what they find, that a training may learn of."""
+
+    encoder: Path | None
+    mine: bool
+    teacher: Path | None
+
+
+def _one(
+    model: Learned,
+    catalog: Path,
+    mapping: Path | None,
+    judgments: Path,
+    help_: Help,
+    output: Path,
+    settings: TrainSettings,
+    knobs: dict[str, Any],
+) -> None:
+    from lifecycle.examples.mining import Mining
+    from lifecycle.training.fine_tuning import Inputs, train_model
+
+    encoder, mine, teacher = help_
+    _check_help(model, encoder, mine, teacher)
+    tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
+    kind: Literal["encoder", "ranker"] = "encoder" if model is Learned.ENCODER else "ranker"
+    knobs = getattr(settings, kind) | knobs
+    if teacher and model is Learned.ENCODER:
+        knobs = {"distil": 1.0} | knobs
+    with table("mining"):
+        mining = Mining(**settings.mining) if mine else None
+    inputs = Inputs(catalog, mapping, judgments, encoder, mining, teacher)
+    with table(kind):
+        train_model(kind, inputs, output, knobs, Bars(console), tracker)
+
+
+def _final(
+    releases: Path | None,
+    name: str | None,
+    judgments: Path | None,
+    split: str,
+    output: Path,
+    knobs: dict[str, Any],
+) -> None:
+    from core.releases import ReleaseStore
+    from lifecycle.cli.show import show_final
+    from lifecycle.final_score.train import train_final
+    from ranker.train.final import FinalTraining
+
+    if releases is None or judgments is None:
+        raise TandemError("give --releases and --judgments: the release in service is asked the judged queries")
+    store = ReleaseStore(releases)
+    with table("final"):
+        settings = FinalTraining(**knobs)
+    outcome = train_final(store, store.named(name), judgments, split, output, settings, Bars(console))
+    show_final(console, outcome, output)
+
+
+def _check_help(model: Learned, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
+    """Whether the other models that are named can help with this one. Raises TandemError."""
+    if model is Learned.ENCODER and encoder:
+        raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
+    if model is Learned.RANKER and mine and encoder is None:
+        raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
+    if model is Learned.RANKER and teacher and not mine:
+        raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
+
+
+def _by_recipe(
+    name: str,
+    data: Path | None,
+    catalog: Path | None,
+    judgments: Path | None,
+    mapping: Path | None,
+    output: Path,
+    stages: Path | None,
+    minutes: float | None,
+    base: str | None,
+    tracker: Tracker,
+) -> None:
+    from lifecycle.recipes.recipe import recipe_of
+    from lifecycle.recipes.run import run_recipe
+
+    recipe = recipe_of(name)
+    if data is not None and (catalog or judgments or mapping):
+        raise TandemError("give --data, or the --catalog and --judgments of one shop, not both")
+    if data is None:
+        if catalog is None or judgments is None:
+            raise TandemError("give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop")
+        paths = [str(path.resolve()) for path in (catalog, judgments, mapping) if path]
+        recipe = recipe.on(*paths)
+    if minutes is not None:
+        if recipe.effort is None:
+            raise TandemError(f"recipe {name} is a short one, which always learns all; leave out --minutes")
+        recipe = recipe.model_copy(update={"minutes": minutes or None})
+    if not first():
+        raise TandemError("a recipe runs in one process; torchrun is for training one model")
+    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, tell)
+    tell(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Learning the final score of a release."""

@@ -1,0 +1,1 @@
+"""How well releases rank: measures of every stage, slices, comparison and gate."""

@@ -1,0 +1,154 @@
+"""Evaluates releases from their folders: the one in service, or two against each other."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from catalog.table import Columns
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from core.plan import Plan
+from core.progress import Report, Steps
+from core.releases import ReleaseStore
+from evaluation.classification import Pairs
+from evaluation.judgments import load_frequencies, load_judgments
+from lifecycle.quality.comparison import Comparison, Side, compare, side
+from lifecycle.quality.evaluate import RERANKED, Evaluation, evaluate, grades_of, pools_of, score_pools
+from lifecycle.quality.slices import Slices, slices_of
+from lifecycle.quality.stages import Stages, compare_stages
+from retrieval.release.loaded import LoadedRelease, open_release
+
+CURRENT = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a release lies."""
+
+    store: ReleaseStore
+    catalog: str
+    release: str
+
+    @property
+    def manifest(self) -> Manifest:
+        """Raises ReleaseError when there is none."""
+        return self.store.manifest(self.catalog, self.release)
+
+    def columns(self) -> Columns:
+        """The products, found whole. Raises ReleaseError."""
+        self.store.verify(self.catalog, self.release, "products.arrow")
+        return Columns(self.store.path(self.catalog, self.release) / "products.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is measured: see `tandem evaluate`."""
+
+    judgments: Path
+    split: str = "test"
+    relevant: float | None = None
+    rerank_depth: int | None = None
+    cutoff: float | None = None
+
+
+def find_release(store: ReleaseStore, catalog: str, name: str) -> Place:
+    """A release by its id, by `current`, or by its folder in any folder of releases. Raises ReleaseError."""
+    if name == CURRENT:
+        current = store.current(catalog)
+        assert current is not None, "a catalog without a release is not among the store's catalogs"
+        return Place(store, catalog, current)
+    folder = Path(name).resolve()
+    if "/" in name and folder.parent.parent.name == "catalogs":
+        place = Place(ReleaseStore(folder.parents[2]), folder.parent.name, folder.name)
+    elif "/" in name:
+        raise ReleaseError(f"{name}: give a release's folder as RELEASES/catalogs/CATALOG/RELEASE")
+    else:
+        place = Place(store, catalog, name)
+    assert place.manifest
+    return place
+
+
+def evaluate_release(store: ReleaseStore, catalog: str, ask: Ask, steps: Steps) -> tuple[Evaluation, Stages]:
+    """Measures the current release, and each stage against what is served. Raises ReleaseError or FeedError."""
+    table = load_judgments(ask.judgments)
+    place = find_release(store, catalog, CURRENT)
+    release = open_place(place)
+    try:
+        with steps.step("search") as report:
+            plan = Plan(rerank_depth=ask.rerank_depth)
+            found = asyncio.run(evaluate(release, table, ask.split, plan, ask.relevant, report))
+    finally:
+        release.retire()
+    return found, compare_stages(found, _slices(place.columns(), table, ask), _titles(place))
+
+
+def compare_releases(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Comparison, Slices]:
+    """Measures both, one after the other, on the same queries and products. Raises ReleaseError or FeedError."""
+    if (a.store.root.resolve(), a.catalog, a.release) == (b.store.root.resolve(), b.catalog, b.release):
+        raise ReleaseError(f"both are release {a.release}: give two, by id or as RELEASES/catalogs/CATALOG/RELEASE")
+    table = load_judgments(ask.judgments)
+    same = a.manifest.snapshot.catalog_id == b.manifest.snapshot.catalog_id
+    ids = b.columns().ids()
+    held = ids if same else frozenset(ids) & frozenset(a.columns().ids())
+    sides = {}
+    for label, place in (("A", a), ("B", b)):
+        with steps.step(f"search with {label}") as report:
+            sides[label] = _measured(place, table, ask, held, report)
+    slices = _slices(b.columns(), table, ask)
+    return compare(sides["A"], sides["B"], same, slices, _titles(a, b)), slices
+
+
+def open_place(place: Place) -> LoadedRelease:
+    """Loads a release, found whole. Raises ReleaseError."""
+    manifest = place.store.verify(place.catalog, place.release)
+    return open_release(place.store.path(place.catalog, place.release), manifest)
+
+
+def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], report: Report) -> Side:
+    async def measured() -> Side:
+        plan = Plan(rerank_depth=ask.rerank_depth)
+        evaluation = await evaluate(release, table, ask.split, plan, ask.relevant, report, held)
+        own = release.ranker.cutoff if release.ranker else None
+        known = ask.cutoff is not None or own is not None
+        valid = None if known else await _valid_pairs(release, table, evaluation.relevant, held, plan)
+        return side(evaluation, valid, ask.cutoff, own)
+
+    release = open_place(place)
+    try:
+        return asyncio.run(measured())
+    finally:
+        release.retire()
+
+
+async def _valid_pairs(
+    release: LoadedRelease, table: pa.Table, relevant: float, held: Collection[str], plan: Plan
+) -> Pairs | None:
+    """The judged pairs of the valid split, on which a cutoff is chosen."""
+    pools = pools_of(grades_of(table, "valid"), held)
+    if release.ranker is None or not pools:
+        return None
+    return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
+
+
+def _slices(columns: Columns, table: pa.Table, ask: Ask) -> Slices:
+    """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
+    trained = {"train", "valid"} - {ask.split}
+    seen = {product for split in trained for products in grades_of(table, split).values() for product in products}
+    return slices_of(grades_of(table, ask.split), columns, seen, load_frequencies(ask.judgments))
+
+
+def _titles(*places: Place) -> Callable[[str], str]:
+    """The title of a product, of the last place that has it."""
+    shelves = [
+        (columns, {name: row for row, name in enumerate(columns.ids())})
+        for columns in (place.columns() for place in reversed(places))
+    ]
+
+    def title(product: str) -> str:
+        found = (columns.row(rows[product], ["title"])["title"] for columns, rows in shelves if product in rows)
+        return next(found, product)
+
+    return title

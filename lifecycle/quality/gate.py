@@ -1,0 +1,131 @@
+"""The gate: whether a release may take the place of the one in service, by named rules with named reasons."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from evaluation.comparison import holm
+from lifecycle.quality.comparison import NDCG, POOL, RECALL, RETRIEVED, SERVED, Comparison, plain
+
+
+class Rule(StrEnum):
+    """What a release has to keep."""
+
+    NDCG_NOT_WORSE = "ndcg_not_worse"
+    POOL_NDCG_NOT_WORSE = "pool_ndcg_not_worse"
+    RECALL_NOT_WORSE = "recall_not_worse"
+    NO_SLICE_MUCH_WORSE = "no_slice_much_worse"
+    BETTER_THAN_RANDOM = "better_than_random"
+    CALIBRATION = "calibration"
+
+
+class GateSettings(BaseSettings):
+    """Settings of `tandem gate`: a TOML file or `TANDEM_GATE_*` variables."""
+
+    model_config = SettingsConfigDict(env_prefix="TANDEM_GATE_", extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rules: tuple[Rule, ...] = Field(default=tuple(Rule), min_length=1, description="the rules that have to hold")
+    ndcg_margin: float = Field(default=0.005, ge=0, le=1, description="loss of nDCG@10 that must be ruled out")
+    recall_margin: float = Field(default=0.005, ge=0, le=1, description="loss of recall@100 that must be ruled out")
+    slice_queries: int = Field(default=30, ge=2, description="smaller slices are not looked at")
+    slice_loss: float = Field(default=0.03, ge=0, le=1, description="a slice's loss that refuses, if significant")
+    slice_p: float = Field(default=0.05, gt=0, le=1, description="what is significant, after Holm's correction")
+    calibration_error: float = Field(default=0.1, ge=0, le=1, description="most expected calibration error")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule, what was seen and wanted, and whether it holds; None where it cannot be judged, which refuses nothing."""
+
+    rule: Rule
+    seen: str
+    wanted: str
+    holds: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of a candidate against the release in service."""
+
+    candidate: str
+    against: str
+    findings: list[Finding]
+
+    @property
+    def released(self) -> bool:
+        """Whether every rule that can be judged holds, and any can."""
+        judged = [finding.holds for finding in self.findings if finding.holds is not None]
+        return bool(judged) and all(judged)
+
+    def as_json(self) -> dict:
+        """The verdict and its reasons."""
+        return plain(asdict(self) | {"released": self.released})
+
+
+def judge(comparison: Comparison, settings: GateSettings) -> Verdict:
+    """B is the candidate, A what it would replace."""
+    findings = [Finding(rule, *_RULES[rule](comparison, settings)) for rule in settings.rules]
+    return Verdict(comparison.b.evaluation.release_id, comparison.a.evaluation.release_id, findings)
+
+
+Seen = tuple[str, str, bool | None]  # seen, wanted, whether it holds
+
+
+def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]) -> Callable[..., Seen]:
+    """The 95% interval of B - A lies above minus the margin: not worse is shown, not only not refuted."""
+
+    def rule(comparison: Comparison, settings: GateSettings) -> Seen:
+        wanted = f"{measure}: low end of B - A at least {-margin(settings):+.3f}"
+        rows = [row for row in comparison.measures if (row.name, row.measure) == (stage, measure)]
+        if not rows:
+            return "not comparable: another catalog", wanted, None
+        found = rows[0].found.difference
+        if not found.queries:
+            return "no query has this measure", wanted, None
+        return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", wanted, found.low >= -margin(settings)
+
+    return rule
+
+
+def _slices(comparison: Comparison, settings: GateSettings) -> Seen:
+    least, loss = settings.slice_queries, settings.slice_loss
+    wanted = f"no slice of {least} queries or more loses over {loss:g} with p < {settings.slice_p:g}"
+    rows = [row for row in comparison.slices if row.found.difference.queries >= least]
+    if not rows:
+        return "no slice is large enough", wanted, None
+    corrected = holm(dict(enumerate(row.found.p for row in rows)))
+    bad = [
+        f"{row.name} {row.measure} {row.found.difference.mean:+.3f}, p {corrected[i]:.3f}"
+        for i, row in enumerate(rows)
+        if row.found.difference.mean < -loss and corrected[i] < settings.slice_p
+    ]
+    return "; ".join(bad) or f"none of {len({row.name for row in rows})} slices", wanted, not bad
+
+
+def _better_than_random(comparison: Comparison, settings: GateSettings) -> Seen:
+    found = comparison.b.lift.difference
+    wanted = f"{POOL}: low end of the lift over random order above 0"
+    if not found.queries:
+        return "no pool has a gain", wanted, None
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", wanted, found.low > 0
+
+
+def _calibration(comparison: Comparison, settings: GateSettings) -> Seen:
+    wanted = f"expected calibration error at most {settings.calibration_error:g}"
+    if comparison.b.trust is None:
+        return "no ranker, no probabilities", wanted, None
+    error = comparison.b.trust.calibration_error
+    return f"{error.mean:.3f} [{error.low:.3f}, {error.high:.3f}]", wanted, error.mean <= settings.calibration_error
+
+
+_RULES: dict[Rule, Callable[[Comparison, GateSettings], Seen]] = {
+    Rule.NDCG_NOT_WORSE: _not_worse(SERVED, NDCG, lambda settings: settings.ndcg_margin),
+    Rule.POOL_NDCG_NOT_WORSE: _not_worse(SERVED, POOL, lambda settings: settings.ndcg_margin),
+    Rule.RECALL_NOT_WORSE: _not_worse(RETRIEVED, RECALL, lambda settings: settings.recall_margin),
+    Rule.NO_SLICE_MUCH_WORSE: _slices,
+    Rule.BETTER_THAN_RANDOM: _better_than_random,
+    Rule.CALIBRATION: _calibration,
+}

@@ -1,0 +1,1 @@
+"""A request from its text to its hits."""

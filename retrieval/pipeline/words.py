@@ -1,0 +1,99 @@
+"""The lexical source of a release, on a thread of its own."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
+from engine.lexical.query import QueryReader
+from engine.protocol import Candidates
+from text.rewrites import Rewriter
+from text.synonyms import Synonyms
+
+_READ = 256  # queries read are kept: each is read to be spelt, and again to be searched
+_WORD = re.compile(r"\w+")
+_Result = TypeVar("_Result")
+
+
+class WordsFailed(Exception):
+    """The lexical source could not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What was found by words: the query as it was read, and the candidates."""
+
+    query: LexicalQuery
+    candidates: Candidates
+
+
+class Words:
+    """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
+
+    def __init__(
+        self,
+        index: LexicalIndex,
+        language: str,
+        weights: Mapping[str, float],
+        synonyms: Synonyms | None = None,
+        is_word: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47).
+
+        `is_word` tells words of the language, on whose spelling there is nothing to mend.
+        """
+        self._index = index
+        self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
+        self._read = lru_cache(_READ)(QueryReader(index, language, synonyms, is_word).read)
+        self._weights = dict(weights)
+        self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
+
+    async def rewritten(self, text: str) -> str:
+        """The query as it is to be searched, by the release's rewrites. Raises WordsFailed."""
+        return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
+
+    async def spelt(self, text: str) -> str:
+        """The query with likelier spellings of words that no product holds. Raises WordsFailed."""
+        return await self._run(lambda: _spelt(text, self._read(text).spellings))
+
+    async def search(self, text: str, k: int) -> Matches:
+        """The k best products. Raises WordsFailed."""
+
+        def work() -> Matches:
+            query = self._read(text)
+            return Matches(query, self._index.search(query.terms, self._weights, k, query.synonyms))
+
+        return await self._run(work)
+
+    async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
+        """What r products hold of the query, found or not. Raises WordsFailed."""
+        return await self._run(lambda: self._index.evidence(query, rows))
+
+    def scores(self, evidence: Evidence) -> NDArray[np.float32]:
+        """The score, shape (r,), that `search` gives products that hold so much."""
+        return evidence.scores @ self._fields
+
+    def close(self) -> None:
+        """Ends the thread once what runs is done."""
+        self._pool.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except Exception as error:  # whatever it is, the dense source still answers
+            raise WordsFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _spelt(text: str, spellings: Mapping[str, str]) -> str:
+    """With each word that has a likelier spelling, which is in lower case, in that."""
+    if not spellings:
+        return text
+    return _WORD.sub(lambda word: spellings.get(word[0].casefold(), word[0]), text)

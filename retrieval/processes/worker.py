@@ -1,0 +1,111 @@
+"""One of several serving processes, as `retrieval.processes.supervisor` starts them: `python -m … FD`.
+
+FD is its end of a socket to the supervisor. A line there is a JSON object; the first brings number and settings. When
+the supervisor is gone, however that came about, it drains and ends.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from core.errors import TandemError
+from retrieval.server.main import Running, serve
+from retrieval.server.settings import ServeSettings
+
+_PULSE = 1.0  # seconds between two signs of life
+_MARGIN = 5.0  # seconds beyond the grace, for a process that cannot drain
+
+
+class Link:
+    """The worker's end of the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Reads nothing yet."""
+        self._connection = connection
+        self._lines = connection.makefile("rb")
+        self._serving = False
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """The next message; empty once the supervisor is gone."""
+        line = self._lines.readline()
+        return json.loads(line) if line else {}
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Tells the supervisor, if it is there."""
+        with contextlib.suppress(OSError):  # it is gone, and `follow` has this process end
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
+
+    async def serve(self, settings: ServeSettings) -> None:
+        """Serves, and reports meanwhile, while it loads too, that the event loop turns."""
+        pulse = asyncio.create_task(self._live())
+        try:
+            await serve(settings, self.serves, self.agree)
+        finally:
+            pulse.cancel()
+
+    def serves(self, running: Running) -> None:
+        """Reports to the supervisor that calls are accepted."""
+        releases = {catalog: release.release_id for catalog, release in running.holder.loaded.items()}
+        self.say({"serves": releases})
+        self._serving = True
+
+    async def _live(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):  # one that does not listen must not stop this process
+                self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
+            await asyncio.sleep(_PULSE)
+
+    async def agree(self, catalog: str, release: str) -> None:
+        """Returns when the supervisor says that the processes swap; at once while this one starts."""
+        if not self._serving:
+            return
+        swap = asyncio.Event()
+        self._waiting = asyncio.get_running_loop(), swap
+        self.say({"waits": [catalog, release]})
+        await swap.wait()
+
+    def follow(self, grace: float) -> None:
+        """Does as it is told, on a thread of its own, until the supervisor is gone; then ends this process.
+
+        On a thread, so that a process ends that loads or hangs.
+        """
+        while self.read():  # there is one thing it says: swap
+            if self._waiting is not None:
+                loop, swap = self._waiting
+                loop.call_soon_threadsafe(swap.set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace + _MARGIN)
+        os._exit(1)
+
+
+def main() -> None:
+    """Serves until SIGTERM, SIGINT or the supervisor's end. What cannot be served is told to the supervisor."""
+    faulthandler.enable()
+    link = Link(socket.socket(fileno=int(sys.argv[1])))
+    first = link.read()
+    if not first:
+        return
+    number = first["number"] + 1
+    logging.basicConfig(format=f"%(asctime)s %(levelname)s %(name)s [process {number}] %(message)s")
+    logging.getLogger("tandem").setLevel(logging.INFO)
+    settings = ServeSettings.model_validate(first["settings"])
+    threading.Thread(target=link.follow, args=(settings.grace_seconds,), daemon=True).start()
+    try:
+        asyncio.run(link.serve(settings))
+    except TandemError as error:
+        link.say({"failed": str(error)})
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Releases in memory: loading, swapping, and the engine of each."""

@@ -1,0 +1,106 @@
+"""Which engine runs a release, by the settings."""
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from core.manifest import Manifest
+from encoder.tower import Tower
+from engine.device import chosen_device
+from engine.embedded import GPU_BATCHES, EmbeddedEngine
+from engine.fallback import FallbackEngine
+from engine.half import half_path
+from engine.protocol import Engine, EngineError
+from engine.triton.engine import Served, TritonEngine
+from engine.triton.repository import ReleaseModels
+from engine.triton.residence import Residence
+from engine.vector.index import VectorIndex
+from ranker.ranker import Ranker
+from retrieval.release.loaded import MakeEngine, embedded_engine
+from retrieval.server.settings import TRITON_FOLDER, ServeSettings
+
+log = logging.getLogger("tandem.engines")
+
+
+def engine_maker(settings: ServeSettings) -> MakeEngine:
+    """What makes the engine of each release. Raises TandemError where a GPU is asked for and cannot be used."""
+    return _in_process(settings) if settings.engine == "embedded" else partial(triton_engine, settings)
+
+
+def _in_process(settings: ServeSettings) -> MakeEngine:
+    if chosen_device(settings.device) == "cuda":
+        return partial(gpu_engine, settings)
+    return partial(embedded_engine, lanes=settings.lanes_each)
+
+
+def gpu_engine(
+    settings: ServeSettings, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None
+) -> Engine:
+    """The release's models and index on a GPU of this process.
+
+    Raises ModelError or ReleaseError where they cannot be there, unless the device is chosen by what there is: then
+    processors run a release that has no weights for a GPU.
+    """
+    from engine.gpu.index import copy_to_gpus
+    from engine.gpu.packed import PackedModel
+
+    models = [tower.model_path("query"), *([ranker.model_path] if ranker is not None else [])]
+    lacking = [half_path(model).name for model in models if not half_path(model).is_file()]
+    if lacking and settings.device == "auto":
+        told = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
+        log.warning(told, manifest.release_id, " and ".join(lacking))
+        return embedded_engine(folder, manifest, tower, ranker, settings.lanes_each)
+    index = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index)
+    on_gpu = copy_to_gpus(index, settings.gpus, settings.gpu_spread, settings.gpu_search)
+    query_tower, *others = map(PackedModel.open, models)
+    return EmbeddedEngine(query_tower, on_gpu, others[0] if others else None, lanes=1, batches=GPU_BATCHES)
+
+
+def repository_of(settings: ServeSettings) -> Path:
+    """The folder of the models that Triton reads."""
+    return settings.triton_repository or settings.releases / TRITON_FOLDER
+
+
+def release_models(folder: Path, manifest: Manifest) -> ReleaseModels:
+    """What of the release in this folder a Triton server runs."""
+    ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
+    return _models(folder, manifest, Tower.open(folder / "encoder"), ranker)
+
+
+def triton_engine(
+    settings: ServeSettings, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None
+) -> Engine:
+    """The release's models, loaded into the Triton server, with what the settings fall back to.
+
+    The engine to fall back to is kept loaded: models are opened in no time only while nothing is wrong. Raises
+    ReleaseError, ModelError, or EngineError where Triton cannot load them and there is nothing to fall back to.
+    """
+    models = _models(folder, manifest, tower, ranker)
+    residence = Residence(settings.triton_url, repository_of(settings), models)
+    try:
+        try:
+            residence.load()
+        except EngineError:
+            if settings.fallback == "lexical":
+                raise
+        names = {call: models.name(call) for call in models.calls}
+        dimensions = int(manifest.snapshot.index["dimensions"])
+        served = Served(names, residence.inputs, dimensions, manifest.snapshot.products)
+        engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
+        if settings.fallback == "lexical":
+            return engine
+        return FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))
+    except BaseException:
+        residence.leave()
+        raise
+
+
+def _models(folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> ReleaseModels:
+    return ReleaseModels(
+        manifest.catalog,
+        manifest.release_id,
+        tower.model_path("query"),
+        folder / "index.faiss",
+        manifest.snapshot.index,
+        ranker.model_path if ranker is not None else None,
+    )

@@ -1,0 +1,254 @@
+"""A release in memory: its models, columns and tokens, and how many requests hold it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.popularity import popularity
+from catalog.table import Columns
+from catalog.tokens import ProductTokens
+from core.digest import value_digest
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from core.plan import RERANK_DEPTH, Plan
+from encoder.tower import Tower
+from engine.cache import Caches
+from engine.embedded import EmbeddedEngine
+from engine.folder import TOKENIZER_FILE
+from engine.half import half_path
+from engine.lexical.index import FORMAT, SYNONYMS_FILE, LexicalIndex
+from engine.onnx.session import OnnxModel
+from engine.protocol import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
+from engine.vector.index import VectorIndex
+from ranker.final import FinalScore
+from ranker.ranker import Ranker
+from retrieval.pipeline.budget import RerankPace, Reserve
+from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.features import FEATURES, features
+from retrieval.pipeline.words import Words
+from retrieval.release.models import CachedModels, Rescoring
+from text.price_bounds import PriceBounds, read_price_bounds
+from text.synonyms import Synonyms
+
+log = logging.getLogger("tandem.releases")
+_WARM_QUERY = "warm up the release before it serves"
+_WARM_PAIRS = 32
+_WARM_ROUNDS = 3
+
+MakeEngine = Callable[[Path, Manifest, Tower, Ranker | None], Engine]
+
+
+class LoadedRelease:
+    """One release, ready to serve. Requests take it with `lease`; it closes when retired and the last one is done."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tower: Tower,
+        ranker: Ranker | None,
+        columns: Columns,
+        tokens: ProductTokens | None,
+        engine: Engine,
+        words: Words | None = None,
+        final: FinalScore | None = None,
+        models: CachedModels | None = None,
+    ) -> None:
+        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, and
+        `final` where no final score was learned. Without `models` nothing is cached."""
+        self.manifest = manifest
+        self.tower = tower
+        self.ranker = ranker
+        self.columns = columns
+        self.engine = engine
+        self.models = models or CachedModels(engine, Caches())
+        self.words = words
+        self.final = final
+        self.pace = RerankPace()
+        self.reserve = Reserve()
+        self.warm_seconds = 0.0  # what one request's work took once all had been run before
+        self.products = len(columns)
+        self._tokens = tokens
+        self._popularity = popularity(columns.numbers("popularity"))
+        self._prices = columns.numbers("price_micros")
+        self._leases = 0
+        self._retired = False
+
+    @property
+    def release_id(self) -> str:
+        """The release's name."""
+        return self.manifest.release_id
+
+    def pack(self, text: str, rows: np.ndarray) -> list[Pair]:
+        """The query packed with each product, in the order of the rows."""
+        return self._pack(*self._tokens_of(text, rows))
+
+    def rescoring(self, text: str, rows: np.ndarray) -> Rescoring:
+        """What there is to do to rescore the products of these rows."""
+        return self.models.rescoring(*self._tokens_of(text, rows), self._pack)
+
+    def _tokens_of(self, text: str, rows: np.ndarray) -> tuple[Tokens, list[Tokens]]:
+        assert self.ranker is not None and self._tokens is not None
+        return self.ranker.tokenize_query(text), self._tokens.of(rows)
+
+    def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
+        assert self.ranker is not None
+        return [Pair(*packed) for packed in self.ranker.pack_all(query, products)]
+
+    def relevance(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
+        """Probabilities of relevance, shape (n,), from the cross-encoder's logits and the towers' cosines."""
+        assert self.ranker is not None
+        return self.ranker.scores(logits, similarities)
+
+    def features(self, found: Found) -> NDArray[np.float32]:
+        """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
+        return features(found, self._popularity[found.rows])
+
+    def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
+        """See `read_price_bounds`; None as well where prices are asked for in a currency that is not the catalog's."""
+        rest, bounds = read_price_bounds(text)
+        if bounds is None or (bounds.currencies and self.manifest.currency not in {None, *bounds.currencies}):
+            return text, None
+        return rest, bounds
+
+    def within(self, rows: NDArray[np.int64], bounds: PriceBounds) -> NDArray[np.bool_]:
+        """Which products of these rows have a price within the bounds; one without a price has not."""
+        prices = self._prices[rows]
+        least = -np.inf if bounds.least is None else bounds.least
+        most = np.inf if bounds.most is None else bounds.most
+        return np.asarray((prices >= least) & (prices <= most))
+
+    @property
+    def mix(self) -> float:
+        """What the cross-encoder's order counts beside that of retrieval; see `mixed_scores`."""
+        return self.ranker.mix if self.ranker is not None else 0.0
+
+    def fusion_weights(self, plan: Plan) -> tuple[float, float]:
+        """The dense and the lexical source's: the plan's, else those that were tuned with the final score, else 1."""
+        dense, lexical = (self.final.spec.dense_weight, self.final.spec.lexical_weight) if self.final else (1.0, 1.0)
+        return (
+            dense if plan.dense_weight is None else plan.dense_weight,
+            lexical if plan.lexical_weight is None else plan.lexical_weight,
+        )
+
+    def rerank_depth(self, plan: Plan) -> int:
+        """How many candidates to rescore: the plan's, else as many as the final score was found to need.
+
+        None where there is no final score and the cross-encoder's word would not count.
+        """
+        alone = RERANK_DEPTH if self.mix else 0
+        own = self.final.spec.rerank_depth if self.final else alone
+        return own if plan.rerank_depth is None else plan.rerank_depth
+
+    @contextmanager
+    def lease(self) -> Iterator["LoadedRelease"]:
+        """Holds the release for one request."""
+        self._leases += 1
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            self._close_when_done()
+
+    def retire(self) -> None:
+        """No further request will take it."""
+        self._retired = True
+        self._close_when_done()
+
+    async def warm(self) -> None:
+        """Runs every model a few times, so that no request pays for first runs, and measures rescoring's pace."""
+        loop = asyncio.get_running_loop()
+        rows = np.arange(min(_WARM_PAIRS, self.products))
+        for _ in range(_WARM_ROUNDS):
+            began = loop.time()
+            vectors = await self.engine.encode(self.tower.tokenize_queries([_WARM_QUERY]), None)
+            await self.engine.retrieve(vectors, len(rows), NO_FILTER, NO_OVERLAY, None)
+            if self.words is not None:
+                await self.words.search(_WARM_QUERY, len(rows))
+            if self.ranker is not None:
+                pairs = self.pack(_WARM_QUERY, rows)
+                start = loop.time()
+                await self.engine.rescore(pairs, None)
+                self.pace.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
+            self.warm_seconds = loop.time() - began
+
+    def _close_when_done(self) -> None:
+        if self._retired and not self._leases:
+            self.engine.close()
+            if self.words is not None:
+                self.words.close()
+
+
+def embedded_engine(
+    folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None, lanes: int | None = None
+) -> Engine:
+    """The release's models and index in this process; `lanes` is the number of worker threads, default: one a core."""
+    return EmbeddedEngine(
+        OnnxModel(tower.model_path("query"), mapped=True),
+        VectorIndex.open(folder / "index.faiss", manifest.snapshot.index),
+        OnnxModel(ranker.model_path, mapped=True) if ranker is not None else None,
+        lanes,
+    )
+
+
+def open_release(
+    folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine, caches: Caches | None = None
+) -> LoadedRelease:
+    """Loads a release whose files were verified; its models are asked through the caches.
+
+    Raises ReleaseError or ModelError when its parts do not fit.
+    """
+    tower = Tower.open(folder / "encoder")
+    ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
+    columns = Columns(folder / "products.arrow")
+    tokens = ProductTokens(folder) if ranker is not None else None
+    if len(columns) != manifest.snapshot.products or (tokens is not None and len(tokens) != len(columns)):
+        raise ReleaseError(
+            f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
+        )
+    words = _open_words(folder, manifest, tower)
+    final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
+    if final is not None and final.spec.features != tuple(FEATURES):
+        raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
+    engine = make_engine(folder, manifest, tower, ranker)
+    models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
+
+
+def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str, str]:
+    """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
+    empty where there is none."""
+    files = manifest.files
+    query = tower.model_path("query")
+    scorer = [] if ranker is None else [ranker.model_path, half_path(ranker.model_path), Path(TOKENIZER_FILE)]
+
+    def digests(folder: str, paths: list[Path]) -> str:
+        names = [f"{folder}/{path.name}" for path in paths]
+        return "".join(files[name].sha256 for name in names if name in files)
+
+    return (
+        digests("encoder", [query, half_path(query)]),
+        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # which says how it is searched
+        digests("ranker", scorer),
+    )
+
+
+def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
+    """The lexical source, where the release was made with one."""
+    told = manifest.snapshot.lexical
+    if told is None:
+        return None
+    if told.format != FORMAT:
+        log.warning(
+            "release %s: its words are of format %d, this version reads %d: names, compounds and scripts are found "
+            "less well by words until you run `tandem index` again",
+            *(manifest.release_id, told.format, FORMAT),
+        )
+    index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
+    path = folder / "lexical" / SYNONYMS_FILE
+    synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
+    return Words(index, manifest.language, told.weights, synonyms, tower.is_word)

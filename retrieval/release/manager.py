@@ -1,0 +1,246 @@
+"""Keeps the current release of every catalog loaded, and swaps in new ones while serving.
+
+A process holds at most two releases of a catalog at once: the one in service and the one being loaded or drained.
+"""
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ReleaseError
+from core.manifest import Manifest
+from core.memory import trim_memory
+from core.release import check_sizes
+from core.releases import ReleaseStore
+from core.strings import quoted
+from engine.protocol import EngineError
+from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.wire.request import InvalidRequest, Violation
+
+log = logging.getLogger("tandem.releases")
+
+_POINTER = "the pointer"  # in place of a release's name, where it cannot be read
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
+
+_MOST_NAMES = 10  # of catalogs, in an error
+
+OpenRelease = Callable[[Path, Manifest], LoadedRelease]
+# Asked with catalog and release once it is warm; returns when it is to be swapped in.
+Agree = Callable[[str, str], Awaitable[None]]
+
+
+async def at_once(catalog: str, release: str) -> None:
+    """Where nobody else has to be waited for."""
+
+
+class UnknownCatalog(Exception):
+    """The catalog asked for is not served here."""
+
+
+class NotReady(Exception):
+    """No release is loaded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A release that failed, why, and when to try it again: what was wrong may be mended, or have passed."""
+
+    release: str
+    reason: str
+    pause: float
+    until: float
+
+
+class Holder:
+    """The loaded releases by catalog. For use from one event loop; loading happens on a thread."""
+
+    def __init__(
+        self,
+        store: ReleaseStore,
+        poll_seconds: float = 1.0,
+        open: OpenRelease = open_release,
+        clock: Callable[[], float] = time.monotonic,
+        agree: Agree = at_once,
+    ) -> None:
+        """`clock` tells seconds, for the pauses before a refused release is tried again."""
+        self._store = store
+        self._poll_seconds = poll_seconds
+        self._open = open
+        self._agree = agree
+        self._loaded: dict[str, LoadedRelease] = {}
+        self._clock = clock
+        self._refused: dict[str, _Refusal] = {}
+        self._unreadable: dict[str, str] = {}
+        self._passed_over: dict[str, str] = {}
+        self._changed: set[str] = set()
+        self._replaced: list[weakref.ref[LoadedRelease]] = []
+
+    @property
+    def loaded(self) -> dict[str, LoadedRelease]:
+        """What is in service, by catalog."""
+        return dict(self._loaded)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Which releases were refused, and why."""
+        return [
+            f"{refusal.release} was refused: {' '.join(refusal.reason.split())}" for refusal in self._refused.values()
+        ]
+
+    def get(self, catalog: str) -> LoadedRelease:
+        """The release in service of the named catalog, or of the only one for an empty name.
+
+        Raises NotReady, UnknownCatalog, or InvalidRequest when the name is needed and missing.
+        """
+        if not self._loaded:
+            raise NotReady
+        if catalog:
+            if catalog not in self._loaded:
+                raise UnknownCatalog(f"catalog {quoted(catalog)} is not served here; there is {self._names()}")
+            return self._loaded[catalog]
+        if len(self._loaded) > 1:
+            raise InvalidRequest([Violation("catalog", f"is needed, since several are served: {self._names()}")])
+        return next(iter(self._loaded.values()))
+
+    def _names(self) -> str:
+        """The catalogs in service, as many as a message has room for."""
+        names = sorted(self._loaded)
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return ", ".join(names[:_MOST_NAMES]) + more
+
+    async def refresh(self) -> None:
+        """Loads, warms and swaps in what the pointers name.
+
+        A release that fails is refused and tried again after ever longer pauses; a reason is logged once. Where nothing
+        is served, the last whole release that was served before stands in for it.
+        """
+        for catalog in self._store.catalogs():
+            wanted = self._wanted(catalog) or _POINTER
+            served = self._loaded.get(catalog)
+            if served is not None and served.release_id == wanted:
+                self._refused.pop(catalog, None)
+                await self._check(catalog, served)
+                continue
+            if self._pauses(catalog, wanted) or (served is not None and wanted == _POINTER):
+                if served is not None:
+                    await self._check(catalog, served)
+                continue
+            try:
+                if wanted == _POINTER:
+                    raise ReleaseError(self._unreadable.get(catalog, "it is gone"))
+                fresh = await self._ready(catalog, wanted)
+            except Exception as error:
+                # whatever is wrong with it, what is in service stays and later ones get their turn
+                self._refuse(catalog, wanted, str(error))
+                if served is None and not isinstance(error, EngineError):
+                    await self._stand_in(catalog, wanted)
+            else:
+                self._swap(catalog, fresh)
+                self._refused.pop(catalog, None)
+
+    async def watch(self) -> None:
+        """Refreshes for ever, once a poll interval, whatever goes wrong; a reason is logged once."""
+        before = ""
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self.refresh()
+                before = ""
+            except Exception as error:
+                if before != (before := f"{type(error).__name__}: {error}"):
+                    log.error("the releases cannot be read: %s", before)
+            self._return_memory()
+
+    def close(self) -> None:
+        """Lets go of every release once its requests are done."""
+        for release in self._loaded.values():
+            release.retire()
+        self._loaded.clear()
+
+    def _wanted(self, catalog: str) -> str | None:
+        """The release that the catalog's pointer names; None where it cannot be read, which no other catalog minds."""
+        try:
+            wanted = self._store.current(catalog)
+        except (OSError, ValueError, ReleaseError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            if self._unreadable.get(catalog) != reason:
+                log.error("catalog %s: its pointer cannot be read, what is served stays: %s", catalog, reason)
+            self._unreadable[catalog] = reason
+            return None
+        self._unreadable.pop(catalog, None)
+        return wanted
+
+    def _return_memory(self) -> None:
+        """Has the allocator give back what replaced releases took, once all of them are gone."""
+        if self._replaced and not any(release() for release in self._replaced):
+            self._replaced.clear()
+            trim_memory()
+
+    def _pauses(self, catalog: str, wanted: str) -> bool:
+        refusal = self._refused.get(catalog)
+        return refusal is not None and refusal.release == wanted and self._clock() < refusal.until
+
+    def _refuse(self, catalog: str, release: str, reason: str) -> None:
+        before = self._refused.get(catalog)
+        if before is not None and before.release != release:
+            before = None
+        pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+        self._refused[catalog] = _Refusal(release, reason, pause, self._clock() + pause)
+        if before and before.reason == reason:
+            return
+        served = self._loaded.get(catalog)
+        kept = f"{served.release_id} stays" if served else "nothing is served"
+        log.error("catalog %s: release %s refused, %s: %s", catalog, release, kept, reason)
+
+    async def _ready(self, catalog: str, release: str) -> LoadedRelease:
+        """The release, loaded and warm, once it is to be swapped in."""
+        fresh = await asyncio.to_thread(self._load, catalog, release)
+        try:
+            await fresh.warm()
+            await self._agree(catalog, release)
+        except BaseException:
+            fresh.retire()
+            raise
+        return fresh
+
+    async def _stand_in(self, catalog: str, wanted: str) -> None:
+        """Serves the last whole release before one that cannot be served, which is tried again all the same."""
+        for release in await asyncio.to_thread(self._store.earlier, catalog):
+            try:
+                fresh = await self._ready(catalog, release)
+            except Exception as error:
+                if self._passed_over.get(release) != str(error):
+                    log.error("catalog %s: release %s is passed over: %s", catalog, release, error)
+                self._passed_over[release] = str(error)
+                continue
+            self._swap(catalog, fresh)
+            told = "catalog %s: release %s, which was served before, stands in for %s until that is whole"
+            log.error(told, catalog, release, wanted)
+            return
+
+    async def _check(self, catalog: str, served: LoadedRelease) -> None:
+        """Reports once that a file of the release in service was cut short, or is gone: reading what was cut off ends
+        this process by a bus error, and a release that is incomplete cannot be loaded again."""
+        if catalog in self._changed:
+            return
+        try:
+            await asyncio.to_thread(check_sizes, self._store.path(catalog, served.release_id), served.manifest)
+        except ReleaseError as error:
+            self._changed.add(catalog)
+            log.error("catalog %s: files in service changed on disk, this process may end by it: %s", catalog, error)
+
+    def _load(self, catalog: str, release: str) -> LoadedRelease:
+        return self._open(self._store.path(catalog, release), self._store.verify(catalog, release))
+
+    def _swap(self, catalog: str, fresh: LoadedRelease) -> None:
+        old = self._loaded.get(catalog)
+        self._loaded[catalog] = fresh
+        self._changed.discard(catalog)
+        log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
+        if old is not None:
+            old.retire()
+            self._replaced.append(weakref.ref(old))

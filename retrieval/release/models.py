@@ -1,0 +1,123 @@
+"""A release's models, asked through the caches."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.cache import Caches, found_key, pair_keys, tokens_key
+from engine.protocol import Candidates, Engine, Pair, Tokens, Vectors
+
+Pack: TypeAlias = Callable[[Tokens, list[Tokens]], list[Pair]]
+
+
+class CachedModels:
+    """The query tower, the index and the cross-encoder of one engine."""
+
+    def __init__(
+        self, engine: Engine, caches: Caches, query_tower: str = "", index: str = "", cross_encoder: str = ""
+    ) -> None:
+        """The digests are of the query tower's file, the index's, and the cross-encoder's with its tokenizer's."""
+        self._engine = engine
+        self._caches = caches
+        self._query_tower = query_tower
+        self._index = index
+        self._cross_encoder = cross_encoder
+
+    async def encode(self, tokens: Tokens, deadline: float | None) -> Vectors:
+        """The vector, shape (d,), of a query's tokens. Raises DeadlineExceeded or EngineError."""
+
+        async def compute(_: list[int]) -> Sequence[Vectors]:
+            vectors = await self._engine.encode([tokens], deadline)
+            vectors.setflags(write=False)  # others will be handed the same
+            return [vectors[0]]
+
+        [vector] = await self._caches.vectors.fetch([tokens_key(self._query_tower, tokens)], compute)
+        return vector
+
+    async def retrieve(
+        self, vector: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+    ) -> Candidates:
+        """The k products most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
+
+        async def compute(_: list[int]) -> Sequence[Candidates]:
+            found = await self._engine.retrieve(vector[None], k, filter_reference, overlay_revision, deadline)
+            return [_fixed(found[0].rows, found[0].scores)]
+
+        key = found_key(self._index, vector, "retrieve", k, filter_reference, overlay_revision)
+        [candidates] = await self._caches.candidates.fetch([key], compute)
+        return candidates
+
+    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+        """The similarity, shape (r,), of r products to a vector of shape (d,). Raises as `retrieve` does."""
+
+        async def compute(_: list[int]) -> Sequence[Candidates]:
+            return [_fixed(rows, await self._engine.compare(vector, rows, deadline))]
+
+        key = found_key(self._index, vector, "compare", rows.tobytes())
+        [compared] = await self._caches.candidates.fetch([key], compute)
+        return compared.scores
+
+    def rescoring(self, query: Tokens, products: list[Tokens], pack: Pack) -> "Rescoring":
+        """What there is to do for a query and these products; `pack` makes pairs of them."""
+        keys = pair_keys(self._cross_encoder, query, products) if self._caches.scores.limit else []
+        return Rescoring(
+            self._engine, self._caches, keys or [b""] * len(products), partial(_packed, query, products, pack)
+        )
+
+
+class Rescoring:
+    """The pairs of one request. `tokens` and `seconds` are of what it had computed, not of what was there already."""
+
+    def __init__(
+        self, engine: Engine, caches: Caches, keys: list[bytes], pack: Callable[[list[int]], list[Pair]]
+    ) -> None:
+        """Use `CachedModels.rescoring`."""
+        self.tokens = 0
+        self.seconds = 0.0
+        self._engine = engine
+        self._scores = caches.scores
+        self._keys = keys
+        self._pack = pack
+        self._pairs: dict[int, Pair] = {}
+
+    def costs(self) -> list[int]:
+        """Tokens to compute for each pair: none where its score is there."""
+        pairs = self._pairs_of([place for place, key in enumerate(self._keys) if not self._scores.holds(key)])
+        return [len(pairs[place].tokens) if place in pairs else 0 for place in range(len(self._keys))]
+
+    async def logits(self, depth: int, deadline: float | None) -> Vectors:
+        """Of the first pairs, shape (depth,). Raises DeadlineExceeded or EngineError."""
+
+        async def compute(places: list[int]) -> Sequence[float]:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            made = self._pairs_of(places)
+            pairs = [made[place] for place in places]
+            self.tokens += sum(len(pair.tokens) for pair in pairs)
+            try:
+                return (await self._engine.rescore(pairs, deadline)).tolist()
+            finally:
+                self.seconds += loop.time() - start
+
+        return np.array(await self._scores.fetch(self._keys[:depth], compute), np.float32)
+
+    def _pairs_of(self, places: list[int]) -> dict[int, Pair]:
+        """All pairs packed so far, these among them: what is kept is not even packed."""
+        missing = [place for place in places if place not in self._pairs]
+        self._pairs |= zip(missing, self._pack(missing), strict=True)
+        return self._pairs
+
+
+def _fixed(rows: NDArray[np.int64], scores: Vectors) -> Candidates:
+    """Others will be handed the same."""
+    for values in (rows, scores):
+        values.setflags(write=False)
+    return Candidates(rows, scores)
+
+
+def _packed(query: Tokens, products: list[Tokens], pack: Pack, places: list[int]) -> list[Pair]:
+    return pack(query, [products[place] for place in places])

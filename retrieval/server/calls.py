@@ -1,0 +1,99 @@
+"""What every method of the server has in common: requests it can read, a request id, and no exception that leaks."""
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from retrieval.wire.request import InvalidRequest, Violation
+from retrieval.wire.status import Context, abort, bad_request
+
+log = logging.getLogger("tandem.requests")
+
+MOST_REQUEST_BYTES = 64 << 10
+_MOST_REQUEST_ID = 128
+_FAILED = "the service failed on this request; its log has the reason under request id {}"
+# What a call ends by that is over already, or is ended by the service itself.
+_ENDINGS = (grpc.aio.AbortError, grpc.aio.InternalError)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Bytes that are no request, and what is wrong with them."""
+
+    reason: str
+
+    @property
+    def error(self) -> InvalidRequest:
+        """As the caller is to hear of it."""
+        return InvalidRequest([Violation("request", self.reason)])
+
+
+def reader(kind: type[Message]) -> Callable[[bytes], Any]:
+    """A deserializer that returns `Unreadable` where gRPC would answer UNKNOWN."""
+
+    def read(data: bytes) -> Message | Unreadable:
+        if len(data) > MOST_REQUEST_BYTES:
+            return Unreadable(f"has {len(data):,} bytes; send at most {MOST_REQUEST_BYTES:,}")
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return Unreadable(f"is not a {kind.DESCRIPTOR.name}: strings must be UTF-8")
+
+    return read
+
+
+def guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    """The method of one answer, whose unexpected exceptions are logged and told as INTERNAL without their text."""
+
+    @wraps(method)
+    async def call(request: Any, context: Context) -> Any:
+        try:
+            if isinstance(request, Unreadable):
+                raise request.error
+            return await method(request, context)
+        except Exception as error:
+            await _fail(error, context)
+
+    return call
+
+
+def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator]:
+    """The same for a method that answers with a stream."""
+
+    @wraps(method)
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            if isinstance(request, Unreadable):
+                raise request.error
+            async for answer in method(request, context):
+                yield answer
+        except Exception as error:
+            await _fail(error, context)
+
+    return call
+
+
+def request_id(context: Context) -> str:
+    """The caller's `x-request-id`, or one made up where it is missing, too long or not to be printed."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id" and 0 < len(value) <= _MOST_REQUEST_ID:
+            text = value if isinstance(value, str) else value.decode(errors="replace")
+            if text.isprintable():
+                return text
+    return uuid.uuid4().hex
+
+
+async def _fail(error: Exception, context: Context) -> None:
+    if isinstance(error, _ENDINGS):
+        raise error
+    if isinstance(error, InvalidRequest):
+        await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error), [bad_request(error.violations)])
+    name = request_id(context)
+    log.error("request %s failed", name, exc_info=error)
+    await abort(context, grpc.StatusCode.INTERNAL, _FAILED.format(name))

@@ -1,0 +1,139 @@
+"""Runs the service on a port: health, reflection, release watching, and a clean end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from core.address import UNIX
+from core.errors import TandemError
+from core.releases import ReleaseStore
+from engine.cache import Caches
+from retrieval.processes.port import check_free, refused
+from retrieval.release.engines import engine_maker
+from retrieval.release.loaded import open_release
+from retrieval.release.manager import Agree, Holder, at_once
+from retrieval.server.admission import Admission
+from retrieval.server.calls import MOST_REQUEST_BYTES
+from retrieval.server.gate import Gate
+from retrieval.server.service import METHODS, SERVICE, SearchService
+from retrieval.server.settings import ServeSettings
+from retrieval.server.standing import HEALTH, REFLECTIONS, Health, Reflection
+
+log = logging.getLogger("tandem.server")
+
+# Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
+_NOTICE = 0.1
+_STREAMS = 100  # of a connection at once, at least
+# Calls that gRPC has received and its thread has not taken yet; beyond this it drops some of any caller's.
+_PENDING = 10_000
+_PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
+_CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that accepts calls."""
+
+    address: str
+    holder: Holder
+    caches: Caches
+
+
+@asynccontextmanager
+async def running(
+    settings: ServeSettings, holder: Holder | None = None, agree: Agree = at_once
+) -> AsyncIterator[Running]:
+    """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
+
+    `agree` is asked before a loaded release is swapped in (see `Holder`). Raises TandemError when the port is taken or
+    no release can be served.
+    """
+    caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
+    open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
+    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one, agree=agree)
+    await holder.refresh()
+    if not holder.loaded:
+        why = "; ".join(holder.refusals) or "make one with `tandem index`"
+        raise TandemError(f"no release can be served from {settings.releases}: {why}")
+    draining = asyncio.Event()
+    server, address = _server(settings, holder, draining)
+    await server.start()
+    watch = asyncio.create_task(holder.watch())
+    try:
+        yield Running(address, holder, caches)
+    finally:
+        watch.cancel()
+        [ended] = await asyncio.gather(watch, return_exceptions=True)
+        if not isinstance(ended, asyncio.CancelledError):
+            log.error("watching for new releases had ended: %r", ended)
+        draining.set()
+        await asyncio.sleep(_NOTICE)
+        await server.stop(settings.grace_seconds)
+        holder.close()
+        log.info("caches: %s", caches)
+
+
+async def serve(
+    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: Agree = at_once
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. `ready` is told once calls are accepted."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    async with running(settings, agree=agree) as server:
+        ready(server)
+        await stop.wait()
+        log.info("draining")
+
+
+def _options(settings: ServeSettings) -> list[tuple[str, int]]:
+    return [
+        # Of one process: a port already taken is an error, not a second server behind it.
+        ("grpc.so_reuseport", int(settings.processes > 1)),
+        # Larger requests than are read, so that they are refused as bad input, in words of our own.
+        ("grpc.max_receive_message_length", 4 * MOST_REQUEST_BYTES),
+        # One connection fills no queue in which others' calls are dropped, not even by calls that it resets at once:
+        # each answer to a reset waits for a ping, and until then the stream counts.
+        ("grpc.max_concurrent_streams", max(_STREAMS, settings.places)),
+        ("grpc.http.overload_protection", 1),
+        ("grpc.http2.ping_on_rst_stream_percent", 100),
+        ("grpc.server.max_pending_requests", _PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
+        # Gateways and load balancers look every few seconds whether a connection lives, with or without calls on it.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _PING_MILLISECONDS),
+        # Long-lived gateways spread out again after a scale-up, and over the processes.
+        ("grpc.max_connection_age_ms", int(settings.connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE),
+    ]
+
+
+def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[Gate, str]:
+    # Of releases in service the slowest: whoever is refused before any request was answered hears of it.
+    seconds = max(release.warm_seconds for release in holder.loaded.values())
+    server = Gate(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
+    service = SearchService(holder, settings.plan, settings.default_deadline, settings.longest_deadline)
+    reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
+    server.add_generic_rpc_handlers(
+        (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
+    )
+    return server, _bind(server, settings.address)
+
+
+def _bind(server: Gate, address: str) -> str:
+    """The address with its port, which is chosen where it is 0. Raises TandemError when it cannot be listened on."""
+    if address.startswith(UNIX):
+        check_free(Path(address.removeprefix(UNIX)))
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise refused(address)
+    return address if address.startswith(UNIX) else f"{address.rpartition(':')[0]}:{port}"

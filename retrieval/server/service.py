@@ -1,0 +1,103 @@
+"""The gRPC service: reads a request, searches under a permit, a lease and a deadline, and writes the answer."""
+
+import asyncio
+import logging
+
+import grpc
+from cachetools import TTLCache
+
+from core.plan import Plan
+from engine.protocol import DeadlineExceeded, EngineError
+from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.search import search
+from retrieval.release.manager import Holder, NotReady, UnknownCatalog
+from retrieval.server.admission import Permit
+from retrieval.server.calls import guarded, reader, request_id
+from retrieval.server.gate import Call
+from retrieval.wire import response as wire
+from retrieval.wire.request import check_market, read_query
+from retrieval.wire.status import abort
+from tandem.v1 import search_pb2
+
+log = logging.getLogger("tandem.requests")
+
+SERVICE = "tandem.v1.SearchService"
+METHODS = (f"/{SERVICE}/Search",)
+# Of a call's time, seconds and as a share, for it to come and for its answer to be sent.
+_ON_THE_WAY, _ON_THE_WAY_SHARE = 0.005, 0.1
+_LEAST_SECONDS = 0.002  # calls with less time left are not begun
+_LATE = "no answer was ready within the deadline; give the call more time or ask for less"
+_MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
+_ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
+
+
+class SearchService:
+    """`tandem.v1.SearchService` over the releases of a holder."""
+
+    def __init__(self, holder: Holder, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
+        """Seconds: `default_deadline` for calls that set none, `longest_deadline` for those that set a later one."""
+        self._holder = holder
+        self._plan = plan
+        self._default_deadline = default_deadline
+        self._longest_deadline = longest_deadline
+        self._causes = _Causes()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service's methods."""
+        method = grpc.unary_unary_rpc_method_handler(
+            guarded(self.search),
+            request_deserializer=reader(search_pb2.SearchRequest),
+            response_serializer=search_pb2.SearchResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Search": method})
+
+    async def search(self, request: search_pb2.SearchRequest, context: Call) -> search_pb2.SearchResponse:
+        """Answers a call that has its place; every failure becomes a status of the google.rpc model.
+
+        Raises InvalidRequest."""
+        deadline, name = self._deadline(context), request_id(context)
+        if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # it waited until nobody waits for it
+            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._answer(request, name, deadline, context.permit)
+        except UnknownCatalog as error:
+            await abort(context, grpc.StatusCode.NOT_FOUND, str(error))
+        except NotReady:
+            await abort(context, grpc.StatusCode.UNAVAILABLE, "no release is loaded yet; try again shortly")
+        except (DeadlineExceeded, TimeoutError):
+            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+        except EngineError as error:
+            log.error("request %s: engine failed: %s", name, error)
+            await abort(context, grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(name))
+
+    async def _answer(
+        self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
+    ) -> search_pb2.SearchResponse:
+        query = read_query(request)
+        with self._holder.get(request.catalog).lease() as release:
+            check_market(query, release.manifest.language, release.manifest.country)
+            answer = await search(query, self._plan, release, permit, deadline)
+            self._causes.log(answer, request_id)
+            message = await wire.response(request, query, answer, release, request_id)
+            release.reserve.observe(asyncio.get_running_loop().time() - answer.settled)
+            return message
+
+    def _deadline(self, context: Call) -> float:
+        remaining = context.time_remaining()
+        seconds = self._default_deadline if remaining is None else min(remaining, self._longest_deadline)
+        # The caller's clock runs since before the call came, and until the answer is there.
+        return asyncio.get_running_loop().time() + seconds - min(_ON_THE_WAY, _ON_THE_WAY_SHARE * seconds)
+
+
+class _Causes:
+    """Logs what answers suffer from, each cause once in ten seconds: what fails, fails for every request."""
+
+    def __init__(self) -> None:
+        self._logged: TTLCache[str, bool] = TTLCache(_MOST_CAUSES, _CAUSE_SECONDS)
+
+    def log(self, answer: Answer, request_id: str) -> None:
+        for entry in answer.degraded:
+            if entry.cause and entry.cause not in self._logged:
+                self._logged[entry.cause] = True
+                log.warning("request %s: %s: %s", request_id, entry.reason, entry.cause)

@@ -1,0 +1,1 @@
+"""Messages: reading requests, building responses and statuses."""

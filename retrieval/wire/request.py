@@ -1,0 +1,138 @@
+"""A request read and checked: every field at fault is named, and nothing is guessed."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.plan import MAX_TOP_K
+from core.strings import fold_text, quoted
+from tandem.v1 import search_pb2
+
+MAX_QUERY_CHARACTERS = 512
+_MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
+_MOST_PATHS, _MOST_VIOLATIONS, _MOST_IN_MESSAGE = 64, 10, 4
+DEFAULT_TOP_K = 10
+_MAX_NAME = 128
+
+PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
+_DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("description", "attributes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field at fault and what to do about it."""
+
+    field: str
+    description: str
+
+
+class InvalidRequest(Exception):
+    """The request cannot be answered as it stands.
+
+    `violations` are the first ten faults; the message names the first few of them.
+    """
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        told = [f"{v.field}: {v.description}" for v in violations[:_MOST_IN_MESSAGE]]
+        more = [f"and {len(violations) - len(told)} more"] if len(violations) > len(told) else []
+        super().__init__("; ".join(told + more))
+        self.violations = list(violations[:_MOST_VIOLATIONS])
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a shopper asked, ready to be searched. `language` and `country` are empty when not given."""
+
+    text: str
+    top_k: int = DEFAULT_TOP_K
+    fields: tuple[str, ...] = _DEFAULT_FIELDS
+    language: str = ""
+    country: str = ""
+    explain: bool = False
+
+
+def read_query(request: search_pb2.SearchRequest) -> Query:
+    """Reads a request. Raises InvalidRequest with all its violations at once."""
+    # Longer ones are not folded: that takes time too.
+    text = fold_text(request.query) if len(request.query) <= _MOST_RAW_CHARACTERS else request.query
+    violations = [
+        *_text_violations(text),
+        *_top_k_violations(request.top_k),
+        *_name_violations(request),
+        *_mask_violations(request.product_mask.paths),
+    ]
+    if violations:
+        raise InvalidRequest(violations)
+    return Query(
+        text=text,
+        top_k=request.top_k or DEFAULT_TOP_K,
+        fields=_fields(request.product_mask.paths),
+        language=request.language.lower(),
+        country=request.country.upper(),
+        explain=request.explain,
+    )
+
+
+def check_market(query: Query, language: str, country: str | None) -> None:
+    """Raises InvalidRequest when the query is in another language or for another country than the catalog's."""
+    violations = []
+    if query.language and query.language.split("-")[0] != language.lower().split("-")[0]:
+        violations.append(
+            Violation("language", f"this catalog is in {language!r}; ask a catalog in {quoted(query.language)}")
+        )
+    if query.country and country and query.country != country.upper():
+        violations.append(
+            Violation("country", f"this catalog sells in {country!r}; ask a catalog for {quoted(query.country)}")
+        )
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _text_violations(text: str) -> list[Violation]:
+    if not text:
+        return [Violation("query", "is empty; send the shopper's words")]
+    if len(text) > MAX_QUERY_CHARACTERS:
+        return [Violation("query", f"has {len(text)} characters; send at most {MAX_QUERY_CHARACTERS}")]
+    if not any(unicodedata.category(character)[0] in "LNS" for character in text):
+        return [Violation("query", "has no letter, digit or symbol to search for")]
+    return []
+
+
+def _top_k_violations(top_k: int) -> list[Violation]:
+    if 0 <= top_k <= MAX_TOP_K:
+        return []
+    return [Violation("top_k", f"is {top_k}; send 1 to {MAX_TOP_K}, or 0 for {DEFAULT_TOP_K}")]
+
+
+def _mask_violations(paths: Sequence[str]) -> list[Violation]:
+    if len(paths) > _MOST_PATHS:
+        return [Violation("product_mask.paths", f"has {len(paths)} paths; send at most {_MOST_PATHS}")]
+    wrong = [i for i, path in enumerate(paths) if path != "*" and path not in PRODUCT_FIELDS]
+    fields = f"; use {', '.join(PRODUCT_FIELDS)} or *"
+    return [
+        Violation(
+            f"product_mask.paths[{i}]", f"{quoted(paths[i])} is no field of Product{fields if i == wrong[0] else ''}"
+        )
+        for i in wrong
+    ]
+
+
+def _name_violations(request: search_pb2.SearchRequest) -> list[Violation]:
+    names = {
+        "catalog": request.catalog,
+        "language": request.language,
+        "country": request.country,
+        "experiment.experiment_id": request.experiment.experiment_id,
+        "experiment.variant_id": request.experiment.variant_id,
+    }
+    return [
+        Violation(field, f"has {len(name)} characters; send at most {_MAX_NAME}")
+        for field, name in names.items()
+        if len(name) > _MAX_NAME
+    ]
+
+
+def _fields(paths: Sequence[str]) -> tuple[str, ...]:
+    if not paths:
+        return _DEFAULT_FIELDS
+    return PRODUCT_FIELDS if "*" in paths else tuple(dict.fromkeys(paths))

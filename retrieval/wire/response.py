@@ -1,0 +1,79 @@
+"""Answers as messages. With `query.py` and `status.py`, the only place of the service that knows the wire."""
+
+from collections.abc import Sequence
+
+from retrieval.pipeline.answer import RESPONSE_TRUNCATED, Answer, Hit
+from retrieval.release.loaded import LoadedRelease
+from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
+from retrieval.wire.request import Query
+from retrieval.wire.status import duration
+from retrieval.wire.turns import Turns
+from tandem.v1 import search_pb2
+
+# Clients take messages of up to 4 MiB unless told otherwise.
+MAX_ANSWER_BYTES = 1 << 20
+_FRAME = 256  # bytes, more than enough for the lengths of a hit and its product, and for saying what was cut
+
+
+async def response(
+    request: search_pb2.SearchRequest, query: Query, answer: Answer, release: LoadedRelease, request_id: str
+) -> search_pb2.SearchResponse:
+    """The answer as a message of 1 MiB at most, with the display fields that the query asked for.
+
+    A large one is built in turns with whatever else the event loop has to do.
+    """
+    message = search_pb2.SearchResponse(
+        request_id=request_id,
+        release_id=release.release_id,
+        catalog=release.manifest.catalog,
+        searched_query=answer.searched,
+        stages=[
+            search_pb2.Stage(
+                name=stage.name,
+                duration=duration(stage.seconds),
+                candidates_in=stage.candidates_in,
+                candidates_out=stage.candidates_out,
+            )
+            for stage in answer.stages
+        ],
+        degraded=[
+            search_pb2.Degradation(reason=f"DEGRADATION_REASON_{entry.reason}", detail=entry.detail)
+            for entry in answer.degraded
+        ],
+    )
+    if request.HasField("experiment"):
+        message.experiment.CopyFrom(request.experiment)
+    turns = Turns()
+    for rank, hit in enumerate(answer.hits, 1):
+        _add(message, hit, rank, release)
+        await turns.take()
+    shown = Display(release.columns, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(answer.hits) + 1))
+    await _show(message, answer.hits, query.fields, shown, turns)
+    if shown.cut:
+        detail = f"{len(shown.cut)} of {len(answer.hits)} products show less than was asked for: {BOUNDS}"
+        message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
+    return message
+
+
+async def _show(
+    message: search_pb2.SearchResponse, hits: Sequence[Hit], fields: Sequence[str], shown: Display, turns: Turns
+) -> None:
+    """All hits get their short fields before the first gets its long ones."""
+    short = [name for name in fields if name not in LONG_FIELDS]
+    long = [name for name in fields if name in LONG_FIELDS]
+    for part in filter(None, (short, long)):
+        fill = shown.filler(part)
+        for added, hit in zip(message.hits, hits, strict=True):
+            fill(added.product, hit.row)
+            await turns.take()
+
+
+def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, release: LoadedRelease) -> None:
+    """Built in place: messages made apart and put in are copied, at twice the time."""
+    added = message.hits.add(product_id=release.columns.id(hit.row), rank=rank, score=hit.score)
+    scores, reasons = added.stage_scores, added.reasons
+    for said in hit.said:
+        scores.add(stage=said.stage, score=said.score, rank=said.rank)
+    for reason in hit.reasons:
+        reasons.add(feature=reason.feature, value=reason.value, contribution=reason.contribution)
+    added.product.SetInParent()  # it is there, even where a product has none of the fields

@@ -1,0 +1,41 @@
+"""Popularity of products beside each other, by hand and by scipy."""
+
+import numpy as np
+import pytest
+from scipy.stats import percentileofscore
+
+from catalog.popularity import popularity
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([10, 1000, 20, 30], [1 / 8, 7 / 8, 3 / 8, 5 / 8]),
+        ([0, 0, 0, 5], [3 / 8, 3 / 8, 3 / 8, 7 / 8]),
+        ([NAN, 2, NAN, 1], [NAN, 3 / 4, NAN, 1 / 4]),
+        ([7], [1 / 2]),
+        ([NAN, NAN], [NAN, NAN]),
+        ([], []),
+    ],
+)
+def test_shares_of_what_is_less_popular(numbers: list[float], expected: list[float]) -> None:
+    found = popularity(np.array(numbers, np.float64))
+    assert found.dtype == np.float32 and found.tolist() == pytest.approx(expected, nan_ok=True)
+
+
+def test_it_is_the_percentile_rank() -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.poisson(3, 500).astype(np.float64)
+    expected = percentileofscore(numbers, numbers, kind="mean") / 100
+    assert popularity(numbers) == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_the_order_counts() -> None:
+    numbers = np.random.default_rng(0).normal(size=100)
+    assert (popularity(numbers) == popularity(np.exp(3 * numbers))).all()
+
+
+def test_a_catalog_without_numbers_takes_no_memory() -> None:
+    assert popularity(np.full(1000, np.nan)).strides == (0,)

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from evaluation.classification import (
+    Pairs,
+    best_cutoff,
+    calibration_error,
+    nothing_cutoff,
+    nothing_fits,
+    reliability,
+    report,
+)
+
+# Two queries; from .5 on four are called relevant, of which three are; one relevant is missed.
+PAIRS = Pairs(
+    np.array([0, 0, 0, 1, 1, 1]),
+    np.array([0.9, 0.8, 0.1, 0.7, 0.6, 0.2]),
+    np.array([True, True, False, True, False, True]),
+)
+
+
+def random_pairs(seed: int = 1, queries: int = 200, each: int = 10) -> Pairs:
+    """Relevant as often as the probability says."""
+    random = np.random.default_rng(seed)
+    chances = random.random(queries * each)
+    return Pairs(np.repeat(np.arange(queries), each), chances, random.random(queries * each) < chances)
+
+
+def test_pairs_are_the_graded_ones() -> None:
+    grades = {"one": {"a": 3.0, "b": 1.0}, "two": {"a": 2.0}}
+    found = Pairs.of(grades, {"one": {"a": 0.9, "b": 0.2, "x": 0.5}, "two": {"a": 0.4}}, 2.0)
+    assert found.queries.tolist() == [0, 0, 1]
+    assert found.probabilities.tolist() == [0.9, 0.2, 0.4]
+    assert found.relevant.tolist() == [True, False, True]
+
+
+def test_a_report_by_hand() -> None:
+    found = report(PAIRS, 0.5)
+    assert (found.precision.mean, found.recall.mean, found.f1.mean) == (0.75, 0.75, 0.75)
+    assert (found.said, found.actual, found.of) == (4, 4, 6)
+    # The resamples are query 0 twice (precision 1), each once (3/4), query 1 twice (1/2).
+    assert (found.precision.low, found.precision.high) == (0.5, 1.0)
+
+
+def test_a_report_against_scikit_learn() -> None:
+    pairs = random_pairs()
+    found = report(pairs, 0.6)
+    said = pairs.probabilities >= 0.6
+    expected = precision_recall_fscore_support(pairs.relevant, said, average="binary")[:3]
+    assert [found.precision.mean, found.recall.mean, found.f1.mean] == [pytest.approx(value) for value in expected]
+    half = 1.96 * np.sqrt(expected[0] * (1 - expected[0]) / said.sum())  # pairs here are independent
+    assert found.precision.high - found.precision.low == pytest.approx(2 * half, rel=0.15)
+
+
+def test_the_cutoff_itself_counts_as_yes() -> None:
+    assert report(PAIRS, 0.6).said == 4
+    assert report(PAIRS, 0.61).said == 3
+
+
+def test_the_best_cutoff_by_hand() -> None:
+    # F1 = 2 right / (said + 4): from .9 on 2/5, .8 4/6, .7 6/7, .6 6/8, .2 8/9, .1 8/10.
+    assert best_cutoff(PAIRS) == 0.2
+
+
+def test_nothing_fits_by_hand() -> None:
+    pairs = Pairs(np.array([0, 0, 1, 2]), np.array([0.3, 0.4, 0.2, 0.9]), np.array([False, False, True, True]))
+    found = nothing_fits(pairs, 0.5)  # said of queries 0 and 1, true of 0
+    assert (found.precision.mean, found.recall.mean) == (0.5, 1.0)
+    assert (found.said, found.actual, found.of) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("best", "fits", "expected"),
+    [
+        ([0.9, 0.8, 0.3, 0.2], [True, True, False, False], 0.55),  # both sides whole: half-way between
+        # F1 up to .2 is 2/3, up to .5 is 1/2, up to .6 is 4/5, of all 2/3.
+        ([0.9, 0.6, 0.5, 0.2], [True, False, True, False], 0.75),
+        ([0.9, 0.4, 0.3, 0.2], [True, True, True, False], 0.25),
+        ([0.9, 0.2], [False, True], None),  # to tell both would be best
+        ([0.9, 0.2], [True, True], None),
+        ([0.9, 0.2], [False, False], None),
+    ],
+)
+def test_the_cutoff_of_nothing_by_hand(best: list[float], fits: list[bool], expected: float | None) -> None:
+    found = nothing_cutoff(np.array(best), np.array(fits))
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_share_of_nothing_is_no_number() -> None:
+    assert np.isnan(report(PAIRS, 2.0).precision.mean)
+    assert report(PAIRS, 2.0).recall.mean == 0
+
+
+def test_reliability_and_its_error_by_hand() -> None:
+    low, high = reliability(PAIRS, 2)
+    # Lower half .1, .2, .6, of which .2 is relevant; upper half .7, .8, .9, all relevant.
+    assert (low.pairs, low.probability, low.relevant.mean) == (3, pytest.approx(0.3), pytest.approx(1 / 3))
+    assert (high.pairs, high.probability, high.relevant.mean) == (3, pytest.approx(0.8), 1.0)
+    assert calibration_error(PAIRS, 2).mean == pytest.approx((1 / 3 - 0.3) / 2 + 0.2 / 2)
+
+
+def test_true_probabilities_have_little_error_and_doubled_ones_much() -> None:
+    pairs = random_pairs()
+    found = calibration_error(pairs)
+    assert found.mean < 0.04
+    half = Pairs(pairs.queries, pairs.probabilities / 2, pairs.relevant)
+    wrong = calibration_error(half)
+    assert wrong.mean == pytest.approx(0.25, abs=0.02) and wrong.low < wrong.mean < wrong.high
+
+
+def test_fewer_pairs_than_bins() -> None:
+    assert [entry.pairs for entry in reliability(PAIRS)] == [1] * 6

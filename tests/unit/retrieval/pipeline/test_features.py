@@ -1,0 +1,124 @@
+"""The features of candidates over a real lexical index, by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import product
+from wordings import lexical_index
+
+from engine.lexical.query import QueryReader
+from retrieval.pipeline.candidates import Found, Source
+from retrieval.pipeline.features import FEATURES, features, named, with_relevance
+
+ROWS = [
+    product("a", "18V cordless drill", brand="Makita"),
+    product("b", "20V cordless drill", brand="Bosch"),
+    product("c", "drill bits XR-5"),
+    product("d", "garden hose", brand="Bosch", description="no cordless drill"),
+]
+
+
+def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Found:
+    """All products, found by both sources in their order; similarities .9, .8, .7 and so on."""
+    index = lexical_index(folder, products)
+    rows = np.arange(len(products))
+    query = QueryReader(index, "en").read(text)
+    evidence = index.evidence(query, rows)
+    similarity = (0.9 - 0.1 * rows).astype(np.float32)
+    return Found(
+        rows,
+        (1 / (61 + rows)).astype(np.float32),
+        Source(similarity, rows + 1),
+        Source(evidence.scores.sum(1), rows + 1),
+        query,
+        evidence,
+    )
+
+
+UNKNOWN = [float("nan")] * 4
+
+
+def told(
+    folder: Path, text: str, relevance: list[float] = UNKNOWN, popularity: list[float] = UNKNOWN
+) -> dict[str, list[float]]:
+    """Each feature of the four products for a query."""
+    table = features(found_of(folder, ROWS, text), np.array(popularity, np.float32))
+    assert np.isnan(table[:, :2]).all(), "the cross-encoder has not spoken yet"
+    table = with_relevance(table, np.array(relevance, np.float32))
+    assert table.shape == (4, len(FEATURES)) and table.dtype == np.float32
+    return {name: table[:, place].tolist() for place, name in enumerate(FEATURES)}
+
+
+def test_what_the_models_said(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill", [0.9, 0.5, float("nan"), float("nan")])
+    assert values["relevance"][:2] == pytest.approx([0.9, 0.5]) and np.isnan(values["relevance"][2:]).all()
+    assert values["similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    assert values["similarity to the best"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
+    assert values["relevance to the best"][:2] == pytest.approx([0, -0.4])
+    assert np.isnan(values["relevance to the best"][2:]).all()
+    assert np.isnan(told(tmp_path / "unheard", "drill")["relevance to the best"]).all()
+
+
+def test_popularity_is_told_alone_and_beside_the_most_popular(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill", popularity=[0.25, 0.75, float("nan"), 0.5])
+    assert values["popularity"] == pytest.approx([0.25, 0.75, float("nan"), 0.5], nan_ok=True)
+    assert values["popularity to the best"] == pytest.approx([-0.5, 0, float("nan"), -0.25], nan_ok=True)
+    unknown = told(tmp_path / "b", "drill")
+    assert np.isnan(unknown["popularity"]).all() and np.isnan(unknown["popularity to the best"]).all()
+
+
+def test_words_are_counted_as_shares(tmp_path: Path) -> None:
+    values = told(tmp_path, "cordless drill zzzz")
+    assert values["query words"] == [3] * 4
+    assert values["unknown words"] == pytest.approx([1 / 3] * 4)
+    # drill and cordless in d's description alone.
+    assert values["coverage"][0] == values["coverage"][3] > values["coverage"][2] > 0
+    assert values["coverage by the title"][3] == 0 < values["coverage by the title"][2]
+    assert values["words in the title"][3] == 0 < values["words elsewhere"][3]
+    assert values["title terms"] == [4, 4, 4, 2]  # 18v, 18, cordless, drill; drill, bit, xr5, xr
+
+
+def test_the_last_word_that_is_no_number_is_what_is_wanted(tmp_path: Path) -> None:
+    assert told(tmp_path, "cordless drill 18V")["last word"] == [1, 1, 1, 1]
+    assert told(tmp_path / "b", "drill bits")["last word"] == [0, 0, 1, 0]
+    assert np.isnan(told(tmp_path / "c", "18V")["last word"]).all()
+
+
+def test_quantities_are_found_or_others_stated(tmp_path: Path) -> None:
+    values = told(tmp_path, "drill 18 volt")
+    assert values["quantities"] == [1, 0, 0, 0]
+    assert values["other quantities"] == [0, 1, 0, 0]
+    assert np.isnan(told(tmp_path / "b", "drill")["quantities"]).all()
+
+
+def test_codes_are_found_whole_or_in_part(tmp_path: Path) -> None:
+    assert told(tmp_path, "xr5")["codes"] == [0, 0, 1, 0]
+    assert told(tmp_path / "b", "xr-7")["codes"] == pytest.approx([0, 0, 0.5, 0])
+
+
+def test_brands_are_found_or_others_stated(tmp_path: Path) -> None:
+    values = told(tmp_path, "makita drill")
+    assert values["brand"] == [1, 0, 0, 0]
+    assert values["other brand"] == [0, 1, 0, 1]
+    values = told(tmp_path / "b", "drill")
+    assert np.isnan(values["brand"]).all() and values["other brand"] == [0] * 4
+
+
+def test_a_code_names_the_product_whose_own_it_is(tmp_path: Path) -> None:
+    servers = [product(f"s{i}", f"server {i}", attributes=[("processor", "Xeon X5560 2.8 GHz")]) for i in range(9)]
+    upgrade = product("u", "Xeon X5560 upgrade kit")
+    board = product("b", "main board", attributes=[("processor", "X5560")])
+    processor = product("p", "Intel Xeon X5560", attributes=[("name", "X5560")])
+
+    def names(*products: dict[str, Any], query: str = "x5560") -> list[str]:
+        found = found_of(tmp_path, list(products), query)
+        return [entry["id"] for entry, chosen in zip(products, named(found), strict=True) if chosen]
+
+    assert names(*servers, upgrade, board, processor) == ["p"]
+    assert names(*servers, upgrade, board) == ["b"]
+    assert names(*servers, upgrade) == []  # too many hold it, and it is none's own
+    assert names(*servers[:3], upgrade) == ["s0", "s1", "s2", "u"]
+    assert names(*servers, upgrade, processor, query="server s3 with x5560") == ["p"]
+    assert names(upgrade, processor, query="xeon") == []

@@ -1,0 +1,201 @@
+"""Calls at the door, over real sockets: taken and refused beside the loop, held until they are sent, ended in time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from benchmarks.load.raw import RawConnection
+from retrieval.server import main as server_module
+from retrieval.server.admission import Admission
+from retrieval.server.gate import Gate
+from retrieval.server.settings import ServeSettings
+
+METHOD = "/t.T/Ask"
+OK, CANCELLED, EXHAUSTED = 0, 1, 8
+
+
+class Clock:
+    """Stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def serving(
+    ask: Callable[[bytes, Any], Awaitable[bytes]], admission: Admission, sending: float = 30, options: Sequence = ()
+) -> AsyncIterator[str]:
+    method = grpc.unary_unary_rpc_method_handler(ask, request_deserializer=bytes, response_serializer=bytes)
+    gate = Gate(admission, {METHOD}, options, sending)
+    gate.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Ask": method}),))
+    port = gate.add_insecure_port("127.0.0.1:0")
+    await gate.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await gate.stop(0.2)
+
+
+async def echo(request: bytes, _: Any) -> bytes:
+    return request
+
+
+async def until(condition: Callable[[], bool], *connections: RawConnection) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            for connection in connections:
+                connection.write()
+                connection.read()
+            await asyncio.sleep(0.002)
+
+
+async def codes(connection: RawConnection, *streams: int) -> list[int | None]:
+    await until(lambda: not connection.open & set(streams), connection)
+    return [connection.calls[stream].code for stream in streams]
+
+
+def ask(address: str, message: bytes = b"x") -> bytes:
+    with grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+        return channel.unary_unary(METHOD)(message, timeout=20)
+
+
+async def test_a_call_without_a_place_is_refused_while_the_loop_is_busy() -> None:
+    """The loop takes no turn from the time the first call has its place until the second was refused."""
+    busy, refused = threading.Event(), threading.Event()
+
+    async def occupy(request: bytes, _: Any) -> bytes:
+        busy.set()
+        assert refused.wait(20)
+        return request
+
+    def clients(address: str) -> grpc.RpcError:
+        first = threading.Thread(target=ask, args=(address,))
+        first.start()
+        assert busy.wait(20)
+        with pytest.raises(grpc.RpcError) as error:
+            ask(address)
+        refused.set()
+        first.join()
+        return error.value
+
+    async with serving(occupy, Admission(1)) as address:
+        error: Any = await asyncio.to_thread(clients, address)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    detail = error_details_pb2.RetryInfo()
+    assert rpc_status.from_call(error).details[0].Unpack(detail) and detail.retry_delay.ToNanoseconds() > 0
+    pushback = dict(error.trailing_metadata())["grpc-retry-pushback-ms"]
+    assert int(pushback) == pytest.approx(detail.retry_delay.ToNanoseconds() / 1e6, abs=1)
+
+
+async def test_a_call_that_ends_before_its_request_came_leaves_its_place() -> None:
+    admission = Admission(1)
+    async with serving(echo, admission) as address:
+        connection = RawConnection(address, METHOD)
+        stream = connection.begin()
+        await until(lambda: admission.in_flight == 1, connection)
+        connection.reset(stream)
+        await until(lambda: admission.in_flight == 0, connection)
+        assert await codes(connection, connection.call(b"x")) == [OK]
+        connection.close()
+
+
+async def test_a_place_is_held_until_its_answer_is_sent() -> None:
+    admission = Admission(2)
+    async with serving(echo, admission) as address:
+        slow = RawConnection(address, METHOD, window=0)
+        held = slow.call(b"y" * 1000)
+        await until(lambda: admission.sending == 1, slow)
+        other = RawConnection(address, METHOD)
+        assert await codes(other, other.call(b"x")) == [OK]
+        assert admission.in_flight == 1 and held in slow.open
+        slow.allow(held, 2000)
+        assert await codes(slow, held) == [OK] and slow.calls[held].size == 1005
+        await until(lambda: admission.in_flight == 0)
+        slow.close()
+        other.close()
+
+
+async def test_answers_that_nobody_reads_give_way_to_new_calls() -> None:
+    clock = Clock()
+    admission = Admission(1, clock=clock)
+    async with serving(echo, admission) as address:
+        slow, other = RawConnection(address, METHOD, window=0), RawConnection(address, METHOD)
+        for number in (1, 2):
+            slow.call(b"a" * 1000)
+            await until(lambda number=number: admission.sending == number, slow)
+        assert await codes(other, other.call(b"x")) == [EXHAUSTED]  # they have just begun to be sent
+        clock.now += 1
+        assert await codes(other, other.call(b"x")) == [OK]
+        await until(lambda: len(slow.open) == 1, slow)
+        await until(lambda: admission.in_flight == 1)
+        assert {call.code for call in slow.calls.values()} == {CANCELLED, None}
+        slow.close()
+        other.close()
+
+
+async def test_answers_that_take_too_long_to_be_sent_are_given_up() -> None:
+    admission = Admission(4)
+    async with serving(echo, admission, sending=0.1) as address:
+        slow = RawConnection(address, METHOD, window=0)
+        streams = [slow.call(b"y" * 1000) for _ in range(3)]
+        assert await codes(slow, *streams) == [CANCELLED] * 3
+        await until(lambda: admission.in_flight == 0)
+        slow.close()
+
+
+async def test_a_socket_that_is_never_read_holds_no_more_answers_than_twice_the_places() -> None:
+    """Without flow control in its way, only the connection's own pace holds answers back."""
+    admission = Admission(8)
+
+    async def large(_: bytes, __: Any) -> bytes:
+        return b"z" * 1_000_000
+
+    async with serving(large, admission) as address:
+        deaf, other = RawConnection(address, METHOD, receive_bytes=4096), RawConnection(address, METHOD)
+
+        def full() -> bool:  # once the system's own buffers are
+            if admission.sending < 16:
+                deaf.call(b"x")
+            return deaf.write() and admission.sending == 16
+
+        await until(full)
+        assert len(deaf.calls) < 1000
+        answers: list[int | None] = []
+        while OK not in answers:  # refused until what has just begun to be sent has had its time
+            answers += await codes(other, other.call(b"x"))
+            await asyncio.sleep(0.01)
+        assert admission.in_flight <= 24
+        deaf.close()
+        other.close()
+
+
+async def test_rapid_resets_of_one_connection_cost_a_bystander_no_call() -> None:
+    options = server_module._options(ServeSettings(address="127.0.0.1:0"))
+    async with serving(echo, Admission(50), options=options) as address:
+        bystander, asked = RawConnection(address, METHOD), []
+        for _ in range(5):
+            attacker = RawConnection(address, METHOD)
+            for _ in range(4000):
+                attacker.reset(attacker.call(b"x"))
+            sent = False
+            while not sent and not attacker.ended:
+                sent = attacker.write()
+                asked.append(bystander.call(b"x"))
+                bystander.write()
+                attacker.read()
+                await asyncio.sleep(0.001)
+            await until(lambda: not bystander.open, bystander)
+            attacker.close()
+        ends = [bystander.calls[stream].code for stream in asked]
+        assert set(ends) <= {OK, EXHAUSTED} and OK in ends and not bystander.ended
+        bystander.close()

