@@ -171,7 +171,8 @@ def _copy_sources(model: Path, folder: Path) -> None:
     for module in _MODULES:
         target = folder / module
         target.parent.mkdir(parents=True, exist_ok=True)
-        (target.parent / "__init__.py").touch()
+        for package in Path(module).parents[:-1]:
+            (folder / package / "__init__.py").touch()
         shutil.copyfile(_ROOT / module, target)
 
 
