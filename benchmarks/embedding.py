@@ -20,8 +20,8 @@ from rich.console import Console
 from benchmarks.common import save
 from benchmarks.shop import add_options, shop_of
 from core.errors import TandemError
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.onnx.session import OnnxModel
 
 _WARM = 256
@@ -55,7 +55,7 @@ def main() -> None:
     if options.compressed:
         results["compressed_ratio"] = round(medians["tandem, compressed"] / medians["plain"], 2)
     Console().print(results)
-    tokens = float(np.mean([len(t) for t in Tower.open(shop.models.encoder).tokenize_items(texts)]))
+    tokens = float(np.mean([len(t) for t in BiEncoder.open(shop.models.encoder).tokenize_items(texts)]))
     parameters = {"products": len(texts), "rounds": options.rounds, "mean_tokens": round(tokens, 1)}
     print(save(options.name, parameters, results))
 
@@ -80,7 +80,7 @@ def rates(programs: dict[str, Embed], texts: list[str], rounds: int) -> dict[str
 
 def by_tandem(folder: Path) -> Embed:
     """The index job's way, with an encoder's item tower."""
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     model = OnnxModel(tower.model_path("item"))
     return lambda texts: embed_all(model, tower.tokenize_items(texts))
 
@@ -89,7 +89,7 @@ def _plain(checkpoint: Path, encoder: Path) -> Embed:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(checkpoint), device="cpu")
-    model.max_seq_length = Tower.open(encoder).spec.max_item_tokens
+    model.max_seq_length = BiEncoder.open(encoder).spec.max_item_tokens
     return lambda texts: model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 

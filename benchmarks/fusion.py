@@ -38,7 +38,7 @@ from lifecycle.cli.progress import Bars
 from lifecycle.final_score.learning import fused_scores
 from lifecycle.quality.evaluate import grades_of
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
-from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission
@@ -59,7 +59,7 @@ class Asked:
     """A query, what both sources found of it, and which of that is good; `ids` in the order of the candidates."""
 
     query: str
-    found: Found
+    found: CandidateSet
     ids: list[str]
     good: NDArray[np.bool_]
 

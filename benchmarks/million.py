@@ -25,10 +25,10 @@ from rich.console import Console
 
 from benchmarks.common import latencies, save
 from benchmarks.memory import resident
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import TandemError
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.onnx.session import OnnxModel
 from engine.vector.index import VectorIndex, use_one_thread
 from indexer.build import EXACT, IndexReport, IndexSettings, build_index
@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     parameters = {"products": options.products, "queries": options.queries, "recall_target": options.target}
     parameters["load_average_before"] = round(os.getloadavg()[0], 2)
-    tower = Tower.open(options.encoder)
+    tower = BiEncoder.open(options.encoder)
     with _scratch(options.folder) as scratch:
         folder = scratch / f"{options.products}-{tower.digest[:12]}"
         vectors, embedded = _vectors(folder, options.products, tower)
@@ -81,7 +81,7 @@ def _scratch(folder: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def _vectors(folder: Path, products: int, tower: Tower) -> tuple[NDArray[np.float16], dict[str, Any]]:
+def _vectors(folder: Path, products: int, tower: BiEncoder) -> tuple[NDArray[np.float16], dict[str, Any]]:
     """Unit vectors of the shop's products, shape (n, d), mapped, and how many were embedded now, in what time."""
     bars = Bars(Console(stderr=True))
     if not (folder / MAPPING).is_file() or not (folder / CATALOG).is_file():
@@ -90,11 +90,11 @@ def _vectors(folder: Path, products: int, tower: Tower) -> tuple[NDArray[np.floa
         cleaned = clean_feed(folder / CATALOG, load_mapping(folder / MAPPING), folder, report, 0.0)
     start = time.monotonic()
     with bars.step("embed") as report:
-        vectors, embedded = embed_products(Columns(cleaned.columns), tower, folder, report)
+        vectors, embedded = embed_products(ProductTable(cleaned.columns), tower, folder, report)
     return vectors, {"embedded": embedded, "embed_seconds": round(time.monotonic() - start, 1)}
 
 
-def _queries(options: argparse.Namespace, tower: Tower) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _queries(options: argparse.Namespace, tower: BiEncoder) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Vectors of queries to choose an index by, and of others, of other templates, to measure it on."""
     shelf = Shelf(iter_products(min(options.products, _SHELF), _SEED))
     made = make_queries(shelf, {"train": options.queries, "test": options.queries}, _SEED)

@@ -31,7 +31,7 @@ from core.plan import Plan
 from core.releases import ReleaseStore
 from engine.fake import FakeEngine
 from retrieval.release.loaded import open_release
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -72,7 +72,7 @@ def _fake(folder: Path, manifest: Manifest, *_: Any) -> FakeEngine:
 def _serve(releases: Path, told: Connection) -> None:
     async def run() -> None:
         settings = ServeSettings(releases=releases, address="127.0.0.1:0", plan=Plan(lexical_candidates=0))
-        holder = Holder(ReleaseStore(releases), open=partial(open_release, make_engine=_fake))
+        holder = ReleaseManager(ReleaseStore(releases), open=partial(open_release, make_engine=_fake))
         async with running(settings, holder) as server:
             told.send(server.address)
             await asyncio.Event().wait()

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from onnxruntime import quantization
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.export import Pooled, example_inputs, export_model, load_encoder
 from engine.onnx.session import OnnxModel, padded_inputs
 from training.export import write_fp32
@@ -152,7 +152,7 @@ def run(folder: Path, titles: int, queries: int, repeats: int) -> dict[str, Any]
         root = Path(scratch)
         model = load_encoder(None)
         export_model(model, "all-MiniLM-L6-v2", root)
-        tokens = Tower.open(root).tokenize_items(texts(folder, titles, queries))
+        tokens = BiEncoder.open(root).tokenize_items(texts(folder, titles, queries))
         write_fp32(Pooled(model), example_inputs(), root / "fp32.onnx")
         exact = _alone(OnnxModel(root / "fp32.onnx"), tokens)
         for name, write in variants(tokens[:100]).items():

@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.common import save
 from core.errors import TandemError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.onnx.session import TOKEN_BUDGET, OnnxModel, padded_inputs
 
 _SQUARE = 1024
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--name", default="roofline", help="of the results file")
     options = parser.parse_args()
-    path = Tower.open(options.encoder).model_path("item")
+    path = BiEncoder.open(options.encoder).model_path("item")
     texts = TOKEN_BUDGET // options.length
     load = round(os.getloadavg()[0], 2)
     shapes = _products(path)

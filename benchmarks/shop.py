@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from catalog.product import product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import TandemError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
@@ -49,9 +49,9 @@ class BenchShop:
         bars, mapping = Bars(Console(stderr=True)), mapping_of(self.mapping)
         return index_feed(self.catalog, mapping, models or self.models, options or Options(), self.store, bars)
 
-    def columns(self, manifest: Manifest) -> Columns:
+    def columns(self, manifest: Manifest) -> ProductTable:
         """A release's products."""
-        return Columns(self.store.path(manifest.catalog, manifest.release_id) / COLUMNS_FILE)
+        return ProductTable(self.store.path(manifest.catalog, manifest.release_id) / COLUMNS_FILE)
 
     def texts(self, manifest: Manifest) -> list[str]:
         """Every product text in row order."""
@@ -62,7 +62,7 @@ class BenchShop:
 
         The feed of them is written into `work`.
         """
-        columns = Columns(clean_feed(self.catalog, mapping_of(self.mapping), work / "cleaned").columns)
+        columns = ProductTable(clean_feed(self.catalog, mapping_of(self.mapping), work / "cleaned").columns)
         titles = {row["id"]: row["title"] for batch in columns.batches() for row in batch.to_pylist()}
         judged = (product for products in self.questions.grades.values() for product in products)
         chosen = list(dict.fromkeys([*(product for product in judged if product in titles), *titles]))[:count]

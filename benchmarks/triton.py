@@ -27,7 +27,7 @@ from benchmarks.common import cpu_seconds, latencies, save, serving
 from core.errors import TandemError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.protocol import Engine
 from engine.triton.config import ENCODE_ROWS, RESCORE_ROWS, RETRIEVE_ROWS, Layout
 from engine.triton.repository import prepare
@@ -175,7 +175,7 @@ def _encode(
     server: TritonServer,
 ) -> Measured:
     folder = store.path(manifest.catalog, manifest.release_id)
-    tower = Tower.open(folder / "encoder")
+    tower = BiEncoder.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     tokens = tower.tokenize_queries(queries)
 

@@ -35,7 +35,7 @@ from core.plan import Plan
 from core.progress import Steps, ignore
 from core.releases import ReleaseStore
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from evaluation.judgments import load_judgments
 from evaluation.measures import Grades, estimate, full_ranking_measures, grade_range
 from indexer.lexical import index_words
@@ -137,7 +137,7 @@ def _quality(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, Any
 def _own(release: LoadedRelease, folder: Path) -> Ask:
     told = index_words(release.columns, release.manifest.language, Synonyms(), folder, ignore)
     index = LexicalIndex(folder, list(told.weights), release.products)
-    reader = QueryReader(index, release.manifest.language)
+    reader = LexicalQueryParser(index, release.manifest.language)
     return lambda query: index.search(reader.read(query).terms, told.weights, _DEPTH).rows.tolist()
 
 

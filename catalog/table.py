@@ -17,7 +17,7 @@ Read = Callable[..., Any]
 """A column's value at a place of its batch; of a map, the first pairs, if so many are asked for."""
 
 
-class Columns:
+class ProductTable:
     """Random access to the products of a snapshot by row, without reading the file whole."""
 
     def __init__(self, path: Path) -> None:

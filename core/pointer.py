@@ -23,7 +23,7 @@ _MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pointed:
+class PointerContent:
     """A release, its manifest's SHA-256 and its sequence number; None and 0 where an earlier version pointed."""
 
     release: str
@@ -31,7 +31,7 @@ class Pointed:
     sequence: int = 0
 
 
-def read_pointer(path: Path) -> tuple[Pointed, ...]:
+def read_pointer(path: Path) -> tuple[PointerContent, ...]:
     """What is served, then what was before it; empty where there is no pointer.
 
     A damaged line of those before is left out. Raises ReleaseError where it cannot be known what is served.
@@ -52,26 +52,26 @@ def read_pointer(path: Path) -> tuple[Pointed, ...]:
     return tuple(entry for entry in entries if entry is not None)
 
 
-def write_pointer(path: Path, pointed: Sequence[Pointed]) -> None:
+def write_pointer(path: Path, pointed: Sequence[PointerContent]) -> None:
     """Replaces the pointer by rename. Every entry has a digest."""
     lines = [f"{entry.release} {entry.sha256} {entry.sequence}\n" for entry in pointed[:_MOST_LINES]]
     replace_text(path, "".join(lines))
 
 
-def step(trail: Sequence[Pointed], to: Pointed) -> list[Pointed]:
+def step(trail: Sequence[PointerContent], to: PointerContent) -> list[PointerContent]:
     """The trail once the pointer names `to`: back to where the trail has it, or one step on."""
     places = [place for place, entry in enumerate(trail) if entry.release == to.release]
     return [to, *(trail[places[0] + 1 :] if places else trail)]
 
 
-def _entry(line: str) -> Pointed | None:
+def _entry(line: str) -> PointerContent | None:
     match line.split():
         case [release] if RELEASE_NAME.fullmatch(release):
-            return Pointed(release)
+            return PointerContent(release)
         case [release, sha256, sequence] if (
             RELEASE_NAME.fullmatch(release) and _DIGEST.fullmatch(sha256) and _SEQUENCE.fullmatch(sequence)
         ):
-            return Pointed(release, sha256, int(sequence))
+            return PointerContent(release, sha256, int(sequence))
     return None
 
 

@@ -21,7 +21,7 @@ from core.durable import FAILURES, remove, sync
 from core.errors import ReleaseError
 from core.manifest import FileEntry, Manifest
 from core.objects import Objects
-from core.pointer import RELEASE_NAME, Pointed, read_pointer, step, write_pointer
+from core.pointer import RELEASE_NAME, PointerContent, read_pointer, step, write_pointer
 from core.release import Digests, Release, check_files, check_sizes, no_release, read_manifest, write_release
 
 log = logging.getLogger("tandem.releases")
@@ -168,7 +168,7 @@ class ReleaseStore:
     def point(self, catalog: str, release: str) -> None:
         """Swaps the catalog's pointer to a release that is there, by rename."""
         manifest, digest = self._read(catalog, release)
-        target = Pointed(release, digest, manifest.sequence)
+        target = PointerContent(release, digest, manifest.sequence)
         try:
             trail = self._trail(catalog)
         except ReleaseError:  # nobody knows what was served: what was published before counts as that
@@ -235,25 +235,25 @@ class ReleaseStore:
         numbers = [release.sequence for release in self.releases(catalog)]
         return 1 + max([*numbers, *(entry.sequence for entry in self._pointed(catalog))], default=0)
 
-    def _pointed(self, catalog: str) -> tuple[Pointed, ...]:
+    def _pointed(self, catalog: str) -> tuple[PointerContent, ...]:
         """What the pointer's lines say; nothing where it is damaged."""
         with contextlib.suppress(ReleaseError):
             return read_pointer(self.folder(catalog) / _POINTER)
         return ()
 
-    def _trail(self, catalog: str) -> list[Pointed]:
+    def _trail(self, catalog: str) -> list[PointerContent]:
         """What is served, then what was before it. Raises ReleaseError for a pointer that is damaged."""
         pointed = read_pointer(self.folder(catalog) / _POINTER)
         if not pointed or pointed[0].sha256:
             return list(pointed)
         current = pointed[0].release  # an earlier version wrote the name alone: what was published before was served
         with contextlib.suppress(ReleaseError):
-            pointed = (Pointed(current, self._read(catalog, current)[1]),)
+            pointed = (PointerContent(current, self._read(catalog, current)[1]),)
         return [pointed[0], *self._pointed_before((0, current), catalog)]
 
-    def _pointed_before(self, order: tuple[int, str], catalog: str) -> list[Pointed]:
+    def _pointed_before(self, order: tuple[int, str], catalog: str) -> list[PointerContent]:
         before = [release for release in self.releases(catalog) if release.manifest and release.order < order]
-        return [Pointed(r.name, self._read(catalog, r.name)[1], r.order[0]) for r in reversed(before)]
+        return [PointerContent(r.name, self._read(catalog, r.name)[1], r.order[0]) for r in reversed(before)]
 
     def _worth_keeping(self, catalog: str, names: list[str], keep: int) -> set[str]:
         """The newest whole releases and what is, or would be, served; nothing where none is whole."""

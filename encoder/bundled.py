@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ModelError
-from encoder.tower import SPEC_FILE, Tower, TowerSpec
+from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
 from engine.onnx.bert import write_bert
@@ -48,10 +48,10 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
     known, others = halves(texts)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         exact = Path(scratch)
-        spec = TowerSpec(dimensions=write_bert(source, exact / MODEL), precision=PRECISION, base=base_name(None))
+        spec = BiEncoderSpec(dimensions=write_bert(source, exact / MODEL), precision=PRECISION, base=base_name(None))
         (exact / TOKENIZER_FILE).write_bytes((source / TOKENIZER_FILE).read_bytes())
         (exact / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-        original = Tower.open(exact)
+        original = BiEncoder.open(exact)
         feeds = [padded_inputs((IDS, MASK), [tokens]) for tokens in original.tokenize_items(list(known))]
         quantize_rows(exact / MODEL, exact / "int8.onnx", feeds=feeds)
         (exact / "int8.onnx").replace(output / MODEL)
@@ -62,7 +62,7 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
     return found
 
 
-def _parity(original: Tower, exported: OnnxModel, texts: Sequence[str]) -> dict[str, Any]:
+def _parity(original: BiEncoder, exported: OnnxModel, texts: Sequence[str]) -> dict[str, Any]:
     exact = OnnxModel(original.model_path("item"))
     tokens = original.tokenize_items(list(texts))
     cosines = np.array([float((exact.run([one]) * exported.run([one])).sum()) for one in tokens])

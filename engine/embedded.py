@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.lanes import Kind, Lanes
+from engine.lanes import Lanes, WorkQueue
 from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
 from engine.vector.index import use_one_thread
 
@@ -62,7 +62,7 @@ CPU_BATCHES = Batches(
     least_rescore=128,
     padding=16,
     compare_at_once=256,
-    urgent=("encode", "retrieve", "compare"),
+    urgent=("encode", "retrieve", "score_rows"),
 )
 # A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
 GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536, padding=65_536)
@@ -84,10 +84,10 @@ class EmbeddedEngine:
         self._at_once = batches.compare_at_once
         self._cross_encoder = cross_encoder
         kinds = [
-            Kind("encode", query_tower.run, batches.encode, padding=batches.padding),
-            Kind("retrieve", self._search, batches.retrieve),
-            Kind("compare", self._compare, batches.retrieve),
-            Kind("rescore", self._score, batches.rescore, batches.least_rescore, batches.padding),
+            WorkQueue("encode", query_tower.run, batches.encode, padding=batches.padding),
+            WorkQueue("retrieve", self._search, batches.retrieve),
+            WorkQueue("score_rows", self._compare, batches.retrieve),
+            WorkQueue("rescore", self._score, batches.rescore, batches.least_rescore, batches.padding),
         ]
         self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), use_one_thread, batches.urgent)
 
@@ -104,14 +104,14 @@ class EmbeddedEngine:
         payloads = [(vector, k) for vector in vectors]
         return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
 
-    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
         if len(rows) <= self._at_once:
             try:
                 return self._index.similarities(vector, rows)
             except Exception as error:
                 raise EngineError(f"{type(error).__name__}: {error}") from error
-        [similarities] = await self._lanes.submit("compare", [(vector, rows)], [1], deadline)
+        [similarities] = await self._lanes.submit("score_rows", [(vector, rows)], [1], deadline)
         return similarities
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:

@@ -37,9 +37,9 @@ class FakeEngine:
         scores = (1 - places * 0.01).astype(np.float32)
         return [Candidates((places + int(vector[0])) % self.count, scores) for vector in vectors]
 
-    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """What `retrieve` says of them."""
-        await self._work("compare", len(rows), deadline)
+        await self._work("score_rows", len(rows), deadline)
         return (1 - (rows - int(vector[0])) % self.count * 0.01).astype(np.float32)
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:

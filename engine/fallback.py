@@ -56,12 +56,12 @@ class FallbackEngine:
             deadline,
         )
 
-    async def compare(self, vector: Vectors, rows: NDArray, deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray, deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
         return await _either(
-            "compare",
-            lambda limit: self._first.compare(vector, rows, limit),
-            lambda: self._second.compare(vector, rows, deadline),
+            "score_rows",
+            lambda limit: self._first.score_rows(vector, rows, limit),
+            lambda: self._second.score_rows(vector, rows, deadline),
             deadline,
         )
 

@@ -24,7 +24,7 @@ _SLOWER, _FASTER = 0.5, 0.02  # how far a batch moves what the longest took, up 
 
 
 @dataclass(slots=True)
-class Kind:
+class WorkQueue:
     """One sort of work. `run` takes the payloads of a batch and returns a result for each, in their order.
 
     A payload's cost is its length (in tokens; 1 for a query of the index), and a batch costs as if all of it were as
@@ -85,7 +85,7 @@ class Lanes:
 
     def __init__(
         self,
-        kinds: Sequence[Kind],
+        kinds: Sequence[WorkQueue],
         lanes: int,
         prepare: Callable[[], None] = lambda: None,
         urgent: Collection[str] = (),
@@ -144,7 +144,7 @@ class Lanes:
                     took = time.monotonic() - began
                     self._longest += (_SLOWER if took > self._longest else _FASTER) * (took - self._longest)
 
-    def _run(self, kind: Kind, batch: list[_Item]) -> None:
+    def _run(self, kind: WorkQueue, batch: list[_Item]) -> None:
         try:
             results = kind.run([item.payload for item in batch])
             if len(results) != len(batch):
@@ -168,7 +168,7 @@ class Lanes:
         if batch:
             self._run(kind, batch)
 
-    def _take_next(self) -> tuple[Kind, list[_Item]] | None:
+    def _take_next(self) -> tuple[WorkQueue, list[_Item]] | None:
         with self._lock:
             found = self._next()
             if found:
@@ -177,12 +177,12 @@ class Lanes:
                 self._asleep += 1
             return found
 
-    def _queues(self) -> "list[tuple[Kind, deque[_Item]]]":
+    def _queues(self) -> "list[tuple[WorkQueue, deque[_Item]]]":
         """In the order in which they are served."""
         kinds = self._kinds.values()
         return [(kind, kind.interactive) for kind in kinds] + [(kind, kind.bulk) for kind in kinds]
 
-    def _next(self) -> tuple[Kind, list[_Item]] | None:
+    def _next(self) -> tuple[WorkQueue, list[_Item]] | None:
         for kind, queue in self._queues():
             _drop_dead(queue)
             if queue:

@@ -56,7 +56,7 @@ class Engine(Protocol):
         """The k most similar products of each vector of shape (n, d). Raises DeadlineExceeded or EngineError."""
         ...
 
-    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """The similarity, shape (r,), of r products to a vector of shape (d,), as `retrieve` would score them.
 
         Raises DeadlineExceeded or EngineError.

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.product import PRODUCT_TEXT_VERSION, product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from catalog.tokens import write_product_tokens
 from core.digest import value_digest
 from core.progress import Report
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.folder import files_digest
 from engine.onnx.session import OnnxModel
 from engine.protocol import Tokens
@@ -36,13 +36,13 @@ Place: TypeAlias = Literal["cpu", "cuda"]
 Chunk: TypeAlias = tuple[NDArray[np.int64], list[Tokens]]
 
 
-def product_texts(columns: Columns) -> Iterator[list[str]]:
+def product_texts(columns: ProductTable) -> Iterator[list[str]]:
     """The product texts, a record batch at a time, in row order."""
     for batch in columns.batches():
         yield [product_text(row) for row in batch.to_pylist()]
 
 
-def open_store(work: Path, tower: Tower, device: Place = "cpu") -> EmbeddingStore:
+def open_store(work: Path, tower: BiEncoder, device: Place = "cpu") -> EmbeddingStore:
     """The embeddings kept for this tower, its maximum length and this version of the product text.
 
     What a GPU made of half-precision weights is kept apart.
@@ -53,7 +53,7 @@ def open_store(work: Path, tower: Tower, device: Place = "cpu") -> EmbeddingStor
 
 
 def embed_products(
-    columns: Columns, tower: Tower, work: Path, report: Report, device: Place = "cpu"
+    columns: ProductTable, tower: BiEncoder, work: Path, report: Report, device: Place = "cpu"
 ) -> tuple[NDArray[np.float16], int]:
     """Unit vectors of shape (n, d), mapped from a file in `work`, and how many had to be embedded anew.
 
@@ -77,7 +77,7 @@ def embed_products(
             return vectors, embedded
 
 
-def tokenize_products(columns: Columns, ranker: Ranker, folder: Path, report: Report) -> int:
+def tokenize_products(columns: ProductTable, ranker: Ranker, folder: Path, report: Report) -> int:
     """Writes the ranker's tokens of every product into `folder`; returns how many tokens there are."""
 
     def batches() -> Iterator[list[NDArray[np.int32]]]:
@@ -114,14 +114,14 @@ def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             yield chunk
 
 
-def _tokens(columns: Columns, rows: NDArray[np.int64], tower: Tower, size: int) -> Iterator[Chunk]:
+def _tokens(columns: ProductTable, rows: NDArray[np.int64], tower: BiEncoder, size: int) -> Iterator[Chunk]:
     """The tokens of the given rising rows, so many at a time."""
     wanted = _wanted_texts(columns, rows)
     while chunk := list(islice(wanted, size)):
         yield np.array([row for row, _ in chunk]), tower.tokenize_items([text for _, text in chunk])
 
 
-def _wanted_texts(columns: Columns, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _wanted_texts(columns: ProductTable, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     start = 0
     for batch in columns.batches():
         stop = start + batch.num_rows

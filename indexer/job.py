@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from catalog.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
-from catalog.table import Columns
+from catalog.table import ProductTable
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core.digest import file_digest, value_digest
 from core.errors import FeedError, ReleaseError
@@ -30,8 +30,8 @@ from core.manifest import (
 from core.progress import Steps
 from core.releases import ReleaseStore
 from core.strings import fold_text
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.device import Device, chosen_device
 from engine.half import has_half
 from engine.lexical.index import FORMAT, SYNONYMS_FILE, lexical_files
@@ -173,12 +173,12 @@ def _release(
     work: Path,
     steps: Steps,
 ) -> Outcome:
-    tower = Tower.open(models.encoder)
+    tower = BiEncoder.open(models.encoder)
     ranker = Ranker.open(models.ranker) if models.ranker else None
     final = FinalScore.open(models.final) if models.final else None
     if final is not None:
         final.check(tower.digest, ranker.digest if ranker else "")
-    columns = Columns(products.columns)
+    columns = ProductTable(products.columns)
     with steps.step("embed") as report:
         vectors, embedded = embed_products(columns, tower, work, report, _place(tower, options.device))
     beside = dict(products.beside)
@@ -208,7 +208,7 @@ def _release(
 def _publish(
     products: Products,
     files: dict[str, Path],
-    tower: Tower,
+    tower: BiEncoder,
     ranker: Ranker | None,
     final: FinalScore | None,
     lineage: dict[str, Any] | None,
@@ -219,7 +219,7 @@ def _publish(
     settings: dict[str, Any],
     store: ReleaseStore,
 ) -> Manifest:
-    count = len(Columns(products.columns))
+    count = len(ProductTable(products.columns))
     model_files = {f"encoder/{path.name}": store.add_copy(path) for path in tower.files()}
     if ranker is not None:
         model_files |= {f"ranker/{path.name}": store.add_copy(path) for path in ranker.files()}
@@ -348,26 +348,26 @@ def _settings_digest(options: Options) -> str:
 
 
 def _model_inputs(models: Models) -> dict[str, str]:
-    tower, ranker = Tower.open(models.encoder), Ranker.open(models.ranker) if models.ranker else None
+    tower, ranker = BiEncoder.open(models.encoder), Ranker.open(models.ranker) if models.ranker else None
     final = {"final": FinalScore.open(models.final).digest} if models.final else {}
     halves = [*tower.halves(), *(ranker.halves() if ranker else [])]
     half = {"half": value_digest([file_digest(path) for path in halves])} if halves else {}
     return {"encoder": tower.digest, "ranker": ranker.digest if ranker else "", **final, **half}
 
 
-def _place(tower: Tower, device: Device) -> Place:
+def _place(tower: BiEncoder, device: Device) -> Place:
     if device == "auto" and not has_half(tower.model_path("item")):
         return "cpu"
     return chosen_device(device)
 
 
-def _held_out(columns: Columns, tower: Tower, queries: tuple[str, ...]) -> NDArray[np.float32]:
+def _held_out(columns: ProductTable, tower: BiEncoder, queries: tuple[str, ...]) -> NDArray[np.float32]:
     """Vectors of shape (q, d) of the user's held-out queries, or of short ones made of titles' words."""
     texts = list(queries) or _title_queries(columns)
     return embed_all(OnnxModel(tower.model_path("query")), tower.tokenize_queries(texts))
 
 
-def _title_queries(columns: Columns) -> list[str]:
+def _title_queries(columns: ProductTable) -> list[str]:
     random = np.random.default_rng(0)
     rows = random.choice(len(columns), min(_HELD_OUT_QUERIES, len(columns)), replace=False)
     titles = [columns.row(int(row), ["title"])["title"].split() for row in rows]

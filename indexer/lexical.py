@@ -13,7 +13,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.manifest import LexicalReport
 from core.progress import Report, ignore
 from engine.lexical.dictionary import may_be_misspelt, unit_term, write_terms
@@ -65,7 +65,9 @@ _TEXT = "title"
 _COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
-def index_words(columns: Columns, language: str, synonyms: Synonyms, folder: Path, report: Report) -> LexicalReport:
+def index_words(
+    columns: ProductTable, language: str, synonyms: Synonyms, folder: Path, report: Report
+) -> LexicalReport:
     """Writes a lexical index into `folder`, which is emptied first, row i being product i; fields that hold nothing are
     left out.
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from catalog.product import product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import ReleaseError
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.onnx.session import OnnxModel
 from engine.vector.index import VectorIndex
 
@@ -34,11 +34,11 @@ class GoldenQuery(BaseModel):
 
 
 def validate(
-    columns: Columns,
+    columns: ProductTable,
     vectors: NDArray[np.float16],
     index_file: Path,
     index_settings: dict[str, Any],
-    tower: Tower,
+    tower: BiEncoder,
     golden: list[GoldenQuery],
 ) -> dict[str, Any]:
     """Checks counts, norms, self-retrieval and golden queries; returns what was seen, for the manifest.
@@ -71,7 +71,7 @@ def _check_norms(vectors: NDArray[np.float16]) -> float:
     return worst
 
 
-def _check_self_retrieval(columns: Columns, index: VectorIndex, tower: Tower) -> float:
+def _check_self_retrieval(columns: ProductTable, index: VectorIndex, tower: BiEncoder) -> float:
     """The share of sampled products found by their own text; one of the same text counts, nothing tells them apart."""
     rows = np.random.default_rng(0).choice(len(columns), min(_SELF_QUERIES, len(columns)), replace=False)
     texts = [product_text(columns.row(int(row))) for row in rows]
@@ -87,7 +87,9 @@ def _check_self_retrieval(columns: Columns, index: VectorIndex, tower: Tower) ->
     return share
 
 
-def _check_golden(golden: list[GoldenQuery], columns: Columns, index: VectorIndex, tower: Tower) -> dict[str, int]:
+def _check_golden(
+    golden: list[GoldenQuery], columns: ProductTable, index: VectorIndex, tower: BiEncoder
+) -> dict[str, int]:
     model = OnnxModel(tower.model_path("query"))
     missed = []
     for entry in golden:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.errors import ModelError
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.half import has_half
 from indexer.job import Models
 from lifecycle.models import EXPORTED, need_training
@@ -18,7 +18,7 @@ def add_halves(models: Models, encoder: str | None, ranker: str | None, store: R
 
     Raises ModelError where a model's original weights are gone, or it cannot run on a GPU.
     """
-    tower = Tower.open(models.encoder)
+    tower = BiEncoder.open(models.encoder)
     if not all(has_half(tower.model_path(side)) for side in ("query", "item")):
         _add(models.encoder, encoder, store, _towers)
     if models.ranker is not None and not has_half(Ranker.open(models.ranker).model_path):

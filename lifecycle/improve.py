@@ -14,7 +14,7 @@ from core.errors import FeedError, ReleaseError
 from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
 from indexer.cleaning.mapping import Mapping
 from indexer.job import Models, Options, index_feed
@@ -142,7 +142,7 @@ def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
         spec = FinalSpec.model_validate_json((final / SPEC_FILE).read_bytes())
     except ValidationError:
         return False
-    return (spec.encoder, spec.ranker) == (Tower.open(encoder).digest, Ranker.open(ranker).digest)
+    return (spec.encoder, spec.ranker) == (BiEncoder.open(encoder).digest, Ranker.open(ranker).digest)
 
 
 def _learn_final(

@@ -11,7 +11,7 @@ from core.durable import whole_folder
 from core.errors import ModelError, ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from encoder.tower import SPEC_FILE as TOWER_FILE
+from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
 from indexer.job import Models
 from lifecycle.tracking.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE

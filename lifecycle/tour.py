@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from evaluation.judgments import load_judgments
@@ -50,7 +50,7 @@ def queries_of(shop: Shop, store: ReleaseStore, catalog: str) -> list[Asked]:
         return [Asked(query, grades[query]) for query in chosen]
     current = store.current(catalog)
     assert current is not None, "asked once a release serves"
-    columns = Columns(store.path(catalog, current) / "products.arrow")
+    columns = ProductTable(store.path(catalog, current) / "products.arrow")
     titles = [columns.row(row, ["title"])["title"] for row in spread(len(columns), _QUERIES)]
     return [Asked(" ".join(title.split()[:_WORDS])) for title in titles]
 

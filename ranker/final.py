@@ -17,7 +17,7 @@ from engine.onnx.trees import OnnxTrees
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score
 
-SPEC_FILE, TREES, FIRST_TREES = "final.json", "trees", "first_trees"
+SPEC_FILE, TREES, PRERANK_TREES = "final.json", "trees", "first_trees"
 
 
 class FinalSpec(BaseModel):
@@ -86,7 +86,7 @@ class FinalScore:
                 f"{folder} is no final score that this version reads ({reason}); run `tandem train final` again, if a "
                 "release holds it after `tandem index --encoder … --ranker …`, which leaves it out"
             ) from None
-        first, trees = (Trees.open(folder, name) for name in (FIRST_TREES, TREES))
+        first, trees = (Trees.open(folder, name) for name in (PRERANK_TREES, TREES))
         if first.features | trees.features != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
         return cls(folder, spec, first, trees)
@@ -100,7 +100,7 @@ class FinalScore:
 
     def files(self) -> list[Path]:
         """All it is made of."""
-        trees = (tree_files(self.folder, name) for name in (FIRST_TREES, TREES))
+        trees = (tree_files(self.folder, name) for name in (PRERANK_TREES, TREES))
         return [self.folder / SPEC_FILE, *chain.from_iterable(trees)]
 
     @property

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from builders import COLUMNS_FILE, entry, make_manifest, product, write_columns
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.manifest import Manifest
 from engine.fake import FakeEngine
 from engine.lexical.index import Evidence, LexicalQuery
 from engine.protocol import Candidates
-from retrieval.pipeline.words import Matches, WordsFailed
+from retrieval.pipeline.words import LexicalFailed, LexicalMatches
 from retrieval.release.loaded import LoadedRelease
 
 PAIR_TOKENS = 6
 COUNT = 40
 
 
-class Tower:
+class BiEncoder:
     """A query's token is its first word's number, or 0."""
 
     def tokenize_queries(self, texts: list[str]) -> list[np.ndarray]:
@@ -79,17 +79,17 @@ class Spoken:
         self.asked: list[int] = []
         self.closed = False
 
-    async def rewritten(self, text: str) -> str:
+    async def apply_rewrites(self, text: str) -> str:
         return text.replace("scarlet", "red")
 
-    async def spelt(self, text: str) -> str:
+    async def correct_spelling(self, text: str) -> str:
         await self._work("spelt")
         return text.replace("reed", "red")
 
-    async def search(self, text: str, k: int) -> Matches:
+    async def search(self, text: str, k: int) -> LexicalMatches:
         await self._work("search")
         rows = self.rows[:k]
-        return Matches(LexicalQuery(), Candidates(rows, self._scores(rows)))
+        return LexicalMatches(LexicalQuery(), Candidates(rows, self._scores(rows)))
 
     async def evidence(self, query: LexicalQuery, rows: np.ndarray) -> Evidence:
         await self._work("evidence")
@@ -107,7 +107,7 @@ class Spoken:
     async def _work(self, call: str) -> None:
         await asyncio.sleep(self.delay)
         if call == self.broken:
-            raise WordsFailed(f"{call} is broken")
+            raise LexicalFailed(f"{call} is broken")
 
     @staticmethod
     def _scores(rows: np.ndarray) -> np.ndarray:
@@ -143,11 +143,11 @@ def make_release(
 ) -> LoadedRelease:
     """A loaded release whose later products have the higher logits, unless said otherwise."""
     rows = rows_of(COUNT) if rows is None else rows
-    columns = Columns(write_columns(folder / COLUMNS_FILE, rows))
+    columns = ProductTable(write_columns(folder / COLUMNS_FILE, rows))
     manifest = manifest or make_manifest({"encoder/m": entry("a")}, {COLUMNS_FILE: entry("b")})
     return LoadedRelease(
         manifest,
-        Tower(),  # type: ignore[arg-type]
+        BiEncoder(),  # type: ignore[arg-type]
         Ranker() if ranker else None,  # type: ignore[arg-type]
         columns,
         Tokens(range(len(rows)) if logits is None else logits) if ranker else None,  # type: ignore[arg-type]

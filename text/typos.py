@@ -5,7 +5,7 @@ from rapidfuzz.distance import Levenshtein
 from text.keyboard import BESIDE
 
 
-def slips(written: str, meant: str, errors: int) -> float:
+def typo_cost(written: str, meant: str, errors: int) -> float:
     """The typing errors between two plain words, `errors` of them, with 1 more for each that shoppers hardly make.
 
     Fingers slip to a key beside, swap two letters, miss one, or hit one twice or the next along with it (1.5); another

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.digest import value_digest
-from training.processes import count, first, wait
+from training.processes import barrier, count, is_main_process
 
 _STAMP = "inputs"
 
@@ -17,16 +17,16 @@ def last_checkpoint(scratch: Path, settings: Mapping[str, Any], dataset: Any, fu
 
     `dataset` is a Dataset or DatasetDict to train on, `further` a JSON value of what else the loss goes by.
     """
-    if first():
+    if is_main_process():
         _clean(scratch, value_digest([settings, _rows(dataset), further, count()]))
-    wait()
+    barrier()
     return max(scratch.glob("checkpoint-*"), key=_step, default=None)
 
 
 def remove_checkpoints(scratch: Path) -> None:
     """Once every process has read what it wants of them."""
-    wait()
-    if first():
+    barrier()
+    if is_main_process():
         shutil.rmtree(scratch, ignore_errors=True)
 
 

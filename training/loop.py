@@ -286,7 +286,7 @@ def write_report(
 
 def report_of_first(output: Path) -> dict[str, Any]:
     """What `report.json` says, once the process that writes it has."""
-    processes.wait()
+    processes.barrier()
     report: dict[str, Any] = json.loads((output / REPORT_FILE).read_text())
     return report
 

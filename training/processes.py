@@ -13,12 +13,12 @@ def count_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes, tells and records."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def wait() -> None:
+def barrier() -> None:
     """Returns when every process has come here; at once where there is one. Only after a trainer was made."""
     if count() > 1:
         import torch.distributed

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from benchmarks.gpu_rows.bench import Bench, attempts, ceilings
 from benchmarks.gpu_rows.synthetic import texts_of, write_models
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.gpu import packed
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
@@ -70,7 +70,7 @@ def cross_encoder(bench: Bench) -> dict[str, Any]:
 
 def item_tower(bench: Bench) -> dict[str, Any]:
     """Products/s from texts to vectors in memory, tokenising included, as the index job runs it."""
-    tower = Tower.open(folders(bench)[0])
+    tower = BiEncoder.open(folders(bench)[0])
     size = bench.size
     texts = texts_of(size.shape, size.texts, (size.tokens - 2, size.tokens - 2))
     tower.tokenize_items(texts[: size.text_batch])  # its words are then known, as after a shop's first products

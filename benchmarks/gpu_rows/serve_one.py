@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.cache import Caches
 from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.gpu.index import exact_index
@@ -21,7 +21,7 @@ from indexer.job import INDEX_FILE
 from ranker.ranker import Ranker
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
 
@@ -31,18 +31,20 @@ def main() -> None:
     releases, address, device = sys.argv[1:]
     settings = ServeSettings.model_validate({"releases": releases, "address": address, "device": device})
     make = engine_maker(settings) if device == "cuda" else partial(_stand_in, device)
-    holder = Holder(ReleaseStore(settings.releases), open=partial(open_release, make_engine=make, caches=Caches()))
+    holder = ReleaseManager(
+        ReleaseStore(settings.releases), open=partial(open_release, make_engine=make, caches=Caches())
+    )
     asyncio.run(_serve(settings, holder))
 
 
-def _stand_in(device: str, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> Engine:
+def _stand_in(device: str, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> Engine:
     index = VectorIndex.open(folder / INDEX_FILE, manifest.snapshot.index)
     query = PackedModel.open(tower.model_path("query"), device)
     scorer = PackedModel.open(ranker.model_path, device) if ranker is not None else None
     return EmbeddedEngine(query, exact_index(index, [device]), scorer, lanes=1, batches=GPU_BATCHES)
 
 
-async def _serve(settings: ServeSettings, holder: Holder) -> None:
+async def _serve(settings: ServeSettings, holder: ReleaseManager) -> None:
     async with running(settings, holder):
         await asyncio.Event().wait()
 

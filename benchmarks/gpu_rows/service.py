@@ -33,7 +33,7 @@ from catalog.tokens import OFFSETS_FILE, TOKENS_FILE, write_product_tokens
 from core.errors import TandemError
 from core.manifest import CatalogSnapshot, Manifest, ModelSet, catalog_id, model_id, release_id
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
 from indexer.build import EXACT
@@ -94,7 +94,7 @@ def service(bench: Bench) -> dict[str, Any]:
 def _publish(bench: Bench, releases: Path) -> float:
     """Makes the release; returns the mean tokens of a pair of a query and a product."""
     encoder, scorer = folders(bench)
-    tower, ranker = Tower.open(encoder), Ranker.open(scorer)
+    tower, ranker = BiEncoder.open(encoder), Ranker.open(scorer)
     texts = texts_of(bench.size.shape, bench.size.products, _WORDS)
     work = bench.scratch / "work"
     work.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _publish(bench: Bench, releases: Path) -> float:
     return float(np.mean(_WORDS) + np.mean(_QUERY_WORDS) + 3)
 
 
-def _manifest(tower: Tower, ranker: Ranker, models: Any, columns: Any, products: int) -> Manifest:
+def _manifest(tower: BiEncoder, ranker: Ranker, models: Any, columns: Any, products: int) -> Manifest:
     created = datetime.now(UTC)
     model, catalog = model_id(models), catalog_id(columns[COLUMNS_FILE])
     index = {"kind": EXACT, "settings": {}, "dimensions": tower.spec.dimensions}
@@ -182,7 +182,7 @@ def _check(bench: Bench, releases: Path, address: str, queries: list[str]) -> fl
     current = store.current("measured")
     assert current is not None
     folder = store.path("measured", current)
-    tower = Tower.open(folder / "encoder")
+    tower = BiEncoder.open(folder / "encoder")
     vectors = PackedModel(*read_half(tower.model_path("query")), "cpu", torch.float32).run(
         tower.tokenize_queries(queries)
     )

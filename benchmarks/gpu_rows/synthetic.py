@@ -17,8 +17,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from benchmarks.gpu_rows.bench import Shape
-from encoder.tower import SPEC_FILE as TOWER_FILE
-from encoder.tower import TowerSpec
+from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
+from encoder.bi_encoder import BiEncoderSpec
 from engine.folder import TOKENIZER_FILE
 from engine.half import write_half
 from ranker.ranker import SPEC_FILE as RANKER_FILE
@@ -56,7 +56,7 @@ def texts_of(shape: Shape, count: int, lengths: tuple[int, int], seed: int = 0) 
 def write_models(folder: Path, shape: Shape, item_tokens: int) -> tuple[Path, Path]:
     """Writes towers and a cross-encoder that only a GPU's engine can run; returns their folders."""
     encoder, ranker = folder / "encoder", folder / "ranker"
-    spec = TowerSpec(dimensions=shape.width, max_item_tokens=item_tokens, precision="fp16", base="random")
+    spec = BiEncoderSpec(dimensions=shape.width, max_item_tokens=item_tokens, precision="fp16", base="random")
     _write(encoder, TOWER_FILE, spec.model_dump_json(), shape, "mean", shape.width)
     scorer = RankerSpec(max_product_tokens=item_tokens, precision="fp16", base="random")
     _write(ranker, RANKER_FILE, scorer.model_dump_json(), shape, "pooler", 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from ranker.ranker import Ranker
 
 _CLASSES = ("Transformer", "Pooling", "Normalize")
@@ -23,7 +23,7 @@ def open_encoder(encoder: Path, target: Path) -> Path:
 
     Raises ModelError where the towers differ or read prefixes: a peer has one model for both sides.
     """
-    spec, checkpoint = Tower.open(encoder).spec, _checkpoint(encoder)
+    spec, checkpoint = BiEncoder.open(encoder).spec, _checkpoint(encoder)
     types = [module["type"].rpartition(".")[2] for module in _read(checkpoint / "modules.json")]
     if tuple(types) != _CLASSES or spec.query_prefix or spec.item_prefix:
         raise ModelError(f"{encoder}: peers read one tower of mean pooling, without prefixes, for both sides")

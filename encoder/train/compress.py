@@ -21,8 +21,8 @@ from torch import Tensor
 from core.digest import value_digest
 from core.errors import ModelError
 from core.progress import Report, ignore
+from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.embed import embed_all
-from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from encoder.train.export import export_model, load_encoder
 from encoder.train.finetune import EncoderTraining, parity_texts, shelf_of, validate
 from engine.folder import read_spec, read_tokenizer
@@ -102,7 +102,7 @@ def distil_encoder(
     no texts, or for a base of another width or tokenizer.
     """
     began = time.monotonic()
-    checkpoint, master = teacher_checkpoint(teacher, output), Tower.open(teacher)
+    checkpoint, master = teacher_checkpoint(teacher, output), BiEncoder.open(teacher)
     sample = validation_sample(judged(judgments, texts, "valid"), settings)
     shelf = shelf_of(sample, texts, EncoderTraining(seed=settings.seed, distractors=settings.distractors))
     examples = _texts(master, queries, products, settings)
@@ -155,7 +155,7 @@ def student(
 
 
 def teacher_vectors(
-    teacher: Tower,
+    teacher: BiEncoder,
     queries: Sequence[str],
     products: Sequence[str],
     output: Path,
@@ -184,7 +184,9 @@ def teacher_vectors(
     return remembered(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
 
 
-def _texts(teacher: Tower, queries: Sequence[str], products: Sequence[str], settings: EncoderDistillation) -> list[str]:
+def _texts(
+    teacher: BiEncoder, queries: Sequence[str], products: Sequence[str], settings: EncoderDistillation
+) -> list[str]:
     """What the student reads, in the order of `teacher_vectors`."""
     texts = [teacher.spec.query_prefix + query for query in queries]
     if settings.side == "both":
@@ -194,7 +196,7 @@ def _texts(teacher: Tower, queries: Sequence[str], products: Sequence[str], sett
     return texts
 
 
-def _check(model: SentenceTransformer, teacher: Tower, settings: EncoderDistillation) -> None:
+def _check(model: SentenceTransformer, teacher: BiEncoder, settings: EncoderDistillation) -> None:
     width = model.get_embedding_dimension()
     if width != teacher.spec.dimensions:
         raise ModelError(
@@ -229,13 +231,13 @@ def _longest(settings: EncoderDistillation) -> int:
 
 
 def _export(
-    model: SentenceTransformer, teacher: Tower, output: Path, settings: EncoderDistillation, texts: Sequence[str]
+    model: SentenceTransformer, teacher: BiEncoder, output: Path, settings: EncoderDistillation, texts: Sequence[str]
 ) -> dict[str, Any]:
     """Writes the towers with the teacher's limits; with side `query`, the teacher's item tower beside the student."""
     limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_item_tokens")}
     parity = export_model(model, teacher.spec.base, output, texts, limits)
     if settings.side == "query":
-        spec = read_spec(output, SPEC_FILE, TowerSpec)
+        spec = read_spec(output, SPEC_FILE, BiEncoderSpec)
         (output / spec.query_model).replace(output / QUERY_FILE)
         shutil.copyfile(teacher.model_path("item"), output / ITEM_FILE)
         spec = spec.model_copy(update={"query_model": QUERY_FILE, "item_model": ITEM_FILE})

@@ -12,8 +12,8 @@ from sentence_transformers.sentence_transformer.modules import Router
 from torch import Tensor, nn
 
 from core.errors import ModelError
+from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.bundled import LEAST_PARITY, TEXTS
-from encoder.tower import SPEC_FILE, Tower, TowerSpec
 from engine.folder import TOKENIZER_FILE
 from engine.onnx.session import IDS, MASK, OnnxModel
 from engine.protocol import Tokens
@@ -99,7 +99,7 @@ def export_model(
             write_int8(Pooled(model, side), example_inputs(), output / file, samples)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    return _parity(model, Tower.open(output), others)
+    return _parity(model, BiEncoder.open(output), others)
 
 
 def example_inputs() -> dict[str, Tensor]:
@@ -108,13 +108,13 @@ def example_inputs() -> dict[str, Tensor]:
     return {IDS: ids, MASK: (ids > 0).long()}
 
 
-def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> TowerSpec:
+def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> BiEncoderSpec:
     longest = model.max_seq_length or 512
     prompts = model.prompts or {}
-    fields = TowerSpec.model_fields
+    fields = BiEncoderSpec.model_fields
     lengths = {key: limits.get(key, fields[key].default) for key in ("max_query_tokens", "max_item_tokens")}
     query_file, item_file = ("query.onnx", "item.onnx") if has_two_models(model) else ("model.onnx", "model.onnx")
-    return TowerSpec(
+    return BiEncoderSpec(
         dimensions=model.get_embedding_dimension(),
         query_model=query_file,
         item_model=item_file,
@@ -131,7 +131,7 @@ def _tokens(model: SentenceTransformer, texts: Sequence[str], longest: int) -> l
     return [np.array(sequence, np.int32) for sequence in ids]
 
 
-def _parity(model: SentenceTransformer, tower: Tower, texts: Sequence[str]) -> dict[str, Any]:
+def _parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[str]) -> dict[str, Any]:
     sides: tuple[Side, ...] = ("query", "item") if has_two_models(model) else ("item",)
     found = np.stack([cosines(model, tower, side, OnnxModel(tower.model_path(side)), texts) for side in sides])
     if not (worst := found.mean(axis=1).min()) >= LEAST_PARITY:
@@ -143,7 +143,7 @@ def _parity(model: SentenceTransformer, tower: Tower, texts: Sequence[str]) -> d
 
 
 def cosines(
-    model: SentenceTransformer, tower: Tower, side: Side, exported: Exported, texts: Sequence[str] = TEXTS
+    model: SentenceTransformer, tower: BiEncoder, side: Side, exported: Exported, texts: Sequence[str] = TEXTS
 ) -> NDArray[np.float32]:
     """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))

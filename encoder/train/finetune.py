@@ -10,7 +10,7 @@ import pyarrow as pa
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
 from core.progress import Report, ignore
-from encoder.tower import SPEC_FILE
+from encoder.bi_encoder import SPEC_FILE
 from encoder.train.base import load_base
 from encoder.train.export import export_model
 from encoder.train.objective import Objective, make_objective
@@ -36,7 +36,7 @@ from training.loop import (
     validation_sample,
     write_report,
 )
-from training.processes import first
+from training.processes import is_main_process
 
 _PARITY_TEXTS = 512
 _NONE: Mapping[str, Sequence[str]] = {}
@@ -65,7 +65,7 @@ def train_encoder(
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     sample = validation_sample(valid, settings)
     model = load_base(settings)
-    if first():
+    if is_main_process():
         for name in (SPEC_FILE, REPORT_FILE):
             (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
         output.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def train_encoder(
         score = anchor.scored(lambda current: validate(current, sample, shelf))
         trainer = _trainer(model, objective, evaluator(score, sample), output, settings)
         curve = run_trainer(trainer, settings, report, [objective.further, list(shelf) if found else None])
-        if not first():
+        if not is_main_process():
             return report_of_first(output)
         if curve.best[0] == 0:
             trained, model = model, load_base(settings)  # nothing learned was better than what was there

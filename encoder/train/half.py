@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router
 
 from core.errors import ModelError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.export import LEAST_HALF_PARITY, Side, cosines, has_two_models, load_encoder
 from engine.half import bert_tensors, write_half
 
@@ -19,7 +19,7 @@ def add_half(base: str | None, folder: Path) -> None:
     """
     from engine.gpu.packed import PackedModel
 
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     model = load_encoder(base)
     sides: dict[Path, Side] = {tower.model_path("query"): "query", tower.model_path("item"): "item"}
     for path, side in sides.items():
@@ -32,7 +32,7 @@ def add_half(base: str | None, folder: Path) -> None:
             )
 
 
-def _write(model: SentenceTransformer, side: Side, tower: Tower, path: Path) -> None:
+def _write(model: SentenceTransformer, side: Side, tower: BiEncoder, path: Path) -> None:
     transformer, pooling, *rest = _modules(model, side)
     kind = getattr(pooling, "pooling_mode", None)
     others = [module for module in rest if not isinstance(module, Normalize)]

@@ -66,19 +66,19 @@ class Evidence:
     """What r products hold of a query of w words, over f fields, which `fields` names.
 
     `scores` are BM25, shape (r, f). `matched` is the weight of each word's best term in each field, shape (r, f, w).
-    `rivals`, shape (r, w), tells where a product states a quantity of a word's unit; `lengths`, shape (r, f), how many
-    terms a field holds.
+    `conflicting_quantity`, shape (r, w), is true where a product states a quantity of a word's unit; `lengths`, shape
+    (r, f), counts the terms of a field.
     """
 
     scores: NDArray[np.float32]
     matched: NDArray[np.float32]
-    rivals: NDArray[np.bool_]
+    conflicting_quantity: NDArray[np.bool_]
     lengths: NDArray[np.int32]
     fields: tuple[str, ...]
 
     def of(self, places: NDArray[np.int64]) -> "Evidence":
         """Of these products alone, in this order."""
-        chosen = (self.scores[places], self.matched[places], self.rivals[places], self.lengths[places])
+        chosen = (self.scores[places], self.matched[places], self.conflicting_quantity[places], self.lengths[places])
         return Evidence(*chosen, self.fields)
 
 
@@ -106,7 +106,7 @@ class LexicalIndex:
         """Products that hold the term in the field where most do."""
         return max((postings.frequency(number) for postings in self._fields), default=0)
 
-    def company(self, number: int, others: Mapping[int, float]) -> float:
+    def cooccurrence_weight(self, number: int, others: Mapping[int, float]) -> float:
         """The summed weights of other terms, by number, over the products that hold this one; of the field with most.
 
         Without others, how many products hold it. Of very many products, an even sample speaks for all.
@@ -185,12 +185,12 @@ class LexicalIndex:
         return self._fields[self.fields.index(field)].frequency(number) if field in self.fields else 0
 
     def _rivals(self, query: LexicalQuery, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        rivals = np.zeros((len(rows), len(query.words)), bool)
+        conflicting_quantity = np.zeros((len(rows), len(query.words)), bool)
         if UNITS in self.fields:
             units = self._fields[self.fields.index(UNITS)]
             for word, number in query.units.items():
-                rivals[:, word] = units.at(number, rows) > 0
-        return rivals
+                conflicting_quantity[:, word] = units.at(number, rows) > 0
+        return conflicting_quantity
 
 
 class _Postings:

@@ -7,7 +7,7 @@ from engine.lexical.compounds import known_pieces
 from engine.lexical.dictionary import COMPOUND, bare, may_be_misspelt
 from engine.lexical.index import LexicalIndex, QueryTerm
 from text.terms import COMPOUNDING, Analyser, Word
-from text.typos import slips
+from text.typos import typo_cost
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _EDIT = 0.7
@@ -92,7 +92,7 @@ class Speller:
                 continue
             others = [number for number in rare if place not in certain[number]][:_MOST_COMPANY]
             rarities = {number: self._rarity(number) for number in others}
-            company = {term: self._index.company(term.number, rarities) for term in own}
+            company = {term: self._index.cooccurrence_weight(term.number, rarities) for term in own}
             best = max(alike, key=lambda term: _likelihood(word, term, company[term]))
             as_written = sum(company[term] for term in own if not term.errors)
             alone = not company[best] and not as_written  # then a second error is too many
@@ -129,4 +129,4 @@ def _likelihood(word: Word, term: QueryTerm, held: float) -> float:
 
 
 def _slips(word: Word, term: QueryTerm) -> float:
-    return slips(bare(word.text), bare(term.spelling), term.errors)
+    return typo_cost(bare(word.text), bare(term.spelling), term.errors)

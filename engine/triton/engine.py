@@ -94,7 +94,7 @@ class TritonEngine:
         found = await _together([self._retrieve(part, k, deadline) for part in parts])
         return [candidates for part in found for candidates in part]
 
-    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
         self._attend()
         if not len(rows):

@@ -14,7 +14,7 @@ from lifecycle.cli.options import finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, tell
 from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
-from training.processes import first
+from training.processes import is_main_process
 
 
 class TrainSettings(TrackingSettings):
@@ -152,7 +152,7 @@ def _one(
 
     encoder, mine, teacher = help_
     _check_help(model, encoder, mine, teacher)
-    tracker = open_tracker(settings.tracking.uri if first() else OFF, output.parent, tell)
+    tracker = open_tracker(settings.tracking.uri if is_main_process() else OFF, output.parent, tell)
     kind: Literal["encoder", "ranker"] = "encoder" if model is Learned.ENCODER else "ranker"
     knobs = getattr(settings, kind) | knobs
     if teacher and model is Learned.ENCODER:
@@ -223,7 +223,7 @@ def _by_recipe(
         if recipe.effort is None:
             raise TandemError(f"recipe {name} is a short one, which always learns all; leave out --minutes")
         recipe = recipe.model_copy(update={"minutes": minutes or None})
-    if not first():
+    if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
     run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, tell)
     tell(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")

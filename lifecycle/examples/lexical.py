@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.progress import Report, ignore
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from indexer.lexical import index_texts
 from lifecycle.examples.candidates import Candidates
 from retrieval.pipeline.coverage import favour
@@ -24,7 +24,7 @@ class Lexical:
         folder = Path(self._folder.name)
         self._weights = index_texts(texts, language, folder).weights
         self._index = LexicalIndex(folder, list(self._weights), len(texts))
-        self._reader = QueryReader(self._index, language)
+        self._reader = LexicalQueryParser(self._index, language)
 
     def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> Candidates:
         """The `count` best texts of each query, by their places; texts that share no word with it are left out."""

@@ -11,7 +11,7 @@ from core.progress import Report, ignore
 from evaluation import measures
 from ranker.mix import mixed_scores
 from ranker.train.final import FinalTraining, Learned, Table, folds_of, learn
-from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import FEATURES, with_relevance
 
@@ -31,7 +31,7 @@ class Asked:
     """A query, its c candidates, their features before the cross-encoder spoke, shape (c, f), and its word on each."""
 
     query: str
-    found: Found
+    found: CandidateSet
     features: NDArray[np.float32]
     relevance: NDArray[np.float32]
     ids: list[str]
@@ -136,7 +136,7 @@ def tuned_ratio(asked: Sequence[Asked], judged: Judged) -> float:
     return max(_RATIOS, key=worth)
 
 
-def fused_scores(found: Found, ratio: float) -> Scores:
+def fused_scores(found: CandidateSet, ratio: float) -> Scores:
     """As serving fuses with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
     assert found.dense and found.lexical
     dense, lexical = weights(ratio)

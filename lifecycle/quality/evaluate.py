@@ -23,7 +23,7 @@ from evaluation.classification import Scores
 from evaluation.measures import Estimate, Grades, PerQuery, Rankings
 from ranker.mix import mixed_scores
 from retrieval.pipeline.answer import Answer
-from retrieval.pipeline.candidates import Found, Source
+from retrieval.pipeline.candidates import CandidateSet, SourceScores
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import MISSING, with_relevance
 from retrieval.pipeline.search import search
@@ -223,7 +223,11 @@ async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict
     for query, pool in pools.items():
         ids = list(pool)
         held = np.array([rows[product] for product in ids])
-        text = await release.words.spelt(await release.words.rewritten(query)) if release.words is not None else query
+        text = (
+            await release.words.correct_spelling(await release.words.apply_rewrites(query))
+            if release.words is not None
+            else query
+        )
         similarities = vectors[[places[product] for product in ids]] @ await _vector(release, text)
         scores = {RETRIEVED: similarities}
         relevance = np.full(len(ids), MISSING)
@@ -262,8 +266,8 @@ async def _with_words(
     scores[FUSED][places] = fused
     scores[FUSED] += favour(matches.query, evidence, weights[1])
     if release.final is not None:
-        dense, lexical = (Source(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
-        found = Found(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
+        dense, lexical = (SourceScores(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
+        found = CandidateSet(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
         table = with_relevance(release.features(found), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores

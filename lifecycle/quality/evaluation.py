@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import Plan
@@ -37,10 +37,10 @@ class Place:
         """Raises ReleaseError when there is none."""
         return self.store.manifest(self.catalog, self.release)
 
-    def columns(self) -> Columns:
+    def columns(self) -> ProductTable:
         """The products, found whole. Raises ReleaseError."""
         self.store.verify(self.catalog, self.release, "products.arrow")
-        return Columns(self.store.path(self.catalog, self.release) / "products.arrow")
+        return ProductTable(self.store.path(self.catalog, self.release) / "products.arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ async def _valid_pairs(
     return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
 
 
-def _slices(columns: Columns, table: pa.Table, ask: Ask) -> Slices:
+def _slices(columns: ProductTable, table: pa.Table, ask: Ask) -> Slices:
     """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
     trained = {"train", "valid"} - {ask.split}
     seen = {product for split in trained for products in grades_of(table, split).values() for product in products}

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from evaluation.measures import Grades
 
 _TEXTS = ("title", "description", "brand", "product_type", "color", "size", "material")
@@ -28,7 +28,7 @@ Slices = dict[str, set[str]]  # name -> queries
 
 
 def slices_of(
-    grades: Grades, columns: Columns, seen: Iterable[str], frequencies: Mapping[str, float] | None = None
+    grades: Grades, columns: ProductTable, seen: Iterable[str], frequencies: Mapping[str, float] | None = None
 ) -> Slices:
     """The queries of each slice that has any.
 
@@ -55,7 +55,7 @@ def slices_of(
     return dict(result) | (_thirds(grades, frequencies) if frequencies else {})
 
 
-def vocabulary(columns: Columns) -> dict[str, int]:
+def vocabulary(columns: ProductTable) -> dict[str, int]:
     """The words of the catalog's texts, of letters alone, in lower case, and how often each stands there."""
     words: Counter[str] = Counter()
     for batch in columns.batches():
@@ -97,7 +97,7 @@ def _length(query: str) -> str:
     return "1 word" if words <= 1 else "2-3 words" if words <= 3 else "4 or more words"
 
 
-def _types(grades: Grades, columns: Columns) -> dict[str, str]:
+def _types(grades: Grades, columns: ProductTable) -> dict[str, str]:
     """The first level of the type of each query's best judged product that has one."""
     wanted = {product for products in grades.values() for product in products}
     types: dict[str, str] = {}

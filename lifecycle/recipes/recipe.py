@@ -42,7 +42,7 @@ class Source(_Frozen):
         return self
 
 
-class Late(_Frozen):
+class FinalStage(_Frozen):
     """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
 
     replay: int = Field(ge=0, description="train queries of the other sources to learn again")
@@ -68,7 +68,7 @@ class Work(_Frozen):
     other: float = Field(default=0.0, ge=0, description="mining and what retrieval finds; late sources")
 
 
-class Effort(_Frozen):
+class CostModel(_Frozen):
     """How long a recipe takes, stage by stage. The student's share is thrice that of the others, at most all."""
 
     towers: Work
@@ -108,9 +108,9 @@ class Recipe(_Frozen):
     rerank_depth: int = Field(
         default=RERANK_DEPTH, ge=0, le=500, description="candidates that a final score has rescored, at most"
     )
-    late: Late | None = None
+    late: FinalStage | None = None
     compression: Compression | None = None
-    effort: Effort | None = Field(default=None, description="on the sources named; of others it says little")
+    effort: CostModel | None = Field(default=None, description="on the sources named; of others it says little")
     minutes: float | None = Field(default=None, gt=0, description="learn less where all of it would take longer")
 
     @model_validator(mode="after")
@@ -181,7 +181,7 @@ def sample() -> Recipe:
 def home_depot() -> Recipe:
     """One large shop with judgments of thousands of queries: `general` without its other sources."""
     source = _home_depot(pseudo=10_000)
-    effort = Effort(
+    effort = CostModel(
         towers=Work(learning=1_200, other=50),
         mined=Work(learning=3_700, other=300),
         ranker=Work(learning=4_000, other=300),
@@ -203,7 +203,7 @@ def general() -> Recipe:
             late=True,
         ),
     )
-    late = Late(
+    late = FinalStage(
         replay=1500,
         towers=EncoderTraining(
             batch_size=128,
@@ -226,7 +226,7 @@ def general() -> Recipe:
             **_LARGE_RANKERS,
         ),
     )
-    effort = Effort(
+    effort = CostModel(
         towers=Work(learning=1_200, other=50),
         mined=Work(learning=3_700, other=300),
         ranker=Work(learning=4_000, other=300),

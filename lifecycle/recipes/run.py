@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from core.digest import value_digest
 from core.progress import Steps
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.finetune import train_encoder
 from engine.lexical.index import FORMAT
 from lifecycle.examples.mining import Mining, by_query
@@ -336,7 +336,7 @@ def _merged(parts: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
 def _digest(folder: Path) -> str:
     """Of the model that a stage left."""
     is_ranker = (folder / "ranker.json").is_file()
-    return Ranker.open(folder).digest if is_ranker else Tower.open(folder).digest
+    return Ranker.open(folder).digest if is_ranker else BiEncoder.open(folder).digest
 
 
 def _language(sets: Sequence[LearningSet]) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.digest import file_digest, value_digest
 from core.errors import FeedError
 from core.progress import Steps
@@ -21,7 +21,7 @@ from lifecycle.examples.augment import Augmentation, augment, clean_judgments, h
 from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import mapping_of
-from lifecycle.recipes.recipe import Late, Source
+from lifecycle.recipes.recipe import FinalStage, Source
 from lifecycle.training.fine_tuning import known_judgments
 
 _MAPPINGS = "mappings"
@@ -58,7 +58,7 @@ def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) ->
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]
 
 
-def mixed(sets: Iterable[LearningSet], late: Late | None = None, seed: int = 0) -> pa.Table:
+def mixed(sets: Iterable[LearningSet], late: FinalStage | None = None, seed: int = 0) -> pa.Table:
     """The judgments of several sets as one table, without train queries that are held out in any of them.
 
     For the `late` stage, of the sets that are not late only the queries to replay are taken, all together.
@@ -87,7 +87,7 @@ def varied(table: pa.Table, settings: Augmentation) -> pa.Table:
     return pa.concat_tables([table, more])
 
 
-def _some_queries(table: pa.Table, late: Late, seed: int) -> pa.Table:
+def _some_queries(table: pa.Table, late: FinalStage, seed: int) -> pa.Table:
     """The judgments of as many train queries, drawn, and queries to validate on as are to replay; all to test on."""
     random = np.random.default_rng(seed)
     parts = [table.filter(pc.equal(table["split"], "test"))]
@@ -104,7 +104,7 @@ def _read(
 ) -> LearningSet:
     mapping = mapping_of(mapping_file(source, data), source.name)
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
-        columns = Columns(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
+        columns = ProductTable(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
         plain = Products.of(catalog, mapping.catalog.language)
         made_up = _made_up(source, catalog, forbidden, seed)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Steps
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from lifecycle.examples.candidates import Candidates, nearest
 from lifecycle.examples.products import Products
 from lifecycle.examples.rounds import FOUND, found_first
@@ -52,13 +52,13 @@ def compress_model(
     """
     teacher_checkpoint(teacher, output)
     (output / ROW_FILE).unlink(missing_ok=True)
-    whole = Tower.open(teacher) if kind == "encoder" else Ranker.open(teacher)
+    whole = BiEncoder.open(teacher) if kind == "encoder" else Ranker.open(teacher)
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     shop = read_inputs(inputs, steps)
     texts, table = shop.texts, shop.judgments
     train = judged(table, texts, "train")
     lineage = lineage_of(kind, inputs, shop.mapping, whole.spec.base, {"teacher": whole.digest})
-    if isinstance(whole, Tower):
+    if isinstance(whole, BiEncoder):
         chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
     else:
         chosen, distil = _ranker(whole, train, shop.products, similarity, material, output, settings, steps)
@@ -97,7 +97,7 @@ def _unknown(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.floa
 
 
 def _towers(
-    teacher: Tower,
+    teacher: BiEncoder,
     queries: list[str],
     texts: Mapping[str, str],
     material: Material,

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.digest import file_digest, value_digest
 from core.errors import FeedError
 from core.progress import Silent, Steps
-from encoder.tower import SPEC_FILE as TOWER_FILE
-from encoder.tower import Tower
+from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
+from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
 from indexer.cleaning.mapping import Mapping
 from indexer.products import clean_feed
@@ -36,7 +36,7 @@ from ranker.ranker import SPEC_FILE as RANKER_FILE
 from ranker.ranker import Ranker
 from training.export import base_name
 from training.loop import REPORT_FILE, TrainingSettings, judged
-from training.processes import first
+from training.processes import is_main_process
 
 Kind = Literal["encoder", "ranker"]
 
@@ -82,7 +82,7 @@ def train_model(
     Settings that are None keep their defaults. Under torchrun the first process writes and tells for all. Raises
     FeedError or ModelError.
     """
-    if not first():
+    if not is_main_process():
         steps, tracker = Silent(), Untracked()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     shop = read_inputs(inputs, steps)
@@ -110,7 +110,7 @@ def read_inputs(inputs: Inputs, steps: Steps) -> Shop:
     table = load_judgments(inputs.judgments, to_learn=True)
     mapping = mapping_of(inputs.mapping)
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
-        columns = Columns(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
+        columns = ProductTable(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
         products = Products.of(catalog, mapping.catalog.language)
     return Shop(mapping, products, known_judgments(table, products.ids, inputs.judgments))
@@ -159,11 +159,11 @@ def recorded(
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Runs a training that leaves its model in `output`, and adds lineage and curves to it; returns its report."""
-    for name in (RUN_FILE, CURVES_FILE, RELIABILITY_FILE) if first() else ():
+    for name in (RUN_FILE, CURVES_FILE, RELIABILITY_FILE) if is_main_process() else ():
         (output / name).unlink(missing_ok=True)
     with tracker.run(lineage, settings.model_dump()) as run:
         made = train()
-        if not first():
+        if not is_main_process():
             return made
         kept = _kept(lineage.kind, output, made, lineage.catalog)
         tracked = run.record(made, _digest(lineage.kind, output), kept)
@@ -195,7 +195,7 @@ def lineage_of(
     data = {"catalog": file_digest(inputs.catalog), "judgments": file_digest(inputs.judgments)}
     data["mapping"] = value_digest(mapping.model_dump(mode="json"))
     if inputs.towers:
-        data["towers"] = Tower.open(inputs.towers).digest
+        data["towers"] = BiEncoder.open(inputs.towers).digest
     if inputs.mining:
         data["mining"] = value_digest(inputs.mining.model_dump(mode="json"))
     if inputs.teacher:
@@ -212,7 +212,7 @@ def lineage_of(
 
 
 def _digest(kind: Kind, output: Path) -> str:
-    return Tower.open(output).digest if kind == "encoder" else Ranker.open(output).digest
+    return BiEncoder.open(output).digest if kind == "encoder" else Ranker.open(output).digest
 
 
 def _kept(kind: Kind, output: Path, report: dict[str, Any], catalog: str) -> list[Path]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, ignore
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from engine.onnx.session import OnnxModel
 
 
@@ -18,7 +18,7 @@ class TowerSimilarity:
     def __init__(self, folder: Path) -> None:
         """Raises ModelError when the folder holds no towers."""
         self._known: dict[str, NDArray[np.float32]] = {}
-        self._tower = Tower.open(folder)
+        self._tower = BiEncoder.open(folder)
         self._queries = OnnxModel(self._tower.model_path("query"))
         self._items = OnnxModel(self._tower.model_path("item"))
 

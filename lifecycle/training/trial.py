@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.onnx.session import OnnxModel, length_batches
 from evaluation.comparison import paired
 from evaluation.measures import CUTOFF, Grades, pool_ndcg
@@ -109,7 +109,7 @@ class TowerTrial:
 
     def subject(self, folder: Path, model: Path | None = None, load: Callable[[Path], Any] = OnnxModel) -> Subject:
         """The towers of a folder, or `model` in the place of both of its own. Raises ModelError."""
-        tower = Tower.open(folder)
+        tower = BiEncoder.open(folder)
         sides: tuple[Literal["query"], Literal["item"]] = ("query", "item")
         paths = {side: model or tower.model_path(side) for side in sides}
         loaded = {path: load(path).run for path in set(paths.values())}

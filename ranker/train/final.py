@@ -12,7 +12,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.plan import RERANK_DEPTH
-from ranker.final import FIRST_TREES, SPEC_FILE, TREES, FinalSpec, tree_files
+from ranker.final import PRERANK_TREES, SPEC_FILE, TREES, FinalSpec, tree_files
 
 _EVALUATED = 10
 
@@ -99,7 +99,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
 def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:
     """Writes all files of a final score; the spec comes last. In ONNX thresholds are float32, as features are."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, booster in ((FIRST_TREES, first), (TREES, trees)):
+    for name, booster in ((PRERANK_TREES, first), (TREES, trees)):
         onnx, text = tree_files(folder, name)
         booster.save_model(str(text))
         inputs = [("features", FloatTensorType([None, booster.num_feature()]))]

@@ -48,7 +48,7 @@ from training.loop import (
     validation_sample,
     write_report,
 )
-from training.processes import first
+from training.processes import is_main_process
 
 PARITY_PAIRS = 512
 
@@ -78,7 +78,7 @@ def train_ranker(
     train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
     validation = Validation.of(validation_sample(valid, settings), texts, similarity)
     model = _start(settings)
-    if first():
+    if is_main_process():
         for name in (SPEC_FILE, REPORT_FILE):
             (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no cross-encoder
         output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def train_ranker(
         score = anchor.scored(lambda current: finding.ndcg(logits_of(current, finding.pairs)))
         trainer = _trainer(model, examples, evaluator(score, finding.judged.grades), output, settings)
         curve = run_trainer(trainer, settings, report, finding.others or None)
-        if not first():
+        if not is_main_process():
             return report_of_first(output)
         if curve.best[0] == 0:
             trained, model = model, _start(settings)  # nothing was better

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.fallback import noting
 from engine.protocol import Vectors
-from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.candidates import CandidateSet
 
 RERANK_REDUCED = "RERANK_REDUCED"
 RERANK_SKIPPED = "RERANK_SKIPPED"
@@ -21,7 +21,7 @@ RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StageScore:
     """What one stage said of a product. `rank` is its place by that stage alone, from 1; 0 where it was scored without
     having been found."""
 
@@ -31,7 +31,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class FeatureContribution:
     """What a feature of the final score did to it; `value` is the feature's, NaN where it is missing."""
 
     feature: str
@@ -45,10 +45,10 @@ class Hit:
 
     row: int
     score: float
-    said: tuple[Said, ...]
-    reasons: tuple[Reason, ...] = ()
+    said: tuple[StageScore, ...]
+    reasons: tuple[FeatureContribution, ...] = ()
 
-    def by(self, stage: str) -> Said | None:
+    def by(self, stage: str) -> StageScore | None:
         """What the stage said, or None where it said nothing."""
         return next((said for said in self.said if said.stage == stage), None)
 
@@ -64,7 +64,7 @@ class StageReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Degraded:
+class Degradation:
     """A named reason why the answer is less than the plan asked for.
 
     `cause` is for the log alone: it may name paths and hosts.
@@ -86,10 +86,10 @@ class Answer:
 
     hits: list[Hit] = field(default_factory=list)
     searched: str = ""
-    found: Found = field(default_factory=Found)
+    found: CandidateSet = field(default_factory=CandidateSet)
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)
-    degraded: list[Degraded] = field(default_factory=list)
+    degraded: list[Degradation] = field(default_factory=list)
     settled: float = 0.0
 
     @contextmanager
@@ -99,7 +99,7 @@ class Answer:
             yield
         if notes:
             calls = (note.partition(":")[0] for note in notes)
-            self.degraded.append(Degraded(ENGINE_FALLBACK, "; ".join(calls), "; ".join(notes)))
+            self.degraded.append(Degradation(ENGINE_FALLBACK, "; ".join(calls), "; ".join(notes)))
 
     @contextmanager
     def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:

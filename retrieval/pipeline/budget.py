@@ -35,7 +35,7 @@ def before_words(seconds: float) -> float:
     return seconds - max(_LEAST_RESERVE, _WORDS_SHARE * seconds)
 
 
-class RerankPace:
+class RerankCostModel:
     """Seconds of waiting per token rescored, as seen lately: queues under load are part of it."""
 
     def __init__(self) -> None:

@@ -20,15 +20,15 @@ def _nothing() -> Vectors:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceScores:
     """One source's say on c candidates: scores, and the ranks, from 1, it found them at, or 0; both of shape (c,)."""
 
     scores: Vectors = field(default_factory=_nothing)
     ranks: NDArray[np.int64] = field(default_factory=_none)
 
-    def ordered(self, places: NDArray[np.int64]) -> "Source":
+    def ordered(self, places: NDArray[np.int64]) -> "SourceScores":
         """The same of candidates in another order."""
-        return Source(self.scores[places], self.ranks[places])
+        return SourceScores(self.scores[places], self.ranks[places])
 
     def order(self) -> NDArray[np.int64]:
         """The places of what it found, its best first."""
@@ -37,7 +37,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CandidateSet:
     """c candidates, best first. `scores` order them: where two sources were fused, reciprocal ranks and what names say
     of the query (`coverage.py`), else the source's.
 
@@ -47,14 +47,14 @@ class Found:
 
     rows: NDArray[np.int64] = field(default_factory=_none)
     scores: Vectors = field(default_factory=_nothing)
-    dense: Source | None = None
-    lexical: Source | None = None
+    dense: SourceScores | None = None
+    lexical: SourceScores | None = None
     query: LexicalQuery | None = None
     evidence: Evidence | None = None
 
-    def ordered(self, places: NDArray[np.int64]) -> "Found":
+    def ordered(self, places: NDArray[np.int64]) -> "CandidateSet":
         """The same candidates in another order."""
-        return Found(
+        return CandidateSet(
             self.rows[places],
             self.scores[places],
             self.dense and self.dense.ordered(places),
@@ -73,10 +73,10 @@ class Found:
         return self.dense is not None and self.lexical is not None
 
 
-def one_source(candidates: Candidates, lexical: bool = False) -> Found:
+def one_source(candidates: Candidates, lexical: bool = False) -> CandidateSet:
     """What a single source found, in its own order."""
-    source = Source(candidates.scores, 1 + np.arange(len(candidates.rows)))
-    return Found(candidates.rows, candidates.scores, None if lexical else source, source if lexical else None)
+    source = SourceScores(candidates.scores, 1 + np.arange(len(candidates.rows)))
+    return CandidateSet(candidates.rows, candidates.scores, None if lexical else source, source if lexical else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class Fusion:
 
     rows: NDArray[np.int64]
     scores: Vectors
-    dense: Source
-    lexical: Source
+    dense: SourceScores
+    lexical: SourceScores
     lexical_weight: float = 1.0
 
     @classmethod
@@ -103,20 +103,20 @@ class Fusion:
         """Places of what words alone found."""
         return np.flatnonzero(self.dense.ranks == 0)
 
-    def completed(self, similarities: Vectors, words: Vectors, query: LexicalQuery, evidence: Evidence) -> Found:
+    def completed(self, similarities: Vectors, words: Vectors, query: LexicalQuery, evidence: Evidence) -> CandidateSet:
         """With similarities of what words alone found, in the order of the places above, and scores by words of all."""
         self.dense.scores[self.unseen_by_dense] = similarities
         scores = self.scores + favour(query, evidence, self.lexical_weight)
-        found = Found(self.rows, scores, self.dense, Source(words, self.lexical.ranks), query, evidence)
+        found = CandidateSet(self.rows, scores, self.dense, SourceScores(words, self.lexical.ranks), query, evidence)
         return found.ordered(np.argsort(-scores, kind="stable"))
 
 
-def _source(rows: NDArray[np.int64], candidates: Candidates) -> Source:
+def _source(rows: NDArray[np.int64], candidates: Candidates) -> SourceScores:
     """The source's scores and ranks in the order of `rows`; 0 for what it did not find."""
     if not len(candidates.rows):
-        return Source(np.zeros(len(rows), np.float32), np.zeros(len(rows), np.int64))
+        return SourceScores(np.zeros(len(rows), np.float32), np.zeros(len(rows), np.int64))
     order = np.argsort(candidates.rows, kind="stable")
     places = np.minimum(np.searchsorted(candidates.rows, rows, sorter=order), len(order) - 1)
     found = candidates.rows[order[places]] == rows
     ranks = np.where(found, 1 + order[places], 0)
-    return Source(np.where(found, candidates.scores[order[places]], np.float32(0)), ranks)
+    return SourceScores(np.where(found, candidates.scores[order[places]], np.float32(0)), ranks)

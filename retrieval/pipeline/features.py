@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.lexical.index import CODES, Evidence, LexicalQuery
-from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.candidates import CandidateSet
 
 # Each feature, and whether more of it may only raise (1) or only lower (-1) the score. BM25 as a share of the best
 # candidate's and reciprocal ranks are left out: with them trees learned of one shop rank another's worse.
@@ -37,7 +37,7 @@ _FEW = 5
 _Column = NDArray[np.float32] | np.float32
 
 
-def named(found: Found) -> NDArray[np.bool_]:
+def code_matches(found: CandidateSet) -> NDArray[np.bool_]:
     """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole.
 
     Of those, the ones whose own it is, where there are any: others may be what goes with them.
@@ -65,7 +65,7 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     yield within(*evidence.fields)
 
 
-def features(found: Found, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
+def features(found: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features of c candidates that both sources were asked about, shape (c, f) in the order of `FEATURES`.
 
     `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.
@@ -112,7 +112,7 @@ def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
         "last word": anywhere[:, names[-1]] if names else MISSING,
         "codes": _share(anywhere, codes),
         "quantities": _share(_whole(anywhere), asked),
-        "other quantities": (evidence.rivals & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
+        "other quantities": (evidence.conflicting_quantity & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
         **_of_brands(query, evidence, anywhere),
         "query words": np.float32(len(query.words)),
         "unknown words": np.float32(1 - len(known) / max(len(query.words), 1)),

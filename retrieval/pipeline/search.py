@@ -18,15 +18,15 @@ from retrieval.pipeline.answer import (
     RERANK_REDUCED,
     RERANK_SKIPPED,
     Answer,
-    Degraded,
+    Degradation,
+    FeatureContribution,
     Hit,
-    Reason,
-    Said,
+    StageScore,
 )
 from retrieval.pipeline.budget import before_words
-from retrieval.pipeline.candidates import Found, Fusion, Source, one_source
-from retrieval.pipeline.features import FEATURES, MISSING, named, with_relevance
-from retrieval.pipeline.words import Matches, WordsFailed
+from retrieval.pipeline.candidates import CandidateSet, Fusion, SourceScores, one_source
+from retrieval.pipeline.features import FEATURES, MISSING, code_matches, with_relevance
+from retrieval.pipeline.words import LexicalFailed, LexicalMatches
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -56,7 +56,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
         table = None  # what the final score goes by, where there is one
         if release.final is not None and found.evidence is not None and len(found.rows) > 0:
             found, table = await _preranked(release, found, answer)
-        elif (first := named(found)).any():
+        elif (first := code_matches(found)).any():
             found = found.ordered(np.argsort(~first, kind="stable"))
         beyond = np.zeros(len(found.rows), bool)  # the price that was asked for
         if bounds is not None:  # what is within is worth rescoring first
@@ -87,15 +87,17 @@ async def _understood(query: Query, plan: Plan, release: LoadedRelease, deadline
         return query.text
     text = query.text
     left = None if deadline is None else deadline - asyncio.get_running_loop().time()
-    with contextlib.suppress(TimeoutError, WordsFailed):
+    with contextlib.suppress(TimeoutError, LexicalFailed):
         async with asyncio.timeout(None if left is None else _FOR_SPELLING * left):
-            text = await release.words.rewritten(text)
+            text = await release.words.apply_rewrites(text)
             if plan.lexical_candidates:
-                text = await release.words.spelt(text)
+                text = await release.words.correct_spelling(text)
     return text
 
 
-async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer) -> Found:
+async def _retrieve(
+    query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer
+) -> CandidateSet:
     """The candidates of both sources, asked side by side; of one where the other is not wanted, missing or failed."""
     words = asyncio.ensure_future(_match(query, plan, release, deadline, answer))
     until = deadline if release.words is None or deadline is None else _until(deadline, before_words)
@@ -105,7 +107,7 @@ async def _retrieve(query: Query, plan: Plan, release: LoadedRelease, deadline: 
         if (matches := await words) is None or not len(matches.candidates.rows):
             raise
         detail = "found by words alone: the towers " + ("failed" if str(error) else "took too long")
-        answer.degraded.append(Degraded(DENSE_FAILED, detail, str(error)))
+        answer.degraded.append(Degradation(DENSE_FAILED, detail, str(error)))
         return one_source(matches.candidates, lexical=True)
     except BaseException:
         words.cancel()
@@ -133,7 +135,7 @@ async def _dense(
 
 async def _match(
     query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, answer: Answer
-) -> Matches | None:
+) -> LexicalMatches | None:
     """What words find; None where the plan or the release has no such source, or it failed."""
     if release.words is None or not plan.lexical_candidates:
         return None
@@ -142,10 +144,10 @@ async def _match(
             async with asyncio.timeout_at(_latest(release, deadline)):
                 matches = await release.words.search(query.text, plan.lexical_candidates)
         except TimeoutError:
-            answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words took too long"))
+            answer.degraded.append(Degradation(LEXICAL_FAILED, "matching words took too long"))
             return None
-        except WordsFailed as error:
-            answer.degraded.append(Degraded(LEXICAL_FAILED, "matching words failed", str(error)))
+        except LexicalFailed as error:
+            answer.degraded.append(Degradation(LEXICAL_FAILED, "matching words failed", str(error)))
             return None
         stage.candidates_out = len(matches.candidates.rows)
         return matches
@@ -156,10 +158,10 @@ async def _fuse(
     release: LoadedRelease,
     vector: Vectors,
     dense: Candidates,
-    matches: Matches,
+    matches: LexicalMatches,
     deadline: float | None,
     answer: Answer,
-) -> Found:
+) -> CandidateSet:
     """Both lists as one, each source asked what it makes of the products that the other found."""
     assert release.words is not None
     with answer.stage("fuse", len(dense.rows) + len(matches.candidates.rows)) as stage:
@@ -167,19 +169,19 @@ async def _fuse(
         try:
             async with asyncio.timeout_at(_latest(release, deadline)):
                 similarities, evidence = await asyncio.gather(
-                    release.models.compare(vector, fusion.rows[fusion.unseen_by_dense], deadline),
+                    release.models.score_rows(vector, fusion.rows[fusion.unseen_by_dense], deadline),
                     release.words.evidence(matches.query, fusion.rows),
                 )
-        except (TimeoutError, WordsFailed, EngineError, DeadlineExceeded) as error:
+        except (TimeoutError, LexicalFailed, EngineError, DeadlineExceeded) as error:
             detail = "comparing both sources " + ("failed" if str(error) else "took too long")
-            answer.degraded.append(Degraded(LEXICAL_FAILED, detail, str(error)))
+            answer.degraded.append(Degradation(LEXICAL_FAILED, detail, str(error)))
             return one_source(dense)
         found = fusion.completed(similarities, release.words.scores(evidence), matches.query, evidence)
         stage.candidates_out = len(found.rows)
         return found
 
 
-async def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tuple[Found, Vectors]:
+async def _preranked(release: LoadedRelease, found: CandidateSet, answer: Answer) -> tuple[CandidateSet, Vectors]:
     """The candidates by the final score without the cross-encoder's word: the first are worth its time.
 
     With their features, shape (c, f), in the same order.
@@ -188,12 +190,12 @@ async def _preranked(release: LoadedRelease, found: Found, answer: Answer) -> tu
     with answer.stage("prerank", len(found.rows)) as stage:
         table = release.features(found)
         stage.candidates_out = len(found.rows)
-        order = np.lexsort((-await _final_scores(release, table, rescored=False), ~named(found)))
+        order = np.lexsort((-await _final_scores(release, table, rescored=False), ~code_matches(found)))
         return found.ordered(order), table[order]
 
 
 async def _rescore(
-    query: Query, plan: Plan, release: LoadedRelease, found: Found, deadline: float | None, answer: Answer
+    query: Query, plan: Plan, release: LoadedRelease, found: CandidateSet, deadline: float | None, answer: Answer
 ) -> Vectors:
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
     assert found.dense is not None
@@ -213,10 +215,10 @@ async def _rescore(
         except (TimeoutError, DeadlineExceeded):
             answer.settled = latest or 0.0  # how late this is heard of belongs to what is to be reserved
             release.pace.observe(work.tokens, _UNFINISHED * work.seconds)
-            answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
+            answer.degraded.append(Degradation(RERANK_FAILED, f"rescoring {depth} candidates took too long"))
             return np.empty(0, np.float32)
         except EngineError as error:
-            answer.degraded.append(Degraded(RERANK_FAILED, f"rescoring {depth} candidates failed", str(error)))
+            answer.degraded.append(Degradation(RERANK_FAILED, f"rescoring {depth} candidates failed", str(error)))
             return np.empty(0, np.float32)
         release.pace.observe(work.tokens, work.seconds)
         stage.candidates_out = depth
@@ -235,9 +237,9 @@ def _depth(costs: list[int], plan: Plan, release: LoadedRelease, deadline: float
     detail = f"{left * 1000:.0f} ms left allow {depth} of {len(costs)} candidates"
     if depth < min(plan.minimum_rerank, len(costs)):
         release.pace.relax()
-        answer.degraded.append(Degraded(RERANK_SKIPPED, detail))
+        answer.degraded.append(Degradation(RERANK_SKIPPED, detail))
         return 0
-    answer.degraded.append(Degraded(RERANK_REDUCED, detail))
+    answer.degraded.append(Degradation(RERANK_REDUCED, detail))
     return depth
 
 
@@ -273,7 +275,7 @@ async def _by_final(
     rescored = not np.isnan(answer.relevance).all()
     learned = await _final_scores(release, table, rescored)
     # What the query names by its code comes first, whatever trees think that learned of other queries.
-    lifted = np.where(named(found), learned + np.ptp(learned) + 1, learned)
+    lifted = np.where(code_matches(found), learned + np.ptp(learned) + 1, learned)
     scores = _lowered(lifted, beyond)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks, explained = _ranks(answer.relevance), order[:_EXPLAINED]
@@ -284,9 +286,9 @@ async def _by_final(
     relevance, worth = answer.relevance[order].tolist(), scores[order].tolist()
     hits = []
     for place, (i, said) in enumerate(zip(order.tolist(), _said(found, order), strict=True)):
-        heard = (Said("rescore", relevance[place], ranks[i]),) if i in ranks else ()
+        heard = (StageScore("rescore", relevance[place], ranks[i]),) if i in ranks else ()
         why = reasons[place] if place < len(reasons) else ()
-        said = (*said, *heard, Said("final", worth[place], place + 1))
+        said = (*said, *heard, StageScore("final", worth[place], place + 1))
         hits.append(Hit(int(found.rows[i]), worth[place], said, why))
     return hits
 
@@ -324,19 +326,19 @@ def _lowered(scores: Vectors, beyond: NDArray[np.bool_]) -> Vectors:
     return np.where(beyond, scores - np.ptp(scores) - 1, scores)
 
 
-def _reasons(table: Vectors, told: Vectors, rules: dict[str, Vectors]) -> list[tuple[Reason, ...]]:
+def _reasons(table: Vectors, told: Vectors, rules: dict[str, Vectors]) -> list[tuple[FeatureContribution, ...]]:
     """What each feature did to the score of each candidate, the most first; before them what each rule did to it."""
     names = list(FEATURES)
     orders = np.argsort(-np.abs(told), axis=1, kind="stable").tolist()
     result = []
     for place, (order, values, gains) in enumerate(zip(orders, table.tolist(), told.tolist(), strict=True)):
         ruled = ((name, float(by_rule[place])) for name, by_rule in rules.items())
-        before = (Reason(name, 1.0, gain) for name, gain in ruled if gain)
-        result.append((*before, *(Reason(names[f], values[f], gains[f]) for f in order if gains[f])))
+        before = (FeatureContribution(name, 1.0, gain) for name, gain in ruled if gain)
+        result.append((*before, *(FeatureContribution(names[f], values[f], gains[f]) for f in order if gains[f])))
     return result
 
 
-def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int, beyond: NDArray[np.bool_]) -> list[Hit]:
+def _arrange(found: CandidateSet, relevance: Vectors, mix: float, top_k: int, beyond: NDArray[np.bool_]) -> list[Hit]:
     """Rescored candidates by a mix of both orders, then the others as found, by their score less 1, which is below.
 
     Those `beyond` the price that was asked for come last.
@@ -347,13 +349,13 @@ def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int, beyond: N
         low = np.array([beyond[places[hit.row]] for hit in hits])
         scores = _lowered(np.array([hit.score for hit in hits]), low)
         return [replace(hits[i], score=float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top_k].tolist()]
-    first = named(found)  # what the query names by its code is meant
+    first = code_matches(found)  # what the query names by its code is meant
     worth = np.where(first[: len(relevance)], 1, mixed_scores(relevance, mix))
     fused = np.where(first, found.scores.max(initial=0), found.scores)
     order, ranks = np.argsort(-worth, kind="stable")[:top_k], _ranks(relevance)
     rescored = []
     for rank, (i, said) in enumerate(zip(order.tolist(), _said(found, order), strict=True), 1):
-        heard = Said("rescore", float(relevance[i]), ranks[i]), Said("mix", float(worth[i]), rank)
+        heard = StageScore("rescore", float(relevance[i]), ranks[i]), StageScore("mix", float(worth[i]), rank)
         rescored.append(Hit(int(found.rows[i]), float(worth[i]), (*said, *heard)))
     offset = 1.0 if len(relevance) else 0.0
     rest = np.arange(len(relevance), min(len(found.rows), len(relevance) + top_k - len(rescored)))
@@ -363,15 +365,15 @@ def _arrange(found: Found, relevance: Vectors, mix: float, top_k: int, beyond: N
     ]
 
 
-def _said(found: Found, places: NDArray[np.int64]) -> list[tuple[Said, ...]]:
+def _said(found: CandidateSet, places: NDArray[np.int64]) -> list[tuple[StageScore, ...]]:
     """What retrieval said of candidates, source by source, and of both together, by which they have their ranks."""
     sides = [("retrieve", found.dense), ("lexical", found.lexical)]
     if found.fused:
-        sides.append(("fuse", Source(found.scores, found.ranks())))
+        sides.append(("fuse", SourceScores(found.scores, found.ranks())))
     columns = [
         (name, side.scores[places].tolist(), side.ranks[places].tolist()) for name, side in sides if side is not None
     ]
     return [
-        tuple(Said(name, scores[place], ranks[place]) for name, scores, ranks in columns)
+        tuple(StageScore(name, scores[place], ranks[place]) for name, scores, ranks in columns)
         for place in range(len(places))
     ]

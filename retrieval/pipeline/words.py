@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from engine.protocol import Candidates
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
@@ -22,19 +22,19 @@ _WORD = re.compile(r"\w+")
 _Result = TypeVar("_Result")
 
 
-class WordsFailed(Exception):
+class LexicalFailed(Exception):
     """The lexical source could not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
+class LexicalMatches:
     """What was found by words: the query as it was read, and the candidates."""
 
     query: LexicalQuery
     candidates: Candidates
 
 
-class Words:
+class LexicalRetriever:
     """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
 
     def __init__(
@@ -51,25 +51,25 @@ class Words:
         """
         self._index = index
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
-        self._read = lru_cache(_READ)(QueryReader(index, language, synonyms, is_word).read)
+        self._read = lru_cache(_READ)(LexicalQueryParser(index, language, synonyms, is_word).read)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
 
-    async def rewritten(self, text: str) -> str:
+    async def apply_rewrites(self, text: str) -> str:
         """The query as it is to be searched, by the release's rewrites. Raises WordsFailed."""
         return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
 
-    async def spelt(self, text: str) -> str:
+    async def correct_spelling(self, text: str) -> str:
         """The query with likelier spellings of words that no product holds. Raises WordsFailed."""
         return await self._run(lambda: _spelt(text, self._read(text).spellings))
 
-    async def search(self, text: str, k: int) -> Matches:
+    async def search(self, text: str, k: int) -> LexicalMatches:
         """The k best products. Raises WordsFailed."""
 
-        def work() -> Matches:
+        def work() -> LexicalMatches:
             query = self._read(text)
-            return Matches(query, self._index.search(query.terms, self._weights, k, query.synonyms))
+            return LexicalMatches(query, self._index.search(query.terms, self._weights, k, query.synonyms))
 
         return await self._run(work)
 
@@ -89,7 +89,7 @@ class Words:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except Exception as error:  # whatever it is, the dense source still answers
-            raise WordsFailed(f"{type(error).__name__}: {error}") from error
+            raise LexicalFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _spelt(text: str, spellings: Mapping[str, str]) -> str:

@@ -35,7 +35,7 @@ def check_free(path: Path) -> None:
 
 
 @contextmanager
-def reserved(address: str) -> Iterator[str]:
+def reserve_address(address: str) -> Iterator[str]:
     """Holds the address while the block runs, and yields it with its port, which is chosen where it is 0.
 
     It is bound but not listened on: until a process of this user listens there with SO_REUSEPORT, connections are

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from core.errors import TandemError
-from retrieval.processes.port import reserved
+from retrieval.processes.port import reserve_address
 from retrieval.processes.workers import Message, Worker, start_worker
 from retrieval.server.settings import ServeSettings
 
@@ -220,6 +220,6 @@ async def supervise(settings: ServeSettings, ready: Ready) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    with reserved(settings.address) as address:
+    with reserve_address(settings.address) as address:
         shared = settings.model_copy(update={"address": address})
         await Supervisor(shared, partial(ready, address), partial(start_worker, shared)).run(stop)

@@ -40,9 +40,9 @@ class Link:
         line = self._lines.readline()
         return json.loads(line) if line else {}
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Tells the supervisor, if it is there."""
-        with contextlib.suppress(OSError):  # it is gone, and `follow` has this process end
+        with contextlib.suppress(OSError):  # it is gone, and `watch_supervisor` has this process end
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
     async def serve(self, settings: ServeSettings) -> None:
@@ -56,7 +56,7 @@ class Link:
     def serves(self, running: Running) -> None:
         """Reports to the supervisor that calls are accepted."""
         releases = {catalog: release.release_id for catalog, release in running.holder.loaded.items()}
-        self.say({"serves": releases})
+        self.send({"serves": releases})
         self._serving = True
 
     async def _live(self) -> None:
@@ -71,10 +71,10 @@ class Link:
             return
         swap = asyncio.Event()
         self._waiting = asyncio.get_running_loop(), swap
-        self.say({"waits": [catalog, release]})
+        self.send({"waits": [catalog, release]})
         await swap.wait()
 
-    def follow(self, grace: float) -> None:
+    def watch_supervisor(self, grace: float) -> None:
         """Does as it is told, on a thread of its own, until the supervisor is gone; then ends this process.
 
         On a thread, so that a process ends that loads or hangs.
@@ -99,11 +99,11 @@ def main() -> None:
     logging.basicConfig(format=f"%(asctime)s %(levelname)s %(name)s [process {number}] %(message)s")
     logging.getLogger("tandem").setLevel(logging.INFO)
     settings = ServeSettings.model_validate(first["settings"])
-    threading.Thread(target=link.follow, args=(settings.grace_seconds,), daemon=True).start()
+    threading.Thread(target=link.watch_supervisor, args=(settings.grace_seconds,), daemon=True).start()
     try:
         asyncio.run(link.serve(settings))
     except TandemError as error:
-        link.say({"failed": str(error)})
+        link.send({"failed": str(error)})
         sys.exit(2)
 
 

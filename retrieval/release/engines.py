@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from core.manifest import Manifest
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.device import chosen_device
 from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.fallback import FallbackEngine
@@ -34,7 +34,7 @@ def _in_process(settings: ServeSettings) -> MakeEngine:
 
 
 def gpu_engine(
-    settings: ServeSettings, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None
+    settings: ServeSettings, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None
 ) -> Engine:
     """The release's models and index on a GPU of this process.
 
@@ -64,11 +64,11 @@ def repository_of(settings: ServeSettings) -> Path:
 def release_models(folder: Path, manifest: Manifest) -> ReleaseModels:
     """What of the release in this folder a Triton server runs."""
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
-    return _models(folder, manifest, Tower.open(folder / "encoder"), ranker)
+    return _models(folder, manifest, BiEncoder.open(folder / "encoder"), ranker)
 
 
 def triton_engine(
-    settings: ServeSettings, folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None
+    settings: ServeSettings, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None
 ) -> Engine:
     """The release's models, loaded into the Triton server, with what the settings fall back to.
 
@@ -95,7 +95,7 @@ def triton_engine(
         raise
 
 
-def _models(folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None) -> ReleaseModels:
+def _models(folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> ReleaseModels:
     return ReleaseModels(
         manifest.catalog,
         manifest.release_id,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.popularity import popularity
-from catalog.table import Columns
+from catalog.table import ProductTable
 from catalog.tokens import ProductTokens
 from core.digest import value_digest
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.plan import RERANK_DEPTH, Plan
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
 from engine.folder import TOKENIZER_FILE
@@ -27,10 +27,10 @@ from engine.protocol import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
 from engine.vector.index import VectorIndex
 from ranker.final import FinalScore
 from ranker.ranker import Ranker
-from retrieval.pipeline.budget import RerankPace, Reserve
-from retrieval.pipeline.candidates import Found
+from retrieval.pipeline.budget import RerankCostModel, Reserve
+from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.features import FEATURES, features
-from retrieval.pipeline.words import Words
+from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
@@ -40,7 +40,7 @@ _WARM_QUERY = "warm up the release before it serves"
 _WARM_PAIRS = 32
 _WARM_ROUNDS = 3
 
-MakeEngine = Callable[[Path, Manifest, Tower, Ranker | None], Engine]
+MakeEngine = Callable[[Path, Manifest, BiEncoder, Ranker | None], Engine]
 
 
 class LoadedRelease:
@@ -49,12 +49,12 @@ class LoadedRelease:
     def __init__(
         self,
         manifest: Manifest,
-        tower: Tower,
+        tower: BiEncoder,
         ranker: Ranker | None,
-        columns: Columns,
+        columns: ProductTable,
         tokens: ProductTokens | None,
         engine: Engine,
-        words: Words | None = None,
+        words: LexicalRetriever | None = None,
         final: FinalScore | None = None,
         models: CachedModels | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class LoadedRelease:
         self.models = models or CachedModels(engine, Caches())
         self.words = words
         self.final = final
-        self.pace = RerankPace()
+        self.pace = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.products = len(columns)
@@ -104,7 +104,7 @@ class LoadedRelease:
         assert self.ranker is not None
         return self.ranker.scores(logits, similarities)
 
-    def features(self, found: Found) -> NDArray[np.float32]:
+    def features(self, found: CandidateSet) -> NDArray[np.float32]:
         """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
         return features(found, self._popularity[found.rows])
 
@@ -184,7 +184,7 @@ class LoadedRelease:
 
 
 def embedded_engine(
-    folder: Path, manifest: Manifest, tower: Tower, ranker: Ranker | None, lanes: int | None = None
+    folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None, lanes: int | None = None
 ) -> Engine:
     """The release's models and index in this process; `lanes` is the number of worker threads, default: one a core."""
     return EmbeddedEngine(
@@ -202,9 +202,9 @@ def open_release(
 
     Raises ReleaseError or ModelError when its parts do not fit.
     """
-    tower = Tower.open(folder / "encoder")
+    tower = BiEncoder.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
-    columns = Columns(folder / "products.arrow")
+    columns = ProductTable(folder / "products.arrow")
     tokens = ProductTokens(folder) if ranker is not None else None
     if len(columns) != manifest.snapshot.products or (tokens is not None and len(tokens) != len(columns)):
         raise ReleaseError(
@@ -219,7 +219,7 @@ def open_release(
     return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
 
 
-def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[str, str, str]:
+def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
     """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
     empty where there is none."""
     files = manifest.files
@@ -237,7 +237,7 @@ def _digests(manifest: Manifest, tower: Tower, ranker: Ranker | None) -> tuple[s
     )
 
 
-def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
+def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRetriever | None:
     """The lexical source, where the release was made with one."""
     told = manifest.snapshot.lexical
     if told is None:
@@ -251,4 +251,4 @@ def _open_words(folder: Path, manifest: Manifest, tower: Tower) -> Words | None:
     index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
-    return Words(index, manifest.language, told.weights, synonyms, tower.is_word)
+    return LexicalRetriever(index, manifest.language, told.weights, synonyms, tower.is_word)

@@ -30,7 +30,7 @@ _MOST_NAMES = 10  # of catalogs, in an error
 
 OpenRelease = Callable[[Path, Manifest], LoadedRelease]
 # Asked with catalog and release once it is warm; returns when it is to be swapped in.
-Agree = Callable[[str, str], Awaitable[None]]
+SwapBarrier = Callable[[str, str], Awaitable[None]]
 
 
 async def at_once(catalog: str, release: str) -> None:
@@ -55,7 +55,7 @@ class _Refusal:
     until: float
 
 
-class Holder:
+class ReleaseManager:
     """The loaded releases by catalog. For use from one event loop; loading happens on a thread."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Holder:
         poll_seconds: float = 1.0,
         open: OpenRelease = open_release,
         clock: Callable[[], float] = time.monotonic,
-        agree: Agree = at_once,
+        agree: SwapBarrier = at_once,
     ) -> None:
         """`clock` tells seconds, for the pauses before a refused release is tried again."""
         self._store = store

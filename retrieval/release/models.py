@@ -51,13 +51,13 @@ class CachedModels:
         [candidates] = await self._caches.candidates.fetch([key], compute)
         return candidates
 
-    async def compare(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
         """The similarity, shape (r,), of r products to a vector of shape (d,). Raises as `retrieve` does."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            return [_fixed(rows, await self._engine.compare(vector, rows, deadline))]
+            return [_fixed(rows, await self._engine.score_rows(vector, rows, deadline))]
 
-        key = found_key(self._index, vector, "compare", rows.tobytes())
+        key = found_key(self._index, vector, "score_rows", rows.tobytes())
         [compared] = await self._caches.candidates.fetch([key], compute)
         return compared.scores
 

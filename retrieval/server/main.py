@@ -16,7 +16,7 @@ from engine.cache import Caches
 from retrieval.processes.port import check_free, refused
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
-from retrieval.release.manager import Agree, Holder, at_once
+from retrieval.release.manager import ReleaseManager, SwapBarrier, at_once
 from retrieval.server.admission import Admission
 from retrieval.server.calls import MOST_REQUEST_BYTES
 from retrieval.server.gate import Gate
@@ -40,22 +40,22 @@ class Running:
     """A server that accepts calls."""
 
     address: str
-    holder: Holder
+    holder: ReleaseManager
     caches: Caches
 
 
 @asynccontextmanager
 async def running(
-    settings: ServeSettings, holder: Holder | None = None, agree: Agree = at_once
+    settings: ServeSettings, holder: ReleaseManager | None = None, agree: SwapBarrier = at_once
 ) -> AsyncIterator[Running]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
-    `agree` is asked before a loaded release is swapped in (see `Holder`). Raises TandemError when the port is taken or
-    no release can be served.
+    `agree` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the port is
+    taken or no release can be served.
     """
     caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
-    holder = holder or Holder(ReleaseStore(settings.releases), settings.poll_seconds, open_one, agree=agree)
+    holder = holder or ReleaseManager(ReleaseStore(settings.releases), settings.poll_seconds, open_one, agree=agree)
     await holder.refresh()
     if not holder.loaded:
         why = "; ".join(holder.refusals) or "make one with `tandem index`"
@@ -79,7 +79,7 @@ async def running(
 
 
 async def serve(
-    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: Agree = at_once
+    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: SwapBarrier = at_once
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. `ready` is told once calls are accepted."""
     stop = asyncio.Event()
@@ -114,7 +114,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, holder: Holder, draining: asyncio.Event) -> tuple[Gate, str]:
+def _server(settings: ServeSettings, holder: ReleaseManager, draining: asyncio.Event) -> tuple[Gate, str]:
     # Of releases in service the slowest: whoever is refused before any request was answered hears of it.
     seconds = max(release.warm_seconds for release in holder.loaded.values())
     server = Gate(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)

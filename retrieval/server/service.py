@@ -10,7 +10,7 @@ from core.plan import Plan
 from engine.protocol import DeadlineExceeded, EngineError
 from retrieval.pipeline.answer import Answer
 from retrieval.pipeline.search import search
-from retrieval.release.manager import Holder, NotReady, UnknownCatalog
+from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
 from retrieval.server.admission import Permit
 from retrieval.server.calls import guarded, reader, request_id
 from retrieval.server.gate import Call
@@ -34,7 +34,7 @@ _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the 
 class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
-    def __init__(self, holder: Holder, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
+    def __init__(self, holder: ReleaseManager, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
         """Seconds: `default_deadline` for calls that set none, `longest_deadline` for those that set a later one."""
         self._holder = holder
         self._plan = plan

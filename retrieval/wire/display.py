@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from catalog.product import MICROS, MOST_ATTRIBUTES
-from catalog.table import Columns
+from catalog.table import ProductTable
 from tandem.v1 import search_pb2
 
 Fill = Callable[[search_pb2.Product, int], None]
@@ -31,7 +31,7 @@ _COLUMNS = {"price": ("price_micros", "currency"), "attributes": ()}
 class Display:
     """Fills in products while there is room. `cut` has the rows of those that show less than was asked for."""
 
-    def __init__(self, columns: Columns, room: int) -> None:
+    def __init__(self, columns: ProductTable, room: int) -> None:
         """`room` is in bytes, for all products together."""
         self.cut: set[int] = set()
         self._columns = columns

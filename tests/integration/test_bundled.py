@@ -10,15 +10,15 @@ from shops import environment
 
 from core.errors import ModelError
 from encoder import bundled
+from encoder.bi_encoder import BiEncoder
 from encoder.bundled import TEXTS, export_bundled
-from encoder.tower import Tower
 from encoder.train.export import load_encoder
 from engine.onnx.session import OnnxModel
 
 
 def test_they_are_the_originals_vectors_nearly(encoder_dir: Path) -> None:
     """`encoder_dir` is exported by this very code."""
-    tower = Tower.open(encoder_dir)
+    tower = BiEncoder.open(encoder_dir)
     found = OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(list(TEXTS)))
     exact = load_encoder(None).encode(list(TEXTS), normalize_embeddings=True)
     cosines = (found * exact).sum(axis=1)

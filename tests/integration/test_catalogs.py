@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from shops import index, publish_damaged, write_feed
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.plan import Plan
 from core.progress import Silent
 from core.releases import ReleaseStore
-from encoder.tower import SPEC_FILE
+from encoder.bi_encoder import SPEC_FILE
 from indexer.job import Models
 from lifecycle.rollback import to_model, to_release
 from retrieval.pipeline.answer import Answer
@@ -73,7 +73,7 @@ def test_an_earlier_model_set_comes_back_without_its_old_products(
     assert back.manifest.model == old.model
     assert back.manifest.snapshot.catalog_id == new.manifest.snapshot.catalog_id
     assert store.current("default") == back.manifest.release_id
-    columns = Columns(store.path("default", back.manifest.release_id) / "products.arrow")
+    columns = ProductTable(store.path("default", back.manifest.release_id) / "products.arrow")
     assert {product[:2] for product in columns.ids()} == {"b-"}
     store.verify("default", back.manifest.release_id)
 

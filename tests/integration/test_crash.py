@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shops import process, write_rows
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.releases import ReleaseStore
 
 PRODUCTS = 6000
@@ -49,6 +49,6 @@ def test_a_killed_job_goes_on_where_it_was(tmp_path: Path, encoder_dir: Path) ->
     assert release is not None
     manifest = store.verify("default", release)
     assert manifest.snapshot.products == PRODUCTS
-    columns = Columns(store.path("default", release) / "products.arrow")
+    columns = ProductTable(store.path("default", release) / "products.arrow")
     assert columns.ids() == [str(i) for i in range(PRODUCTS)]
     assert manifest.validation["self_retrieval_at_10"] > 0.9

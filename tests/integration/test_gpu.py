@@ -14,11 +14,11 @@ import pytest
 from devices import DEVICES
 from shops import index, write_feed
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import ModelError
 from core.progress import Silent, ignore
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.embedded import EmbeddedEngine
 from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
@@ -81,7 +81,7 @@ async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[
         vectors = [await release.engine.encode(tokens, None) for release in (served, plain)]
         assert float((vectors[0] * vectors[1]).sum()) > 0.985  # int8 against half precision
         [found] = await served.engine.retrieve(vectors[0], 30, NO_FILTER, NO_OVERLAY, None)
-        exact = await plain.engine.compare(vectors[0][0], found.rows, None)
+        exact = await plain.engine.score_rows(vectors[0][0], found.rows, None)
         np.testing.assert_allclose(found.scores, exact, atol=2e-3)
         assert sorted(found.rows.tolist()) == list(range(30)) and (np.diff(found.scores) <= 1e-6).all()
         pairs = served.pack(text, found.rows[:12])
@@ -112,7 +112,7 @@ def test_products_are_embedded_there_and_kept_apart(
     store, models = halved
     current = store.current("default")
     assert current is not None
-    columns, tower = Columns(store.path("default", current) / "products.arrow"), Tower.open(models.encoder)
+    columns, tower = ProductTable(store.path("default", current) / "products.arrow"), BiEncoder.open(models.encoder)
     exact, many = embed_products(columns, tower, tmp_path, ignore)
     exact = np.array(exact)
     found, again = embed_products(columns, tower, tmp_path, ignore, "cuda")
@@ -132,7 +132,7 @@ def test_weights_are_part_of_the_release_and_of_what_it_was_made_from(
     feed = write_feed(tmp_path / "a.jsonl", "a-")
     copy = ReleaseStore(tmp_path / "releases")
     plain = index(feed, models, copy).manifest
-    assert Tower.open(models.encoder).digest == Tower.open(halved[1].encoder).digest
+    assert BiEncoder.open(models.encoder).digest == BiEncoder.open(halved[1].encoder).digest
     with_weights = index_feed(feed, Mapping(), halved[1], Options(), copy, Silent())
     assert with_weights.embedded == 0 and with_weights.manifest.release_id != plain.release_id
     # They stay with the models in service.

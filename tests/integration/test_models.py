@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_items
-from encoder.tower import Tower
 from engine.onnx.session import OnnxModel
 from ranker.ranker import Ranker
 from training.export import base_location
@@ -26,7 +26,7 @@ TEXTS = [
 
 
 def test_a_vector_does_not_depend_on_its_batch(encoder_dir: Path) -> None:
-    tower = Tower.open(encoder_dir)
+    tower = BiEncoder.open(encoder_dir)
     model = OnnxModel(tower.model_path("query"))
     tokens = tower.tokenize_items(TEXTS)
     together = model.run(tokens)
@@ -46,7 +46,7 @@ def test_a_logit_does_not_depend_on_its_batch(ranker_dir: Path) -> None:
 
 
 def test_vectors_are_those_of_sentence_transformers(encoder_dir: Path) -> None:
-    tower = Tower.open(encoder_dir)
+    tower = BiEncoder.open(encoder_dir)
     vectors = OnnxModel(tower.model_path("item")).run(tower.tokenize_items(TEXTS))
     original = SentenceTransformer(base_location(None), device="cpu").encode(TEXTS, normalize_embeddings=True)
     cosines = (vectors * original).sum(axis=1)
@@ -55,7 +55,7 @@ def test_vectors_are_those_of_sentence_transformers(encoder_dir: Path) -> None:
 
 
 def test_bulk_embedding_gives_each_text_its_own_vector(encoder_dir: Path) -> None:
-    tower = Tower.open(encoder_dir)
+    tower = BiEncoder.open(encoder_dir)
     model = OnnxModel(tower.model_path("item"))
     tokens = tower.tokenize_items(TEXTS * 5)
     found = np.full((len(tokens), tower.spec.dimensions), np.nan, np.float32)

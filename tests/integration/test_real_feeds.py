@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from catalog.product import CATALOG_SCHEMA, product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from indexer.cleaning.mapping import Mapping, load_mapping
 from indexer.products import CleanResult, clean_feed
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def clean(feed: str, mapping: str | None, folder: Path) -> tuple[CleanResult, Columns]:
+def clean(feed: str, mapping: str | None, folder: Path) -> tuple[CleanResult, ProductTable]:
     data = os.environ.get("TANDEM_DATA")
     path = Path(data or "", feed)
     if not data or not path.is_file():
         pytest.skip(f"TANDEM_DATA names no folder with {feed}")
     result = clean_feed(path, load_mapping(EXAMPLES / mapping) if mapping else Mapping(), folder)
-    return result, Columns(result.columns)
+    return result, ProductTable(result.columns)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from shops import index, publish_damaged, write_feed
 
 from catalog.product import product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.onnx.session import OnnxModel
 from indexer.job import Models
 from ranker.ranker import Ranker
@@ -43,10 +43,10 @@ async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, 
     async with running(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
         answer = await ask(channel, "red kettle", 30)
     assert not answer.degraded and len(answer.hits) == 30
-    tower, ranker = Tower.open(models.encoder), Ranker.open(models.ranker)
+    tower, ranker = BiEncoder.open(models.encoder), Ranker.open(models.ranker)
     release = store.current("default")
     assert release is not None
-    columns = Columns(store.path("default", release) / "products.arrow")
+    columns = ProductTable(store.path("default", release) / "products.arrow")
     texts = [product_text(columns.row(row)) for row in range(len(columns))]
     [query] = OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(["red kettle"]))
     items = OnnxModel(tower.model_path("item")).run(tower.tokenize_items(texts))

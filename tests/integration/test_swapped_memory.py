@@ -11,7 +11,7 @@ from core.releases import ReleaseStore
 from indexer.job import Models
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
 
@@ -35,7 +35,7 @@ def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
 
 
 async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
-    holder = Holder(store)
+    holder = ReleaseManager(store)
     await holder.refresh()
     held = parts(holder.get("default"))
     with holder.get("default").lease() as release:

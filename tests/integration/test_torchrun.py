@@ -17,7 +17,7 @@ import tiny
 import together
 from shops import environment
 
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from lifecycle.tracking.lineage import RUN_FILE
 from ranker.ranker import Ranker
 
@@ -66,7 +66,7 @@ def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None
     ran = torchrun("-m", "lifecycle.cli", "train", kind, *shop, *given)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("done in") == 2 and "not tracked" not in ran.stderr
-    tower = Tower.open(output) if kind == "encoder" else Ranker.open(output)
+    tower = BiEncoder.open(output) if kind == "encoder" else Ranker.open(output)
     run = json.loads((output / RUN_FILE).read_text())
     assert run["run"]["version"] == "1" and tower.digest
     report = report_of(output)
@@ -116,7 +116,7 @@ def test_every_option_trains_in_two_processes(tmp_path: Path) -> None:
     ran = torchrun(Path(together.__file__), tmp_path / "given.json", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
     for place, settings in enumerate(given):
-        tower = Tower.open(tmp_path / "out" / str(place))
+        tower = BiEncoder.open(tmp_path / "out" / str(place))
         assert tower.spec.dimensions == settings.get("dimensions", tiny.DIMENSIONS)
         assert len(tower.files()) == (3 if settings.get("shared", True) else 4)
     whole, cached = ([entry["loss"] for entry in report_of(tmp_path / "out" / name)["loss"]] for name in "34")

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
 from core.progress import ignore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
 from engine.onnx.session import OnnxModel
@@ -28,11 +28,11 @@ def settings(base: str, **given: Any) -> EncoderTraining:
     return EncoderTraining.model_validate({"base": base, **small, **given})
 
 
-def trained(base: str, folder: Path, **given: Any) -> tuple[dict[str, Any], Tower]:
-    return train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings(base, **given)), Tower.open(folder)
+def trained(base: str, folder: Path, **given: Any) -> tuple[dict[str, Any], BiEncoder]:
+    return train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings(base, **given)), BiEncoder.open(folder)
 
 
-def vectors(tower: Tower, side: Any = "item") -> np.ndarray:
+def vectors(tower: BiEncoder, side: Any = "item") -> np.ndarray:
     return OnnxModel(tower.model_path(side)).run(tower.tokenize_items(list(tiny.TEXTS.values())))
 
 
@@ -109,4 +109,4 @@ def test_a_run_with_an_option_goes_on_to_the_same_towers(given: dict[str, Any], 
     steps: list[int] = []
     train_encoder(tiny.TEXTS, tiny.judgments(), tmp_path / "cut", wanted, report=lambda done, _: steps.append(done))
     assert steps == [5, 6]
-    assert Tower.open(tmp_path / "cut").digest == Tower.open(tmp_path / "whole").digest
+    assert BiEncoder.open(tmp_path / "cut").digest == BiEncoder.open(tmp_path / "whole").digest

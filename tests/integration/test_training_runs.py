@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from core.errors import ModelError
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_items
-from encoder.tower import Tower
 from encoder.train.examples import training_examples
 from encoder.train.export import export_encoder
 from encoder.train.finetune import shelf_of, train_encoder, validate
@@ -87,7 +87,7 @@ def test_the_towers_learn_the_shops_words(encoder: tuple[Path, Any]) -> None:
 
 
 def test_exported_towers_have_learned_too(encoder: tuple[Path, Any], texts: dict[str, str]) -> None:
-    tower = Tower.open(encoder[0])
+    tower = BiEncoder.open(encoder[0])
     model = OnnxModel(tower.model_path("item"))
     items = np.empty((len(texts), tower.spec.dimensions), np.float32)
     for places, part in embed_items(model, tower.tokenize_items(list(texts.values()))):
@@ -136,7 +136,7 @@ def test_the_same_seed_trains_the_same_towers(
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         train_encoder(texts, judgments, folder, settings)
-    assert Tower.open(folders[0]).digest == Tower.open(folders[1]).digest != Tower.open(encoder[0]).digest
+    assert BiEncoder.open(folders[0]).digest == BiEncoder.open(folders[1]).digest != BiEncoder.open(encoder[0]).digest
 
 
 @pytest.mark.parametrize("change", [{"dropout": 0.5}, {"weight_decay": 0.9}])
@@ -152,7 +152,7 @@ def test_dropout_and_weight_decay_change_what_is_learned(
 
 def test_a_local_checkpoint_is_a_base_in_its_turn(encoder: tuple[Path, Any], tmp_path: Path) -> None:
     export_encoder(str(encoder[0] / "checkpoint"), tmp_path)
-    again, trained = Tower.open(tmp_path), Tower.open(encoder[0])
+    again, trained = BiEncoder.open(tmp_path), BiEncoder.open(encoder[0])
     tokens = trained.tokenize_items(["Kettle, red"])
     np.testing.assert_array_equal(again.tokenize_items(["Kettle, red"])[0], tokens[0])
     ours, theirs = (OnnxModel(tower.model_path("item")).run(tokens)[0] for tower in (again, trained))
@@ -167,7 +167,7 @@ def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgmen
     with pytest.raises(KeyboardInterrupt):
         train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=2, batch_size=4, **SMALL), report=interrupt)
     with pytest.raises(ModelError):
-        Tower.open(tmp_path)
+        BiEncoder.open(tmp_path)
     assert not (tmp_path / "report.json").exists()
 
 
@@ -189,7 +189,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
     again = train_encoder(texts, judgments, cut, settings, report=lambda done, total: steps.append(done))
     assert steps == [7, 8]
     assert again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
-    assert Tower.open(cut).digest == Tower.open(tmp_path / "whole").digest
+    assert BiEncoder.open(cut).digest == BiEncoder.open(tmp_path / "whole").digest
 
 
 def test_other_settings_do_not_go_on_from_an_old_checkpoint(

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, Engine, Pair
 from engine.triton.config import Layout
 from engine.triton.repository import RESCORE, prepare
@@ -115,7 +115,7 @@ class Release:
         self.id = current
         self.folder = store.path("default", current)
         self.manifest = store.manifest("default", current)
-        self.tower, self.ranker = Tower.open(self.folder / "encoder"), Ranker.open(self.folder / "ranker")
+        self.tower, self.ranker = BiEncoder.open(self.folder / "encoder"), Ranker.open(self.folder / "ranker")
         parts = (self.folder, self.manifest, self.tower, self.ranker)
         self.embedded: Callable[[], Engine] = partial(embedded_engine, *parts)
         self.triton: Callable[[], Engine] = partial(triton_engine, settings(store, triton), *parts)
@@ -142,7 +142,7 @@ async def test_answers_are_those_of_the_embedded_engine(indexed: ReleaseStore, t
                 np.testing.assert_allclose(mine.scores, theirs.scores, atol=TOLERANCE)
                 assert mine.rows[0] == theirs.rows[0]
         rows = np.array([29, 0, 7], np.int64)
-        given, expected_scores = [await engine.compare(vectors[0], rows, None) for engine in (there, here)]
+        given, expected_scores = [await engine.score_rows(vectors[0], rows, None) for engine in (there, here)]
         np.testing.assert_allclose(given, expected_scores, atol=TOLERANCE)
         pairs = release.pairs(45)
         logits, expected_logits = [await engine.rescore(pairs, None) for engine in (there, here)]

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.product import AVAILABILITIES, CATALOG_SCHEMA, MICROS, product_text
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import FeedError
 from indexer.cleaning.availability import parse_availability
 from indexer.cleaning.codes import parse_gtin, parse_id
@@ -163,7 +163,7 @@ def _outcome(write: Callable[[Path], Any], mapping: Mapping) -> tuple[CleanResul
             assert "\n" not in str(error)
             return None
         assert result.report.model_dump_json()
-        columns = Columns(result.columns)
+        columns = ProductTable(result.columns)
         ids = columns.ids()
         assert len(set(ids)) == len(ids) == result.report.kept
         for place in range(len(columns)):

@@ -11,7 +11,7 @@ from benchmarks import gpu
 from benchmarks.gpu_rows import bench, search
 from benchmarks.gpu_rows.bench import SMALL, Bench, Shape, attempts
 from benchmarks.gpu_rows.synthetic import texts_of, write_models
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from ranker.ranker import Ranker
 
 
@@ -83,7 +83,7 @@ def test_texts_have_the_tokens_asked_for(tmp_path: Path) -> None:
     texts = texts_of(shape, 50, (3, 9))
     words = [len(text.split(" ")) for text in texts]
     assert min(words) >= 3 and max(words) <= 9 and texts == texts_of(shape, 50, (3, 9))
-    assert [len(ids) - 2 for ids in Tower.open(encoder).tokenize_items(texts)] == words
+    assert [len(ids) - 2 for ids in BiEncoder.open(encoder).tokenize_items(texts)] == words
     assert [len(ids) for ids in Ranker.open(ranker).tokenize_products(texts)] == words
 
 

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from core.errors import ModelError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train import export
 from encoder.train.base import load_base
 from encoder.train.export import export_encoder, export_model
@@ -30,7 +30,7 @@ def load(base: str, **given: Any) -> SentenceTransformer:
 
 
 def vectors(folder: Path, side: Any = "item") -> np.ndarray:
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     return OnnxModel(tower.model_path(side)).run(tower.tokenize_items(TEXTS))
 
 
@@ -41,7 +41,7 @@ def exact(model: SentenceTransformer, task: str = "document") -> np.ndarray:
 def test_first_dimensions_are_exported_as_unit_vectors(base: str, tmp_path: Path) -> None:
     model = load(base, dimensions=8)
     parity = export_model(model, "tiny", tmp_path / "towers", TEXTS)
-    assert Tower.open(tmp_path / "towers").spec.dimensions == 8 and parity["cosine_mean"] > 0.98
+    assert BiEncoder.open(tmp_path / "towers").spec.dimensions == 8 and parity["cosine_mean"] > 0.98
     assert tiny.rounded_by_texts(tmp_path / "towers" / "model.onnx")
     found = vectors(tmp_path / "towers")
     assert found.shape == (len(TEXTS), 8)
@@ -56,7 +56,7 @@ def test_a_checkpoint_keeps_all_dimensions_and_says_how_many_to_use(base: str, t
     assert again.encode(["kettle"]).shape == (1, 8)
     assert again.encode(["kettle"], truncate_dim=tiny.DIMENSIONS).shape == (1, tiny.DIMENSIONS)
     export_encoder(str(tmp_path / "checkpoint"), tmp_path / "towers", TEXTS)
-    assert Tower.open(tmp_path / "towers").spec.dimensions == 8
+    assert BiEncoder.open(tmp_path / "towers").spec.dimensions == 8
 
 
 def test_each_side_may_have_a_model_of_its_own(base: str, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from teachers import TEXTS, judgments, pairs, write_base, write_towers
 
 from core.errors import ModelError
+from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from encoder.tower import Tower
 from encoder.train import compress
 from encoder.train.compress import EncoderDistillation, distil_encoder, student
 from encoder.train.export import load_encoder
@@ -33,7 +33,7 @@ def distil(teacher: Path, output: Path, **settings: Any) -> dict[str, Any]:
 
 def judged_by(folder: Path) -> Any:
     """Judgments in the teacher's own order, so that validation tells how near the student is."""
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     model = OnnxModel(tower.model_path("query"))
 
     def score(query: str, text: str) -> float:
@@ -44,7 +44,7 @@ def judged_by(folder: Path) -> Any:
 
 
 def vectors(folder: Path, side: Any = "query") -> np.ndarray:
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     tokens = tower.tokenize_queries(QUERIES) if side == "query" else tower.tokenize_items(PRODUCTS)
     return embed_all(OnnxModel(tower.model_path(side)), tokens)
 
@@ -64,7 +64,7 @@ def test_the_student_comes_into_the_teachers_space(teacher: Path, tmp_path: Path
                          ("untaught", "student"))  # fmt: skip
         assert after > before + 0.1
     assert load_encoder(str(tmp_path / "student/checkpoint"))[0].auto_model.config.num_hidden_layers == 3
-    spec, wanted = Tower.open(tmp_path / "student").spec, Tower.open(teacher).spec
+    spec, wanted = BiEncoder.open(tmp_path / "student").spec, BiEncoder.open(teacher).spec
     assert spec == wanted
     assert {path.name for path in (tmp_path / "student").iterdir()} & {"scratch", "teacher"} == set()
 
@@ -72,7 +72,7 @@ def test_the_student_comes_into_the_teachers_space(teacher: Path, tmp_path: Path
 def test_a_query_tower_alone_searches_the_teachers_items(teacher: Path, tmp_path: Path) -> None:
     report = distil(teacher, tmp_path / "student", side="query", epochs=30)
     assert report["data"]["texts"] == len(QUERIES)
-    tower, whole = Tower.open(tmp_path / "student"), Tower.open(teacher)
+    tower, whole = BiEncoder.open(tmp_path / "student"), BiEncoder.open(teacher)
     assert tower.model_path("item").read_bytes() == whole.model_path("item").read_bytes()
     assert tower.model_path("query").read_bytes() != whole.model_path("query").read_bytes()
     assert {path.name for path in tower.files()} == {"tower.json", "tokenizer.json", "query.onnx", "item.onnx"}

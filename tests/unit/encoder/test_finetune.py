@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from core.errors import ModelError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.export import load_encoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
@@ -41,7 +41,7 @@ def train(base: str, folder: Path, teacher: PairValues | None = None, **given: A
 def test_towers_train_with_each_option(given: dict[str, Any], base: str, tmp_path: Path) -> None:
     report = train(base, tmp_path, **given)
     assert report["parity"]["cosine_mean"] > 0.98 and report["loss"]
-    tower = Tower.open(tmp_path)
+    tower = BiEncoder.open(tmp_path)
     found = OnnxModel(tower.model_path("item")).run(tower.tokenize_items(list(tiny.TEXTS.values())))
     assert found.shape == (len(tiny.TEXTS), tower.spec.dimensions)
     assert tower.spec.dimensions == given.get("dimensions", tiny.DIMENSIONS)

@@ -109,10 +109,10 @@ async def test_few_products_are_compared_without_waiting_for_a_lane() -> None:
     async with engine_of(tower, Remembering(logits=True), 1) as engine:
         encoding = asyncio.ensure_future(engine.encode(sequences(_LENGTHS[:1]), deadline=None))
         await asyncio.to_thread(tower.began.wait, 10)
-        assert (await engine.compare(vector, np.array([0, 3, 2]), deadline=None)).tolist() == [3, 4, 3]
+        assert (await engine.score_rows(vector, np.array([0, 3, 2]), deadline=None)).tolist() == [3, 4, 3]
         with pytest.raises(EngineError):
-            await engine.compare(vector, np.array([999]), deadline=None)
-        many = asyncio.ensure_future(engine.compare(vector, np.arange(300), deadline=None))
+            await engine.score_rows(vector, np.array([999]), deadline=None)
+        many = asyncio.ensure_future(engine.score_rows(vector, np.arange(300), deadline=None))
         await asyncio.sleep(0)
         assert not many.done() and not encoding.done()
         tower.go.set()

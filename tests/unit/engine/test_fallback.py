@@ -9,13 +9,13 @@ from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError
 
 QUERY = [np.array([5], np.int32)]
 PAIR = Pair(np.array([1, 8, 2], np.int32), np.zeros(3, np.int32))
-CALLS = ("encode", "retrieve", "compare", "rescore")
+CALLS = ("encode", "retrieve", "score_rows", "rescore")
 
 
 async def every(engine: FallbackEngine, deadline: float | None = None) -> list[object]:
     vectors = await engine.encode(QUERY, deadline)
     [found] = await engine.retrieve(vectors, 3, NO_FILTER, NO_OVERLAY, deadline)
-    similarities = await engine.compare(vectors[0], np.array([6], np.int64), deadline)
+    similarities = await engine.score_rows(vectors[0], np.array([6], np.int64), deadline)
     logits = await engine.rescore([PAIR], deadline)
     return [vectors.tolist(), found.rows.tolist(), similarities.tolist(), logits.tolist()]
 
@@ -62,12 +62,12 @@ async def test_both_failing_is_told_by_the_second() -> None:
 
 
 async def test_requests_side_by_side_have_notes_of_their_own() -> None:
-    broken = FallbackEngine(FakeEngine(40, delays={"encode": 0.01}, broken=["compare"]), FakeEngine(40))
+    broken = FallbackEngine(FakeEngine(40, delays={"encode": 0.01}, broken=["score_rows"]), FakeEngine(40))
 
     async def request(compares: int) -> int:
         with noting() as notes:
             for _ in range(compares):
-                await asyncio.gather(broken.compare(np.zeros(1, np.float32), np.zeros(1, np.int64), None))
+                await asyncio.gather(broken.score_rows(np.zeros(1, np.float32), np.zeros(1, np.int64), None))
             return len(notes)
 
     assert await asyncio.gather(*(request(count) for count in range(5))) == list(range(5))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.lanes import Kind, Lanes
+from engine.lanes import Lanes, WorkQueue
 from engine.protocol import DeadlineExceeded, EngineError
 
 _PATIENCE = 5.0
@@ -37,7 +37,7 @@ class Work:
 
 
 @asynccontextmanager
-async def lanes_of(*kinds: Kind, lanes: int = 1) -> AsyncIterator[Lanes]:
+async def lanes_of(*kinds: WorkQueue, lanes: int = 1) -> AsyncIterator[Lanes]:
     result = Lanes(kinds, lanes)
     try:
         yield result
@@ -62,7 +62,7 @@ async def settle() -> None:
 
 async def test_an_idle_lane_works_at_once_and_results_keep_their_order() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100)) as lanes:
         assert await lanes.submit("k", [3, 1, 2], [1, 1, 1], None) == [30, 10, 20]
         assert await lanes.submit("k", [4], [1], None) == [40]
     assert work.batches == [[3, 1, 2], [4]]
@@ -70,14 +70,14 @@ async def test_an_idle_lane_works_at_once_and_results_keep_their_order() -> None
 
 async def test_no_payloads_need_no_lane() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 10)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 10)) as lanes:
         assert await lanes.submit("k", [], [], None) == []
     assert work.batches == []
 
 
 async def test_calls_that_wait_share_the_next_batch() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 1)
         await work.started(1)
@@ -91,7 +91,7 @@ async def test_calls_that_wait_share_the_next_batch() -> None:
 
 async def test_a_lane_that_is_done_takes_more_while_the_event_loop_is_busy() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 1)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 1)) as lanes:
         calls = [submit(lanes, "k", n) for n in (1, 2, 3)]
         await settle()
         until = time.monotonic() + _PATIENCE
@@ -103,7 +103,7 @@ async def test_a_lane_that_is_done_takes_more_while_the_event_loop_is_busy() -> 
 
 async def test_a_batch_keeps_to_its_budget() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 10, padding=100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 10, padding=100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 0)
         await work.started(1)
@@ -117,7 +117,7 @@ async def test_a_batch_keeps_to_its_budget() -> None:
 
 async def test_padding_counts_against_the_budget() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 12, padding=100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 12, padding=100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 0)
         await work.started(1)
@@ -131,7 +131,7 @@ async def test_padding_counts_against_the_budget() -> None:
 
 async def test_what_shares_a_batch_is_of_like_length_whoever_asked() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100, padding=3)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100, padding=3)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 0)
         await work.started(1)
@@ -148,7 +148,7 @@ async def test_what_shares_a_batch_is_of_like_length_whoever_asked() -> None:
 
 async def test_what_waits_longest_is_in_the_next_batch_whatever_its_length() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 0)
         await work.started(1)
@@ -167,7 +167,7 @@ async def test_bulk_work_of_any_kind_waits_while_interactive_work_does() -> None
         return payloads
 
     early, late = Work(noting), Work(noting)
-    async with lanes_of(Kind("early", early, 10), Kind("late", late, 10)) as lanes:
+    async with lanes_of(WorkQueue("early", early, 10), WorkQueue("late", late, 10)) as lanes:
         late.gate.clear()
         first = submit(lanes, "late", 0)
         await late.started(1)
@@ -192,7 +192,7 @@ async def test_a_kind_named_earlier_goes_first() -> None:
         return Work(lambda payloads: [order.append(name) or p for p in payloads])
 
     early, late = noting("early"), noting("late")
-    async with lanes_of(Kind("early", early, 10), Kind("late", late, 10)) as lanes:
+    async with lanes_of(WorkQueue("early", early, 10), WorkQueue("late", late, 10)) as lanes:
         late.gate.clear()
         first = submit(lanes, "late", 1)
         await late.started(1)
@@ -205,7 +205,7 @@ async def test_a_kind_named_earlier_goes_first() -> None:
 
 async def test_one_call_is_divided_among_free_lanes() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100), lanes=2) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100), lanes=2) as lanes:
         work.gate.clear()
         call = submit(lanes, "k", 1, 2, 3, 4, 5, 6)
         await work.started(2)
@@ -216,7 +216,7 @@ async def test_one_call_is_divided_among_free_lanes() -> None:
 
 async def test_too_little_work_is_not_divided() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100, least=6), lanes=2) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100, least=6), lanes=2) as lanes:
         assert await lanes.submit("k", [1, 2, 3, 4, 5, 6], [1] * 6, None) == [10, 20, 30, 40, 50, 60]
     assert work.batches == [[1, 2, 3, 4, 5, 6]]
 
@@ -234,7 +234,7 @@ async def test_no_more_batches_run_at_once_than_there_are_lanes() -> None:
             running -= 1
         return payloads
 
-    async with lanes_of(Kind("k", run, 1), lanes=3) as lanes:
+    async with lanes_of(WorkQueue("k", run, 1), lanes=3) as lanes:
         await asyncio.gather(*(lanes.submit("k", [n], [1], None) for n in range(30)))
     assert most == 3
 
@@ -245,7 +245,7 @@ async def test_urgent_work_with_a_near_deadline_does_not_wait_for_a_running_batc
 ) -> None:
     monkeypatch.setattr("engine.lanes._NEAR", near)
     rescore, encode = Work(), Work()
-    kinds = (Kind("encode", encode, 10), Kind("rescore", rescore, 10))
+    kinds = (WorkQueue("encode", encode, 10), WorkQueue("rescore", rescore, 10))
     lanes = Lanes(kinds, 1, urgent=("encode",))
     deadline = asyncio.get_running_loop().time() + 60
     try:
@@ -270,7 +270,7 @@ async def test_urgent_work_with_a_near_deadline_does_not_wait_for_a_running_batc
 
 async def test_cancelled_work_never_runs() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 1)
         await work.started(1)
@@ -287,7 +287,7 @@ async def test_cancelled_work_never_runs() -> None:
 
 async def test_cancelling_a_call_half_done_drops_the_rest_alone() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 1)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 1)) as lanes:
         work.gate.clear()
         call = submit(lanes, "k", 1, 2, 3)
         await work.started(1)
@@ -302,7 +302,7 @@ async def test_cancelling_a_call_half_done_drops_the_rest_alone() -> None:
 
 async def test_expired_work_never_runs_and_is_told() -> None:
     work = Work()
-    async with lanes_of(Kind("k", work, 100)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 100)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 1)
         await work.started(1)
@@ -325,7 +325,7 @@ async def test_an_error_reaches_exactly_those_it_concerns() -> None:
         return payloads
 
     work = Work(run)
-    async with lanes_of(Kind("k", work, 2)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 2)) as lanes:
         work.gate.clear()
         first = submit(lanes, "k", 1)
         await work.started(1)
@@ -348,7 +348,7 @@ async def test_a_lane_survives_whatever_its_work_raises() -> None:
             raise Panic("gone")
         return payloads
 
-    async with lanes_of(Kind("k", run, 1)) as lanes, asyncio.timeout(_PATIENCE):
+    async with lanes_of(WorkQueue("k", run, 1)) as lanes, asyncio.timeout(_PATIENCE):
         with pytest.raises(EngineError, match="Panic: gone"):
             await lanes.submit("k", [1], [1], None)
         assert await lanes.submit("k", [2], [1], None) == [2]
@@ -356,7 +356,7 @@ async def test_a_lane_survives_whatever_its_work_raises() -> None:
 
 async def test_a_run_that_loses_results_is_an_error_and_not_a_hang() -> None:
     work = Work(lambda payloads: payloads[:-1])
-    async with lanes_of(Kind("k", work, 10)) as lanes:
+    async with lanes_of(WorkQueue("k", work, 10)) as lanes:
         for _ in range(2):  # the lane is free again afterwards
             async with asyncio.timeout(_PATIENCE):
                 with pytest.raises(EngineError):
@@ -364,14 +364,14 @@ async def test_a_run_that_loses_results_is_an_error_and_not_a_hang() -> None:
 
 
 async def test_costs_belong_to_payloads_one_to_one() -> None:
-    async with lanes_of(Kind("k", Work(), 10)) as lanes:
+    async with lanes_of(WorkQueue("k", Work(), 10)) as lanes:
         with pytest.raises(ValueError):
             await lanes.submit("k", [1, 2], [1], None)
 
 
 async def test_closing_refuses_what_waits_and_what_comes_and_lets_what_runs_finish() -> None:
     work = Work()
-    lanes = Lanes([Kind("k", work, 10)], 1)
+    lanes = Lanes([WorkQueue("k", work, 10)], 1)
     work.gate.clear()
     running = submit(lanes, "k", 1)
     await work.started(1)
@@ -390,7 +390,7 @@ async def test_closing_refuses_what_waits_and_what_comes_and_lets_what_runs_fini
 async def test_every_lane_is_prepared_once() -> None:
     prepared: list[str] = []
     work = Work()
-    lanes = Lanes([Kind("k", work, 1)], 2, prepare=lambda: prepared.append(threading.current_thread().name))
+    lanes = Lanes([WorkQueue("k", work, 1)], 2, prepare=lambda: prepared.append(threading.current_thread().name))
     work.gate.clear()
     calls = [submit(lanes, "k", n) for n in range(6)]
     await work.started(2)
@@ -419,7 +419,7 @@ def test_every_payload_gets_its_own_result(
         return [value * 2 + 1 for value, _ in payloads]
 
     async def everything() -> list[list[int]]:
-        async with lanes_of(Kind("k", run, budget, least, padding), lanes=lanes) as pool:
+        async with lanes_of(WorkQueue("k", run, budget, least, padding), lanes=lanes) as pool:
             tasks = (pool.submit("k", call, [cost for _, cost in call], None) for call in calls)
             return await asyncio.gather(*tasks)
 

@@ -10,7 +10,7 @@ from wordings import lexical_index, titles
 
 from engine.lexical.compounds import HEAD, MODIFIER
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from indexer import compounds
 from indexer.texts import Texts
 from text.terms import Analyser
@@ -80,7 +80,7 @@ SHOPS = {
 
 
 def asked(index: LexicalIndex, query: str, language: str) -> dict[str, float]:
-    return {index.terms[term.number]: term.weight for term in QueryReader(index, language).read(query).terms}
+    return {index.terms[term.number]: term.weight for term in LexicalQueryParser(index, language).read(query).terms}
 
 
 @pytest.fixture(scope="module", params=SHOPS)
@@ -95,7 +95,7 @@ def test_a_word_finds_the_compounds_that_end_with_it_and_is_not_mended(shop: tup
     language, index = shop
     words = SHOPS[language][0].lower().split()
     for word, expected in SHOPS[language][1].items():
-        query = QueryReader(index, language).read(word)
+        query = LexicalQueryParser(index, language).read(word)
         heads = [term for term in query.terms if term.weight == HEAD]
         found = {words[row] for row in index.search(heads, {"title": 1.0}, 99).rows}
         assert found == expected, word
@@ -116,13 +116,13 @@ def test_a_word_alone_comes_before_compounds_and_these_before_those_it_stands_fi
     )
     index = lexical_index(tmp_path, titles(*texts), "de")
     assert asked(index, "lampe", "de") == {"lamp": 1.0, "~lamp": HEAD, "lamp~": MODIFIER}
-    query = QueryReader(index, "de").read("lampe")
+    query = LexicalQueryParser(index, "de").read("lampe")
     assert index.search(query.terms, {"title": 1.0}, 9).rows.tolist() == [3, 6, 2, 4, 5, 0]
 
 
 def test_a_compound_never_counts_more_where_the_word_alone_is_common(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles(*["Lampe gelb"] * 20, "Stehlampe rot", *["Vase"] * 5), "de")
-    query = QueryReader(index, "de").read("lampe")
+    query = LexicalQueryParser(index, "de").read("lampe")
     assert index.search(query.terms, {"title": 1.0}, 30).rows.tolist()[-1] == 20
 
 
@@ -139,7 +139,7 @@ def test_a_compound_never_counts_more_where_the_word_alone_is_common(tmp_path: P
 def test_compounds_and_their_words_apart_find_each_other(tmp_path: Path, title: str, query: str) -> None:
     others = ("Gartenstuhl", "Klappstuhl", "Hochstuhl", "Stehlampe", "Wandlampe", "Vase gr\u00fcn", "Teller")
     index = lexical_index(tmp_path, titles(*others, title), "de")
-    read = QueryReader(index, "de").read(query)
+    read = LexicalQueryParser(index, "de").read(query)
     assert index.search(read.terms, {"title": 1.0}, 9).rows[0] == len(others)
 
 
@@ -169,7 +169,7 @@ def test_a_small_shops_only_compounds_are_found_by_their_end(
     tmp_path: Path, language: str, word: str, titles_: str, rows: list[int]
 ) -> None:
     index = lexical_index(tmp_path, titles(*titles_.split("|")), language)
-    query = QueryReader(index, language).read(word)
+    query = LexicalQueryParser(index, language).read(word)
     assert sorted(index.search(query.terms, {"title": 1.0}, 9).rows.tolist()) == rows
     assert not query.spellings
 
@@ -182,7 +182,7 @@ def test_other_languages_are_not_split(tmp_path: Path) -> None:
 
 def test_a_field_is_as_long_as_it_is_written(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles("Stehlampe rot", "Wandlampe blau", "Pendellampe"), "de")
-    query = QueryReader(index, "de").read("lampe")
+    query = LexicalQueryParser(index, "de").read("lampe")
     assert index.evidence(query, np.arange(3)).lengths[:, index.fields.index("title")].tolist() == [2, 2, 1]
 
 

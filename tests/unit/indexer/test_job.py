@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from builders import damage, product, publish, write_columns
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import FeedError, ReleaseError
 from core.progress import Silent
 from core.releases import ReleaseStore
@@ -55,7 +55,7 @@ def test_a_golden_query_at_fault_is_told_with_its_line(tmp_path: Path, line: str
 
 def test_held_out_queries_are_the_first_words_of_titles_and_the_same_each_time(tmp_path: Path) -> None:
     rows = [product(str(i), f"alpha{i} beta{i} gamma{i} delta{i} epsilon{i} zeta{i}") for i in range(400)]
-    columns = Columns(write_columns(tmp_path / "c.arrow", rows))
+    columns = ProductTable(write_columns(tmp_path / "c.arrow", rows))
     queries = _title_queries(columns)
     assert len(queries) == len(set(queries)) == 256 and queries == _title_queries(columns)
     titles = columns.batches()

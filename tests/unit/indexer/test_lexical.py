@@ -6,7 +6,7 @@ import numpy as np
 from builders import product, write_columns
 from wordings import lexical_index, titles
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.progress import ignore
 from engine.lexical.index import LexicalQuery, QueryTerm, lexical_files
 from indexer.lexical import FIELDS, index_words
@@ -15,7 +15,9 @@ from text.terms import Word
 
 
 def test_only_fields_that_hold_something_are_indexed(tmp_path: Path) -> None:
-    columns = Columns(write_columns(tmp_path / "c.arrow", [product("1", "drill"), product("2", "saw", brand="Bosch")]))
+    columns = ProductTable(
+        write_columns(tmp_path / "c.arrow", [product("1", "drill"), product("2", "saw", brand="Bosch")])
+    )
     report = index_words(columns, "en", Synonyms(), tmp_path / "lexical", ignore)
     fields = list(report.weights)
     assert fields == ["title", "brand", "codes"] and report.terms == 5
@@ -86,7 +88,7 @@ def test_the_catalogs_language_decides_how_words_are_cut(tmp_path: Path) -> None
 
 def test_the_same_catalog_makes_the_same_files(tmp_path: Path) -> None:
     rows = [*titles("red drill", "blue saw red"), product("x", "hammer", description="a red hammer")]
-    columns = Columns(write_columns(tmp_path / "c.arrow", rows))
+    columns = ProductTable(write_columns(tmp_path / "c.arrow", rows))
     for name in ("one", "two"):
         fields = list(index_words(columns, "en", Synonyms(), tmp_path / name, ignore).weights)
     for name in lexical_files(fields):

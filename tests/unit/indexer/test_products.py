@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.product import CATALOG_SCHEMA
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import FeedError
 from indexer.cleaning.mapping import Mapping
 from indexer.cleaning.row import RowCleaner
@@ -25,7 +25,7 @@ def run(folder: Path, rows: list[Row], mapping: dict[str, Any] | None = None, **
 
 
 def products(result: CleanResult) -> list[Row]:
-    columns = Columns(result.columns)
+    columns = ProductTable(result.columns)
     return [columns.row(i, CATALOG_SCHEMA.names) for i in range(len(columns))]
 
 
@@ -249,9 +249,9 @@ def test_batches_are_whole_and_in_order(tmp_path: Path, repeats: int) -> None:
     count = BATCH_ROWS + 100
     rows = [{"id": i, "title": f"t{i}"} for i in range(count)]
     result = run(tmp_path, rows[:repeats] + rows)
-    sizes = [batch.num_rows for batch in Columns(result.columns).batches()]
+    sizes = [batch.num_rows for batch in ProductTable(result.columns).batches()]
     assert sizes == [BATCH_ROWS, 100]
-    assert Columns(result.columns).ids() == [str(i) for i in range(count)]
+    assert ProductTable(result.columns).ids() == [str(i) for i in range(count)]
 
 
 def test_last_places_against_a_dictionary() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from builders import product, write_columns
 
-from catalog.table import Columns
+from catalog.table import ProductTable
 from core.errors import ReleaseError
 from indexer import validate as module
 from indexer.validate import GoldenQuery, validate
@@ -13,7 +13,7 @@ from indexer.validate import GoldenQuery, validate
 COUNT = 12
 
 
-class Tower:
+class BiEncoder:
     """A text's token is the number at its end."""
 
     def tokenize_items(self, texts: list[str]) -> list[np.ndarray]:
@@ -49,12 +49,12 @@ class Index:
 
 
 @pytest.fixture
-def columns(tmp_path: Path) -> Columns:
-    return Columns(write_columns(tmp_path / "c.arrow", [product(f"p{i}", f"thing {i}") for i in range(COUNT)]))
+def columns(tmp_path: Path) -> ProductTable:
+    return ProductTable(write_columns(tmp_path / "c.arrow", [product(f"p{i}", f"thing {i}") for i in range(COUNT)]))
 
 
 @pytest.fixture
-def check(columns: Columns, monkeypatch: pytest.MonkeyPatch) -> Any:
+def check(columns: ProductTable, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs the checks on the given vectors, and an index of other ones if given."""
 
     def run(
@@ -71,7 +71,7 @@ def check(columns: Columns, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(module, "VectorIndex", Opened)
         monkeypatch.setattr(module, "OnnxModel", Model)
         monkeypatch.setattr(module, "_SELF_TOP", 1)
-        return validate(columns, vectors, Path("i"), {}, Tower(), golden or [])  # type: ignore[arg-type]
+        return validate(columns, vectors, Path("i"), {}, BiEncoder(), golden or [])  # type: ignore[arg-type]
 
     return run
 

@@ -8,7 +8,7 @@ from builders import LINEAGE, damage, publish
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from encoder.tower import SPEC_FILE
+from encoder.bi_encoder import SPEC_FILE
 from indexer.job import Models
 from lifecycle.models import models_of, resolve_models
 from lifecycle.tracking.lineage import write_lineage

@@ -20,7 +20,7 @@ from lifecycle.background import Background
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
 from lifecycle.sample.shop import SHOWN
 from lifecycle.tour import Asked, Tour, Training, queries_of
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
@@ -228,7 +228,7 @@ async def test_answers_are_shown_as_a_client_gets_them(tmp_path: Path, store: Re
     rows = [product(str(i), f"title {i}") for i in range(40)]
     columns = write_columns(tmp_path / "columns", rows)
     publish(store, tmp_path / "scratch", {"products.arrow": columns.read_bytes()})
-    holder = Holder(store, 60, lambda _, manifest: make_release(tmp_path, manifest=manifest))
+    holder = ReleaseManager(store, 60, lambda _, manifest: make_release(tmp_path, manifest=manifest))
     console = Console(file=StringIO(), width=80)
     announced: list[str] = []
     async with running(ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0), holder) as server:

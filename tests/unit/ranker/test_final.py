@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.errors import ModelError
-from ranker.final import FIRST_TREES, SPEC_FILE, TREES, FinalScore, FinalSpec, tree_files
+from ranker.final import PRERANK_TREES, SPEC_FILE, TREES, FinalScore, FinalSpec, tree_files
 from ranker.train.final import FinalTraining, Table, learn, write_final
 
 FEATURES = {"good": 1, "bad": -1, "noise": 0}
@@ -102,7 +102,7 @@ _VALUES = st.one_of(
 @given(rows=arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=_VALUES))
 def test_scores_are_those_that_lightgbm_itself_gives(coarse: Path, rows: np.ndarray) -> None:
     score = FinalScore.open(coarse)
-    for rescored, name in ((True, TREES), (False, FIRST_TREES)):
+    for rescored, name in ((True, TREES), (False, PRERANK_TREES)):
         expected = lgb.Booster(model_file=str(tree_files(coarse, name)[1])).predict(rows)
         np.testing.assert_allclose(score.scores(rows, rescored), expected, rtol=1e-5, atol=1e-5)
 

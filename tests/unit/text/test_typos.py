@@ -2,7 +2,7 @@
 
 import pytest
 
-from text.typos import slips
+from text.typos import typo_cost
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ from text.typos import slips
     ],
 )
 def test_what_fingers_hardly_do_counts_twice(written: str, meant: str, errors: int, expected: float) -> None:
-    assert slips(written, meant, errors) == expected
+    assert typo_cost(written, meant, errors) == expected

@@ -9,7 +9,7 @@ from tiny import TEXTS, write_base, write_ranker_base
 from tiny_encoders import tiny_roberta
 
 from core.errors import ModelError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train import half as towers
 from encoder.train.export import Pooled, export_model, load_encoder
 from engine.gpu import packed
@@ -26,12 +26,12 @@ PRODUCTS = list(TEXTS.values())[:9]
 
 
 @pytest.fixture(scope="module")
-def tower(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Tower]:
+def tower(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, BiEncoder]:
     folder = tmp_path_factory.mktemp("tower")
     base = write_base(folder / "base")
     export_model(load_encoder(base), "tiny", folder / "tower", PRODUCTS)
     towers.add_half(base, folder / "tower")
-    return base, Tower.open(folder / "tower")
+    return base, BiEncoder.open(folder / "tower")
 
 
 def opened(model: Path, device: str, dtype: torch.dtype) -> PackedModel:
@@ -47,7 +47,7 @@ def rounded(module: torch.nn.Module) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
-def test_vectors_are_those_of_the_original(tower: tuple[str, Tower], device: str, dtype: torch.dtype) -> None:
+def test_vectors_are_those_of_the_original(tower: tuple[str, BiEncoder], device: str, dtype: torch.dtype) -> None:
     base, folder = tower
     tokens = folder.tokenize_items(["", *PRODUCTS, " ".join(PRODUCTS)])
     found = opened(folder.model_path("item"), device, dtype).run(tokens)
@@ -80,7 +80,7 @@ def test_logits_are_those_of_the_original(tmp_path: Path, device: str, head: str
             np.testing.assert_allclose(logit, exact(*given)[0].numpy(), atol=1e-4)
 
 
-def test_a_result_does_not_hang_on_its_batch(tower: tuple[str, Tower], device: str) -> None:
+def test_a_result_does_not_hang_on_its_batch(tower: tuple[str, BiEncoder], device: str) -> None:
     model = opened(tower[1].model_path("item"), device, torch.float16)
     tokens = tower[1].tokenize_items([*PRODUCTS, " ".join(PRODUCTS)] * 20)
     together = model.run(tokens)
@@ -88,7 +88,9 @@ def test_a_result_does_not_hang_on_its_batch(tower: tuple[str, Tower], device: s
         np.testing.assert_allclose(model.run([tokens[place]])[0], together[place], atol=2e-3)
 
 
-def test_many_tokens_are_run_in_parts(tower: tuple[str, Tower], device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_tokens_are_run_in_parts(
+    tower: tuple[str, BiEncoder], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = opened(tower[1].model_path("item"), device, torch.float32)
     tokens = tower[1].tokenize_items([" ".join(PRODUCTS), *PRODUCTS])
     whole = model.run(tokens)
@@ -96,11 +98,11 @@ def test_many_tokens_are_run_in_parts(tower: tuple[str, Tower], device: str, mon
     np.testing.assert_allclose(model.run(tokens), whole, atol=1e-5)
 
 
-def test_nothing_in_gives_nothing_out(tower: tuple[str, Tower], device: str) -> None:
+def test_nothing_in_gives_nothing_out(tower: tuple[str, BiEncoder], device: str) -> None:
     assert opened(tower[1].model_path("item"), device, torch.float16).run([]).shape == (0, 32)
 
 
-def test_weights_of_another_model_are_refused(tower: tuple[str, Tower], tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(tower: tuple[str, BiEncoder], tmp_path: Path) -> None:
     model = tower[1].model_path("item")
     other = tmp_path / model.name
     other.write_bytes(model.read_bytes() + b" ")

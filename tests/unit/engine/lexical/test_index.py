@@ -11,7 +11,7 @@ from wordings import lexical_index, titles
 from core.errors import ReleaseError
 from engine.lexical import index as lexical
 from engine.lexical.index import LexicalIndex, LexicalQuery, QueryTerm, lexical_files
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from text.terms import Word
 
 K1, B = 0.6, 0.75
@@ -90,9 +90,9 @@ def test_what_is_matched_of_each_word_is_its_best_term(index: LexicalIndex) -> N
 
 def test_rivals_state_another_quantity_of_the_same_unit(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles("18V drill", "20V drill", "drill 3 in.", "drill"))
-    read = QueryReader(index, "en").read("18 volt drill")
+    read = LexicalQueryParser(index, "en").read("18 volt drill")
     evidence = index.evidence(read, np.arange(4))
-    assert evidence.rivals.tolist() == [[True, False], [True, False], [False, False], [False, False]]
+    assert evidence.conflicting_quantity.tolist() == [[True, False], [True, False], [False, False], [False, False]]
     assert evidence.matched[:, index.fields.index("title"), 0].tolist() == [1, 0, 0, 0]
     assert evidence.lengths[:, index.fields.index("title")].tolist() == [3, 3, 3, 1]
 
@@ -104,7 +104,7 @@ def test_words_that_mostly_name_brands_are_known(tmp_path: Path) -> None:
         product("c", "home", brand="Home"),
     ]
     index = lexical_index(tmp_path, [*rows, product("d", "home saw")])
-    assert QueryReader(index, "en").read("makita home drill").brands == {0}
+    assert LexicalQueryParser(index, "en").read("makita home drill").brands == {0}
 
 
 def test_of_very_many_postings_the_commonest_terms_are_left_out(
@@ -120,9 +120,11 @@ def test_of_very_many_postings_the_commonest_terms_are_left_out(
 def test_of_very_many_products_a_sample_speaks(index: LexicalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     red, drill = (index.terms.find(word) for word in ("red", "drill"))
     assert red is not None and drill is not None
-    exact = index.company(drill, {red: 2.0})
+    exact = index.cooccurrence_weight(drill, {red: 2.0})
     monkeypatch.setattr(lexical, "_MOST_SAMPLED", 1)
-    assert exact == 2.0 and index.company(drill, {red: 2.0}) == 4.0  # of rows 0 and 2, the first speaks for both
+    assert (
+        exact == 2.0 and index.cooccurrence_weight(drill, {red: 2.0}) == 4.0
+    )  # of rows 0 and 2, the first speaks for both
 
 
 def test_files_that_are_missing_or_cut_are_told(tmp_path: Path, index: LexicalIndex) -> None:

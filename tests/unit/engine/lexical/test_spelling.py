@@ -9,14 +9,14 @@ from wordings import lexical_index, titles
 from engine.lexical import dictionary as terms
 from engine.lexical import spelling
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from text.terms import LONGEST_WORD, Analyser
 
 BOTTLES = ("washbasin", "washroom", "washcloth", "washtub", "basin", "room", "cloth", "tub", "mash potato")
 
 
 def spelt(index: LexicalIndex, text: str, language: str = "en") -> dict[str, str]:
-    return dict(QueryReader(index, language).read(text).spellings)
+    return dict(LexicalQueryParser(index, language).read(text).spellings)
 
 
 def test_a_word_that_makes_several_others_is_right(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_query_looks_up_few_terms_whatever_it_says(
 
         monkeypatch.setattr(terms.Terms, name, counted)
 
-    reader = QueryReader(index, "de")
+    reader = LexicalQueryParser(index, "de")
     counting("find")
     counting("alike")
     query = reader.read(SCRIPTS[script][:MOST])
@@ -103,7 +103,7 @@ def test_few_forms_are_compared_letter_by_letter(tmp_path: Path, monkeypatch: py
 def test_only_words_of_some_length_are_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = []
     monkeypatch.setattr(spelling, "known_pieces", lambda *arguments: cuts.append(arguments) or (0, []))
-    reader = QueryReader(lexical_index(tmp_path, titles("drill")), "en")
+    reader = LexicalQueryParser(lexical_index(tmp_path, titles("drill")), "en")
     reader.read("q" * LONGEST_WORD)
     assert not cuts
     reader.read("q" * 20)

@@ -11,7 +11,7 @@ from wordings import lexical_index, titles
 from engine.lexical import alternatives
 from engine.lexical.alternatives import Alternative
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from text.synonyms import Synonyms
 
 _WEIGHTS = {"title": 1.0, "description": 0.3}
@@ -33,7 +33,7 @@ def rules(*groups: Sequence[str]) -> Synonyms:
 
 def asked(index: LexicalIndex, text: str, synonyms: Synonyms, language: str = "en") -> list[set[tuple[object, ...]]]:
     """Of each phrase with synonyms, the terms of each with those that count, and the places of what they stand for."""
-    query = QueryReader(index, language, synonyms).read(text)
+    query = LexicalQueryParser(index, language, synonyms).read(text)
 
     def spelt(numbers: Sequence[int]) -> tuple[str, ...]:
         return tuple(index.terms[number] for number in numbers)
@@ -43,7 +43,7 @@ def asked(index: LexicalIndex, text: str, synonyms: Synonyms, language: str = "e
 
 def found(index: LexicalIndex, text: str, synonyms: Synonyms) -> dict[int, float]:
     """Products found, best first, with their scores; the evidence of each says the same."""
-    query = QueryReader(index, "en", synonyms).read(text)
+    query = LexicalQueryParser(index, "en", synonyms).read(text)
     candidates = index.search(query.terms, _WEIGHTS, 50, query.synonyms)
     evidence = index.evidence(query, candidates.rows)
     fields = np.array([_WEIGHTS.get(field, 0.0) for field in index.fields], np.float32)
@@ -115,14 +115,14 @@ def test_fields_hold_a_phrase_each_by_itself(tmp_path: Path) -> None:
 
 
 def test_what_stands_for_words_covers_them(seats: LexicalIndex) -> None:
-    query = QueryReader(seats, "en", rules(("sofa", "love seat"))).read("grey sofa")
+    query = LexicalQueryParser(seats, "en", rules(("sofa", "love seat"))).read("grey sofa")
     matched = seats.evidence(query, np.array([0, 1, 2])).matched[:, list(seats.fields).index("title")]
     np.testing.assert_allclose(matched, [[0, 0.8], [1, 1], [0, 0]])
 
 
 def test_an_unknown_word_with_a_synonym_weighs_as_that(seats: LexicalIndex) -> None:
-    with_rule = QueryReader(seats, "en", rules(("divan", "love seat"))).read("divan")
-    assert with_rule.weights == QueryReader(seats, "en").read("sofa").weights  # one product holds either
+    with_rule = LexicalQueryParser(seats, "en", rules(("divan", "love seat"))).read("divan")
+    assert with_rule.weights == LexicalQueryParser(seats, "en").read("sofa").weights  # one product holds either
     assert not with_rule.spellings
 
 
@@ -150,7 +150,7 @@ def test_phrases_are_found_as_words_are(
     tmp_path: Path, language: str, catalog: list[str], group: tuple[str, str], query: str
 ) -> None:
     index = lexical_index(tmp_path, titles(*catalog), language)
-    reading = QueryReader(index, language, rules(group)).read(query)
+    reading = LexicalQueryParser(index, language, rules(group)).read(query)
     assert 0 in index.search(reading.terms, _WEIGHTS, 5, reading.synonyms).rows.tolist()
     assert any(reading.synonyms)
 
@@ -165,14 +165,16 @@ def test_there_is_an_end_to_what_a_query_asks_for(tmp_path: Path) -> None:
     names = [f"{first}{second}" for first in "abcdefgh" for second in "abcdefgh"]
     index = lexical_index(tmp_path, titles(*names, *(f"{name} x" for name in names[:5])))
     groups = rules(*(names[start : start + 16] for start in range(0, 64, 16)))
-    query = QueryReader(index, "en", groups).read(" ".join(names[::8]))
+    query = LexicalQueryParser(index, "en", groups).read(" ".join(names[::8]))
     chosen = [one for ones in query.synonyms for one in ones]
     assert len(chosen) == 32 and {one.held for one in chosen} >= {2}
 
 
 def test_a_group_is_analysed_when_a_query_first_asks_for_it(seats: LexicalIndex) -> None:
     """Rules are many, and few of them are asked for: loading a release does not look all of their terms up."""
-    reader = QueryReader(seats, "en", rules(*((f"sofa{i}", f"seat{i}") for i in range(50)), ("sofa", "love seat")))
+    reader = LexicalQueryParser(
+        seats, "en", rules(*((f"sofa{i}", f"seat{i}") for i in range(50)), ("sofa", "love seat"))
+    )
     kept = reader._synonyms._read_groups
     assert len(kept) == 0
     reader.read("sofa")

@@ -158,7 +158,7 @@ async def test_every_call_is_answered_in_order() -> None:
         found = await engine.retrieve(vectors[:40], 3, NO_FILTER, NO_OVERLAY, soon(LONG))
         assert len(found) == 40 and found[3].rows.tolist() == [0, 1, 2] and found[3].scores.tolist() == [6, 5, 4]
         assert len((await engine.retrieve(vectors[:1], 99, NO_FILTER, NO_OVERLAY, None))[0].rows) == PRODUCTS
-        scores = await engine.compare(vectors[3], np.array([9, 0], np.int64), None)
+        scores = await engine.score_rows(vectors[3], np.array([9, 0], np.int64), None)
         assert scores.tolist() == [-3, 6]
         pairs = [Pair(tokens(*[7] * (n % 5), n), tokens(*[0] * (n % 5), 1)) for n in range(50)]
         assert (await engine.rescore(pairs, None)).tolist() == list(range(50))
@@ -169,7 +169,7 @@ async def test_nothing_to_do_asks_nothing() -> None:
     async with connected(server) as engine:
         assert (await engine.encode([], None)).shape == (0, DIMENSIONS)
         assert (await engine.rescore([], None)).shape == (0,)
-        assert (await engine.compare(np.zeros(DIMENSIONS, np.float32), np.zeros(0, np.int64), None)).shape == (0,)
+        assert (await engine.score_rows(np.zeros(DIMENSIONS, np.float32), np.zeros(0, np.int64), None)).shape == (0,)
         assert await engine.retrieve(np.zeros((0, DIMENSIONS), np.float32), 3, NO_FILTER, NO_OVERLAY, None) == []
     assert not server.requests
 
@@ -239,7 +239,7 @@ async def test_a_server_that_hangs_while_idle_is_found_by_probes() -> None:
         server.hanging.clear()
         await until(lambda: server.cancelled >= 6)  # two probes of each model, given up
         with pytest.raises(EngineError, match="does not answer"):
-            await engine.compare(np.zeros(DIMENSIONS, np.float32), np.zeros(1, np.int64), soon(LONG))
+            await engine.score_rows(np.zeros(DIMENSIONS, np.float32), np.zeros(1, np.int64), soon(LONG))
 
 
 async def test_a_slow_server_is_taken_out_and_comes_back() -> None:

@@ -37,7 +37,7 @@ from lifecycle.recipes.recipe import Recipe
 from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
 from retrieval.release.loaded import LoadedRelease
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
 from training.compress import Distillation
@@ -320,7 +320,7 @@ def address(store: ReleaseStore, tmp_path: Path) -> Iterator[str]:
 
     async def serve() -> None:
         settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0)
-        async with running(settings, Holder(store, 60, open_double)) as server:
+        async with running(settings, ReleaseManager(store, 60, open_double)) as server:
             found.append(server.address)
             ready.set()
             await stop.wait()

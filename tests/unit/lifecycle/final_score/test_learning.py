@@ -21,21 +21,21 @@ from lifecycle.final_score.learning import (
     tuned_ratio,
 )
 from ranker.train.final import FinalTraining
-from retrieval.pipeline.candidates import Found, Source
+from retrieval.pipeline.candidates import CandidateSet, SourceScores
 from retrieval.pipeline.features import FEATURES
 
 SETTINGS = FinalTraining(candidates=10, rerank_depth=8, leaves=4, least=5, rounds=40, patience=10, folds=3, threads=1)
 CANDIDATES = 12
 
 
-def found(dense: list[int], lexical: list[int]) -> Found:
+def found(dense: list[int], lexical: list[int]) -> CandidateSet:
     """Candidates and the ranks that either source found them at."""
     nothing = np.zeros(len(dense), np.float32)
-    sources = (Source(nothing, np.array(ranks, np.int64)) for ranks in (dense, lexical))
-    return Found(np.arange(len(dense)), nothing, *sources)
+    sources = (SourceScores(nothing, np.array(ranks, np.int64)) for ranks in (dense, lexical))
+    return CandidateSet(np.arange(len(dense)), nothing, *sources)
 
 
-def asked(entry: Found) -> Asked:
+def asked(entry: CandidateSet) -> Asked:
     count = len(entry.rows)
     features = np.zeros((count, len(FEATURES)), np.float32)
     return Asked("q", entry, features, np.full(count, np.nan, np.float32), [f"p{i}" for i in range(count)])

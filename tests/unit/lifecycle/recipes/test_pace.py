@@ -8,11 +8,11 @@ import pytest
 
 from lifecycle.recipes import pace
 from lifecycle.recipes.pace import PACE_FILE, Pacer
-from lifecycle.recipes.recipe import STAGES, Effort, Recipe, Stage, Work, general, home_depot, sample
+from lifecycle.recipes.recipe import STAGES, CostModel, Recipe, Stage, Work, general, home_depot, sample
 
-EFFORT = Effort(towers=Work(learning=400, other=100), ranker=Work(learning=600, other=100))
+EFFORT = CostModel(towers=Work(learning=400, other=100), ranker=Work(learning=600, other=100))
 # Five stages of 200 steps each that can be shortened, but for 20 that cannot; the student's keep thrice the share.
-EVEN = Effort(**{stage: Work(learning=180, other=20) for stage in STAGES})
+EVEN = CostModel(**{stage: Work(learning=180, other=20) for stage in STAGES})
 
 
 class Machine:
@@ -29,7 +29,7 @@ class Machine:
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
 
-    def train(self, effort: Effort, stage: Stage, share: float) -> None:
+    def train(self, effort: CostModel, stage: Stage, share: float) -> None:
         """Goes through the stage's steps, a step at a time."""
         for _ in range(round(effort.steps(share, (stage,)))):
             self.now += self.step(self.now)
@@ -39,7 +39,7 @@ class Machine:
         return Pacer(recipe, folder, folder / "after", None, lines.append, lambda: self.now, self.pass_by)
 
 
-def recipe(minutes: float | None, effort: Effort = EVEN) -> Recipe:
+def recipe(minutes: float | None, effort: CostModel = EVEN) -> Recipe:
     return general().model_copy(update={"effort": effort, "minutes": minutes})
 
 

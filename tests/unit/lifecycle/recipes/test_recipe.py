@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import TandemError
-from lifecycle.recipes.recipe import RECIPES, Late, Recipe, Source, general, recipe_of, sample
+from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, Source, general, recipe_of, sample
 from lifecycle.recipes.sets import mapping_file
 
 
@@ -43,7 +43,7 @@ def test_a_shop_of_ones_own_takes_the_place_of_the_sources() -> None:
         ({"sources": [{"name": "a", "catalog": "a", "pseudo": 5}]}, "none has judgments"),
         ({"sources": [{"name": "a", "catalog": "a"}]}, "source a has neither judgments nor made-up queries"),
         (
-            {"late": Late(replay=1, towers=sample().towers, ranker=sample().ranker)},
+            {"late": FinalStage(replay=1, towers=sample().towers, ranker=sample().ranker)},
             "sources marked late and the settings of the last stage go together",
         ),
     ],

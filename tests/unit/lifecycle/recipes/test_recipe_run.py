@@ -14,12 +14,12 @@ import tiny
 from shops import write_rows
 
 from core.progress import Silent
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from lifecycle.recipes import pace, run
-from lifecycle.recipes.recipe import Compression, Effort, Late, Recipe, Source, Work
+from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, Source, Work
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.lineage import read_lineage
 from lifecycle.tracking.tracker import Untracked
@@ -44,7 +44,7 @@ def recipe() -> Recipe:
         mining=Mining(first=1, last=20),
         mined=TOWERS.model_copy(update={"keep": 0.5}),
         ranker=RANKER,
-        late=Late(replay=5, towers=TOWERS, ranker=RANKER),
+        late=FinalStage(replay=5, towers=TOWERS, ranker=RANKER),
         compression=Compression(candidates=3, late_candidates=5, student=RankerDistillation(layers=1, **SHORT)),
     )
 
@@ -85,7 +85,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_both_models_are_left_with_their_lineage(done: Path) -> None:
-    towers, ranker = Tower.open(done / "encoder"), Ranker.open(done / "ranker")
+    towers, ranker = BiEncoder.open(done / "encoder"), Ranker.open(done / "ranker")
     assert towers.spec.dimensions == tiny.DIMENSIONS and ranker.spec.slope > 0
     lineage = read_lineage(done / "ranker")
     assert lineage is not None and lineage["catalog"] == "tiny"
@@ -221,7 +221,7 @@ def test_products_are_found_anew_by_another_lexical_index(
 def test_another_last_stage_shares_the_stages_before(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
 ) -> None:
-    late = Late(replay=4, towers=TOWERS, ranker=RANKER)
+    late = FinalStage(replay=4, towers=TOWERS, ranker=RANKER)
     run_recipe(recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), Untracked(), base, done / "stages")
     assert trained == ["encoder", "late-teacher", "ranker"]
 
@@ -235,7 +235,7 @@ def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
     monkeypatch.setattr(pace, "_PAUSE", 0.0)
     longer = RANKER.model_copy(update={"max_steps": 8, "epochs": 50.0})
     towers = TOWERS.model_copy(update={"max_steps": 8, "epochs": 50.0})
-    effort = Effort(towers=Work(learning=800), ranker=Work(learning=400))
+    effort = CostModel(towers=Work(learning=800), ranker=Work(learning=400))
     hurried = recipe().on("early.jsonl", "early.parquet").model_copy(
         update={"towers": towers, "ranker": longer, "effort": effort, "minutes": 60}
     )  # fmt: skip
@@ -265,7 +265,7 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "mined": None})
     run_recipe(short, data, tmp_path, Silent(), Untracked(), base)
     assert trained == ["encoder", "ranker"]
-    assert Tower.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
+    assert BiEncoder.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
     assert Ranker.open(tmp_path / "ranker").spec.slope > 0
 
 

@@ -10,7 +10,7 @@ from core.progress import Silent
 from core.strings import query_key
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
-from lifecycle.recipes.recipe import Late, Source
+from lifecycle.recipes.recipe import FinalStage, Source
 from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
 from ranker.train.settings import RankerTraining
 
@@ -68,8 +68,8 @@ def test_what_one_source_holds_out_another_does_not_train_on(data: Path) -> None
     assert "desk lamp" in mixed(sets[:1])["query"].to_pylist()
 
 
-def _late(**given: int) -> Late:
-    return Late(**given, towers=EncoderTraining(), ranker=RankerTraining())
+def _late(**given: int) -> FinalStage:
+    return FinalStage(**given, towers=EncoderTraining(), ranker=RankerTraining())
 
 
 def test_replay_takes_some_queries_of_the_early_sources_and_all_of_the_late_ones(data: Path) -> None:

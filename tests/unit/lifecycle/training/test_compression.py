@@ -10,7 +10,7 @@ from teachers import TEXTS, judgments, write_ranker, write_towers
 from typer.testing import CliRunner
 
 from core.errors import TandemError
-from encoder.tower import Tower
+from encoder.bi_encoder import BiEncoder
 from lifecycle.cli import app as cli
 from lifecycle.examples.products import Products
 from lifecycle.tracking.lineage import Lineage
@@ -45,7 +45,7 @@ def test_a_ranker_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
     assert (report["settings"]["layers"], report["settings"]["ffn_share"]) == (3, 0.5)
     lineage = Lineage.model_validate_json((tmp_path / "small/run.json").read_bytes())
     assert lineage.data["teacher"] == Ranker.open(shop / "ranker").digest
-    assert lineage.data["towers"] == Tower.open(shop / "towers").digest
+    assert lineage.data["towers"] == BiEncoder.open(shop / "towers").digest
     assert (lineage.kind, lineage.base) == ("ranker", "tiny")
     assert row["bytes"] == sum(path.stat().st_size for path in Ranker.open(tmp_path / "small").files())
     assert row["ndcg"] == pytest.approx(report["best"], abs=0.05)  # int8 and fp32 of the same weights
@@ -55,7 +55,7 @@ def test_a_ranker_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
 
 def test_a_query_tower_is_compressed_from_files(shop: Path, tmp_path: Path) -> None:
     assert run(shop, "encoder", tmp_path / "small", "--layers", "2", "--side", "query").exit_code == 0
-    assert Tower.open(tmp_path / "small").spec.query_model == "query.onnx"
+    assert BiEncoder.open(tmp_path / "small").spec.query_model == "query.onnx"
     assert json.loads((tmp_path / "small/run.json").read_text())["kind"] == "encoder"
 
 

@@ -1,15 +1,15 @@
 import pytest
 
-from retrieval.pipeline.budget import RerankPace, Reserve
+from retrieval.pipeline.budget import RerankCostModel, Reserve
 
 
-def pace_of(seconds_per_token: float) -> RerankPace:
-    pace = RerankPace()
+def pace_of(seconds_per_token: float) -> RerankCostModel:
+    pace = RerankCostModel()
     pace.calibrate(10, 10 * seconds_per_token)
     return pace
 
 
-def affordable_tokens(pace: RerankPace, seconds: float) -> int:
+def affordable_tokens(pace: RerankCostModel, seconds: float) -> int:
     return pace.affordable([1] * 10_000, seconds)
 
 
@@ -55,11 +55,11 @@ def test_the_order_is_kept_and_nothing_is_skipped() -> None:
 def test_without_time_nothing_is_affordable(left: float) -> None:
     seconds = Reserve().usable(left)
     assert pace_of(0.001).affordable([1, 1], seconds) == 0
-    assert RerankPace().affordable([1, 1], seconds) == 0
+    assert RerankCostModel().affordable([1, 1], seconds) == 0
 
 
 def test_before_anything_was_seen_everything_is() -> None:
-    assert RerankPace().affordable([1, 1, 1], 1.0) == 3
+    assert RerankCostModel().affordable([1, 1, 1], 1.0) == 3
 
 
 def test_what_is_seen_moves_the_pace_a_fifth_of_the_way_and_so_do_its_differences() -> None:

@@ -8,7 +8,7 @@ from builders import product
 from wordings import lexical_index, titles
 
 from engine.lexical.index import Evidence, LexicalQuery
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 from engine.protocol import Candidates
 from retrieval.pipeline.candidates import Fusion
 from retrieval.pipeline.coverage import favour
@@ -28,8 +28,10 @@ def evidence(*products: list[list[float]], lengths: int = 5) -> Evidence:
     """Of each product, what each field holds of each word."""
     matched = np.array(products, np.float32)
     shape = matched.shape[:2]
-    rivals = np.zeros((len(products), matched.shape[2]), bool)
-    return Evidence(np.ones(shape, np.float32), matched, rivals, np.full(shape, lengths, np.int32), _FIELDS)
+    conflicting_quantity = np.zeros((len(products), matched.shape[2]), bool)
+    return Evidence(
+        np.ones(shape, np.float32), matched, conflicting_quantity, np.full(shape, lengths, np.int32), _FIELDS
+    )
 
 
 def test_names_count_by_the_rarity_of_the_words_they_say() -> None:
@@ -85,7 +87,7 @@ def test_a_product_whose_title_is_the_query_comes_first(tmp_path: Path, row: int
     index = lexical_index(tmp_path, titles(*_TITLES, *(f"{title} again" for title in _TITLES)))
     others = [other for other in range(index.count) if other != row]
     text = _TITLES[row].lower().replace("drill", "drills")
-    asked = QueryReader(index, "en").read(text)
+    asked = LexicalQueryParser(index, "en").read(text)
     by_words = index.search(asked.terms, {"title": 1.0}, 50)
     rows = np.array([*others, row])
     dense = Candidates(rows, np.linspace(0.9, 0.1, len(rows), dtype=np.float32))
@@ -100,7 +102,7 @@ def test_phrases_and_their_synonyms_come_before_half_a_phrase(tmp_path: Path) ->
     """Each product at the same rank by words and, the other way round, by the towers."""
     rows = [product("a", "Toilet Seat"), product("b", "Corner Sofa"), product("c", "Love Seat"), product("d", "Table")]
     index = lexical_index(tmp_path, rows)
-    asked = QueryReader(index, "en", Synonyms(groups=(("sofa", "love seat"),))).read("love seat")
+    asked = LexicalQueryParser(index, "en", Synonyms(groups=(("sofa", "love seat"),))).read("love seat")
     by_words = index.search(asked.terms, {"title": 1.0}, 50, asked.synonyms)
     assert by_words.rows.tolist() == [2, 1, 0]
     dense = Candidates(by_words.rows[::-1].copy(), np.array([0.9, 0.8, 0.7], np.float32))

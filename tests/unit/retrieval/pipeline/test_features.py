@@ -8,9 +8,9 @@ import pytest
 from builders import product
 from wordings import lexical_index
 
-from engine.lexical.query import QueryReader
-from retrieval.pipeline.candidates import Found, Source
-from retrieval.pipeline.features import FEATURES, features, named, with_relevance
+from engine.lexical.query_parser import LexicalQueryParser
+from retrieval.pipeline.candidates import CandidateSet, SourceScores
+from retrieval.pipeline.features import FEATURES, code_matches, features, with_relevance
 
 ROWS = [
     product("a", "18V cordless drill", brand="Makita"),
@@ -20,18 +20,18 @@ ROWS = [
 ]
 
 
-def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Found:
+def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> CandidateSet:
     """All products, found by both sources in their order; similarities .9, .8, .7 and so on."""
     index = lexical_index(folder, products)
     rows = np.arange(len(products))
-    query = QueryReader(index, "en").read(text)
+    query = LexicalQueryParser(index, "en").read(text)
     evidence = index.evidence(query, rows)
     similarity = (0.9 - 0.1 * rows).astype(np.float32)
-    return Found(
+    return CandidateSet(
         rows,
         (1 / (61 + rows)).astype(np.float32),
-        Source(similarity, rows + 1),
-        Source(evidence.scores.sum(1), rows + 1),
+        SourceScores(similarity, rows + 1),
+        SourceScores(evidence.scores.sum(1), rows + 1),
         query,
         evidence,
     )
@@ -114,7 +114,7 @@ def test_a_code_names_the_product_whose_own_it_is(tmp_path: Path) -> None:
 
     def names(*products: dict[str, Any], query: str = "x5560") -> list[str]:
         found = found_of(tmp_path, list(products), query)
-        return [entry["id"] for entry, chosen in zip(products, named(found), strict=True) if chosen]
+        return [entry["id"] for entry, chosen in zip(products, code_matches(found), strict=True) if chosen]
 
     assert names(*servers, upgrade, board, processor) == ["p"]
     assert names(*servers, upgrade, board) == ["b"]

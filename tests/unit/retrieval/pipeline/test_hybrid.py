@@ -10,7 +10,7 @@ from core.plan import Plan
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine
 from engine.protocol import DeadlineExceeded, EngineError
-from retrieval.pipeline.answer import Answer, Degraded, Said
+from retrieval.pipeline.answer import Answer, Degradation, StageScore
 from retrieval.pipeline.search import search
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -55,13 +55,21 @@ async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
     words = Spoken([30, 6, 31])
     both, dense, lexical, _ = (await ask(tmp_path, words)).hits
     close = pytest.approx
-    assert both.said == (Said("retrieve", close(0.99), 2), Said("lexical", close(3.5), 2), Said("fuse", both.score, 1))
+    assert both.said == (
+        StageScore("retrieve", close(0.99), 2),
+        StageScore("lexical", close(3.5), 2),
+        StageScore("fuse", both.score, 1),
+    )
     # Product 5 was found by the towers alone and product 30 by words alone: ranks of 0, scores none the less.
-    assert dense.said == (Said("retrieve", 1, 1), Said("lexical", close(3), 0), Said("fuse", dense.score, 2))
+    assert dense.said == (
+        StageScore("retrieve", 1, 1),
+        StageScore("lexical", close(3), 0),
+        StageScore("fuse", dense.score, 2),
+    )
     assert lexical.said == (
-        Said("retrieve", close(0.75), 0),
-        Said("lexical", 15.5, 1),
-        Said("fuse", lexical.score, 2),
+        StageScore("retrieve", close(0.75), 0),
+        StageScore("lexical", 15.5, 1),
+        StageScore("fuse", lexical.score, 2),
     )  # as dense
     assert words.asked == [6, 5, 30, 7, 31, 8]
 
@@ -95,7 +103,7 @@ async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan)
 async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> None:
     answer = await ask(tmp_path, Spoken([30], broken=call))
     detail = "matching words failed" if call == "search" else "comparing both sources failed"
-    assert answer.degraded == [Degraded("LEXICAL_FAILED", detail, cause=f"{call} is broken")]
+    assert answer.degraded == [Degradation("LEXICAL_FAILED", detail, cause=f"{call} is broken")]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
 
@@ -108,8 +116,10 @@ async def test_words_that_take_too_long_degrade_the_answer(tmp_path: Path) -> No
 
 
 async def test_similarities_that_fail_degrade_the_answer(tmp_path: Path) -> None:
-    answer = await ask(tmp_path, Spoken([30]), engine=FakeEngine(COUNT, broken=["compare"]))
-    assert answer.degraded == [Degraded("LEXICAL_FAILED", "comparing both sources failed", cause="compare is broken")]
+    answer = await ask(tmp_path, Spoken([30]), engine=FakeEngine(COUNT, broken=["score_rows"]))
+    assert answer.degraded == [
+        Degradation("LEXICAL_FAILED", "comparing both sources failed", cause="score_rows is broken")
+    ]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
 
@@ -120,7 +130,7 @@ async def test_words_answer_when_the_towers_fail(tmp_path: Path, stage: str) -> 
     assert [hit.row for hit in answer.hits] == [30, 6, 31]
     assert [hit.score for hit in answer.hits] == pytest.approx([15.5, 3.5, 16])
     detail = "found by words alone: the towers failed"
-    assert answer.degraded == [Degraded("DENSE_FAILED", detail, cause=f"{stage} is broken")]
+    assert answer.degraded == [Degradation("DENSE_FAILED", detail, cause=f"{stage} is broken")]
 
 
 async def test_without_a_word_found_the_towers_failure_is_told(tmp_path: Path) -> None:
@@ -193,7 +203,7 @@ async def test_an_engine_that_stood_in_is_named(tmp_path: Path) -> None:
     assert [hit.row for hit in answer.hits] == [hit.row for hit in whole.hits]
     cause = "encode in this process: encode is broken; rescore in this process: rescore is broken"
     detail = "encode in this process; rescore in this process"
-    assert answer.degraded == [Degraded("ENGINE_FALLBACK", detail, cause)]
+    assert answer.degraded == [Degradation("ENGINE_FALLBACK", detail, cause)]
 
 
 def _made(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from ranker.final import FinalSpec
 from retrieval.pipeline.answer import Answer
 from retrieval.pipeline.features import FEATURES
 from retrieval.pipeline.search import search
-from retrieval.pipeline.words import Words
+from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -178,11 +178,11 @@ async def test_as_many_are_rescored_as_the_final_score_needs_unless_the_plan_say
     assert plain.rerank_depth(open_plan) == 32
 
 
-def coded(folder: Path) -> Words:
+def coded(folder: Path) -> LexicalRetriever:
     """Product 9 is all of `things` and has a model number, 28 to 38 have another."""
     texts = [f"things {i}" if i != 9 else "things XR-500b" for i in range(COUNT)]
     texts[28:39] = ["things AB-123c"] * 11
-    return Words(lexical_index(folder / "lexical", titles(*texts)), "en", {"title": 1.0})
+    return LexicalRetriever(lexical_index(folder / "lexical", titles(*texts)), "en", {"title": 1.0})
 
 
 @pytest.mark.parametrize("final", [None, Sum()])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import TandemError
-from retrieval.processes.port import check_free, reserved
+from retrieval.processes.port import check_free, reserve_address
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def connects(address: str) -> bool:
 
 
 def test_a_port_is_chosen_and_nobody_answers_until_a_process_listens() -> None:
-    with reserved("127.0.0.1:0") as address:
+    with reserve_address("127.0.0.1:0") as address:
         assert re.fullmatch(r"127\.0\.0\.1:[1-9]\d+", address)
         assert not connects(address)
         with listening(address, socket.SO_REUSEPORT), listening(address, socket.SO_REUSEPORT):
@@ -41,18 +41,21 @@ def test_a_port_is_chosen_and_nobody_answers_until_a_process_listens() -> None:
 def test_a_port_where_someone_listens_is_refused(options: tuple[int, ...]) -> None:
     with listening("127.0.0.1:0", *options) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(TandemError, match=f"cannot listen on {address}: the port is taken"), reserved(address):
+        with (
+            pytest.raises(TandemError, match=f"cannot listen on {address}: the port is taken"),
+            reserve_address(address),
+        ):
             pass
 
 
 def test_two_supervisors_never_hold_the_same_port() -> None:
-    with reserved("127.0.0.1:0") as address:
-        with pytest.raises(TandemError, match="taken"), reserved(address):
+    with reserve_address("127.0.0.1:0") as address:
+        with pytest.raises(TandemError, match="taken"), reserve_address(address):
             pass
         both = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
-        with listening(address, *both), pytest.raises(TandemError, match="taken"), reserved(address):
+        with listening(address, *both), pytest.raises(TandemError, match="taken"), reserve_address(address):
             pass
-    with reserved(address) as again:  # left free
+    with reserve_address(address) as again:  # left free
         assert again == address
 
 
@@ -62,13 +65,13 @@ def test_connections_of_a_server_that_has_just_ended_are_no_hindrance() -> None:
         with closing(socket.create_connection(server.getsockname())) as client:
             server.accept()[0].close()  # who closes first keeps the port in TIME_WAIT
             assert client.recv(1) == b""
-    with reserved(address):
+    with reserve_address(address):
         pass
 
 
 @pytest.mark.parametrize("address", ["no.such.host.invalid:0", "203.0.113.7:0", "127.0.0.1:70000"])
 def test_an_address_that_is_not_of_this_machine_is_refused(address: str) -> None:
-    with pytest.raises(TandemError, match=f"cannot listen on {address}"), reserved(address):
+    with pytest.raises(TandemError, match=f"cannot listen on {address}"), reserve_address(address):
         pass
 
 
@@ -77,7 +80,7 @@ def test_all_addresses_of_a_name_get_one_port(monkeypatch: pytest.MonkeyPatch) -
     hosts = ("203.0.113.7", "127.0.0.1", "127.0.0.2")
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with reserved("shop:0") as address:
+    with reserve_address("shop:0") as address:
         assert address.startswith("shop:")
         for host in hosts[1:]:
             with socket.socket() as other, pytest.raises(OSError, match="in use"):
@@ -85,7 +88,7 @@ def test_all_addresses_of_a_name_get_one_port(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_socket_is_not_shared() -> None:
-    with pytest.raises(TandemError, match="several processes cannot share unix:t"), reserved("unix:t.sock"):
+    with pytest.raises(TandemError, match="several processes cannot share unix:t"), reserve_address("unix:t.sock"):
         pass
 
 

@@ -16,7 +16,7 @@ from engine.fake import FakeEngine
 from engine.protocol import EngineError
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
-from retrieval.release.manager import Holder, NotReady, UnknownCatalog
+from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
 from retrieval.server.admission import Permit
 from retrieval.wire.request import InvalidRequest, Query
 
@@ -52,8 +52,8 @@ class Shop:
         folder.mkdir(exist_ok=True)
         return make_release(folder, rows_of(20, prefix), manifest=manifest, engine=engine)
 
-    def holder(self, poll_seconds: float = 0.005) -> Holder:
-        return Holder(self.store, poll_seconds, self.open, lambda: self.now)
+    def holder(self, poll_seconds: float = 0.005) -> ReleaseManager:
+        return ReleaseManager(self.store, poll_seconds, self.open, lambda: self.now)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ async def test_another_index_finds_its_own_products(tmp_path: Path, caches: Cach
 async def test_what_words_found_is_compared_once(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches, words=Spoken([2, 30, 6]))
     first, again = await ask(release), await ask(release)
-    assert [call for call in calls(release) if call[0] == "compare"] == [("compare", 2)]
+    assert [call for call in calls(release) if call[0] == "score_rows"] == [("score_rows", 2)]
     assert first.hits == again.hits and first.found.fused
 
 

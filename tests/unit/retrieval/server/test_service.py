@@ -27,7 +27,7 @@ from core.releases import ReleaseStore
 from engine.fake import FakeEngine
 from retrieval.client import SearchClient
 from retrieval.release.loaded import LoadedRelease
-from retrieval.release.manager import Holder
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import Running, running
 from retrieval.server.service import SearchService
 from retrieval.server.settings import ServeSettings
@@ -66,7 +66,7 @@ class Service:
 
     @asynccontextmanager
     async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
-        holder = Holder(self.store, 60, self.open)
+        holder = ReleaseManager(self.store, 60, self.open)
         usual = {"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2}
         chosen = ServeSettings(**(usual | settings))
         async with running(chosen, holder) as server:
@@ -238,7 +238,7 @@ async def test_the_service_is_done_before_its_callers_time_is(
         def time_remaining(self) -> float | None:
             return remaining
 
-    service = SearchService(Holder(Service(tmp_path).store), Plan(), 1.0, 60.0)
+    service = SearchService(ReleaseManager(Service(tmp_path).store), Plan(), 1.0, 60.0)
     now = asyncio.get_running_loop().time()
     assert service._deadline(Caller()) - now == pytest.approx(usable, abs=0.002)  # type: ignore[arg-type]
 
@@ -349,7 +349,7 @@ async def test_a_cancelled_call_is_dropped_and_gives_its_place_back(tmp_path: Pa
 
 async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> None:
     service = Service(tmp_path, {"encode": 0.3})
-    holder = Holder(service.store, 60, service.open)
+    holder = ReleaseManager(service.store, 60, service.open)
     settings = ServeSettings(address="127.0.0.1:0", releases=service.store.root, grace_seconds=5)
     manager = running(settings, holder)
     server = await manager.__aenter__()
@@ -502,7 +502,7 @@ async def test_a_taken_port_and_an_empty_folder_are_told(tmp_path: Path) -> None
     async with service.serve() as (_, server):
         settings = ServeSettings(address=server.address, releases=service.store.root)
         (tmp_path / "again").mkdir()
-        again = Holder(service.store, 60, Service(tmp_path / "again").open)
+        again = ReleaseManager(service.store, 60, Service(tmp_path / "again").open)
         with pytest.raises(TandemError, match=f"cannot listen on {server.address}"):
             async with running(settings, again):
                 pass
@@ -541,7 +541,7 @@ async def test_a_unix_socket_is_served_by_one_process_alone(tmp_path: Path) -> N
         assert server.address == address
         assert await asyncio.to_thread(talk, address) == "p19"
         (tmp_path / "again").mkdir()
-        again = Holder(service.store, 60, Service(tmp_path / "again").open)
+        again = ReleaseManager(service.store, 60, Service(tmp_path / "again").open)
         with pytest.raises(TandemError, match="a service does already"):
             async with running(ServeSettings(address=address, releases=service.store.root), again):
                 pass
@@ -549,7 +549,7 @@ async def test_a_unix_socket_is_served_by_one_process_alone(tmp_path: Path) -> N
     (tmp_path / "third").mkdir()
     settings = ServeSettings(address=f"unix:{tmp_path}/no/t.sock", releases=service.store.root)
     with pytest.raises(TandemError, match="its folder is missing or not writable"):
-        async with running(settings, Holder(service.store, 60, Service(tmp_path / "third").open)):
+        async with running(settings, ReleaseManager(service.store, 60, Service(tmp_path / "third").open)):
             pass
 
 

@@ -9,10 +9,10 @@ from builders import product
 from doubles import make_release
 from google.protobuf.field_mask_pb2 import FieldMask
 
-import retrieval.wire.turns
-from retrieval.pipeline.answer import Answer, Hit, Reason, Said
+from retrieval.pipeline.answer import Answer, FeatureContribution, Hit, StageScore
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire import response as wire
+from retrieval.wire import turns as turns_module
 from retrieval.wire.request import read_query
 from tandem.v1 import search_pb2
 
@@ -26,8 +26,8 @@ def release_of(folder: Path, count: int, **fields: Any) -> LoadedRelease:
 
 
 def answer_of(count: int, reasons: int = 0) -> Answer:
-    said = tuple(Said(stage, 0.5, 1) for stage in STAGES)
-    told = tuple(Reason(f"feature {i}", 1.0, 0.5) for i in range(reasons))
+    said = tuple(StageScore(stage, 0.5, 1) for stage in STAGES)
+    told = tuple(FeatureContribution(f"feature {i}", 1.0, 0.5) for i in range(reasons))
     return Answer(hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
 
 
@@ -84,7 +84,7 @@ def test_an_answer_within_all_bounds_is_whole(tmp_path: Path) -> None:
 
 def test_a_large_answer_is_built_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between any two products others have the event loop, if a piece took as long as a turn may last."""
-    monkeypatch.setattr(retrieval.turns, "_LONGEST", 0)
+    monkeypatch.setattr(turns_module, "_LONGEST", 0)
     release = release_of(tmp_path, 100, attributes=[("a", "b")])
     request = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=["*"]))
     turns = 0

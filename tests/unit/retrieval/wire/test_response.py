@@ -7,7 +7,7 @@ from doubles import make_release
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from retrieval.pipeline.answer import Answer, Degraded, Hit, Said, StageReport
+from retrieval.pipeline.answer import Answer, Degradation, Hit, StageReport, StageScore
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire import response as wire
 from retrieval.wire.display import money
@@ -19,11 +19,11 @@ def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: o
     message = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=paths), **request)
     answer = Answer(
         hits=[
-            Hit(row, 0.75, (Said("retrieve", 0.5, 2), Said("rescore", 0.75, 1))),
-            Hit(row + 1, -0.6, (Said("retrieve", 0.4, 0), Said("lexical", 7.5, 1))),
+            Hit(row, 0.75, (StageScore("retrieve", 0.5, 2), StageScore("rescore", 0.75, 1))),
+            Hit(row + 1, -0.6, (StageScore("retrieve", 0.4, 0), StageScore("lexical", 7.5, 1))),
         ],
         stages=[StageReport("encode", 1, 1, 0.0015), StageReport("retrieve", 40, 20, 61.25)],
-        degraded=[Degraded("RERANK_REDUCED", "why")],
+        degraded=[Degradation("RERANK_REDUCED", "why")],
     )
     return asyncio.run(wire.response(message, read_query(message), answer, release, "id-1"))
 

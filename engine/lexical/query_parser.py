@@ -23,7 +23,7 @@ _BRAND_SHARE = 0.5
 _MOST_WORDS, _MOST_TERMS, _MOST_SPELT = 64, 160, 6
 
 
-class QueryReader:
+class LexicalQueryParser:
     """Reads queries for one index, on one thread at a time: its analyser keeps state."""
 
     def __init__(

@@ -10,7 +10,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import BertProcessing
 
 from core.errors import ModelError
-from encoder.tower import SPEC_FILE, Tower
+from encoder.bi_encoder import SPEC_FILE, BiEncoder
 
 WORDS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3, "steel": 4, "kettle": 5, "query": 6, "product": 7, ":": 8}
 
@@ -31,7 +31,7 @@ def write_towers(folder: Path, **spec: object) -> Path:
 
 
 def test_tokens_carry_special_ones_and_no_padding(tmp_path: Path) -> None:
-    tower = Tower.open(write_towers(tmp_path))
+    tower = BiEncoder.open(write_towers(tmp_path))
     found = tower.tokenize_queries(["steel kettle", "", "kettle blue"])
     assert [tokens.tolist() for tokens in found] == [[1, 4, 5, 2], [1, 2], [1, 5, 3, 2]]
     assert {tokens.dtype.name for tokens in found} == {"int32"}
@@ -41,14 +41,14 @@ def test_each_side_has_its_own_limit_and_prefix(tmp_path: Path) -> None:
     folder = write_towers(
         tmp_path, max_query_tokens=5, max_item_tokens=9, query_prefix="query: ", item_prefix="product: "
     )
-    tower = Tower.open(folder)
+    tower = BiEncoder.open(folder)
     text = "steel " * 20
     assert tower.tokenize_queries([text])[0].tolist() == [1, 6, 8, 4, 2]
     assert tower.tokenize_items([text])[0].tolist() == [1, 7, 8, 4, 4, 4, 4, 4, 2]
 
 
 def test_sides_may_have_models_of_their_own(tmp_path: Path) -> None:
-    tower = Tower.open(write_towers(tmp_path, query_model="query.onnx", item_model="item.onnx"))
+    tower = BiEncoder.open(write_towers(tmp_path, query_model="query.onnx", item_model="item.onnx"))
     assert tower.model_path("query").name == "query.onnx"
     assert tower.model_path("item").name == "item.onnx"
     assert [path.name for path in tower.files()] == [SPEC_FILE, "tokenizer.json", "query.onnx", "item.onnx"]
@@ -57,10 +57,10 @@ def test_sides_may_have_models_of_their_own(tmp_path: Path) -> None:
 def test_the_digest_follows_what_is_in_the_files_and_not_where_they_are(tmp_path: Path) -> None:
     first, second = write_towers(tmp_path / "a"), write_towers(tmp_path / "b")
     (second / "report.json").write_text("{}")
-    assert Tower.open(first).digest == Tower.open(second).digest
+    assert BiEncoder.open(first).digest == BiEncoder.open(second).digest
     (second / "model.onnx").write_bytes(b"other weights")
-    assert Tower.open(first).digest != Tower.open(second).digest
-    assert Tower.open(write_towers(tmp_path / "c", max_item_tokens=64)).digest != Tower.open(first).digest
+    assert BiEncoder.open(first).digest != BiEncoder.open(second).digest
+    assert BiEncoder.open(write_towers(tmp_path / "c", max_item_tokens=64)).digest != BiEncoder.open(first).digest
 
 
 @pytest.mark.parametrize("missing", [SPEC_FILE, "tokenizer.json", "model.onnx"])
@@ -68,7 +68,7 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path: Path, missing: str) -> 
     folder = write_towers(tmp_path)
     (folder / missing).unlink()
     with pytest.raises(ModelError, match=missing):
-        Tower.open(folder)
+        BiEncoder.open(folder)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_spec_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text:
     folder = write_towers(tmp_path)
     (folder / SPEC_FILE).write_text(text)
     with pytest.raises(ModelError, match=said) as caught:
-        Tower.open(folder)
+        BiEncoder.open(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -92,4 +92,4 @@ def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
     folder = write_towers(tmp_path)
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="is not a tokenizer"):
-        Tower.open(folder)
+        BiEncoder.open(folder)

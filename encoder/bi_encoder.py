@@ -15,7 +15,7 @@ from engine.onnx.wordpiece import Tokenize, tokenizing
 SPEC_FILE = "tower.json"
 
 
-class TowerSpec(BaseModel):
+class BiEncoderSpec(BaseModel):
     """What `tower.json` says. Towers that share their weights name the same file twice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,11 +32,11 @@ class TowerSpec(BaseModel):
     base: str
 
 
-class Tower:
+class BiEncoder:
     """Tokenises queries and products as the towers read them, and tells where their models are."""
 
-    def __init__(self, folder: Path, spec: TowerSpec) -> None:
-        """Use `Tower.open`."""
+    def __init__(self, folder: Path, spec: BiEncoderSpec) -> None:
+        """Use `BiEncoder.open`."""
         self.folder = folder
         self.spec = spec
         self._tokenizer = read_tokenizer(folder)
@@ -44,9 +44,9 @@ class Tower:
         self._items = tokenizing(read_tokenizer(folder), spec.max_item_tokens, special=True)
 
     @classmethod
-    def open(cls, folder: Path) -> "Tower":
+    def open(cls, folder: Path) -> "BiEncoder":
         """Raises ModelError when the folder does not hold towers of this format, whole."""
-        spec = read_spec(folder, SPEC_FILE, TowerSpec)
+        spec = read_spec(folder, SPEC_FILE, BiEncoderSpec)
         check_files([folder / spec.query_model, folder / spec.item_model])
         return cls(folder, spec)
 

@@ -7,7 +7,7 @@ import pytest
 from wordings import lexical_index, titles
 
 from engine.lexical.index import LexicalIndex
-from engine.lexical.query import QueryReader
+from engine.lexical.query_parser import LexicalQueryParser
 
 TITLES = (
     "dishwasher rack",
@@ -25,7 +25,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
 
 
 def asked(index: LexicalIndex, text: str) -> dict[str, tuple[float, tuple[int, ...]]]:
-    query = QueryReader(index, "en").read(text)
+    query = LexicalQueryParser(index, "en").read(text)
     return {index.terms[term.number]: (pytest.approx(term.weight), term.words) for term in query.terms}
 
 
@@ -67,13 +67,13 @@ def test_a_rare_word_beside_a_common_one_is_taken_for_an_error(tmp_path: Path) -
 
 
 def test_words_weigh_by_how_few_hold_them(index: LexicalIndex) -> None:
-    query = QueryReader(index, "en").read("cordless soap qqqq")
+    query = LexicalQueryParser(index, "en").read("cordless soap qqqq")
     assert [word.text for word in query.words] == ["cordless", "soap", "qqqq"]
     assert query.weights == pytest.approx([math.log(1 + (6 - held + 0.5) / (held + 0.5)) for held in (2, 1, 0)])
 
 
 def test_a_query_of_unknown_words_asks_for_nothing(index: LexicalIndex) -> None:
-    query = QueryReader(index, "en").read("qqqq 999999")
+    query = LexicalQueryParser(index, "en").read("qqqq 999999")
     assert query.terms == () and len(query.words) == 2
     assert len(index.search(query.terms, {"title": 1.0}, 5).rows) == 0
 
@@ -99,7 +99,7 @@ OTHERS = ("C book", "net for hair", "hair shampoo", "floral rain coat", "size m 
 def test_a_name_is_found_however_it_is_typed(tmp_path: Path, title: str, typed: str) -> None:
     index = lexical_index(tmp_path, titles(*OTHERS, *(name for name, _ in NAMES)))
     place = len(OTHERS) + [name for name, _ in NAMES].index(title)
-    query = QueryReader(index, "en").read(typed)
+    query = LexicalQueryParser(index, "en").read(typed)
     assert index.search(query.terms, {"title": 1.0}, 3).rows[0] == place
     assert not query.spellings
 
