@@ -12,7 +12,7 @@ ENGINE ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types unit integration protos bench clean
+.PHONY: help run test lint types unit integration protos reference docs bench clean
 
 help:
 	@echo "make run    serve the sample shop (or your own), show five answers, train meanwhile, show them again"
@@ -20,6 +20,8 @@ help:
 	@echo "make test   lint, types, proto lint, unit and integration tests"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
+	@echo "make reference  make the generated pages of docs anew"
+	@echo "make docs   build the site of all pages, with search, in build/site"
 	@echo "make clean  remove .venv, the Triton server, peers' environments and caches; releases stay"
 
 # Serving needs little, so it begins before torch is there; `tandem run` has the rest installed before it trains.
@@ -47,6 +49,14 @@ integration: $(VENV)/.test
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/search.proto
 
+reference: $(VENV)/.test
+	$(BIN)/python -m docs.generate
+
+docs: $(VENV)/.test
+	$(BIN)/python -m docs.generate.stage build/pages
+	$(BIN)/zensical build --strict --clean
+	@echo "to read it: $(BIN)/python -m http.server --directory build/site"
+
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.short --releases "$(RELEASES)" $(if $(JUDGMENTS),--queries "$(JUDGMENTS)")
 
@@ -73,7 +83,7 @@ $(VENV)/.run: $(VENV)/.serve
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test,docs]'
 	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 

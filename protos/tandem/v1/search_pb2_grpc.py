@@ -28,11 +28,16 @@ if _version_not_supported:
 class SearchServiceStub:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
-    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
-    NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
-    requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
-    DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.
+    Errors follow the google.rpc model:
+
+    - `INVALID_ARGUMENT`: the request cannot be read, has more than 64 KiB, or a field is wrong. A `google.rpc.BadRequest`
+    names the first ten fields at fault.
+    - `NOT_FOUND`: the service does not serve the catalog asked for.
+    - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
+    has the delay after which to try again.
+    - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
+    - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
+    - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.
     """
 
     def __init__(self, channel):
@@ -51,11 +56,16 @@ class SearchServiceStub:
 class SearchServiceServicer:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
-    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
-    NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
-    requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
-    DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.
+    Errors follow the google.rpc model:
+
+    - `INVALID_ARGUMENT`: the request cannot be read, has more than 64 KiB, or a field is wrong. A `google.rpc.BadRequest`
+    names the first ten fields at fault.
+    - `NOT_FOUND`: the service does not serve the catalog asked for.
+    - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
+    has the delay after which to try again.
+    - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
+    - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
+    - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.
     """
 
     def Search(self, request, context):
@@ -85,11 +95,16 @@ def add_SearchServiceServicer_to_server(servicer, server):
 class SearchService:
     """Answers shoppers' queries with ranked products of one catalog.
 
-    Errors follow the google.rpc model. INVALID_ARGUMENT carries a google.rpc.BadRequest that names the fields at fault, the
-    first ten of them. A request has at most 64 KiB. INTERNAL names a request id, under which the service's log has more.
-    NOT_FOUND means the catalog asked for is not served here. RESOURCE_EXHAUSTED carries a google.rpc.RetryInfo: too many
-    requests are in flight, nothing was done, try again after the delay. UNAVAILABLE means no release is loaded yet.
-    DEADLINE_EXCEEDED means that not even retrieval fitted into the caller's deadline.
+    Errors follow the google.rpc model:
+
+    - `INVALID_ARGUMENT`: the request cannot be read, has more than 64 KiB, or a field is wrong. A `google.rpc.BadRequest`
+    names the first ten fields at fault.
+    - `NOT_FOUND`: the service does not serve the catalog asked for.
+    - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
+    has the delay after which to try again.
+    - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
+    - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
+    - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.
     """
 
     @staticmethod

@@ -57,13 +57,6 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     assert broken_links(page) == ["none.md", "other.md#second", "#here"]
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
-def test_pages_of_the_site_link_within_the_site(page: Path) -> None:
-    targets = (target.partition("#")[0] for target in _LINK.findall(prose(page.read_text("utf-8"))))
-    local = (page.parent / target for target in targets if target and ":" not in target)
-    assert [path for path in local if not path.resolve().is_relative_to(DOCS)] == []
-
-
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
 def test_a_decision_is_a_short_record(page: Path) -> None:
     lines = page.read_text("utf-8").splitlines()

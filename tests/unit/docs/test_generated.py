@@ -1,0 +1,69 @@
+"""Generated pages are those of the code and the results, and show all of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from docs.generate.benchmarks import RESULTS, benchmarks_page, module_of
+from docs.generate.contract import read_descriptor
+from docs.generate.pages import DOCS, PAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_committed_page_is_what_is_generated(name: str) -> None:
+    assert (DOCS / name).read_text("utf-8") == PAGES[name](), f"docs/{name} is not current; run `make reference`"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_depends_neither_on_the_terminal_nor_on_the_environment(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = PAGES[name]()
+    for variable, value in {"COLUMNS": "40", "TANDEM_SERVE_PROCESSES": "7", "FORCE_COLOR": "1", "LANG": "C"}.items():
+        monkeypatch.setenv(variable, value)
+    assert PAGES[name]() == before
+
+
+def test_the_contract_shows_every_message_field_and_value_with_its_comment() -> None:
+    page = PAGES["reference/grpc.md"]()
+    file = read_descriptor()
+    for message in file.message_type:
+        section = page.split(f"\n### {message.name}\n")[1].split("\n### ")[0]
+        for field in message.field:
+            row = next(line for line in section.splitlines() if line.startswith(f"| `{field.name}` | {field.number} |"))
+            assert row.split(" | ")[-1].strip(" |"), f"{message.name}.{field.name} has no comment"
+    for enum in file.enum_type:
+        assert all(f"| `{value.name}` | {value.number} | " in page for value in enum.value)
+    assert all(f"### {service.name}.{method.name}\n" in page for service in file.service for method in service.method)
+
+
+def test_every_file_of_results_has_a_section_with_figures() -> None:
+    sections = {part.split("\n")[0]: part for part in benchmarks_page().split("\n## ")[1:]}
+    assert set(sections) == {path.stem for path in RESULTS.glob("*.json")}
+    for stem, section in sections.items():
+        assert "| ---: |" in section, f"{stem}: its layout shows nothing of what it holds"
+        assert f"[`{stem}.json`](../benchmarks/results/{stem}.json)" in section
+
+
+def test_a_page_of_benchmarks_is_of_the_files_alone(tmp_path: Path) -> None:
+    run = {
+        "date": "2031-02-03T04:05:06+00:00",
+        "hardware": {"processor": "Abacus", "cores": 3, "memory_gib": 1.5, "vnni": False, "python": "3.11.1"},
+        "parameters": {"depth": 7, "long": "x" * 500, "nothing": None},
+        "results": {
+            "one": {"nDCG@10": {"mean": 0.51234, "low": 0.4, "high": 0.6, "queries": 9}, "MRR@10": 0.25},
+            "two": {"nDCG@10": {"mean": 0.0, "low": 0.0, "high": 0.0, "queries": 9, "p": 1.0}, "MRR@10": 1234.5},
+        },
+    }
+    (tmp_path / "losses.json").write_text(json.dumps(run))
+    page = benchmarks_page(tmp_path)
+    assert "| loss | nDCG@10 | MRR@10 |\n| --- | ---: | ---: |\n| one | 0.512 [0.400, 0.600] | 0.250 |\n" in page
+    assert "| two | 0 | 1,234 |\n" in page  # an interval of no width is the run that others are compared with
+    assert "2031-02-03, Abacus, 3 cores, 1.5 GiB, without VNNI, Python 3.11.1" in page
+    assert "- Parameters: depth 7; long (in the file); nothing none\n" in page
+
+
+def test_results_without_a_layout_are_refused_with_what_to_do() -> None:
+    with pytest.raises(KeyError, match=r"novelty\.json: .*declare one"):
+        module_of("novelty")
