@@ -1,0 +1,146 @@
+"""What pages tell people to type: commands and options exist, and TOML examples are accepted."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from benchmarks.load.slo import Slo
+from core.errors import TandemError
+from indexer.cleaning.mapping import load_mapping
+from lifecycle.cli.app import app
+from lifecycle.quality.gate import GateSettings
+from retrieval.server.settings import ServeSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES]
+_PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(tandem|python -m \S+|make) ")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of every command in blocks and spans of code; places to fill in (`…`, `FILE`) are words too."""
+    blocks = "\n".join(re.findall(r"^```(?:sh)?\n(.*?)^```$", text, flags=re.M | re.S)).replace("\\\n", " ")
+    spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    for line in [*blocks.splitlines(), *(" ".join(span.split()) for span in spans)]:
+        if _PROGRAM.match(line):
+            words = shlex.split(line, comments=True)
+            yield words[next(place for place, word in enumerate(words) if "=" not in word) :]
+
+
+def faults(words: list[str]) -> str | None:
+    """Why the command cannot be typed, if so: no such program, option, choice or target."""
+    if words[0] == "tandem":
+        return tandem_faults(words[1:])
+    if words[0] == "make":
+        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+        unknown = [word for word in words[1:] if "=" not in word and word not in targets]
+        return f"no target {unknown}" if unknown else None
+    return module_faults(words[2], words[3:])
+
+
+def tandem_faults(words: list[str]) -> str | None:
+    """By the command's own parser, which knows options, choices and bounds, and what is required.
+
+    A command without options is a mention of it, where nothing is required.
+    """
+    command: Any = get_command(app)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return f"no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    if not words:
+        return None
+    try:
+        command.make_context("tandem", words)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def module_faults(name: str, words: list[str]) -> str | None:
+    """By the source, since benchmarks load much: an option is a parser's, or an argument of a command's function."""
+    if not name.startswith(("benchmarks", "lifecycle")):
+        return None
+    if not (sources := list(sources_of(name))):
+        return f"no module {name}"
+    text = "\n".join(path.read_text("utf-8") for path in sources)
+    shared = re.findall(r"^from (benchmarks\.\w+) import", text, flags=re.M)
+    text += "\n".join(path.read_text("utf-8") for module in shared for path in sources_of(module))
+    options = [word for word in words if word.startswith("--") and word != "--help"]
+    unknown = [option for option in options if not re.search(rf'"{option}"|\b{option[2:].replace("-", "_")}: ', text)]
+    return f"no option {unknown}" if unknown else None
+
+
+def sources_of(module: str) -> list[Path]:
+    """The module's file, or those of the package."""
+    path = ROOT / module.replace(".", "/")
+    file = path.with_suffix(".py")
+    return [file] if file.is_file() else sorted(path.glob("*.py"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    found = list(commands(page.read_text("utf-8")))
+    assert {" ".join(words): fault for words in found if (fault := faults(words))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tandem serves --releases releases",
+        "tandem index --catalogue feed.csv",
+        "tandem index --catalog feed.csv --index-kind flat",
+        "tandem releases --keep few",
+        "tandem triton restart",
+        "make everything",
+        "python -m benchmarks.none --releases releases",
+        "python -m benchmarks.quality --date FOLDER",
+    ],
+)
+def test_commands_that_do_not_exist_are_noticed(line: str) -> None:
+    (words,) = commands(f"```sh\n{line}\n```\n")
+    assert faults(words)
+
+
+def test_commands_are_read_from_blocks_and_from_text() -> None:
+    text = "Run `make run PORT=1`:\n```sh\nA=b tandem serve \\\n  --lanes 2   # two\n```\nnot `tandem` itself\n"
+    assert list(commands(text)) == [["tandem", "serve", "--lanes", "2"], ["make", "run", "PORT=1"]]
+
+
+def check_toml(page: str, text: str, scratch: Path) -> None:
+    """Raises where the settings that the guide is about refuse its example."""
+    values = tomllib.loads(text)
+    if page in ("serving.md", "search.md"):
+        ServeSettings(**values)
+    elif page == "evaluation.md":
+        GateSettings(**values)
+    elif page == "deployment.md":
+        Slo(**values)
+    elif page == "catalog.md" and "fields" in values:
+        scratch.write_text(text, "utf-8")
+        load_mapping(scratch)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_examples_of_settings_are_accepted(page: Path, tmp_path: Path) -> None:
+    for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), flags=re.M | re.S):
+        check_toml(page.name, text, tmp_path / "example.toml")
+
+
+def test_settings_that_do_not_exist_are_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="extra_forbidden"):
+        check_toml("serving.md", "process = 2\n", tmp_path / "example.toml")
+    with pytest.raises(TandemError):
+        check_toml("catalog.md", "[fields]\nidentity = 'sku'\n", tmp_path / "example.toml")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_environment_names_are_those_of_settings(page: Path) -> None:
+    names = re.findall(r"TANDEM_SERVE_([A-Z_]+)", page.read_text("utf-8"))
+    assert [name for name in names if name.lower() not in ServeSettings.model_fields] == []
