@@ -171,7 +171,7 @@ def _parameters(titles: int, queries: int, repeats: int) -> dict[str, Any]:
         "repeats": repeats,
         "onnxruntime": onnxruntime.__version__,
         "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)),
     }
 
 

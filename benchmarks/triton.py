@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--encode-instances", type=int, default=1)
-    parser.add_argument("--rescore-instances", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rescore-instances", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--port", type=int, default=50062)
     parser.add_argument("--name", default="triton", help="of the results file")
     options = parser.parse_args()

@@ -20,7 +20,7 @@ def embed_items(
     `workers` threads share the work, by default one a core.
     """
     batches = length_batches([len(sequence) for sequence in tokens], token_budget)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="embed") as pool:
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)), thread_name_prefix="embed") as pool:
         yield from zip(batches, pool.map(lambda places: model.run([tokens[i] for i in places]), batches), strict=True)
 
 

@@ -217,7 +217,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(count or max(1, (os.cpu_count() or 1) // processes.count_here()))
+    torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // processes.count_here()))
     try:
         yield
     finally:

@@ -180,7 +180,7 @@ def teacher_vectors(
 
     key = value_digest([teacher.digest, settings.side, list(queries), list(products)])
     shape = (len(tokens), teacher.spec.dimensions)
-    workers = settings.threads or os.cpu_count() or 1
+    workers = settings.threads or len(os.sched_getaffinity(0))
     return remembered(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
 
 

@@ -92,7 +92,7 @@ def prepare(models: ReleaseModels, repository: Path, layout: Layout | None = Non
     Each appears whole or not at all. Raises ReleaseError when the folder cannot be written, ModelError for a file
     that is not a model.
     """
-    layout = layout or Layout(rescore_instances=os.cpu_count() or 1)
+    layout = layout or Layout(rescore_instances=len(os.sched_getaffinity(0)))
     written = []
     try:
         for call in reversed(models.calls):  # the one with the lease comes last

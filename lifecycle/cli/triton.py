@@ -72,7 +72,7 @@ def prepare(
         backend=backend.value,
         index_device=index_device.value,
         encode_instances=encode_instances,
-        rescore_instances=rescore_instances or os.cpu_count() or 1,
+        rescore_instances=rescore_instances or len(os.sched_getaffinity(0)),
         queue=queue,
     )
     if release is not None and catalog is None:

@@ -30,7 +30,7 @@ class Teacher:
         def run(batch: NDArray[np.int64]) -> None:
             logits[batch] = self._model.run([pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
 
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="teach") as pool:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="teach") as pool:
             list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs])))
         return logits
 

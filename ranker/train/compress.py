@@ -156,7 +156,7 @@ def teacher_logits(
 
     lengths = list(map(len, tokens))
     path = output / TEACHER / f"{value_digest([teacher.digest, list(pairs)])}.npy"
-    workers = threads or os.cpu_count() or 1
+    workers = threads or len(os.sched_getaffinity(0))
     return remembered(path, (len(pairs),), length_batches(lengths), compute, workers, report)
 
 
