@@ -31,7 +31,7 @@ from encoder.train.export import Pooled, example_inputs, load_encoder
 from engine.onnx.session import SEGMENTS
 from evaluation.judgments import load_judgments
 from lifecycle.cli.progress import Bars
-from lifecycle.tracking.tracker import Untracked
+from lifecycle.tracking.tracker import NullTracker
 from lifecycle.training.compression import ROW_FILE, Material, compress_model, trial_of
 from lifecycle.training.fine_tuning import Inputs, Kind, read_inputs
 from lifecycle.training.similarity import TowerSimilarity
@@ -72,7 +72,7 @@ def main() -> None:
             print(f"making: {name}", flush=True)
             given = {"epochs": options.epochs, "threads": options.threads} | what
             material = Material(options.candidates, options.products)
-            compress_model(kind, options.model, inputs, material, folder, given, bars, Untracked())
+            compress_model(kind, options.model, inputs, material, folder, given, bars, NullTracker())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     shop = read_inputs(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)

@@ -29,7 +29,7 @@ from evaluation.measures import PerQuery
 from lifecycle.cli.progress import Bars
 from lifecycle.recipes.recipe import Recipe, recipe_of
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking.tracker import Untracked
+from lifecycle.tracking.tracker import NullTracker
 
 _VALID = 8  # of the queries that are not held out, every so many-th validates
 
@@ -46,7 +46,7 @@ def main() -> None:
         data = _fold(recipe, options.data, options.set, number, options.folds, folder / "data")
         began = time.monotonic()
         stages = options.stages or options.work / "stages"
-        run_recipe(recipe, data, folder / "models", steps, Untracked(), stages=stages, tell=print)
+        run_recipe(recipe, data, folder / "models", steps, NullTracker(), stages=stages, tell=print)
         took = _remembered(folder / "seconds.json", round(time.monotonic() - began, 1))
         shelf = shelf_of(data / options.set, "test", steps)
         for name, values in measured(shelf, systems_of(shelf, {"recipe": folder / "models"}, 32, steps)).items():

@@ -10,7 +10,7 @@ import pyarrow as pa
 from catalog.product import CATALOG_SCHEMA
 from core.manifest import CatalogSnapshot, FileEntry, Manifest, ModelSet, catalog_id, model_id, release_id
 from core.releases import ReleaseStore
-from lifecycle.tracking.lineage import Lineage, Tracked
+from lifecycle.tracking.lineage import Lineage, TrackedRun
 
 COLUMNS_FILE = "products.arrow"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -22,7 +22,7 @@ LINEAGE = Lineage(
     data={"catalog": "a" * 64, "judgments": "b" * 64},
     tandem_version="0",
     git="c" * 40,
-    run=Tracked(uri="http://mlflow:5000", run_id="r1", model="tandem-shop-encoder", version="3"),
+    run=TrackedRun(uri="http://mlflow:5000", run_id="r1", model="tandem-shop-encoder", version="3"),
 )
 
 

@@ -9,7 +9,8 @@ import typer
 from core.config import load_settings
 from core.errors import TandemError
 from lifecycle.cli.terminal import console, tell
-from lifecycle.tracking.tracker import FOLDER, OFF, TrackingSettings, tracking_uri
+from lifecycle.tracking.store import tracking_uri
+from lifecycle.tracking.tracker import FOLDER, OFF, TrackingSettings
 
 if TYPE_CHECKING:
     from lifecycle.tracking.registry import Registry

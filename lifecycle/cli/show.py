@@ -16,7 +16,7 @@ from tandem.v1 import search_pb2
 if TYPE_CHECKING:
     from lifecycle.final_score.train import Outcome
     from lifecycle.quality.evaluate import Evaluation
-    from lifecycle.tracking.registry import Registered
+    from lifecycle.tracking.registry import ModelVersion
 
 _NANOS = Decimal(10) ** 9
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
@@ -131,7 +131,7 @@ def _training_lines(kind: str, told: Mapping[str, Any] | None) -> list[str]:
     return [f"    {kind}: from {told['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
 
 
-def show_models(console: Console, models: "Sequence[Registered]") -> None:
+def show_models(console: Console, models: "Sequence[ModelVersion]") -> None:
     """The registered models, a version a row."""
     table = Table()
     for name in ("model", "version", "aliases", "validation", "created (UTC)", "run"):

@@ -12,11 +12,11 @@ _LOSS, _SCORE, _INK = "#b35900", "#1f6fb2", "#555555"
 
 
 def draw_curves(report: Mapping[str, Any], title: str, target: Path) -> None:
-    """Loss above, validation score below, both by step, with the step that was kept.
+    """Loss above, validation score below, both by step, with the step of the exported weights.
 
     Raises ModuleNotFoundError without matplotlib.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the first time, it tells of its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the first time, it logs about its font cache
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5.5), dpi=120, layout="constrained")
@@ -27,13 +27,19 @@ def draw_curves(report: Mapping[str, Any], title: str, target: Path) -> None:
     _line(score, report["validation"], METRIC, _SCORE)
     score.set_ylabel(f"validation {METRIC.replace('_', ' ')}")
     score.set_xlabel("step")
-    best, kept = report["best"], report["best_step"]
-    score.axvline(kept, color=_INK, linewidth=0.8, linestyle=":")
+    best, best_step = report["best"], report["best_step"]
+    score.axvline(best_step, color=_INK, linewidth=0.8, linestyle=":")
     score.axhline(
         report["start"], color=_INK, linewidth=0.8, linestyle="--", label=f"at the start {report['start']:.3f}"
     )
     score.plot(
-        [kept], [best], "o", color=_SCORE, markersize=9, fillstyle="none", label=f"kept: step {kept}, {best:.3f}"
+        [best_step],
+        [best],
+        "o",
+        color=_SCORE,
+        markersize=9,
+        fillstyle="none",
+        label=f"best: step {best_step}, {best:.3f}",
     )
     score.legend(loc="best", edgecolor="none", framealpha=1, fontsize=9)
     figure.savefig(target)

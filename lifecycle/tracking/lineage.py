@@ -1,4 +1,4 @@
-"""What a model was made of: `run.json` beside it, which indexing carries into the manifest of every release with it."""
+"""The lineage of a model: `run.json` beside it, which indexing copies into the manifest of every release with it."""
 
 import os
 import subprocess
@@ -19,8 +19,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Tracked(_Frozen):
-    """Where the run is kept, without credentials, and what the registry calls the model it made."""
+class TrackedRun(_Frozen):
+    """Where the run is recorded, without credentials, and the name and version of its model in the registry."""
 
     uri: str
     run_id: str
@@ -29,7 +29,7 @@ class Tracked(_Frozen):
 
 
 class Lineage(_Frozen):
-    """What `run.json` says. `data` has a SHA-256 for each input; `git` is the commit of Tandem's own code."""
+    """The content of `run.json`. `data` has a SHA-256 for each input; `git` is the commit of Tandem's own code."""
 
     format: Literal[1] = 1
     kind: Literal["encoder", "ranker"]
@@ -39,16 +39,16 @@ class Lineage(_Frozen):
     data: dict[str, str]
     tandem_version: str
     git: str | None = None
-    run: Tracked | None = None
+    run: TrackedRun | None = None
 
 
 def write_lineage(folder: Path, lineage: Lineage) -> None:
-    """Leaves `run.json` in the folder of a trained model."""
+    """Writes `run.json` into the folder of a trained model."""
     (folder / RUN_FILE).write_text(lineage.model_dump_json(indent=2) + "\n")
 
 
 def read_lineage(folder: Path) -> dict[str, Any] | None:
-    """What `run.json` in a model's folder says, or None without one. Raises ModelError when it cannot be read."""
+    """The content of `run.json` in a model's folder, or None without one. Raises ModelError when it cannot be read."""
     path = folder / RUN_FILE
     try:
         return Lineage.model_validate_json(path.read_bytes()).model_dump(mode="json")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import TandemError
-from lifecycle.tracking.lineage import Lineage, Tracked
-from lifecycle.tracking.tracker import Tell, model_name, reason, shown
+from lifecycle.tracking.lineage import Lineage, TrackedRun
+from lifecycle.tracking.store import error_line, model_name, redact_uri
 from training.loop import METRIC
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "datasets", "onnxruntime", "numpy", "scipy")
 _BATCH = 1000  # metrics that a server takes at once
 
-# Only where the user has not said otherwise. A server that is down is given up within seconds, not minutes.
+# Only where the user has set nothing else. A server that is down costs seconds, not minutes.
 _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -35,9 +35,11 @@ _ENVIRONMENT = {
 
 
 class MlflowTracker:
-    """Keeps runs in the MLflow of a URI."""
+    """Records runs in the MLflow of a URI."""
 
-    def __init__(self, uri: str, tell: Tell, connect: "Callable[[str], MlflowClient] | None" = None) -> None:
+    def __init__(
+        self, uri: str, tell: Callable[[str], None], connect: "Callable[[str], MlflowClient] | None" = None
+    ) -> None:
         self._uri = uri
         self._tell = tell
         self._connect = connect or open_client
@@ -56,9 +58,9 @@ class MlflowTracker:
 
 
 class MlflowRun:
-    """One run. After its first failure it tells so once and lets the training be."""
+    """One run. After its first failure it prints one line, records no more, and the training goes on."""
 
-    def __init__(self, uri: str, tell: Tell, lineage: Lineage) -> None:
+    def __init__(self, uri: str, tell: Callable[[str], None], lineage: Lineage) -> None:
         self._uri = uri
         self._tell = tell
         self._lineage = lineage
@@ -67,17 +69,17 @@ class MlflowRun:
         self._lost = False
 
     def start(self, connect: "Callable[[str], MlflowClient]", settings: Mapping[str, Any]) -> None:
-        """Opens it, with its parameters and what it is made of."""
+        """Opens the run with its parameters and its lineage."""
         self._try(lambda: self._start(connect(self._uri), settings))
 
     def end(self, status: str) -> None:
-        """Marks how it ended: FINISHED, FAILED or KILLED."""
+        """Marks the run as FINISHED, FAILED or KILLED."""
         client = self._client
         if client is not None and self._run_id:
             self._try(lambda: client.set_terminated(self._run_id, status))
 
-    def record(self, report: Mapping[str, Any], digest: str, files: Sequence[Path]) -> Tracked | None:
-        """See `lifecycle.tracking.tracker.Run`. None when the run was lost on the way."""
+    def record(self, report: Mapping[str, Any], digest: str, files: Sequence[Path]) -> TrackedRun | None:
+        """See `lifecycle.tracking.tracker.Run`. None where recording failed before."""
         client = self._client
         tracked = self._try(lambda: self._record(client, report, digest, files)) if client is not None else None
         if tracked:
@@ -85,13 +87,15 @@ class MlflowRun:
         return tracked
 
     def _start(self, client: "MlflowClient", settings: Mapping[str, Any]) -> None:
-        self._client, told = client, self._lineage
-        name = f"{told.catalog} {told.kind} {told.started:%Y-%m-%d %H:%M:%S}"
-        made = client.create_run(_experiment(client, self._uri), run_name=name, tags=_tags(told))
-        self._run_id = made.info.run_id
-        client.log_batch(self._run_id, params=_parameters({**settings, "base": told.base}))
+        self._client, lineage = client, self._lineage
+        name = f"{lineage.catalog} {lineage.kind} {lineage.started:%Y-%m-%d %H:%M:%S}"
+        run = client.create_run(_experiment(client, self._uri), run_name=name, tags=_tags(lineage))
+        self._run_id = run.info.run_id
+        client.log_batch(self._run_id, params=_parameters({**settings, "base": lineage.base}))
 
-    def _record(self, client: "MlflowClient", report: Mapping[str, Any], digest: str, files: Sequence[Path]) -> Tracked:
+    def _record(
+        self, client: "MlflowClient", report: Mapping[str, Any], digest: str, files: Sequence[Path]
+    ) -> TrackedRun:
         metrics = _metrics(report)
         for start in range(0, len(metrics), _BATCH):
             client.log_batch(self._run_id, metrics=metrics[start : start + _BATCH])
@@ -100,9 +104,9 @@ class MlflowRun:
         name = model_name(self._lineage.catalog, self._lineage.kind)
         _register(client, name)
         source = client.get_run(self._run_id).info.artifact_uri
-        made = client.create_model_version(name, source, self._run_id, tags={"digest": digest})
-        client.set_registered_model_alias(name, CANDIDATE, made.version)
-        return Tracked(uri=shown(self._uri), run_id=self._run_id, model=name, version=str(made.version))
+        created = client.create_model_version(name, source, self._run_id, tags={"digest": digest})
+        client.set_registered_model_alias(name, CANDIDATE, created.version)
+        return TrackedRun(uri=redact_uri(self._uri), run_id=self._run_id, model=name, version=str(created.version))
 
     def _try(self, step: Callable[[], _T]) -> _T | None:
         if self._lost:
@@ -111,12 +115,12 @@ class MlflowRun:
             return step()
         except Exception as error:  # mlflow, requests, SQLAlchemy and alembic each raise their own
             self._lost = True
-            self._tell(f"not tracked in {shown(self._uri)}, training goes on: {reason(error, self._uri)}")
+            self._tell(f"not tracked in {redact_uri(self._uri)}, training goes on: {error_line(error, self._uri)}")
             return None
 
 
 def open_client(uri: str) -> "MlflowClient":
-    """MLflow's client; it sends nothing elsewhere and prints nothing. Raises TandemError where MLflow is missing."""
+    """MLflow's client; it prints nothing and sends nothing elsewhere. Raises TandemError where MLflow is missing."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic", "urllib3"):
@@ -134,15 +138,15 @@ def open_client(uri: str) -> "MlflowClient":
 
 def _experiment(client: "MlflowClient", uri: str) -> str:
     """The id of the one experiment; where it is in a local file, artefacts go beside that."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found:
-        return found.experiment_id
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment:
+        return experiment.experiment_id
     local = _database(uri)
     return client.create_experiment(EXPERIMENT, (local.parent / "artifacts").as_uri() if local else None)
 
 
 def _database(uri: str) -> Path | None:
-    return Path(shown(uri).removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    return Path(redact_uri(uri).removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
 def _register(client: "MlflowClient", name: str) -> None:
@@ -181,17 +185,17 @@ def _metrics(report: Mapping[str, Any]) -> list[Any]:
     now = int(time.time() * 1000)
     curves = [("loss", entry["loss"], entry["step"]) for entry in report["loss"]]
     curves += [(METRIC, entry[METRIC], entry["step"]) for entry in report["validation"]]
-    single = [(name, value, 0) for name, value in numbers(report) if not name.startswith("settings.")]
+    single = [(name, value, 0) for name, value in flatten_numbers(report) if not name.startswith("settings.")]
     # The registry allows no @ in names.
     return [Metric(name.replace("@", "_at_"), float(value), now, step) for name, value, step in (*curves, *single)]
 
 
-def numbers(values: Mapping[str, Any], within: str = "") -> list[tuple[str, float]]:
+def flatten_numbers(values: Mapping[str, Any], within: str = "") -> list[tuple[str, float]]:
     """The numbers in nested tables, named like `parity.cosine_mean`; lists are left out."""
-    found: list[tuple[str, float]] = []
+    result: list[tuple[str, float]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += numbers(value, f"{within}{name}.")
+            result += flatten_numbers(value, f"{within}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append((within + name, value))
-    return found
+            result.append((within + name, value))
+    return result

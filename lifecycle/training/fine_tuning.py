@@ -29,7 +29,7 @@ from lifecycle.feeds import mapping_of
 from lifecycle.tracking.curves import CURVES_FILE, draw_curves
 from lifecycle.tracking.lineage import RUN_FILE, Lineage, git_revision, write_lineage
 from lifecycle.tracking.reliability import RELIABILITY_FILE, draw_reliability
-from lifecycle.tracking.tracker import Tracker, Untracked
+from lifecycle.tracking.tracker import NullTracker, Tracker
 from lifecycle.training.similarity import TowerSimilarity
 from lifecycle.training.teacher import Teacher
 from ranker.ranker import SPEC_FILE as RANKER_FILE
@@ -83,7 +83,7 @@ def train_model(
     FeedError or ModelError.
     """
     if not is_main_process():
-        steps, tracker = Silent(), Untracked()
+        steps, tracker = Silent(), NullTracker()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     shop = read_inputs(inputs, steps)
     given = {name: value for name, value in settings.items() if value is not None}

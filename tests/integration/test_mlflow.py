@@ -9,7 +9,7 @@ from builders import LINEAGE
 from core.errors import TandemError
 from lifecycle.tracking.mlflow_tracker import EXPERIMENT, MlflowTracker, open_client
 from lifecycle.tracking.registry import Registry
-from lifecycle.tracking.tracker import tracking_uri
+from lifecycle.tracking.store import tracking_uri
 from training.loop import METRIC
 
 pytest.importorskip("mlflow")

@@ -3,8 +3,9 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,40 @@ def everywhere(path: Path) -> set[str]:
     return imports(ast.walk(parse(path)))
 
 
+def modules() -> dict[str, Path]:
+    """The file of every module, by its dotted name."""
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for name in FLOORS for path in sources(name)}
+    return {name.removesuffix(".__init__"): path for name, path in named.items()}
+
+
+def imported_modules(tree: ast.Module, known: Mapping[str, object]) -> set[str]:
+    """The modules among `known` that a file imports, inside functions too; those of `if TYPE_CHECKING` apart."""
+
+    def walk(node: ast.AST) -> Iterator[ast.AST]:
+        for child in ast.iter_child_nodes(node):
+            if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+                yield child
+                yield from walk(child)
+
+    names: set[str] = set()
+    for node in walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & known.keys()
+
+
+def import_circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """The modules of one circle, first and last the same; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
+
+
 def at_import(path: Path) -> set[str]:
     """What the module itself loads: imports outside of functions and of `if TYPE_CHECKING`."""
 
@@ -68,6 +103,21 @@ def test_imports_run_one_way(package: str) -> None:
         for other in everywhere(path) & set(FLOORS):
             below = FLOORS[other] < FLOORS[package]
             assert other == package or below, f"{path.relative_to(ROOT)} imports {other}, which is not below it"
+
+
+def test_a_circle_of_imports_is_seen_inside_functions_and_not_under_type_checking() -> None:
+    known = {"a": 0, "b": 0, "b.c": 0}
+    back = ast.parse("def f():\n    from b import c")
+    types = ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a")
+    assert imported_modules(back, known) == {"b", "b.c"} and imported_modules(types, known) == set()
+    assert import_circle({"a": {"b"}, "b": {"b.c"}, "b.c": set()}) == []
+    assert set(import_circle({"a": {"b"}, "b": {"b.c"}, "b.c": {"a"}})) == known.keys()
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    known = modules()
+    assert len(known) > len(FLOORS)
+    assert import_circle({name: imported_modules(parse(path), known) for name, path in known.items()}) == []
 
 
 def test_no_package_imports_tests_or_benchmarks() -> None:

@@ -27,7 +27,7 @@ from lifecycle.recipes import recipe as recipes
 from lifecycle.recipes import run as recipe_run
 from lifecycle.recipes.recipe import Recipe, Source
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking.tracker import Untracked
+from lifecycle.tracking.tracker import NullTracker
 from ranker.train.settings import RankerTraining
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
@@ -77,7 +77,7 @@ def trained(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     shop = write_shop(folder)
     recipe = tiny_recipe(base).on(str(shop.catalog), str(shop.judgments))
-    run_recipe(recipe, Path(), folder / "out", Silent(), Untracked())
+    run_recipe(recipe, Path(), folder / "out", Silent(), NullTracker())
     return folder / "out"
 
 
@@ -114,7 +114,7 @@ def measured(base: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, flo
 
 
 def run(shop: Shop, store: ReleaseStore, output: Path) -> Improvement:
-    return improve(shop, store, output, "tiny", Silent(), Untracked(), print)
+    return improve(shop, store, output, "tiny", Silent(), NullTracker(), print)
 
 
 def test_the_ranker_keeps_as_many_layers_as_its_settings_say(trained: Path) -> None:
@@ -202,7 +202,7 @@ def test_too_few_queries_leave_it_without_a_final_score_and_are_measured_on_vali
     pq.write_table(table.filter(few), shop.judgments)
     asked, told = measured(0.4, 0.6), list[str]()
     shutil.rmtree(output)
-    found = improve(shop, store, output, "tiny", Silent(), Untracked(), told.append)
+    found = improve(shop, store, output, "tiny", Silent(), NullTracker(), told.append)
     assert found.split == "valid" and asked[0] == "valid untuned"
     assert store.manifest("default", found.release or "").model.final is None
     [line] = told

@@ -19,7 +19,7 @@ from lifecycle.cli.show import (
 )
 from lifecycle.quality.evaluate import Evaluation
 from lifecycle.tracking.lineage import release_lineage
-from lifecycle.tracking.registry import Registered
+from lifecycle.tracking.registry import ModelVersion
 from tandem.v1 import search_pb2
 
 
@@ -191,8 +191,8 @@ def test_a_lineage_is_shown_uncut() -> None:
 def test_models_are_listed_with_their_aliases(console: Console) -> None:
     made = LINEAGE.started
     rows = [
-        Registered("tandem-shop-encoder", "1", ("champion",), 0.8125, made, "r1", "d"),
-        Registered("tandem-shop-encoder", "2", ("candidate",), None, made, "r2", "d"),
+        ModelVersion("tandem-shop-encoder", "1", ("champion",), 0.8125, made, "r1", "d"),
+        ModelVersion("tandem-shop-encoder", "2", ("candidate",), None, made, "r2", "d"),
     ]
     show_models(console, rows)
     [first] = [line for line in shown(console).splitlines() if "champion" in line]

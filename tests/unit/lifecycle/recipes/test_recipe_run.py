@@ -22,7 +22,7 @@ from lifecycle.recipes import pace, run
 from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, Source, Work
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.lineage import read_lineage
-from lifecycle.tracking.tracker import Untracked
+from lifecycle.tracking.tracker import NullTracker
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
@@ -66,7 +66,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(base: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("done")
-    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    run_recipe(recipe(), data, output, Silent(), NullTracker(), base)
     return output
 
 
@@ -129,7 +129,7 @@ def test_models_are_validated_among_what_is_found_first(done: Path) -> None:
 
 def test_what_is_done_is_not_done_again(base: str, data: Path, done: Path, trained: list[str]) -> None:
     before = Ranker.open(done / "ranker").digest
-    run_recipe(recipe(), data, done, Silent(), Untracked(), base)
+    run_recipe(recipe(), data, done, Silent(), NullTracker(), base)
     assert trained == [] and Ranker.open(done / "ranker").digest == before
 
 
@@ -137,7 +137,7 @@ def test_a_run_that_was_cut_goes_on_where_it_was(base: str, data: Path, done: Pa
     before = Ranker.open(done / "ranker").digest
     for folder in (done / "ranker", done / "stages" / "late-teacher"):
         (folder / "report.json").unlink()
-    run_recipe(recipe(), data, done, Silent(), Untracked(), base)
+    run_recipe(recipe(), data, done, Silent(), NullTracker(), base)
     assert trained == ["late-teacher", "ranker"]
     assert Ranker.open(done / "ranker").digest == before
 
@@ -148,7 +148,7 @@ def test_a_changed_stage_is_followed_by_all_that_build_on_it(
     output = tmp_path / "output"
     shutil.copytree(done, output)
     other = recipe().model_copy(update={"towers": TOWERS.model_copy(update={"learning_rate": 1e-2})})
-    run_recipe(other, data, output, Silent(), Untracked(), base)
+    run_recipe(other, data, output, Silent(), NullTracker(), base)
     assert trained == ["first-round", "encoder", "teacher", "encoder", "late-teacher", "ranker"]
 
 
@@ -162,7 +162,7 @@ def test_other_late_judgments_share_the_stages_before(
     pq.write_table(
         pa.concat_tables([tiny.judgments().slice(0, 200), tiny.judgments().slice(220)]), other / "late.parquet"
     )
-    run_recipe(recipe(), other, tmp_path / "fold", Silent(), Untracked(), base, done / "stages")
+    run_recipe(recipe(), other, tmp_path / "fold", Silent(), NullTracker(), base, done / "stages")
     assert trained == ["encoder", "late-teacher", "ranker"]
     assert (tmp_path / "fold" / "ranker" / "ranker.json").is_file()
 
@@ -190,7 +190,7 @@ def test_the_last_stage_hears_of_all_shops(
     noting("train_ranker")
     pairs = run.ranker_pairs
     monkeypatch.setattr(run, "ranker_pairs", candidates)
-    run_recipe(recipe(), data, tmp_path, Silent(), Untracked(), base, done / "stages")
+    run_recipe(recipe(), data, tmp_path, Silent(), NullTracker(), base, done / "stages")
     both = {"early", "late"}
     assert heard == {
         "encoder": {"negatives": {"early"}, "found": both},
@@ -211,10 +211,10 @@ def test_products_are_found_anew_by_another_lexical_index(
     mined: list[int] = []
     whole = run.mine_negatives
     monkeypatch.setattr(run, "mine_negatives", lambda *given: mined.append(1) or whole(*given))  # type: ignore[func-returns-value]
-    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    run_recipe(recipe(), data, output, Silent(), NullTracker(), base)
     assert not mined
     monkeypatch.setattr(run, "_WORDS", {"lexical": -1})
-    run_recipe(recipe(), data, output, Silent(), Untracked(), base)
+    run_recipe(recipe(), data, output, Silent(), NullTracker(), base)
     assert len(mined) == 3
 
 
@@ -222,7 +222,9 @@ def test_another_last_stage_shares_the_stages_before(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path
 ) -> None:
     late = FinalStage(replay=4, towers=TOWERS, ranker=RANKER)
-    run_recipe(recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), Untracked(), base, done / "stages")
+    run_recipe(
+        recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), NullTracker(), base, done / "stages"
+    )
     assert trained == ["encoder", "late-teacher", "ranker"]
 
 
@@ -240,20 +242,20 @@ def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
         update={"towers": towers, "ranker": longer, "effort": effort, "minutes": 60}
     )  # fmt: skip
     told: list[str] = []
-    run_recipe(hurried, data, tmp_path, Silent(), Untracked(), base, tell=told.append)
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, tell=told.append)
     steps = {
         name: json.loads((tmp_path / "stages" / name / "report.json").read_text())["settings"]["max_steps"]
         for name in ("first-round", "teacher")
     }
     assert steps == {"first-round": 4, "teacher": 8} and len(told) == 2 and len(trained) == 4
-    run_recipe(hurried, data, tmp_path, Silent(), Untracked(), base, tell=told.append)
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, tell=told.append)
     assert len(told) == 2 and len(trained) == 4
 
 
 def test_without_late_sources_what_the_towers_find_is_looked_for_once(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
-    run_recipe(recipe().on("early.jsonl", "early.parquet"), data, tmp_path, Silent(), Untracked(), base)
+    run_recipe(recipe().on("early.jsonl", "early.parquet"), data, tmp_path, Silent(), NullTracker(), base)
     assert trained == ["first-round", "encoder", "teacher", "ranker"]
     stages = {path.name for path in (tmp_path / "stages").iterdir()}
     assert stages == {"first-round", "mined-1", "mined-2", "found-1", "found-2", "found-3", "teacher"}
@@ -263,7 +265,7 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
     short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "mined": None})
-    run_recipe(short, data, tmp_path, Silent(), Untracked(), base)
+    run_recipe(short, data, tmp_path, Silent(), NullTracker(), base)
     assert trained == ["encoder", "ranker"]
     assert BiEncoder.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
     assert Ranker.open(tmp_path / "ranker").spec.slope > 0
@@ -283,7 +285,7 @@ def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     assert compression is not None
     student = compression.student.model_copy(update={"epochs": 0.34, "max_steps": None})
     shorter = recipe().model_copy(update={"compression": compression.model_copy(update={"student": student})})
-    run_recipe(shorter, data, output, Silent(), Untracked(), base)
+    run_recipe(shorter, data, output, Silent(), NullTracker(), base)
     pairs = [json.loads((folder / "ranker" / "report.json").read_text())["data"]["pairs"] for folder in (done, output)]
     assert trained == ["ranker"] and pairs[1] == math.ceil(pairs[0] * 0.34) == len(set(asked[0]))
     assert len({query for query, _ in asked[0]}) > 3  # drawn of all, not the first

@@ -9,9 +9,10 @@ from builders import LINEAGE
 from core.config import load_settings
 from core.errors import TandemError
 from lifecycle.tracking import tracker as tracking
-from lifecycle.tracking.mlflow_tracker import MlflowTracker, numbers
+from lifecycle.tracking.mlflow_tracker import MlflowTracker, flatten_numbers
 from lifecycle.tracking.registry import Registry
-from lifecycle.tracking.tracker import TrackingSettings, Untracked, open_tracker, reason, shown, tracking_uri
+from lifecycle.tracking.store import error_line, redact_uri, tracking_uri
+from lifecycle.tracking.tracker import NullTracker, TrackingSettings, open_tracker
 
 SECRET = "http://me:s3cret%21@mlflow:5000"
 
@@ -27,16 +28,16 @@ SECRET = "http://me:s3cret%21@mlflow:5000"
     ],
 )
 def test_a_uri_is_shown_without_its_secrets(uri: str, seen: str) -> None:
-    assert shown(uri) == seen
+    assert redact_uri(uri) == seen
 
 
 @pytest.mark.parametrize("told", [f"GET {SECRET}/api failed", "bad password s3cret!", "user me", ""])
 def test_a_reason_that_tells_a_secret_is_not_given(told: str) -> None:
-    assert reason(ConnectionError(told), SECRET) == "ConnectionError"
+    assert error_line(ConnectionError(told), SECRET) == "ConnectionError"
 
 
 def test_a_reason_is_its_first_line() -> None:
-    assert reason(ConnectionError("refused\nand so on"), "http://mlflow") == "refused"
+    assert error_line(ConnectionError("refused\nand so on"), "http://mlflow") == "refused"
 
 
 def test_a_folder_is_an_sqlite_file_in_it(tmp_path: Path) -> None:
@@ -55,13 +56,13 @@ def test_settings_come_from_option_environment_and_file(tmp_path: Path, monkeypa
 
 def test_off_is_silent(tmp_path: Path) -> None:
     told: list[str] = []
-    assert isinstance(open_tracker("off", tmp_path, told.append), Untracked) and not told
+    assert isinstance(open_tracker("off", tmp_path, told.append), NullTracker) and not told
 
 
 def test_without_mlflow_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
     told: list[str] = []
-    assert isinstance(open_tracker(None, tmp_path, told.append), Untracked)
+    assert isinstance(open_tracker(None, tmp_path, told.append), NullTracker)
     assert told == ["not tracked: runs and curves need pip install 'tandem-retrieval[track]'"]
 
 
@@ -97,4 +98,4 @@ def test_a_registry_that_is_down_is_a_users_error_without_secrets() -> None:
 
 def test_numbers_are_found_in_tables_and_not_in_lists() -> None:
     report = {"best": 0.5, "data": {"examples": 3}, "loss": [{"step": 1}], "name": "x", "flag": True}
-    assert numbers(report) == [("best", 0.5), ("data.examples", 3)]
+    assert flatten_numbers(report) == [("best", 0.5), ("data.examples", 3)]

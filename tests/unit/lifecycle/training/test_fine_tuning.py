@@ -11,8 +11,8 @@ import pytest
 from core.digest import file_digest
 from core.errors import ModelError
 from core.progress import Silent
-from lifecycle.tracking.lineage import Lineage, Tracked
-from lifecycle.tracking.reliability import title_of
+from lifecycle.tracking.lineage import Lineage, TrackedRun
+from lifecycle.tracking.reliability import diagram_title
 from lifecycle.training import fine_tuning as training
 from lifecycle.training.fine_tuning import Inputs, train_model
 from training.loop import METRIC, TrainingSettings
@@ -24,7 +24,7 @@ REPORT: dict[str, Any] = {
     "best": 0.9,
     "best_step": 8,
 }
-TRACKED = Tracked(uri="http://mlflow", run_id="r1", model="tandem-default-encoder", version="1")
+TRACKED = TrackedRun(uri="http://mlflow", run_id="r1", model="tandem-default-encoder", version="1")
 
 
 class Recorder:
@@ -45,7 +45,7 @@ class Recorder:
             self.failed = True
             raise
 
-    def record(self, report: Mapping[str, Any], digest: str, files: Sequence[Path]) -> Tracked:
+    def record(self, report: Mapping[str, Any], digest: str, files: Sequence[Path]) -> TrackedRun:
         self.recorded.append((report, digest, [path.name for path in files]))
         return TRACKED
 
@@ -117,7 +117,7 @@ def test_a_rankers_reliability_is_drawn_too(inputs: Inputs, output: Path, monkey
         {"pairs": 1201, "probability": 0.8, "relevant": 0.9, "low": 0.85, "high": 1.0},
     ]
     found = {"bins": bins, "expected_calibration_error": 0.1, "brier": 0.2}
-    assert title_of(found, "shop: ranker") == "shop: ranker, calibration error 0.100 of 2,401 pairs"
+    assert diagram_title(found, "shop: ranker") == "shop: ranker, calibration error 0.100 of 2,401 pairs"
     monkeypatch.setitem(REPORT, "reliability", found)
     tracker = Recorder()
     train_model("ranker", inputs, output, {}, Silent(), tracker)
