@@ -1,4 +1,4 @@
-"""The example mappings on the feeds they were written for. Needs the folder that TANDEM_DATA names."""
+"""The mappings that come with Tandem, on the feeds they were written for. Needs the folder that TANDEM_DATA names."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from catalog.table import ProductTable
 from indexer.cleaning.mapping import Mapping, load_mapping
 from indexer.products import CleanResult, clean_feed
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MAPPINGS = Path(__file__).resolve().parents[2] / "lifecycle/recipes/mappings"
 
 
 def clean(feed: str, mapping: str | None, folder: Path) -> tuple[CleanResult, ProductTable]:
@@ -18,7 +18,7 @@ def clean(feed: str, mapping: str | None, folder: Path) -> tuple[CleanResult, Pr
     path = Path(data or "", feed)
     if not data or not path.is_file():
         pytest.skip(f"TANDEM_DATA names no folder with {feed}")
-    result = clean_feed(path, load_mapping(EXAMPLES / mapping) if mapping else Mapping(), folder)
+    result = clean_feed(path, load_mapping(MAPPINGS / mapping) if mapping else Mapping(), folder)
     return result, ProductTable(result.columns)
 
 
