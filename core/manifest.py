@@ -18,8 +18,8 @@ class _Frozen(BaseModel):
 class FileEntry(_Frozen):
     """A file's content. `size` is in bytes."""
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content, in hexadecimal.")
+    size: int = Field(ge=0, description="Size in bytes.")
 
 
 def _relative(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
@@ -38,12 +38,22 @@ class ModelSet(_Frozen):
     `lineage` is what training left of each, where it is known; the same weights of two runs are the same model set.
     """
 
-    model_id: str
-    encoder: dict[str, Any]
-    ranker: dict[str, Any] | None
-    final: dict[str, Any] | None = None
-    lineage: dict[str, Any] | None = None
-    files: dict[str, FileEntry]
+    model_id: str = Field(
+        description="Name of the model set, made of its files' digests: `m-` and 12 hexadecimal digits."
+    )
+    encoder: dict[str, Any] = Field(description="Spec of the bi-encoder, as in its folder.")
+    ranker: dict[str, Any] | None = Field(
+        description="Spec of the cross-encoder, as in `ranker/ranker.json`; none where the release has none."
+    )
+    final: dict[str, Any] | None = Field(
+        default=None, description="Spec of the final score, as in `final/final.json`; none where the release has none."
+    )
+    lineage: dict[str, Any] | None = Field(
+        default=None, description="What training recorded of each model; none where nothing is known."
+    )
+    files: dict[str, FileEntry] = Field(
+        description="Files below `encoder/`, `ranker/` and `final/`, by their paths in the release."
+    )
 
     _files_stay_inside = field_validator("files")(_relative)
 
@@ -54,11 +64,11 @@ class LexicalReport(_Frozen):
     `format` tells how its texts were made into terms; manifests did not note it up to 4.
     """
 
-    weights: dict[str, float]
-    terms: int = Field(ge=0)
-    synonyms: int = Field(default=0, ge=0)
-    rewrites: int = Field(default=0, ge=0)
-    format: int = Field(default=4, ge=1)
+    weights: dict[str, float] = Field(description="Weight of each field in BM25, in the order of the fields.")
+    terms: int = Field(ge=0, description="Number of different terms.")
+    synonyms: int = Field(default=0, ge=0, description="Number of synonym rules.")
+    rewrites: int = Field(default=0, ge=0, description="Number of rewrite rules.")
+    format: int = Field(default=4, ge=1, description="How texts become terms; manifests without it are of format 4.")
 
 
 class CatalogSnapshot(_Frozen):
@@ -67,12 +77,24 @@ class CatalogSnapshot(_Frozen):
     `lexical` is None in releases of versions that had no lexical index.
     """
 
-    catalog_id: str
-    products: int = Field(ge=1)
-    cleaning: dict[str, Any]
-    index: dict[str, Any]
-    lexical: LexicalReport | None = None
-    files: dict[str, FileEntry]
+    catalog_id: str = Field(
+        description="Name of the snapshot, made of the digest of `products.arrow`: `c-` and 12 hexadecimal digits."
+    )
+    products: int = Field(ge=1, description="Number of products.")
+    cleaning: dict[str, Any] = Field(
+        description=(
+            "Report of the cleaning: rows read, kept, rejected and repeated, dropped values with examples, fill rates."
+        )
+    )
+    index: dict[str, Any] = Field(
+        description=(
+            "Report of the vector index: kind, settings, recall, latency, bytes, and the kinds that were tried."
+        )
+    )
+    lexical: LexicalReport | None = Field(
+        default=None, description="Report of the lexical index; none in releases of versions that had none."
+    )
+    files: dict[str, FileEntry] = Field(description="All other files, by their paths in the release.")
 
     _files_stay_inside = field_validator("files")(_relative)
 
@@ -84,20 +106,33 @@ class Manifest(_Frozen):
     those of versions that had none. `settings` is how the catalog was indexed, for who indexes it under other models.
     """
 
-    format: Literal[1] = 1
-    sequence: int = Field(default=0, ge=0)
-    release_id: str = Field(pattern=r"^r-[0-9A-Za-z-]+$")
-    created: datetime
-    tandem_version: str
-    catalog: str
-    language: str
-    country: str | None
-    currency: str | None
-    inputs: dict[str, str]
-    settings: dict[str, Any] | None = None
-    model: ModelSet
-    snapshot: CatalogSnapshot
-    validation: dict[str, Any]
+    format: Literal[1] = Field(default=1, description="Format of the manifest.")
+    sequence: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "Number of the release in its catalog, from 1, in the order of publishing; 0 in releases of "
+            "versions that had none."
+        ),
+    )
+    release_id: str = Field(
+        pattern=r"^r-[0-9A-Za-z-]+$", description="Name of the release: `r-`, the time of publishing, and a digest."
+    )
+    created: datetime = Field(description="Time of publishing, in UTC.")
+    tandem_version: str = Field(description="Version of Tandem that made the release.")
+    catalog: str = Field(description="Name of the catalog.")
+    language: str = Field(description="Language of the products, a BCP 47 tag.")
+    country: str | None = Field(description="Country of the shop, as ISO 3166 code.")
+    currency: str | None = Field(description="Currency of prices that name none, as ISO 4217 code.")
+    inputs: dict[str, str] = Field(
+        description="Digest of everything that the release was made of; a job with the same inputs has nothing to do."
+    )
+    settings: dict[str, Any] | None = Field(
+        default=None, description="How the catalog was indexed, for a job that indexes it with other models."
+    )
+    model: ModelSet = Field(description="The model set.")
+    snapshot: CatalogSnapshot = Field(description="The catalog snapshot.")
+    validation: dict[str, Any] = Field(description="Results of the checks before publishing.")
 
     @property
     def files(self) -> dict[str, FileEntry]:

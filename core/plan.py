@@ -12,17 +12,19 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    candidates: int = Field(default=100, ge=1, le=2000, description="products retrieved by the dense source")
+    candidates: int = Field(default=100, ge=1, le=2000, description="Products that dense retrieval returns.")
     lexical_candidates: int = Field(
-        default=100, ge=0, le=2000, description="products retrieved by words; 0 leaves that source out"
+        default=100, ge=0, le=2000, description="Products that lexical retrieval returns; 0 leaves this source out."
     )
     dense_weight: float | None = Field(
-        default=None, ge=0, le=10, description="of the dense source's ranks in fusion; None: the release's"
+        default=None, ge=0, le=10, description="Weight of dense ranks in fusion; none: the release's."
     )
     lexical_weight: float | None = Field(
-        default=None, ge=0, le=10, description="of the lexical source's ranks in fusion; None: the release's"
+        default=None, ge=0, le=10, description="Weight of lexical ranks in fusion; none: the release's."
     )
     rerank_depth: int | None = Field(
-        default=None, ge=0, le=500, description="candidates rescored by the cross-encoder; None: the release's"
+        default=None, ge=0, le=500, description="Candidates that the cross-encoder rescores; none: the release's."
     )
-    minimum_rerank: int = Field(default=8, ge=1, le=500, description="fewer than this many are not worth rescoring")
+    minimum_rerank: int = Field(
+        default=8, ge=1, le=500, description="When the deadline allows fewer candidates than this, none is rescored."
+    )

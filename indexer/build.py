@@ -46,12 +46,25 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    recall_target: float = Field(default=0.98, ge=0.5, le=1)
-    k: int = Field(default=100, ge=1, le=1000)
-    exact_budget_ms: float = Field(default=10.0, ge=0)
-    kind: str | None = Field(default=None, pattern="^(exact_fp16|ivf_fp16|ivf_sq8|ivf_pq|hnsw_fp16)$")
-    build_seconds: float = Field(default=1800.0, ge=0)
-    seed: int = 0
+    recall_target: float = Field(
+        default=0.98,
+        ge=0.5,
+        le=1,
+        description="Recall@k against exact search that an approximate index has to reach, at the lower bound.",
+    )
+    k: int = Field(default=100, ge=1, le=1000, description="Products of a query that recall counts.")
+    exact_budget_ms: float = Field(
+        default=10.0, ge=0, description="Milliseconds of a query below which search stays exact."
+    )
+    kind: str | None = Field(
+        default=None,
+        pattern="^(exact_fp16|ivf_fp16|ivf_sq8|ivf_pq|hnsw_fp16)$",
+        description=(
+            "Kind of index, as `tandem index --index-kind` lists them; none: the fastest that reaches the target."
+        ),
+    )
+    build_seconds: float = Field(default=1800.0, ge=0, description="Seconds after which no further kind is tried.")
+    seed: int = Field(default=0, description="Seed of all random choices.")
 
 
 class Tried(BaseModel):

@@ -32,11 +32,15 @@ Example = TypeVar("Example")
 class Distillation(TrainingSettings):
     """What is left of a trained model, and how it learns to answer as before. `base` None cuts the teacher itself."""
 
-    epochs: float = Field(default=1.0, ge=0, description="0 cuts and teaches nothing")
-    learning_rate: float = Field(default=1e-4, gt=0)
-    layers: int | None = Field(default=None, ge=1, description="transformer layers to keep; None keeps all")
-    ffn_share: float = Field(default=1.0, gt=0, le=1, description="share of the feed-forward neurons to keep")
-    trim_vocabulary: bool = Field(default=False, description="keep only tokens of the catalog and the examples")
+    epochs: float = Field(
+        default=1.0, ge=0, description="Passes over what the teacher scored; 0 cuts the model and trains nothing."
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, description="Highest learning rate.")
+    layers: int | None = Field(default=None, ge=1, description="Transformer layers to keep; none: all.")
+    ffn_share: float = Field(default=1.0, gt=0, le=1, description="Share of the feed-forward neurons to keep.")
+    trim_vocabulary: bool = Field(
+        default=False, description="Keep only the tokens of the catalog and of the train queries."
+    )
 
 
 def cut(

@@ -48,33 +48,65 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    base: str | None = None
-    epochs: float = Field(default=1.0, gt=0)
-    max_steps: int | None = Field(default=None, ge=1, description="stop here even before the last epoch ends")
-    batch_size: int = Field(default=32, ge=2)
-    learning_rate: float = Field(default=5e-5, gt=0)
-    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps on which the rate rises")
-    weight_decay: float = Field(default=0.0, ge=0)
-    dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the base model's")
-    freeze_embeddings: bool = Field(default=False, description="words keep the vectors that the base gives them")
-    lora: int | None = Field(default=None, ge=1, description="rank of adapters, trained in place of the weights")
-    lora_alpha: float = Field(default=16.0, gt=0, description="over the rank, what an adapter's output is times")
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    query_tokens: int = Field(default=32, ge=3)
-    product_tokens: int = Field(default=48, ge=8, description="a product text is cut here while training")
-    evaluations: int = Field(default=4, ge=1, description="validations over the run, evenly spaced")
-    patience: int = Field(default=2, ge=1, description="validations without a gain before training stops")
-    validation_pairs: int = Field(default=1500, ge=1, description="judged pairs to validate on")
-    validation_products: int = Field(default=12, ge=2, description="at most so many of a query, all grades alike")
-    seed: int = 0
-    threads: int | None = Field(default=None, ge=1)
+    base: str | None = Field(
+        default=None,
+        description=(
+            "Folder or hub id of the model to start from; none: the bundled MiniLM, or to compress the teacher itself."
+        ),
+    )
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the examples.")
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Steps after which training stops, if the epochs have more."
+    )
+    batch_size: int = Field(default=32, ge=2, description="Examples of a step, in each process.")
+    learning_rate: float = Field(default=5e-5, gt=0, description="Highest learning rate.")
+    warmup: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the steps over which the learning rate rises from 0."
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
+    dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="Dropout while training; none: the base model's."
+    )
+    freeze_embeddings: bool = Field(default=False, description="Leave the base model's token embeddings unchanged.")
+    lora: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Rank of low-rank adapters that are trained in place of the weights; none: the weights are trained."
+        ),
+    )
+    lora_alpha: float = Field(
+        default=16.0, gt=0, description="An adapter's output is multiplied by this, divided by the rank."
+    )
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before an adapter.")
+    query_tokens: int = Field(default=32, ge=3, description="Tokens after which a query is cut.")
+    product_tokens: int = Field(
+        default=48, ge=8, description="Tokens after which a product text is cut while training."
+    )
+    evaluations: int = Field(default=4, ge=1, description="Validations, evenly spaced over the steps.")
+    patience: int = Field(default=2, ge=1, description="Validations without a gain after which training stops.")
+    validation_pairs: int = Field(default=1500, ge=1, description="Judged pairs to validate on.")
+    validation_products: int = Field(
+        default=12, ge=2, description="Judged products of a query to validate on, in even shares of each grade."
+    )
+    seed: int = Field(default=0, description="Seed of all random choices.")
+    threads: int | None = Field(default=None, ge=1, description="Threads of each process; none: one for each core.")
 
 
 class FineTuning(TrainingSettings):
     """What only trainings on judgments have: their base is a model of the same shape."""
 
-    keep: float = Field(default=0.0, ge=0, lt=1, description="share of the base's weights in those that are left")
-    keep_of: str | None = Field(default=None, description="the model whose weights are kept; None: the base")
+    keep: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description=(
+            "Share of the base's weights in the mean that is validated and exported; the trained weights have the rest."
+        ),
+    )
+    keep_of: str | None = Field(
+        default=None, description="Folder or hub id of the model whose weights are kept; none: the base."
+    )
 
     @model_validator(mode="after")
     def _whole_weights(self) -> "FineTuning":

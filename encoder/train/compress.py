@@ -58,9 +58,17 @@ QUERY_FILE, ITEM_FILE = "query.onnx", "item.onnx"
 class EncoderDistillation(Distillation):
     """How to compress the towers. With side `query`, the teacher's item tower stays, and so does every vector of it."""
 
-    side: Literal["both", "query"] = "both"
-    loss: Literal["cosine", "mse"] = "cosine"
-    distractors: int = Field(default=2000, ge=0, description="further products among which validation looks")
+    side: Literal["both", "query"] = Field(
+        default="both",
+        description="Which towers to compress; with query, the teacher's item tower and its vectors stay.",
+    )
+    loss: Literal["cosine", "mse"] = Field(
+        default="cosine",
+        description="Distance to the teacher's vectors that is reduced: by cosine, or by squared differences (mse).",
+    )
+    distractors: int = Field(
+        default=2000, ge=0, description="Products without a judgment that validation searches too."
+    )
 
     @model_validator(mode="after")
     def _one_tokenizer(self) -> "EncoderDistillation":

@@ -17,21 +17,52 @@ class EncoderTraining(FineTuning):
     rows; with graded, judged pairs are put in the order of their grades.
     """
 
-    loss: Literal["in_batch", "graded"] = "in_batch"
-    negatives: int = Field(default=1, ge=0, le=8, description="negatives beside each positive: judged, mined, then any")
-    positives: int = Field(default=8, ge=1, description="at most so many positives of a query")
-    scale: float = Field(default=20.0, gt=0, description="what cosines are multiplied by in the loss")
-    mini_batch: int | None = Field(default=None, ge=1, description="texts at a time; memory then hangs on it alone")
-    mask_false_negatives: bool = Field(default=False, description="judged answers and twins in a batch do not count")
-    hardness: float = Field(default=0.0, ge=0, description="times its cosine is added to a negative's logit")
-    graded: float = Field(default=0.0, ge=0, description="weight of the graded loss, in steps of its own, in between")
-    graded_products: int = Field(default=16, ge=2, description="at most so many judged products of a query for it")
-    distil: float = Field(default=0.0, ge=0, description="weight of the divergence from a teacher's scores")
-    teacher_temperature: float = Field(default=1.0, gt=0, description="near the spread of its scores: 1 for logits")
-    matryoshka: tuple[PositiveInt, ...] = Field(default=(), description="so many first dimensions are to do as well")
-    dimensions: int | None = Field(default=None, ge=1, description="the first ones, which are exported; None: as many")
-    shared: bool = Field(default=True, description="whether queries and products have one model")
-    distractors: int = Field(default=2000, ge=0, description="further products among which validation looks")
+    loss: Literal["in_batch", "graded"] = Field(
+        default="in_batch",
+        description=(
+            "in_batch: rank a query's positive above its own negatives and the batch's other products; "
+            "graded: order judged pairs by grade."
+        ),
+    )
+    negatives: int = Field(
+        default=1, ge=0, le=8, description="Negatives for each positive: judged ones first, then mined, then random."
+    )
+    positives: int = Field(default=8, ge=1, description="Positives of a query, at most.")
+    scale: float = Field(default=20.0, gt=0, description="Factor of the cosines in the loss (the inverse temperature).")
+    mini_batch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Texts that are embedded at a time; bounds memory at any batch size. None: the whole batch.",
+    )
+    mask_false_negatives: bool = Field(
+        default=False,
+        description=(
+            "Leave out of the loss what a batch holds of a query's judged answers, and products with the same title."
+        ),
+    )
+    hardness: float = Field(
+        default=0.0, ge=0, description="Weight of hard negatives: a negative's logit rises by this times its cosine."
+    )
+    graded: float = Field(
+        default=0.0, ge=0, description="Weight of the graded loss, which then trains every other step; 0 leaves it out."
+    )
+    graded_products: int = Field(
+        default=16, ge=2, description="Judged products of a query for the graded loss, at most."
+    )
+    distil: float = Field(
+        default=0.0, ge=0, description="Weight of the divergence from a teacher's scores; 0 leaves it out."
+    )
+    teacher_temperature: float = Field(
+        default=1.0, gt=0, description="Divisor of the teacher's scores; near their spread, 1 for logits."
+    )
+    matryoshka: tuple[PositiveInt, ...] = Field(
+        default=(), description="Numbers of leading dimensions that are trained to serve on their own."
+    )
+    dimensions: int | None = Field(default=None, ge=1, description="Leading dimensions that are exported; none: all.")
+    shared: bool = Field(default=True, description="Train one model for queries and products, or one for each.")
+    distractors: int = Field(
+        default=2000, ge=0, description="Products without a judgment that validation searches too."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "EncoderTraining":

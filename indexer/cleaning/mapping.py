@@ -122,11 +122,18 @@ class Catalog(_Strict):
     `encoding` is that of the feed's text, where it is neither UTF-8 nor told rightly by the language's letters.
     """
 
-    name: str = "default"
-    language: Annotated[str, AfterValidator(_language)] = "en"
-    country: str | None = None
-    currency: Annotated[str, AfterValidator(_currency)] | None = None
-    encoding: Annotated[str, AfterValidator(codec_name)] | None = None
+    name: str = Field(default="default", description="Name of the catalog, as requests give it.")
+    language: Annotated[str, AfterValidator(_language)] = Field(
+        default="en", description="Language of the products, a BCP 47 tag such as `en` or `pt-BR`."
+    )
+    country: str | None = Field(default=None, description="Country of the shop, as ISO 3166 code such as `IE`.")
+    currency: Annotated[str, AfterValidator(_currency)] | None = Field(
+        default=None, description="Currency of prices that name none, as ISO 4217 code such as `EUR`."
+    )
+    encoding: Annotated[str, AfterValidator(codec_name)] | None = Field(
+        default=None,
+        description="Encoding of the feed, where it is not UTF-8 and is detected wrongly; any codec of Python.",
+    )
 
 
 class Source(_Strict):
@@ -135,11 +142,17 @@ class Source(_Strict):
     `scale` multiplies a price; `decimal` is the sign before its decimals, where the feed leaves that open.
     """
 
-    columns: _Names = ()
-    join: str = " "
-    constant: str | None = None
-    scale: Decimal | None = Field(default=None, ge=Decimal("1E-12"), le=Decimal("1E+12"))
-    decimal: Literal[".", ","] | None = None
+    columns: _Names = Field(
+        default=(), description="Columns whose values are joined, or `column` for one; a dot reaches into an object."
+    )
+    join: str = Field(default=" ", description="Text between joined values.")
+    constant: str | None = Field(default=None, description="Value of all products, in place of columns.")
+    scale: Decimal | None = Field(
+        default=None, ge=Decimal("1E-12"), le=Decimal("1E+12"), description="Factor of a price, such as 0.01 for cents."
+    )
+    decimal: Literal[".", ","] | None = Field(
+        default=None, description="Decimal sign of a price, where the feed leaves it open."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -162,10 +175,10 @@ class Source(_Strict):
 class Attributes(_Strict):
     """Patterns (`*`, `?`) of columns gathered as attributes. Earlier patterns come first in a product's attributes."""
 
-    include: _Names = ()
-    exclude: _Names = ()
-    strip_prefix: _Names = ()
-    strip_suffix: _Names = ()
+    include: _Names = Field(default=(), description="Patterns of columns to keep, the most important first.")
+    exclude: _Names = Field(default=(), description="Patterns of columns to leave out.")
+    strip_prefix: _Names = Field(default=(), description="Beginnings that are cut off a column's name.")
+    strip_suffix: _Names = Field(default=(), description="Ends that are cut off a column's name.")
 
     def place(self, column: str) -> tuple[int, str] | None:
         """The number of the pattern that takes this column and the attribute's name, or None."""

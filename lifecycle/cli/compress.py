@@ -19,9 +19,7 @@ from lifecycle.tracking.tracker import TrackingSettings, open_tracker
 class CompressSettings(TrackingSettings):
     """What the `--config` file may say: `[tracking]`, and `[student]`, the knobs of its distillation."""
 
-    student: dict[str, Any] = Field(
-        default={}, description="fields of EncoderDistillation or RankerDistillation, in <kind>.train.compress"
-    )
+    student: dict[str, Any] = Field(default={}, description="Settings of the distillation.")
 
 
 class Side(StrEnum):

@@ -20,10 +20,10 @@ from training.processes import is_main_process
 class TrainSettings(TrackingSettings):
     """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]`, `[ranker]`, `[final]` knobs."""
 
-    encoder: dict[str, Any] = Field(default={}, description="fields of encoder.train.settings.EncoderTraining")
-    ranker: dict[str, Any] = Field(default={}, description="fields of ranker.train.settings.RankerTraining")
-    final: dict[str, Any] = Field(default={}, description="fields of ranker.train.final.FinalTraining")
-    mining: dict[str, Any] = Field(default={}, description="fields of lifecycle.examples.mining.Mining, for --mine")
+    encoder: dict[str, Any] = Field(default={}, description="Settings of training the bi-encoder.")
+    ranker: dict[str, Any] = Field(default={}, description="Settings of training the cross-encoder.")
+    final: dict[str, Any] = Field(default={}, description="Settings of training the final score.")
+    mining: dict[str, Any] = Field(default={}, description="Settings of mining hard negatives, for `--mine`.")
 
 
 Minutes = Annotated[

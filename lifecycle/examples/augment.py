@@ -18,10 +18,14 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    typing: float = Field(default=0.1, ge=0, le=1, description="one typing error")
-    dropped: float = Field(default=0.05, ge=0, le=1, description="one word left out, of three or more")
-    reordered: float = Field(default=0.05, ge=0, le=1, description="two neighbouring words in the other order")
-    seed: int = Field(default=0, ge=0)
+    typing: float = Field(default=0.1, ge=0, le=1, description="Probability of one typing error in a query.")
+    dropped: float = Field(
+        default=0.05, ge=0, le=1, description="Probability that a query of three or more words loses one."
+    )
+    reordered: float = Field(
+        default=0.05, ge=0, le=1, description="Probability that two neighbouring words change places."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of all random choices.")
 
 
 def clean_judgments(judgments: pa.Table) -> pa.Table:

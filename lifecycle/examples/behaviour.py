@@ -24,16 +24,33 @@ class Behaviour(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    clicked: float = Field(default=0.25, gt=0, le=1, description="worth of a click; a purchase is worth 1")
-    added: float = Field(default=0.5, gt=0, le=1, description="worth of an addition to the cart")
-    impressions: int = Field(default=5, ge=1, description="a product shown less often for a query is not judged")
-    examined: float = Field(default=5.0, gt=0, description="times a product never clicked must have been seen, or")
-    skipped: int = Field(default=2, ge=1, description="times one below it was clicked in the same session")
-    strength: float | None = Field(
-        default=None, gt=0, description="times seen that what is expected counts for; none: told by the log"
+    clicked: float = Field(default=0.25, gt=0, le=1, description="Worth of a click, as a share of a purchase's.")
+    added: float = Field(
+        default=0.5, gt=0, le=1, description="Worth of an addition to the cart, as a share of a purchase's."
     )
-    clicks: int = Field(default=50, ge=1, description="clicks that tell a position's bias, of products that moved")
-    eta: float = Field(default=1.0, ge=0, le=3, description="without them it is 1 / position^eta")
+    impressions: int = Field(default=5, ge=1, description="Impressions that a product needs for a query to be judged.")
+    examined: float = Field(
+        default=5.0, gt=0, description="Expected views after which a product without a click is judged."
+    )
+    skipped: int = Field(
+        default=2,
+        ge=1,
+        description="Clicks further down in the same session after which a product without a click is judged.",
+    )
+    strength: float | None = Field(
+        default=None, gt=0, description="Views that the prior mean counts as; none: estimated from the log."
+    )
+    clicks: int = Field(
+        default=50,
+        ge=1,
+        description=(
+            "Clicks, of products that were shown at several positions, that the position bias is estimated "
+            "from; with fewer it is assumed."
+        ),
+    )
+    eta: float = Field(
+        default=1.0, ge=0, le=3, description="Exponent of the position bias where it is assumed: 1 / position^eta."
+    )
 
     @model_validator(mode="after")
     def _order(self) -> "Behaviour":

@@ -41,14 +41,25 @@ class Mining(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    negatives: int = Field(default=4, ge=1, le=100, description="at most so many of a query from each source")
-    first: int = Field(default=11, ge=1, le=1000, description="the rank to begin at; those before are skipped")
-    last: int = Field(default=60, ge=1, le=1000, description="the rank to end with")
-    relevance: float = Field(default=POOR, ge=0, le=1, description="products judged above it are no negatives")
-    overlap: float = Field(default=0.7, gt=0, le=1, description="share of words that makes titles twins")
-    similarity: float = Field(default=0.9, gt=0, le=2, description="share of the positives' that is held off")
-    margin: float = Field(default=0.05, ge=0, le=1, description="the teacher's score must be so far below positives'")
-    seed: int = Field(default=0, ge=0, description="another one in each round")
+    negatives: int = Field(default=4, ge=1, le=100, description="Mined negatives of a query from each source, at most.")
+    first: int = Field(default=11, ge=1, le=1000, description="First rank to take negatives from.")
+    last: int = Field(default=60, ge=1, le=1000, description="Last rank to take negatives from.")
+    relevance: float = Field(
+        default=POOR, ge=0, le=1, description="Relevance, 0 to 1, above which a judged product is no negative."
+    )
+    overlap: float = Field(
+        default=0.7, gt=0, le=1, description="Share of common words at which two titles count as the same product."
+    )
+    similarity: float = Field(
+        default=0.9, gt=0, le=2, description="Share of the positives' mean cosine at which a product is no negative."
+    )
+    margin: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="A negative's score by the teacher has to be lower than the positives' by this.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of all random choices; a recipe takes another for each round.")
 
     @model_validator(mode="after")
     def _window(self) -> "Mining":

@@ -32,12 +32,14 @@ class Pseudo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    queries: int = Field(default=10_000, ge=1, description="at most so many in all")
-    per_product: int = Field(default=2, ge=1, le=10)
-    shortest: int = Field(default=2, ge=1, le=10, description="words of a title taken together, at least")
-    longest: int = Field(default=4, ge=1, le=10, description="and at most")
-    common: float = Field(default=0.01, gt=0, le=1, description="share of products that may hold its rarest word")
-    seed: int = Field(default=0, ge=0)
+    queries: int = Field(default=10_000, ge=1, description="Queries to make up, at most.")
+    per_product: int = Field(default=2, ge=1, le=10, description="Queries for each product, at most.")
+    shortest: int = Field(default=2, ge=1, le=10, description="Fewest words of a title in a query.")
+    longest: int = Field(default=4, ge=1, le=10, description="Most words of a title in a query.")
+    common: float = Field(
+        default=0.01, gt=0, le=1, description="Share of the products that may hold a query's rarest word."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of all random choices.")
 
 
 @dataclass(frozen=True, slots=True)

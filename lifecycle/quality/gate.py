@@ -27,13 +27,26 @@ class GateSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TANDEM_GATE_", extra="forbid", frozen=True, allow_inf_nan=False)
 
-    rules: tuple[Rule, ...] = Field(default=tuple(Rule), min_length=1, description="the rules that have to hold")
-    ndcg_margin: float = Field(default=0.005, ge=0, le=1, description="loss of nDCG@10 that must be ruled out")
-    recall_margin: float = Field(default=0.005, ge=0, le=1, description="loss of recall@100 that must be ruled out")
-    slice_queries: int = Field(default=30, ge=2, description="smaller slices are not looked at")
-    slice_loss: float = Field(default=0.03, ge=0, le=1, description="a slice's loss that refuses, if significant")
-    slice_p: float = Field(default=0.05, gt=0, le=1, description="what is significant, after Holm's correction")
-    calibration_error: float = Field(default=0.1, ge=0, le=1, description="most expected calibration error")
+    rules: tuple[Rule, ...] = Field(default=tuple(Rule), min_length=1, description="Rules that a release has to hold.")
+    ndcg_margin: float = Field(
+        default=0.005, ge=0, le=1, description="Loss of nDCG@10 that the 95% interval has to exclude."
+    )
+    recall_margin: float = Field(
+        default=0.005, ge=0, le=1, description="Loss of recall@100 that the 95% interval has to exclude."
+    )
+    slice_queries: int = Field(default=30, ge=2, description="Queries that a slice needs to be examined.")
+    slice_loss: float = Field(
+        default=0.03,
+        ge=0,
+        le=1,
+        description="Loss of nDCG@10 in a slice that refuses the release, if it is significant.",
+    )
+    slice_p: float = Field(
+        default=0.05, gt=0, le=1, description="p below which a slice's loss is significant, after Holm's correction."
+    )
+    calibration_error: float = Field(
+        default=0.1, ge=0, le=1, description="Largest expected calibration error of the cross-encoder."
+    )
 
 
 @dataclass(frozen=True, slots=True)

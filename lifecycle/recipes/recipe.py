@@ -28,12 +28,19 @@ class _Frozen(BaseModel):
 class Source(_Frozen):
     """A shop to learn from. Paths are below the data folder; a mapping may also be one that comes with Tandem."""
 
-    name: str
-    catalog: str
-    judgments: str | None = Field(default=None, description="without, only queries made up are learned")
-    mapping: str | None = None
-    pseudo: int = Field(default=0, ge=0, description="queries to make up of its titles and attributes")
-    late: bool = Field(default=False, description="its judgments are for the last stage alone")
+    name: str = Field(description="Name of the source; it prefixes product ids.")
+    catalog: str = Field(description="Feed, below the data folder.")
+    judgments: str | None = Field(
+        default=None, description="Judgments, below the data folder; none: only made-up queries are trained on."
+    )
+    mapping: str | None = Field(
+        default=None,
+        description=(
+            "Mapping of the feed, below the data folder, or one that comes with Tandem; none: usual names of columns."
+        ),
+    )
+    pseudo: int = Field(default=0, ge=0, description="Queries to make up from titles and attributes.")
+    late: bool = Field(default=False, description="Train on its judgments in the last stage alone.")
 
     @model_validator(mode="after")
     def _something(self) -> "Source":
@@ -45,37 +52,37 @@ class Source(_Frozen):
 class FinalStage(_Frozen):
     """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
 
-    replay: int = Field(ge=0, description="train queries of the other sources to learn again")
-    replay_valid: int = Field(
-        default=100, ge=0, description="their queries to validate on, lest they outweigh the late"
-    )
-    towers: EncoderTraining
-    ranker: RankerTraining
+    replay: int = Field(ge=0, description="Train queries of the other sources to train on again.")
+    replay_valid: int = Field(default=100, ge=0, description="Valid queries of the other sources to validate on.")
+    towers: EncoderTraining = Field(description="Training of the bi-encoder in the last stage.")
+    ranker: RankerTraining = Field(description="Training of the cross-encoder in the last stage.")
 
 
 class Compression(_Frozen):
     """How the ranker to serve is made of the one that was trained."""
 
-    candidates: int = Field(default=10, ge=0, description="products a query and source that the teacher is asked of")
-    late_candidates: int = Field(default=60, ge=0, description="the same for late sources, which have few queries")
-    student: RankerDistillation
+    candidates: int = Field(default=10, ge=0, description="Products of a query and source that the teacher scores.")
+    late_candidates: int = Field(default=60, ge=0, description="The same for late sources, which have few queries.")
+    student: RankerDistillation = Field(description="Distillation of the cross-encoder that is served.")
 
 
 class Work(_Frozen):
     """How long a stage takes, in steps of `encoder/train/pace.py`."""
 
-    learning: float = Field(default=0.0, ge=0, description="training and validation, which can be shortened")
-    other: float = Field(default=0.0, ge=0, description="mining and what retrieval finds; late sources")
+    learning: float = Field(
+        default=0.0, ge=0, description="Training and validation, in steps; a recipe that lasts too long shortens them."
+    )
+    other: float = Field(default=0.0, ge=0, description="Mining, retrieval and late sources, in steps.")
 
 
 class CostModel(_Frozen):
     """How long a recipe takes, stage by stage. The student's share is thrice that of the others, at most all."""
 
-    towers: Work
-    mined: Work = Work()
-    ranker: Work
-    late: Work = Work()
-    student: Work = Work()
+    towers: Work = Field(description="Work of the first training of the bi-encoder.")
+    mined: Work = Field(default=Work(), description="Work of the second training of the bi-encoder.")
+    ranker: Work = Field(description="Work of training the cross-encoder.")
+    late: Work = Field(default=Work(), description="Work of the last stage.")
+    student: Work = Field(default=Work(), description="Work of the distillation.")
 
     def steps(self, share: float = 1.0, stages: Sequence[Stage] = STAGES) -> float:
         """Of these stages, with so much of their learning."""
@@ -95,23 +102,38 @@ class CostModel(_Frozen):
 class Recipe(_Frozen):
     """A whole training. `mined` trains the towers again, on negatives that the first round's find."""
 
-    name: str
-    sources: tuple[Source, ...] = Field(min_length=1)
-    augmentation: Augmentation | None = None
-    towers: EncoderTraining
-    mining: Mining | None = Field(default=None, description="None: no negatives are mined")
-    mined: EncoderTraining | None = None
-    ranker: RankerTraining
+    name: str = Field(description="Name of the recipe.")
+    sources: tuple[Source, ...] = Field(min_length=1, description="Sets to train on; each is a table as below.")
+    augmentation: Augmentation | None = Field(
+        default=None, description="Variations of train queries; none: queries stay as they are."
+    )
+    towers: EncoderTraining = Field(description="First training of the bi-encoder.")
+    mining: Mining | None = Field(
+        default=None, description="How hard negatives are mined; none: no negatives are mined."
+    )
+    mined: EncoderTraining | None = Field(
+        default=None, description="Second training of the bi-encoder, on mined negatives; none: there is one training."
+    )
+    ranker: RankerTraining = Field(description="Training of the cross-encoder.")
     found: int = Field(
-        default=FOUND, ge=0, description="products that retrieval finds, among which rankers are validated"
+        default=FOUND, ge=0, description="Retrieved products of a query among which the cross-encoder is validated."
     )
     rerank_depth: int = Field(
-        default=RERANK_DEPTH, ge=0, le=500, description="candidates that a final score has rescored, at most"
+        default=RERANK_DEPTH, ge=0, le=500, description="Candidates that the final score has rescored, at most."
     )
-    late: FinalStage | None = None
-    compression: Compression | None = None
-    effort: CostModel | None = Field(default=None, description="on the sources named; of others it says little")
-    minutes: float | None = Field(default=None, gt=0, description="learn less where all of it would take longer")
+    late: FinalStage | None = Field(
+        default=None, description="Last stage, which trains on late sources; none: there are none."
+    )
+    compression: Compression | None = Field(
+        default=None, description="Distillation of a smaller cross-encoder to serve; none: the trained one is served."
+    )
+    effort: CostModel | None = Field(
+        default=None,
+        description="Measured work of each stage on the recipe's own sources; none: the recipe is never shortened.",
+    )
+    minutes: float | None = Field(
+        default=None, gt=0, description="Minutes that the whole may take; longer recipes train on less. None: no bound."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "Recipe":

@@ -21,7 +21,11 @@ class Tracking(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    uri: str | None = Field(default=None, min_length=1, description="URL or folder; off; none: beside the models")
+    uri: str | None = Field(
+        default=None,
+        min_length=1,
+        description="URL of an MLflow server, a folder, or off; none: a folder beside the output.",
+    )
 
 
 class TrackingSettings(BaseSettings):

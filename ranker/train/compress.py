@@ -64,7 +64,10 @@ class RankerDistillation(Distillation):
 
     loss: Literal["mse", "margin", "bce"] = Field(
         default="mse",
-        description="of the logits; of the differences between two products of a query; of the probabilities",
+        description=(
+            "Difference to the teacher that is reduced: of logits (mse), of the margin between two products "
+            "of a query (margin), or of probabilities (bce)."
+        ),
     )
 
 

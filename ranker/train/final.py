@@ -22,21 +22,31 @@ class FinalTraining(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    candidates: int = Field(default=100, ge=10, le=2000, description="products of each source to learn of")
+    candidates: int = Field(default=100, ge=10, le=2000, description="Products of each source to train on.")
     rerank_depth: int = Field(
-        default=RERANK_DEPTH, ge=0, le=500, description="at most, as served: the others have no relevance"
+        default=RERANK_DEPTH,
+        ge=0,
+        le=500,
+        description="Rescored candidates of a query, at most; the others have no cross-encoder score.",
     )
     depth_loss: float = Field(
-        default=0.003, ge=0, le=1, description="nDCG@10 that a smaller depth costs at most, by its 95% interval"
+        default=0.003,
+        ge=0,
+        le=1,
+        description="nDCG@10 that a smaller rerank depth may cost, at the lower bound of its 95% interval.",
     )
-    leaves: int = Field(default=15, ge=2, le=255, description="of a tree")
-    least: int = Field(default=100, ge=1, description="candidates in a leaf")
-    learning_rate: float = Field(default=0.05, gt=0, le=1)
-    rounds: int = Field(default=400, ge=1, description="trees at most")
-    patience: int = Field(default=40, ge=1, description="trees without gain on held-out queries before stopping")
-    folds: int = Field(default=5, ge=2, description="of queries, to choose how many trees and tell what they are worth")
-    threads: int = Field(default=1, ge=0, description="0: one a core, worth it where nothing else runs")
-    seed: int = 0
+    leaves: int = Field(default=15, ge=2, le=255, description="Leaves of a tree.")
+    least: int = Field(default=100, ge=1, description="Candidates in a leaf, at least.")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="Learning rate of boosting.")
+    rounds: int = Field(default=400, ge=1, description="Trees, at most.")
+    patience: int = Field(
+        default=40, ge=1, description="Trees without a gain on held-out queries after which boosting stops."
+    )
+    folds: int = Field(
+        default=5, ge=2, description="Folds of queries that the number of trees and the reported gain are measured on."
+    )
+    threads: int = Field(default=1, ge=0, description="Threads; 0: one for each core.")
+    seed: int = Field(default=0, description="Seed of all random choices.")
 
 
 @dataclass(frozen=True, slots=True)

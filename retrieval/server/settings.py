@@ -26,61 +26,98 @@ class ServeSettings(BaseSettings):
         env_prefix="TANDEM_SERVE_", env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
     )
 
-    releases: Path = Field(default=Path("releases"), description="folder of the releases")
+    releases: Path = Field(default=Path("releases"), description="Folder of the releases.")
     address: Annotated[str, AfterValidator(listening_address)] = Field(
-        default="127.0.0.1:50051", description="host and port to listen on, or unix:PATH"
+        default="127.0.0.1:50051", description="Host and port to listen on, or unix:PATH for one process."
     )
-    processes: int = Field(default=1, ge=1, le=256, description="serving processes that share the address")
+    processes: int = Field(default=1, ge=1, le=256, description="Serving processes that share the address.")
     lanes: int | None = Field(
-        default=None, ge=1, le=1024, description="worker threads of each process's models; default: its share of cores"
+        default=None,
+        ge=1,
+        le=1024,
+        description="Worker threads that run models in each process; none: its share of the cores.",
     )
     max_connection_age: float | None = Field(
-        default=None, ge=1, le=86_400, description="seconds until a client connects anew; default: 600, of several 60"
+        default=None,
+        ge=1,
+        le=86_400,
+        description="Seconds after which a client has to connect anew; none: 600, and 60 with several processes.",
     )
     max_in_flight: int | None = Field(
         default=None,
         ge=1,
         le=100_000,
-        description="requests beyond this are refused at once; default: 6 a core; with Triton or cuda at least 64",
+        description=(
+            "Requests in flight of all processes; more are refused at once. None: 6 for each core, and at "
+            "least 64 with Triton or device cuda."
+        ),
     )
     hang_seconds: float = Field(
-        default=30.0, ge=2, le=3600, description="one of several processes that is silent so long is started again"
+        default=30.0, ge=2, le=3600, description="Seconds of silence after which one of several processes is restarted."
     )
     load_seconds: float = Field(
-        default=600.0, ge=2, le=86_400, description="one of several processes that loads longer is started again"
+        default=600.0,
+        ge=2,
+        le=86_400,
+        description="Seconds after which one of several processes that still loads a release is restarted.",
     )
-    default_deadline: float = Field(default=1.0, gt=0, le=60, description="seconds, for calls without a deadline")
+    default_deadline: float = Field(
+        default=1.0, gt=0, le=60, description="Deadline of calls that have none, in seconds."
+    )
     longest_deadline: float = Field(
-        default=60.0, gt=0, le=3600, description="seconds that a call takes at most, whatever its deadline"
+        default=60.0, gt=0, le=3600, description="Longest deadline of a call, in seconds; a later one is cut to it."
     )
     sending_seconds: float = Field(
-        default=5.0, gt=0, le=600, description="an answer that its caller takes no bytes of is given up after that"
+        default=5.0,
+        gt=0,
+        le=600,
+        description="Seconds after which an answer is dropped when its caller takes no bytes of it.",
     )
-    poll_seconds: float = Field(default=1.0, gt=0, le=600, description="how often release pointers are read")
-    grace_seconds: float = Field(default=10.0, ge=0, le=600, description="how long calls in flight may take to drain")
-    query_cache_bytes: int = Field(default=16 << 20, ge=0, description="for query vectors; 0 keeps none")
-    candidate_cache_bytes: int = Field(default=32 << 20, ge=0, description="for products found; 0 keeps none")
-    score_cache_bytes: int = Field(default=64 << 20, ge=0, description="for rerank scores; 0 keeps none")
-    engine: Literal["embedded", "triton"] = Field(default="embedded", description="what runs the models")
+    poll_seconds: float = Field(
+        default=1.0, gt=0, le=600, description="Seconds between two looks at the release pointers."
+    )
+    grace_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="Seconds that calls in flight may take when the service stops."
+    )
+    query_cache_bytes: int = Field(
+        default=16 << 20, ge=0, description="Memory for cached query vectors, in bytes; 0 turns the cache off."
+    )
+    candidate_cache_bytes: int = Field(
+        default=32 << 20, ge=0, description="Memory for cached candidates, in bytes; 0 turns the cache off."
+    )
+    score_cache_bytes: int = Field(
+        default=64 << 20, ge=0, description="Memory for cached cross-encoder scores, in bytes; 0 turns the cache off."
+    )
+    engine: Literal["embedded", "triton"] = Field(
+        default="embedded", description="What runs the models: this process, or a Triton server."
+    )
     device: Device = Field(
         default="auto",
-        description="where the embedded engine runs: cpu, cuda, or cuda if a GPU and its weights are there",
+        description=(
+            "Where the embedded engine runs: a processor (cpu), a GPU (cuda), or a GPU if there is one and "
+            "the release has half-precision weights (auto)."
+        ),
     )
-    gpus: int = Field(default=1, ge=1, le=64, description="GPUs that the index is searched on")
+    gpus: int = Field(default=1, ge=1, le=64, description="Number of GPUs that search the index.")
     gpu_spread: Literal["replica", "shard"] = Field(
-        default="replica", description="whether each of them has the whole index or a part of it"
+        default="replica", description="Whether each GPU holds the whole index (replica) or a part of it (shard)."
     )
     gpu_search: Literal["auto", "faiss", "torch"] = Field(
-        default="auto", description="what searches there: FAISS, torch (exact indexes alone), or FAISS if built for it"
+        default="auto",
+        description=(
+            "What searches on a GPU: FAISS, torch (exact indexes alone), or FAISS where it is built for GPUs, "
+            "else torch (auto)."
+        ),
     )
     triton_url: Annotated[str, AfterValidator(tcp_address)] = Field(
-        default="127.0.0.1:8001", description="host and port of Triton's gRPC service"
+        default="127.0.0.1:8001", description="Host and port of Triton's gRPC service."
     )
     triton_repository: Path | None = Field(
-        default=None, description="folder of models that Triton reads; default: `triton` among the releases"
+        default=None, description="Model repository, the folder that Triton reads; none: `triton` among the releases."
     )
     fallback: Literal["lexical", "embedded"] = Field(
-        default="lexical", description="what answers while Triton does not: words, or its models in this process"
+        default="lexical",
+        description="What answers while Triton does not: lexical retrieval alone, or the models in this process.",
     )
     plan: Plan = Plan()
 

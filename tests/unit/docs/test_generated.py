@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from docs.generate.benchmarks import RESULTS, benchmarks_page, module_of
 from docs.generate.contract import read_descriptor
 from docs.generate.pages import DOCS, PAGES
+from docs.generate.settings import SECTIONS, Section
+from lifecycle.cli.compress import CompressSettings
+from lifecycle.cli.train import TrainSettings
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -67,3 +71,24 @@ def test_a_page_of_benchmarks_is_of_the_files_alone(tmp_path: Path) -> None:
 def test_results_without_a_layout_are_refused_with_what_to_do() -> None:
     with pytest.raises(KeyError, match=r"novelty\.json: .*declare one"):
         module_of("novelty")
+
+
+def test_every_setting_has_a_meaning() -> None:
+    rows = [setting for section in SECTIONS for setting, _ in section.settings()]
+    assert [setting.name for setting in rows if not setting.meaning] == []
+    assert len(rows) > 150
+
+
+@pytest.mark.parametrize("section", [each for each in SECTIONS if each.environment], ids=lambda each: each.title)
+def test_a_variable_of_the_environment_sets_its_setting(section: Section, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = TrainSettings if section.table in TrainSettings.model_fields else CompressSettings
+    kind = section.model if issubclass(section.model, BaseSettings) else tables
+    for setting, variable in section.settings():
+        if setting.default in ("none", "required"):
+            continue
+        monkeypatch.setenv(variable, json.loads(setting.default) if setting.default[0] == '"' else setting.default)
+        value: object = kind().model_dump(mode="json", exclude_unset=True)
+        for part in setting.name.split("."):
+            assert isinstance(value, dict) and list(value) == [part], f"{variable} sets {value}"
+            value = value[part]
+        monkeypatch.delenv(variable)
