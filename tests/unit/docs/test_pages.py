@@ -72,3 +72,43 @@ def test_the_index_lists_every_decision_by_its_title() -> None:
     listed = re.findall(r"^- \[(.*)\]\((.*)\)$", (DOCS / "decisions/README.md").read_text("utf-8"), flags=re.M)
     titles = [(page.read_text("utf-8").splitlines()[0].removeprefix("# "), page.name) for page in DECISIONS]
     assert sorted(listed) == sorted(titles)
+
+
+def pointers(text: str) -> list[tuple[str, list[str]]]:
+    """The paths of the repository that a page names in backticks, each with the names that it says to look for there."""
+    found = []
+    for match in re.finditer(r"`([\w.-]+(?:/[\w.-]+)+/?)`((?:(?::|,| and) `\w+`)*)", text):
+        found.append((match[1], re.findall(r"`(\w+)`", match[2]) if match[2].startswith(":") else []))
+    return found
+
+
+def lost(text: str) -> list[str]:
+    """Paths that are not there, and names that are not in the file that is said to have them."""
+    result = []
+    for name, symbols in pointers(text):
+        path = ROOT / name
+        if not path.exists():
+            result.append(name)
+        elif symbols:
+            source = path.read_text("utf-8")
+            result += [f"{name}: {symbol}" for symbol in symbols if not re.search(rf"\b{symbol}\b", source)]
+    return result
+
+
+def test_architecture_names_what_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert len(pointers(text)) > 100
+    assert lost(text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_name_files_that_are_there(page: Path) -> None:
+    """Paths that begin with a folder of code; others are of a user's own."""
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"protos", "deploy", "tests"}
+    assert [name for name in lost(page.read_text("utf-8")) if name.split("/")[0] in folders] == []
+
+
+def test_lost_paths_and_names_are_found() -> None:
+    text = "`core/plan.py`: `Plan`, `Plam` and `MAX_TOP_K`; `core/plans.py`, `core` and `engine/onnx`; `core/plan.py`, `no`"
+    assert pointers(text)[0] == ("core/plan.py", ["Plan", "Plam", "MAX_TOP_K"])
+    assert lost(text) == ["core/plan.py: Plam", "core/plans.py"]
