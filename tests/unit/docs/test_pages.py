@@ -74,12 +74,12 @@ def test_the_index_lists_every_decision_by_its_title() -> None:
     assert sorted(listed) == sorted(titles)
 
 
+_POINTER = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`((?::(?:(?:,| and)? `\w+`)+)?)")
+
+
 def pointers(text: str) -> list[tuple[str, list[str]]]:
-    """The paths of the repository that a page names in backticks, each with the names that it says to look for there."""
-    found = []
-    for match in re.finditer(r"`([\w.-]+(?:/[\w.-]+)+/?)`((?:(?::|,| and) `\w+`)*)", text):
-        found.append((match[1], re.findall(r"`(\w+)`", match[2]) if match[2].startswith(":") else []))
-    return found
+    """The paths that a page names in backticks, and after a colon the names to look for in each."""
+    return [(match[1], re.findall(r"`(\w+)`", match[2])) for match in _POINTER.finditer(text)]
 
 
 def lost(text: str) -> list[str]:
@@ -109,6 +109,8 @@ def test_pages_name_files_that_are_there(page: Path) -> None:
 
 
 def test_lost_paths_and_names_are_found() -> None:
-    text = "`core/plan.py`: `Plan`, `Plam` and `MAX_TOP_K`; `core/plans.py`, `core` and `engine/onnx`; `core/plan.py`, `no`"
+    text = (
+        "`core/plan.py`: `Plan`, `Plam` and `MAX_TOP_K`; `core/plans.py`, `core`, `engine/onnx`; `core/plan.py`, `no`"
+    )
     assert pointers(text)[0] == ("core/plan.py", ["Plan", "Plam", "MAX_TOP_K"])
     assert lost(text) == ["core/plan.py: Plam", "core/plans.py"]
