@@ -39,7 +39,7 @@ from engine.onnx.session import OnnxModel
 from indexer.build import IndexReport, IndexSettings, build_index
 from indexer.cleaning.mapping import Mapping
 from indexer.embed import Place, embed_products, tokenize_products
-from indexer.feed.sniff import reading
+from indexer.feed.source import feed_errors
 from indexer.lexical import WEIGHTS, index_words
 from indexer.products import CleanResult, clean_feed
 from indexer.validate import GoldenQuery, validate
@@ -323,7 +323,7 @@ def _with_kept(options: Options, served: Manifest) -> Options:
 
 
 def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> dict[str, str]:
-    with reading(feed):
+    with feed_errors(feed):
         if not feed.is_file():
             return {}  # reading it says what is wrong
         digest = file_digest(feed)

@@ -24,7 +24,6 @@ from indexer.cleaning.mapping import Mapping, default_mapping
 from indexer.cleaning.rejection import Rejected
 from indexer.cleaning.row import RowCleaner
 from indexer.feed.batch import Batch
-from indexer.feed.exports import adapted, export_of
 from indexer.feed.read import Feed, open_feed
 
 BATCH_ROWS = 8192
@@ -107,16 +106,11 @@ def clean_feed(
     catalog = mapping.catalog
     language = catalog.language if "language" in catalog.model_fields_set else None
     feed = open_feed(path, language, catalog.encoding)
-    export = export_of(feed.columns, language)
-    if export:
-        feed.columns += [name for name in export.added if name not in feed.columns]
-        feed.batches = adapted(export, feed.batches)
-        feed.notes.append(f"a {export.name} export, read with its rows of variants and of what is no product")
-    if feed.complete:
-        mapping.check(feed.columns)
+    if feed.format.complete:
+        mapping.check(feed.format.columns)
     asked = mapping
     if not asked.fields:
-        mapping = default_mapping(feed.columns, asked.catalog, asked.attributes, export)
+        mapping = default_mapping(feed.format.columns, asked.catalog, asked.attributes, feed.format.export)
     workdir.mkdir(parents=True, exist_ok=True)
     target, spill = workdir / PRODUCTS, workdir / _SPILL
     try:
@@ -149,7 +143,7 @@ class _FirstPass:
         self.numbers = array("q")
         self.spellings = {name: Spelling() for name in _CODES}
         self.skipped: Counter[str] = Counter()
-        self.seen: dict[str, None] = dict.fromkeys(feed.columns)
+        self.seen: dict[str, None] = dict.fromkeys(feed.format.columns)
         self._cleaner = RowCleaner(mapping)
         self._quarantine = quarantine
 
@@ -175,16 +169,16 @@ class _FirstPass:
             skipped=dict(self.skipped.most_common()),
             dropped=dict(self._cleaner.dropped.most_common()),
             examples={name: _encodable(text) for name, text in self._cleaner.examples.items()},
-            notes=list(self.feed.notes),
+            notes=list(self.feed.format.notes),
             warnings=dict(self._cleaner.warnings.most_common()),
             filled={name: round(count / columns.rows, 4) for name, count in columns.filled.items()},
             unused_columns=[_encodable(name) for name in self.seen if not self._cleaner.reads(name)],
-            format=self.feed.format,
-            encoding=self.feed.encoding,
+            format=self.feed.format.name,
+            encoding=self.feed.format.encoding,
         )
 
     def _clean(self, batch: Batch) -> Iterator[tuple[Any, ...]]:
-        grows, seen, clean = not self.feed.complete, self.seen, self._cleaner.clean
+        grows, seen, clean = not self.feed.format.complete, self.seen, self._cleaner.clean
         for number, row in zip(batch.numbers, batch.rows, strict=True):
             if grows:
                 seen.update(dict.fromkeys(row))
@@ -278,7 +272,7 @@ def _check(job: _FirstPass, mapping: Mapping, quarantine: Path, max_rejected: fl
     path, rejected = job.feed.path, sum(job.rejected.values())
     if not job.rows_read:
         raise FeedError(f"{path}: holds no rows")
-    if not job.feed.complete:
+    if not job.feed.format.complete:
         mapping.check(job.seen)
     reasons = ", ".join(f"{name} {count:,}" for name, count in job.rejected.most_common(4))
     if not job.numbers:

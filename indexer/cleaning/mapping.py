@@ -271,7 +271,7 @@ def default_mapping(
     columns: Iterable[str],
     catalog: Catalog | None = None,
     attributes: Attributes | None = None,
-    export: Export | None = None,
+    export: type[Export] | None = None,
 ) -> Mapping:
     """Fields by a shop system's columns, or by Google Merchant's names or their usual aliases, of those there are.
 
@@ -297,7 +297,7 @@ def default_mapping(
     return Mapping.model_construct(catalog=catalog or Catalog(), fields=fields, attributes=gathered)
 
 
-def _columns_of(export: Export, field: str, columns: list[str]) -> tuple[str, ...]:
+def _columns_of(export: type[Export], field: str, columns: list[str]) -> tuple[str, ...]:
     """An export's columns for a field: the first there is, or all members of an object."""
     there = [name for name in export.fields.get(field, ()) if name.split(".")[0] in columns]
     return tuple(name for name in there if "." in name) if there and "." in there[0] else tuple(there[:1])

@@ -1,15 +1,19 @@
 """Reads CSV, with any of the usual delimiters, as spreadsheets, databases and shop systems write it."""
 
 import csv
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from core.errors import FeedError
-from indexer.feed.batch import Broken, Row, broken
-from indexer.feed.lines import Lines, decoded, undecodable
-from indexer.feed.sniff import delimiter_of
+from indexer.feed.batch import Batch, BrokenRow, Row, broken_row, split_batches
+from indexer.feed.lines import Lines, is_decoded, undecodable_row
+from indexer.feed.source import FeedSource
 
 _HEAD = 1 << 16
+_DELIMITERS = ",;\t|"
 # An open quote is followed this far, in characters, before it is given up. Pictures inside a description are as long.
 _FIELD_LIMIT = 1 << 20
 # A row may have so many characters, over several lines.
@@ -20,10 +24,20 @@ _HINT = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 
 
-def open_csv(lines: Lines) -> tuple[list[str], Iterator[tuple[int, Row | Broken]]]:
-    """The header's names and the rows. Raises FeedError for a file without a usable header."""
+@dataclass(frozen=True, slots=True)
+class CsvHeader:
+    """The columns' names, the delimiter, and how many lines there are before the first row."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    lines: int
+
+
+def read_header(lines: Lines) -> CsvHeader:
+    """Reads the header, and before it the delimiter. Raises FeedError for a file without a usable header."""
     csv.field_size_limit(_FIELD_LIMIT)
-    delimiter = _hinted(lines) or delimiter_of(lines.peek(_HEAD))
+    hint = _read_delimiter_hint(lines)
+    delimiter = hint or detect_delimiter(lines.peek(_HEAD))
     try:
         header = next((row for row in _reader(lines, delimiter) if any(row)), [])
     except csv.Error as error:
@@ -32,25 +46,50 @@ def open_csv(lines: Lines) -> tuple[list[str], Iterator[tuple[int, Row | Broken]
         raise FeedError(
             f"{lines.path}: neither Parquet nor JSONL, and as CSV its first line names fewer than two columns"
         )
-    if not all(map(decoded, header)):
+    if not all(map(is_decoded, header)):
         raise FeedError(
             f"{lines.path}: the first line holds bytes that are not UTF-8 as the rest is; save all as UTF-8"
         )
-    columns = _unique([" ".join(name.lstrip("\ufeff").split()) or f"column_{i}" for i, name in enumerate(header, 1)])
-    return columns, _rows(lines, columns, delimiter)
+    names = [" ".join(name.lstrip("\ufeff").split()) or f"column_{i}" for i, name in enumerate(header, 1)]
+    return CsvHeader(tuple(_unique_names(names)), delimiter, len(lines.consumed) + (hint is not None))
 
 
-def _hinted(lines: Lines) -> str | None:
-    """The delimiter that a first line `sep=;` names, which is taken away."""
+def read_csv(source: FeedSource, encoding: str, header: CsvHeader) -> Iterator[Batch]:
+    """All rows in batches."""
+    with Lines(source.path, source.rewind(), encoding) as lines:
+        lines.skip(header.lines)
+        yield from split_batches(_rows(lines, header.columns, header.delimiter), lambda: lines.characters)
+
+
+def detect_delimiter(sample: str) -> str:
+    """The delimiter under which most lines of the sample have as many fields as the first; more fields break a tie."""
+    best = (0.0, 0, ",")
+    for delimiter in _DELIMITERS:
+        widths = _widths(sample, delimiter)
+        if widths and widths[0] > 1:
+            best = max(best, (widths.count(widths[0]) / len(widths), widths[0], delimiter))
+    return best[2]
+
+
+def _widths(sample: str, delimiter: str) -> list[int]:
+    """The number of fields of each line, up to one that no delimiter makes sense of."""
+    widths: list[int] = []
+    with suppress(csv.Error):
+        widths.extend(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row)
+    return widths
+
+
+def _read_delimiter_hint(lines: Lines) -> str | None:
+    """The delimiter that a first line `sep=;` names; any other first line stays."""
     first = next(lines, "")
     hint = _HINT.fullmatch(first)
     if not hint:
         lines.put_back([first] if first else [])
-    lines.taken.clear()
+    lines.consumed.clear()
     return hint[1] if hint else None
 
 
-def _rows(lines: Lines, columns: list[str], delimiter: str) -> Iterator[tuple[int, Row | Broken]]:
+def _rows(lines: Lines, columns: Sequence[str], delimiter: str) -> Iterator[tuple[int, Row | BrokenRow]]:
     """The rows, each with a value for every column; a row that cannot be made to fit is broken.
 
     Where such a row runs over several lines, an open quote has swallowed its neighbours: only its first line is given
@@ -59,7 +98,7 @@ def _rows(lines: Lines, columns: list[str], delimiter: str) -> Iterator[tuple[in
     number, width = 0, len(columns)
     reader = _reader(lines, delimiter)
     while True:
-        lines.taken.clear()
+        lines.consumed.clear()
         problem = ""
         try:
             values = next(reader, None)
@@ -70,39 +109,43 @@ def _rows(lines: Lines, columns: list[str], delimiter: str) -> Iterator[tuple[in
         if not problem and not any(value and not value.isspace() for value in values):
             continue  # an empty line, or a spreadsheet's row of empty cells
         number += 1
-        fitted = None if problem else _fitted(values, width, lines.taken, delimiter)
-        if fitted is None or _has_escapes(values, lines.taken):
-            fitted = _escaped(lines, width, delimiter) or fitted or _forgiven(lines.taken, width, delimiter)
-            reader = _reader(lines, delimiter)
-        if fitted is not None:
-            whole = decoded("".join(fitted))
-            yield (
-                number,
-                dict(zip(columns, fitted, strict=True)) if whole else undecodable(number, "".join(lines.taken)),
+        fields = None if problem else _fit_width(values, width, lines.consumed, delimiter)
+        if fields is None or _may_have_escapes(values, lines.consumed):
+            fields = (
+                _reread_escaped(lines, width, delimiter) or fields or _read_leniently(lines.consumed, width, delimiter)
             )
+            reader = _reader(lines, delimiter)
+        if fields is not None:
+            yield number, _decoded_row(number, columns, fields, lines.consumed)
             continue
         problem = problem or f"{len(values)} fields where the header has {width}"
-        yield number, broken(number, "malformed_csv", problem, lines.taken[0])
-        lines.put_back(lines.taken[1:])
+        yield number, broken_row(number, "malformed_csv", problem, lines.consumed[0])
+        lines.put_back(lines.consumed[1:])
+
+
+def _decoded_row(number: int, columns: Sequence[str], fields: list[str], consumed: list[str]) -> Row | BrokenRow:
+    if is_decoded("".join(fields)):
+        return dict(zip(columns, fields, strict=True))
+    return undecodable_row(number, "".join(consumed))
 
 
 def _reader(lines: Lines, delimiter: str, escaped: bool = False) -> Iterator[list[str]]:
     # Strict: otherwise an open quote at the file's end, or before another quote, takes the rows between for its text.
-    texts = (_ESCAPED_QUOTE.sub(r'\1""', line) for line in _bounded(lines)) if escaped else _bounded(lines)
+    texts = (_ESCAPED_QUOTE.sub(r'\1""', line) for line in _limit_row(lines)) if escaped else _limit_row(lines)
     return csv.reader(texts, delimiter=delimiter, strict=True)
 
 
-def _bounded(lines: Lines) -> Iterator[str]:
+def _limit_row(lines: Lines) -> Iterator[str]:
     """The same lines, so many characters between two rows. Raises csv.Error beyond."""
     size = 0
     for line in lines:
-        size = len(line) + (size if len(lines.taken) > 1 else 0)
-        if size > _ROW_LIMIT and len(lines.taken) > 1:
+        size = len(line) + (size if len(lines.consumed) > 1 else 0)
+        if size > _ROW_LIMIT and len(lines.consumed) > 1:
             raise csv.Error(f"a row of over {_ROW_LIMIT:,} characters")
         yield line
 
 
-def _fitted(values: list[str], width: int, taken: list[str], delimiter: str) -> list[str] | None:
+def _fit_width(values: list[str], width: int, consumed: list[str], delimiter: str) -> list[str] | None:
     """A row's values, as many as the header's: spreadsheets leave out empty cells at the end, or add some."""
     if len(values) == width:
         return values
@@ -111,58 +154,58 @@ def _fitted(values: list[str], width: int, taken: list[str], delimiter: str) -> 
     # Short rows of several lines may be parts of two, and one field alone is no row.
     if (
         len(values) < 2
-        or any(delimiter in line for line in taken[1:-1])
-        or (len(taken) > 1 and width > 2 * len(values))
+        or any(delimiter in line for line in consumed[1:-1])
+        or (len(consumed) > 1 and width > 2 * len(values))
     ):
         return None
     return values + [""] * (width - len(values))
 
 
-def _has_escapes(values: list[str], taken: list[str]) -> bool:
+def _may_have_escapes(values: list[str], consumed: list[str]) -> bool:
     """Whether a backslash before a quote may have ended a field of a row that looks well."""
-    return any(value.endswith("\\") for value in values) and any('\\"' in line for line in taken)
+    return any(value.endswith("\\") for value in values) and any('\\"' in line for line in consumed)
 
 
-def _escaped(lines: Lines, width: int, delimiter: str) -> list[str] | None:
+def _reread_escaped(lines: Lines, width: int, delimiter: str) -> list[str] | None:
     """The row once more, with backslashes before quotes read as quotes inside; None where that makes no row."""
-    if not any('\\"' in line for line in lines.taken):
+    if not any('\\"' in line for line in lines.consumed):
         return None
-    before = lines.taken.copy()
+    before = lines.consumed.copy()
     lines.put_back(before)
-    lines.taken.clear()
+    lines.consumed.clear()
     try:
         values = next(_reader(lines, delimiter, escaped=True), [])
     except csv.Error:
         values = []
     if len(values) == width:
         return values
-    lines.put_back(lines.taken)
-    lines.taken.clear()
+    lines.put_back(lines.consumed)
+    lines.consumed.clear()
     for _ in before:
         next(lines)
     return None
 
 
-def _forgiven(taken: list[str], width: int, delimiter: str) -> list[str] | None:
+def _read_leniently(consumed: list[str], width: int, delimiter: str) -> list[str] | None:
     """The fields of one line with unescaped quotes inside, as in `"12" pipe"`; None where a quote stays open."""
-    if len(taken) != 1:
+    if len(consumed) != 1:
         return None
-    source = iter([*taken, ""])
+    source = iter([*consumed, ""])
     try:
         values = next(csv.reader(source, delimiter=delimiter))
     except csv.Error:
         return None
-    return _fitted(values, width, taken, delimiter) if next(source, None) is not None else None
+    return _fit_width(values, width, consumed, delimiter) if next(source, None) is not None else None
 
 
-def _unique(names: list[str]) -> list[str]:
+def _unique_names(names: list[str]) -> list[str]:
     """Names with a number added to those that came before: `image`, `image_2`."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     result = []
     for name in names:
-        while name in seen:
-            seen[name] += 1
-            name = f"{name}_{seen[name]}"
-        seen[name] = 1
+        while name in counts:
+            counts[name] += 1
+            name = f"{name}_{counts[name]}"
+        counts[name] = 1
         result.append(name)
     return result

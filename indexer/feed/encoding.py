@@ -1,11 +1,14 @@
-"""The text encoding of a feed that is not UTF-8: by the letters that its bytes make, and the mapping's language."""
+"""The text encoding of a feed: where it is not UTF-8, by the words that its bytes make, and the mapping's language."""
 
 import codecs
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from core.errors import FeedError
 from indexer.feed.alphabets import ALPHABETS, Alphabet, Triple, alphabet_of
+from indexer.feed.source import FeedSource, feed_errors
+from indexer.feed.survey import survey_bytes
 
 # Encodings whose everyday files are written in a larger one, as browsers read them (the Encoding Standard of WHATWG).
 _LARGER = {
@@ -38,7 +41,7 @@ _FEW = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DetectedEncoding:
     """A codec's name, and a sentence for people where it is not certain."""
 
     name: str
@@ -93,7 +96,35 @@ class _Sample:
         return self._triples[codec]
 
 
-def choose(lines: bytes, language: str | None) -> Choice | None:
+def detect_encoding(source: FeedSource, language: str | None, named: str | None) -> DetectedEncoding:
+    """The encoding of the source's whole text; `named` is the mapping's.
+
+    Raises FeedError where none fits, or where text in UTF-8 is named otherwise.
+    """
+    path = source.path
+    stream = source.rewind()
+    with feed_errors(path):
+        survey = survey_bytes(stream)
+    if survey.certain:
+        differs = named is not None and named.split("-")[:2] != survey.certain.split("-")[:2]
+        note = f"the mapping says {named}, the file's mark {survey.certain}" if differs else None
+        return DetectedEncoding(survey.certain, note)
+    if named:
+        if named not in ("utf-8", "utf-8-sig") and survey.utf8 and not survey.other:
+            raise FeedError(f"{path}: is UTF-8, not {named}; take encoding out of the mapping")
+        return DetectedEncoding(named, encoding_warning(survey.sample, named, language) if survey.other else None)
+    if survey.is_utf8:
+        return DetectedEncoding("utf-8")
+    guess = guess_encoding(survey.sample, language)
+    if guess is None:
+        raise FeedError(
+            f"{path}: is not UTF-8, and its letters make words in no other encoding; save it as UTF-8, or set "
+            f"encoding{'' if language else ' or language'} in the mapping's [catalog]"
+        )
+    return guess
+
+
+def guess_encoding(lines: bytes, language: str | None) -> DetectedEncoding | None:
     """The encoding of lines that are not UTF-8, or None where the bytes make words in none.
 
     Candidates are those of the language where one is given; another language's are taken only where its letters fit
@@ -101,23 +132,25 @@ def choose(lines: bytes, language: str | None) -> Choice | None:
     """
     sample = _Sample(lines)
     own = alphabet_of(language) if language else None
-    mine = _read(sample, own, 0.0) if own else None
-    others = [_read(sample, alphabet, _against(alphabet), other=True) for alphabet in ALPHABETS.values()]
+    expected = _best_reading(sample, own, 0.0) if own else None
+    others = [
+        _best_reading(sample, alphabet, _language_penalty(alphabet), other=True) for alphabet in ALPHABETS.values()
+    ]
     best = max(others, key=lambda reading: reading.weighed)  # of equals the first
     clear = best.weighed - _NOT_THE_MAPPINGS / max(1, sample.count(best.codec)) - _CLEARLY_BETTER
-    if mine and mine.fit >= max(_LEAST, clear):
-        return Choice(mine.codec, None if mine.fit >= _SURE else _doubt(sample, mine))
+    if expected and expected.fit >= max(_LEAST, clear):
+        return DetectedEncoding(expected.codec, None if expected.fit >= _SURE else _uncertainty_note(sample, expected))
     if best.fit < _LEAST:
-        few = mine or best
-        return Choice(few.codec, _doubt(sample, few)) if sample.high < _FEW else None
+        few = expected or best
+        return DetectedEncoding(few.codec, _uncertainty_note(sample, few)) if sample.high < _FEW else None
     if own and best.alphabet is not own:
-        note = f"{_looks(sample, best)}, while the mapping's language is {language}; see that it is right"
-        return Choice(best.codec, note)
+        note = f"{_describe_reading(sample, best)}, while the mapping's language is {language}; see that it is right"
+        return DetectedEncoding(best.codec, note)
     certain = best.fit >= _SURE and sample.high >= _FEW
-    return Choice(best.codec, None if certain else _doubt(sample, best))
+    return DetectedEncoding(best.codec, None if certain else _uncertainty_note(sample, best))
 
 
-def doubt_of(lines: bytes, codec: str, language: str | None) -> str | None:
+def encoding_warning(lines: bytes, codec: str, language: str | None) -> str | None:
     """A sentence for people where bytes in the codec that the mapping names make no words, of its language if given."""
     sample = _Sample(lines)
     own = alphabet_of(language) if language else None
@@ -127,17 +160,17 @@ def doubt_of(lines: bytes, codec: str, language: str | None) -> str | None:
     return f"in {codec}, the mapping's encoding, the letters make no words ({' '.join(words[:3])[:60]})"
 
 
-def _against(alphabet: Alphabet) -> float:
+def _language_penalty(alphabet: Alphabet) -> float:
     return 0.0 if alphabet.codecs[0] == "cp1252" else _PER_LANGUAGE
 
 
-def _read(sample: _Sample, alphabet: Alphabet, against: float, other: bool = False) -> _Reading:
+def _best_reading(sample: _Sample, alphabet: Alphabet, penalty: float, other: bool = False) -> _Reading:
     """The best of a language's codecs; where it is not the mapping's, of those that are still in use."""
     readings = []
     for place, codec in enumerate(alphabet.codecs):
         if not other or not _OLD.match(codec):
             fit = sample.fit(codec, alphabet)
-            weighed = fit - (against + place * _PER_CODEC) / max(1, sample.count(codec))
+            weighed = fit - (penalty + place * _PER_CODEC) / max(1, sample.count(codec))
             readings.append(_Reading(codec, alphabet, fit, weighed))
     best = max(readings, key=lambda reading: reading.weighed)
     if other and alphabet.code == "ja" and not _KANA.search(sample.text(best.codec)):
@@ -145,10 +178,13 @@ def _read(sample: _Sample, alphabet: Alphabet, against: float, other: bool = Fal
     return best
 
 
-def _looks(sample: _Sample, reading: _Reading) -> str:
+def _describe_reading(sample: _Sample, reading: _Reading) -> str:
     words = [word for word in sample.text(reading.codec).split() if not word.isascii()]
     return f"read as {reading.codec}: the letters look {reading.alphabet.name} ({' '.join(words[:3])[:60]})"
 
 
-def _doubt(sample: _Sample, reading: _Reading) -> str:
-    return f"{_looks(sample, reading)}, which is not certain; if it is wrong, set encoding in the mapping's [catalog]"
+def _uncertainty_note(sample: _Sample, reading: _Reading) -> str:
+    return (
+        f"{_describe_reading(sample, reading)}, which is not certain; "
+        "if it is wrong, set encoding in the mapping's [catalog]"
+    )

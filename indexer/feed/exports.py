@@ -15,25 +15,47 @@ _ADDITIONAL = re.compile(r",(?=[a-z][a-z0-9_]*=)")
 
 
 class Export(ABC):
-    """A system's export: its columns of each field, the columns that are added, and what is read of its rows.
+    """A system's export: its columns of each field, the columns that it adds, and what it reads of the feed's rows.
 
-    `skipped` counts rows that are no products by their kind, since it was last taken.
+    `skipped` counts rows that are no products by their kind, since the last batch.
     """
 
     name: ClassVar[str]
     added: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[dict[str, tuple[str, ...]]]
 
-    def __init__(self) -> None:
+    def __init__(self, language: str | None = None) -> None:
+        """`language` (BCP 47) is the one to read texts in, where an export has several."""
         self.skipped: Counter[str] = Counter()
+        self._language = language
+
+    @staticmethod
+    @abstractmethod
+    def matches(columns: Collection[str]) -> bool:
+        """Whether these are the columns of such an export."""
 
     @abstractmethod
     def read(self, number: int, row: Row) -> Iterator[tuple[int, Row]]:
         """The products that are complete once this row was read."""
 
-    def rest(self) -> Iterator[tuple[int, Row]]:
-        """What is still kept back at the end."""
+    def finish(self) -> Iterator[tuple[int, Row]]:
+        """The products still held back at the end."""
         return iter(())
+
+    def adapt(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Batches of products alone; each counts the rows that were skipped in it."""
+        for batch in batches:
+            products = Batch(broken=batch.broken)
+            for number, row in zip(batch.numbers, batch.rows, strict=True):
+                for product in self.read(number, row):
+                    products.add(*product)
+            products.skipped, self.skipped = self.skipped, Counter()
+            yield products
+        last = Batch()
+        for product in self.finish():
+            last.add(*product)
+        if len(last):
+            yield last
 
 
 class Shopify(Export):
@@ -57,12 +79,12 @@ class Shopify(Export):
         "image_link": ("Image Src",),
     }
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, language: str | None = None) -> None:
+        super().__init__(language)
         self._parent: Row = {}
 
     @staticmethod
-    def made(columns: Collection[str]) -> bool:
+    def matches(columns: Collection[str]) -> bool:
         """Whether these are the columns of such an export."""
         variants = ("Variant SKU", "Variant Price", "Option1 Value")
         return {"Handle", "Title"} <= set(columns) and any(name in columns for name in variants)
@@ -119,12 +141,12 @@ class WooCommerce(Export):
     }
     _OWN = ("ID", "SKU", "Type", "Parent", "Regular price", "Sale price", "Stock", "In stock?", "Position")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, language: str | None = None) -> None:
+        super().__init__(language)
         self._parents: OrderedDict[str, Row] = OrderedDict()
 
     @staticmethod
-    def made(columns: Collection[str]) -> bool:
+    def matches(columns: Collection[str]) -> bool:
         """Whether these are the columns of such an export."""
         needed = {"Type", "SKU", "Name", "Parent"}
         return needed <= set(columns) and any(name in columns for name in ("In stock?", "Regular price"))
@@ -166,12 +188,11 @@ class Magento(Export):
     }
 
     def __init__(self, language: str | None = None) -> None:
-        super().__init__()
-        self._language = language
+        super().__init__(language)
         self._held: tuple[int, Row] | None = None
 
     @staticmethod
-    def made(columns: Collection[str]) -> bool:
+    def matches(columns: Collection[str]) -> bool:
         """Whether these are the columns of such an export."""
         return "sku" in columns and ("store_view_code" in columns or {"_store", "_attribute_set"} <= set(columns))
 
@@ -184,43 +205,23 @@ class Magento(Export):
             if store and self._language and re.match(rf"{re.escape(self._language[:2])}(?![a-z])", str(store), re.I):
                 held[1].update({name: value for name, value in row.items() if value not in (None, "")})
             return
-        yield from self.rest()
+        yield from self.finish()
         self._held = (number, row)
 
-    def rest(self) -> Iterator[tuple[int, Row]]:
+    def finish(self) -> Iterator[tuple[int, Row]]:
         """The last product."""
         if self._held:
             number, row = self._held
-            if isinstance(given := row.get("additional_attributes"), str):
-                pairs = (pair.partition("=") for pair in _ADDITIONAL.split(given))
+            if isinstance(packed := row.get("additional_attributes"), str):
+                pairs = (pair.partition("=") for pair in _ADDITIONAL.split(packed))
                 row["additional_attributes"] = {name.strip(' "'): value.strip('"') for name, _, value in pairs if value}
             yield number, row
         self._held = None
 
 
-def export_of(columns: Collection[str], language: str | None) -> Export | None:
+def detect_export(columns: Collection[str]) -> type[Export] | None:
     """The system that exports such columns, or None."""
-    if Shopify.made(columns):
-        return Shopify()
-    if WooCommerce.made(columns):
-        return WooCommerce()
-    return Magento(language) if Magento.made(columns) else None
-
-
-def adapted(export: Export, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Batches of products alone; what was skipped of each batch is counted in it."""
-    for batch in batches:
-        products = Batch(broken=batch.broken)
-        for number, row in zip(batch.numbers, batch.rows, strict=True):
-            for entry in export.read(number, row):
-                products.add(*entry)
-        products.skipped, export.skipped = export.skipped, Counter()
-        yield products
-    last = Batch()
-    for entry in export.rest():
-        last.add(*entry)
-    if len(last):
-        yield last
+    return next((export for export in (Shopify, WooCommerce, Magento) if export.matches(columns)), None)
 
 
 def _fill(row: Row, parent: Row, shared: Callable[[str], bool]) -> None:

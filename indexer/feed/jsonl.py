@@ -6,8 +6,9 @@ from itertools import chain
 from typing import Any
 
 from core.errors import FeedError
-from indexer.feed.batch import Batch, Broken, Row, batched, broken
-from indexer.feed.lines import LINE_LIMIT, Lines, decoded, undecodable
+from indexer.feed.batch import Batch, BrokenRow, Row, broken_row, split_batches
+from indexer.feed.lines import LINE_LIMIT, Lines, is_decoded, undecodable_row
+from indexer.feed.source import FeedSource
 
 _SAMPLE_ROWS = 1000
 _SAMPLE_CHARACTERS = 1 << 24
@@ -16,56 +17,59 @@ _DEPTH = 100
 _DIGITS = 1000
 
 
-def open_jsonl(lines: Lines) -> tuple[list[str], Iterator[Batch]]:
-    """The keys of the first rows, and batches of all. Raises FeedError when none of the first lines is an object."""
-    rows = _rows(lines)
-    ahead: list[tuple[int, Row | Broken]] = []
-    for entry in rows:
-        ahead.append(entry)
-        if len(ahead) >= _SAMPLE_ROWS or lines.characters >= _SAMPLE_CHARACTERS:
+def read_keys(lines: Lines) -> tuple[str, ...]:
+    """The keys of the first rows. Raises FeedError when none of the first lines is an object."""
+    keys: dict[str, None] = {}
+    first: BrokenRow | None = None
+    objects = 0
+    for count, (_, row) in enumerate(_rows(lines), 1):
+        if isinstance(row, BrokenRow):
+            first = first or row
+        else:
+            objects += 1
+            keys |= dict.fromkeys(row)
+        if count >= _SAMPLE_ROWS or lines.characters >= _SAMPLE_CHARACTERS:
             break
-    objects = [row for _, row in ahead if isinstance(row, dict)]
-    if ahead and not objects:
-        first = ahead[0][1]
-        why = f" (line {first.number}: {first.detail})" if isinstance(first, Broken) else ""
+    if first and not objects:
         raise FeedError(
-            f"{lines.path}: begins like JSON, but no line is an object{why}; write one object a line (JSONL)"
+            f"{lines.path}: begins like JSON, but no line is an object (line {first.number}: {first.detail}); "
+            "write one object a line (JSONL)"
         )
-    columns = list(dict.fromkeys(key for row in objects for key in row))
-    return columns, batched(chain(_drained(ahead), rows), lambda: lines.characters)
+    return tuple(keys)
 
 
-def _drained(entries: list[tuple[int, Row | Broken]]) -> Iterator[tuple[int, Row | Broken]]:
-    yield from entries
-    entries.clear()
+def read_jsonl(source: FeedSource, encoding: str) -> Iterator[Batch]:
+    """All rows in batches."""
+    with Lines(source.path, source.rewind(), encoding) as lines:
+        yield from split_batches(_rows(lines), lambda: lines.characters)
 
 
-def _rows(lines: Lines) -> Iterator[tuple[int, Row | Broken]]:
+def _rows(lines: Lines) -> Iterator[tuple[int, Row | BrokenRow]]:
     for number, line in enumerate(lines, 1):
-        lines.taken.clear()
+        lines.consumed.clear()
         if not line.isspace():
-            yield number, _row(number, line)
+            yield number, _parse_row(number, line)
 
 
-def _row(number: int, line: str) -> Row | Broken:
+def _parse_row(number: int, line: str) -> Row | BrokenRow:
     if len(line) >= LINE_LIMIT:
-        return broken(number, "row_too_long", f"over {LINE_LIMIT:,} characters", line)
-    if not decoded(line):
-        return undecodable(number, line)
+        return broken_row(number, "row_too_long", f"over {LINE_LIMIT:,} characters", line)
+    if not is_decoded(line):
+        return undecodable_row(number, line)
     try:
-        row = _loads(line.lstrip("\ufeff"))
+        row = _parse_json(line.lstrip("\ufeff"))
     except RecursionError:
-        return broken(number, "malformed_json", "nested too deeply", line)
+        return broken_row(number, "malformed_json", "nested too deeply", line)
     except ValueError as error:
-        return broken(number, "malformed_json", str(error), line)
+        return broken_row(number, "malformed_json", str(error), line)
     if not isinstance(row, dict):
-        return broken(number, "malformed_json", f"not an object but {type(row).__name__}", line)
-    if line.count("[") + line.count("{") > _DEPTH and _deep(row):
-        return broken(number, "malformed_json", "nested too deeply", line)
+        return broken_row(number, "malformed_json", f"not an object but {type(row).__name__}", line)
+    if line.count("[") + line.count("{") > _DEPTH and _is_too_deep(row):
+        return broken_row(number, "malformed_json", "nested too deeply", line)
     return row
 
 
-def _loads(line: str) -> Any:
+def _parse_json(line: str) -> Any:
     """The line's value; whole numbers that Python refuses to read, for their thousands of digits, as text."""
     try:
         return json.loads(line)
@@ -75,7 +79,7 @@ def _loads(line: str) -> Any:
         return json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS else digits)
 
 
-def _deep(value: Any) -> bool:
+def _is_too_deep(value: Any) -> bool:
     """Whether lists and objects are nested beyond the limit."""
     level = [value]
     for _ in range(_DEPTH):

@@ -5,35 +5,44 @@ import io
 from pathlib import Path
 from typing import IO
 
-from indexer.feed.batch import Broken, broken
-from indexer.feed.sniff import reading
+from indexer.feed.batch import BrokenRow, broken_row
+from indexer.feed.source import feed_errors
 
 LINE_LIMIT = 1 << 24
 _UNDECODED = "\udcff"
 _KEEP = "tandem.keep_undecoded"
-# Bytes that do not decode become a lone surrogate, which no encoding holds, so that their row can be told.
+# Bytes that do not decode become a lone surrogate, which no encoding holds, so that their row is known.
 codecs.register_error(_KEEP, lambda error: (_UNDECODED, error.end))  # type: ignore[attr-defined]
 
 
 class Lines:
     """Lines with their ends, some of which can be put back. Lines beyond the limit come cut.
 
-    `taken` are the lines handed out since it was last cleared, `characters` counts all that were read.
+    `consumed` holds the lines handed out since it was last cleared, `characters` counts all that were read. As a
+    context manager it lets go of the bytes at its end, and leaves them open.
     """
 
     def __init__(self, path: Path, stream: IO[bytes], encoding: str) -> None:
         self.path = path
-        self.taken: list[str] = []
+        self.consumed: list[str] = []
         self.characters = 0
         self._text = io.TextIOWrapper(stream, encoding, errors=_KEEP, newline="")
         self._returned: list[str] = []
+        self._ended = False
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._text.detach()
 
     def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
         line = self._returned.pop() if self._returned else self._read()
-        self.taken.append(line)
+        self.consumed.append(line)
         return line
 
     def put_back(self, lines: list[str]) -> None:
@@ -47,19 +56,25 @@ class Lines:
             ahead.append(line)
             size -= len(line)
         self.put_back(ahead)
-        self.taken.clear()
+        self.consumed.clear()
         return "".join(ahead)
 
+    def skip(self, count: int) -> None:
+        """Reads past so many lines."""
+        for _ in range(count):
+            next(self, "")
+        self.consumed.clear()
+
     def _read(self) -> str:
-        if self._text.closed:
+        if self._ended:
             raise StopIteration
-        with reading(self.path):
+        with feed_errors(self.path):
             line = self._text.readline(LINE_LIMIT)
             if len(line) == LINE_LIMIT and not line.endswith(("\n", "\r")):
                 while (rest := self._text.readline(LINE_LIMIT)) and not rest.endswith(("\n", "\r")):
                     pass
             if not line:
-                self._text.close()
+                self._ended = True
                 raise StopIteration
             if not self.characters:
                 line = line.lstrip("\ufeff")  # marks beyond the one that the encoding takes away
@@ -67,12 +82,12 @@ class Lines:
         return line
 
 
-def decoded(text: str) -> bool:
+def is_decoded(text: str) -> bool:
     """Whether every byte of the text could be decoded."""
     return text.isascii() or _UNDECODED not in text
 
 
-def undecodable(number: int, text: str) -> Broken:
-    """The broken row for a text that is not `decoded`."""
+def undecodable_row(number: int, text: str) -> BrokenRow:
+    """The broken row of a text that is not `is_decoded`."""
     shown = text.replace(_UNDECODED, "\ufffd")
-    return broken(number, "undecodable", "holds bytes that are not of the feed's encoding", shown)
+    return broken_row(number, "undecodable", "holds bytes that are not of the feed's encoding", shown)

@@ -1,4 +1,4 @@
-"""What the bytes of a whole text file say of its encoding."""
+"""Evidence for the encoding of a text file, from all of its bytes."""
 
 import codecs
 import re
@@ -26,8 +26,8 @@ _STRAY = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What the bytes of a whole file say: its mark or other certain encoding, or else lines that are not UTF-8.
+class ByteSurvey:
+    """The encoding of a whole file where its bytes make that certain, or else its lines that are not UTF-8.
 
     `utf8` and `other` count lines with letters beyond ASCII; `sample` has some of the others, of all parts of the file.
     """
@@ -47,17 +47,17 @@ class Survey:
         return sum(not c.isascii() for c in text) - wrong > _UTF8_TIMES * wrong
 
 
-def survey(stream: IO[bytes]) -> Survey:
+def survey_bytes(stream: IO[bytes]) -> ByteSurvey:
     """Reads the whole stream, since the first letter that is not ASCII may stand far down."""
     chunk = stream.read(_CHUNK)
-    if mark := marked(chunk):
-        return Survey(mark, 0, 0, b"")
-    good, bad, sample, rest = 0, 0, _Lines(), b""
+    if mark := detect_unicode(chunk):
+        return ByteSurvey(mark, 0, 0, b"")
+    good, bad, sample, rest = 0, 0, _LineSample(), b""
     while chunk or rest:
         text = rest + chunk
-        cut = _whole(text) if chunk else len(text)
+        cut = _whole_length(text) if chunk else len(text)
         if codec := next((name for escape, name in _ESCAPES if escape in text), None):
-            return Survey(codec, 0, 0, b"")
+            return ByteSurvey(codec, 0, 0, b"")
         if not text.isascii():
             strange = [line for line in text[:cut].splitlines() if not line.isascii()]
             wrong = [line for line in strange if not _is_utf8(line)]
@@ -65,46 +65,46 @@ def survey(stream: IO[bytes]) -> Survey:
             for line in wrong:
                 sample.add(line)
         rest, chunk = text[cut:], stream.read(_CHUNK)
-    return Survey(None, good, bad, sample.joined())
+    return ByteSurvey(None, good, bad, sample.to_bytes())
 
 
-class _Lines:
-    """A sample of lines that stays small: when it is full every second one goes, and fewer are taken from then on."""
+class _LineSample:
+    """A sample of lines that stays small: a full one drops every second line, and then adds fewer."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
-        self._size = self._seen = 0
+        self._size = self._count = 0
         self._every = 1
 
     def add(self, line: bytes) -> None:
-        if self._seen % self._every == 0:
+        if self._count % self._every == 0:
             self._lines.append(line[:_SAMPLE])
             self._size += len(self._lines[-1])
-        self._seen += 1
+        self._count += 1
         while self._size > _SAMPLE and len(self._lines) > 1:
             self._lines = self._lines[::2]
             self._size = sum(map(len, self._lines))
             self._every *= 2
 
-    def joined(self) -> bytes:
+    def to_bytes(self) -> bytes:
         return b"\n".join([*self._lines, b""])
 
 
-def _whole(text: bytes) -> int:
-    """Up to where these bytes are whole lines, or else, in a line longer than they are, whole letters."""
+def _whole_length(text: bytes) -> int:
+    """How many of these bytes are whole lines, or else, in a line longer than they are, whole letters."""
     return text.rfind(b"\n") + 1 or len(text.rstrip(_HIGH)) or len(text)
 
 
-def marked(head: bytes) -> str | None:
+def detect_unicode(head: bytes) -> str | None:
     """The Unicode encoding that a mark at the beginning names, or the places of zero bytes."""
-    return _mark(head) or _unmarked(head)
+    return _byte_order_mark(head) or _undetect_unicode(head)
 
 
-def _mark(head: bytes) -> str | None:
+def _byte_order_mark(head: bytes) -> str | None:
     return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
 
 
-def _unmarked(head: bytes) -> str | None:
+def _undetect_unicode(head: bytes) -> str | None:
     """UTF-16 or UTF-32 without a mark, by where the zero bytes of its signs and line ends stand."""
     head = head[: _SAMPLE - _SAMPLE % 4]
     zeros = [head[place::4].count(0) for place in range(4)]

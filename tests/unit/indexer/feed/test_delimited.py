@@ -4,16 +4,16 @@ from typing import Any
 import pytest
 
 from indexer.feed import delimited
-from indexer.feed.batch import Broken
+from indexer.feed.batch import BrokenRow
 from indexer.feed.read import open_feed
 
 
-def read(folder: Path, text: str | bytes) -> tuple[list[str], list[dict[str, Any]], list[Broken]]:
+def read(folder: Path, text: str | bytes) -> tuple[list[str], list[dict[str, Any]], list[BrokenRow]]:
     path = folder / "feed.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     feed = open_feed(path)
     batches = list(feed.batches)
-    return feed.columns, [r for b in batches for r in b.rows], [r for b in batches for r in b.broken]
+    return list(feed.format.columns), [r for b in batches for r in b.rows], [r for b in batches for r in b.broken]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff", "\ufeff\ufeff"])

@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import FeedError
 from indexer.cleaning.mapping import Mapping
-from indexer.feed.encoding import choose, codec_name
+from indexer.feed.encoding import codec_name, guess_encoding
 from indexer.feed.read import open_feed
 from indexer.products import clean_feed
 
@@ -70,7 +70,7 @@ def lines(language: str, codec: str, times: int = 1) -> bytes:
 @pytest.mark.parametrize(("language", "codec"), CODECS)
 def test_the_mappings_language_tells_its_encodings_apart(language: str, codec: str) -> None:
     data = lines(language, codec)
-    choice = choose(data, language)
+    choice = guess_encoding(data, language)
     assert choice
     assert data.decode(choice.name) == data.decode(codec)
     assert choice.note is None
@@ -79,7 +79,7 @@ def test_the_mappings_language_tells_its_encodings_apart(language: str, codec: s
 @pytest.mark.parametrize(("language", "codec"), [pair for pair in CODECS if pair[1] not in OLD])
 def test_letters_alone_tell_the_encoding_of_a_whole_feed(language: str, codec: str) -> None:
     data = lines(language, codec, 20)
-    choice = choose(data, None)
+    choice = guess_encoding(data, None)
     assert choice
     assert data.decode(choice.name) == data.decode(codec)
 
@@ -89,7 +89,7 @@ def test_letters_alone_tell_the_encoding_of_a_whole_feed(language: str, codec: s
 )
 def test_another_language_than_the_mappings_is_told(language: str, codec: str) -> None:
     data = lines(language, codec, 20)
-    choice = choose(data, "en")
+    choice = guess_encoding(data, "en")
     assert choice
     assert data.decode(choice.name) == data.decode(codec)
     assert choice.note
@@ -97,7 +97,7 @@ def test_another_language_than_the_mappings_is_told(language: str, codec: str) -
 
 
 def test_one_letter_is_western_and_said_to_be_a_guess() -> None:
-    choice = choose("1,Caf\u00e9\n".encode("cp1252"), None)
+    choice = guess_encoding("1,Caf\u00e9\n".encode("cp1252"), None)
     assert choice
     assert choice.name == "cp1252"
     assert "not certain" in (choice.note or "")
@@ -167,15 +167,15 @@ def test_a_mapping_takes_its_encoding_on_top_too() -> None:
 
 
 def test_mixed_lines_leave_utf8_alone() -> None:
-    from indexer.feed.survey import survey
+    from indexer.feed.survey import survey_bytes
 
     data = "1,Größe\n".encode() * 9 + "2,Größe\n".encode("cp1252")
-    assert survey(io.BytesIO(data)).is_utf8
+    assert survey_bytes(io.BytesIO(data)).is_utf8
 
 
 @pytest.mark.parametrize("codec", ["koi8_r", "cp1251", "iso8859_5"])
 def test_capitals_are_told_by_how_frequent_letters_are(codec: str) -> None:
     data = "1,ЧАШКА ДЛЯ КОФЕ\n2,КРАСНАЯ РУБАШКА\n3,ЛОЖКА ДЕРЕВЯННАЯ\n4,ЧАЙНИК\n".encode(codec)
-    choice = choose(data, "ru")
+    choice = guess_encoding(data, "ru")
     assert choice
     assert choice.name == codec

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import FeedError
 from indexer.cleaning.mapping import Mapping
-from indexer.feed import parquet
+from indexer.feed import source
 from indexer.feed.read import open_feed
 from indexer.products import clean_feed
 
@@ -46,7 +46,7 @@ def test_rows_of_long_texts_come_in_small_batches(tmp_path: Path) -> None:
 
 
 def test_a_gzipped_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "_UNPACKED", 1 << 20)
+    monkeypatch.setattr(source, "_UNPACKED", 1 << 20)
     path = tmp_path / "feed"
     path.write_bytes(gzip.compress(b"PAR1" + bytes(4 << 20)))
     with pytest.raises(FeedError, match="unpacks to over 1,048,576 bytes"):

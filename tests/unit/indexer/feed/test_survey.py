@@ -3,15 +3,15 @@ import io
 import pytest
 
 from indexer.feed import survey as survey_module
-from indexer.feed.encoding import choose
-from indexer.feed.survey import survey
+from indexer.feed.encoding import guess_encoding
+from indexer.feed.survey import survey_bytes
 
 
 def encoding(data: bytes, language: str | None = None) -> str:
-    seen = survey(io.BytesIO(data))
+    seen = survey_bytes(io.BytesIO(data))
     if seen.certain or seen.is_utf8:
         return seen.certain or "utf-8"
-    choice = choose(seen.sample, language)
+    choice = guess_encoding(seen.sample, language)
     assert choice
     return choice.name
 
@@ -57,7 +57,7 @@ def test_texts_cut_inside_a_letter_stay_utf8() -> None:
 
 def test_the_sample_is_of_all_parts_of_the_file() -> None:
     lines = b"".join(f"{i},ä".encode("cp1252") + b"\n" for i in range(200_000))
-    numbers = [int(line.split(b",")[0]) for line in survey(io.BytesIO(lines)).sample.splitlines()]
+    numbers = [int(line.split(b",")[0]) for line in survey_bytes(io.BytesIO(lines)).sample.splitlines()]
     assert len(numbers) > 1000
     assert [sum(n // 50_000 == quarter for n in numbers) > 200 for quarter in range(4)] == [True] * 4
 
