@@ -32,6 +32,9 @@ TEXT_FIELDS = (
     "link",
 )
 
+# Columns that formats of the table added, by the first format that has them; the others were always there.
+ADDED_COLUMNS = {"popularity": 2}
+
 # Row i of the catalog table is vector i of the index and row i of the ranker's tokens.
 CATALOG_SCHEMA = pa.schema(
     [

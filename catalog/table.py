@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.product import CATALOG_SCHEMA
+from catalog.product import ADDED_COLUMNS, CATALOG_SCHEMA
 from core.errors import ReleaseError
+from core.formats import PRODUCT_TABLE
 
 Read = Callable[..., Any]
 """A column's value at a place of its batch; of a map, the first pairs, if so many are asked for."""
@@ -21,14 +22,18 @@ class ProductTable:
     """Random access to the products of a snapshot by row, without reading the file whole."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ReleaseError when the file is not a catalog's columns."""
+        """Columns that the format before did not have are read as missing for every product.
+
+        Raises ReleaseError when the file is not a catalog's columns, or has columns of another format.
+        """
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (OSError, pa.ArrowInvalid) as error:
+            if not reader.schema.equals(CATALOG_SCHEMA):
+                _check_columns(reader.schema, path)
+                batches = [_with_all_columns(batch) for batch in batches]
+        except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
-        if not reader.schema.equals(CATALOG_SCHEMA):
-            raise ReleaseError(f"{path} has other columns than this version reads; index the catalog again")
         self._batches = batches
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made when asked for
@@ -71,6 +76,28 @@ class ProductTable:
             batch = self._batches[place]
             columns = self._columns[place] = dict(zip(batch.schema.names, map(_reader, batch.columns), strict=True))
         return columns, row - self._starts[place]
+
+
+def _check_columns(schema: pa.Schema, path: Path) -> None:
+    """Raises ReleaseError where a column is missing that the format before has, or one is there that this one lacks."""
+    known = {field.name: field.type for field in CATALOG_SCHEMA}
+    if newer := [field.name for field in schema if known.get(field.name) != field.type]:
+        raise ReleaseError(
+            f"{path}: this version does not know the columns {', '.join(newer)}: upgrade Tandem, or run `tandem index` "
+            "with this version"
+        )
+    optional = {name for name, number in ADDED_COLUMNS.items() if number == PRODUCT_TABLE.number}
+    if missing := [name for name in known if schema.get_field_index(name) < 0 and name not in optional]:
+        raise ReleaseError(f"{path} lacks the columns {', '.join(missing)}: run `tandem index` again")
+
+
+def _with_all_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
+    present = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
+        for field in CATALOG_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=CATALOG_SCHEMA)
 
 
 def _reader(column: pa.Array) -> Read:

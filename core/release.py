@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from core.digest import bytes_digest, file_digest
 from core.durable import read_file, sync, write_text
 from core.errors import ReleaseError
+from core.formats import MANIFEST
 from core.manifest import MANIFEST_NAME, Manifest
 from core.objects import Objects
 
@@ -153,6 +154,8 @@ def _parsed(data: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
+        if problem := MANIFEST.problem_of(data, "run `tandem index`"):
+            raise ReleaseError(f"{path} is not a manifest this version reads: {problem}") from None
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ReleaseError(f"{path} is not a manifest this version reads: {where}: {first['msg']}") from None

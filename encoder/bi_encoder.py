@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.formats import ENCODER
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
 from engine.half import half_path
 from engine.onnx.wordpiece import Tokenize, tokenizing
@@ -46,7 +47,7 @@ class BiEncoder:
     @classmethod
     def open(cls, folder: Path) -> "BiEncoder":
         """Raises ModelError when the folder does not hold towers of this format, whole."""
-        spec = read_spec(folder, SPEC_FILE, BiEncoderSpec)
+        spec = read_spec(folder, SPEC_FILE, BiEncoderSpec, ENCODER)
         check_files([folder / spec.query_model, folder / spec.item_model])
         return cls(folder, spec)
 

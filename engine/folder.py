@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
+from core.formats import Format
 
 TOKENIZER_FILE = "tokenizer.json"
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an ONNX file a spec names: never outside its folder
@@ -16,11 +17,14 @@ FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of an ONNX file a spec names: nev
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
-def read_spec(folder: Path, name: str, kind: type[Spec]) -> Spec:
+def read_spec(folder: Path, name: str, kind: type[Spec], format: Format) -> Spec:
     """Raises ModelError when the folder holds no such spec, or one this version does not read."""
     path = folder / name
     try:
-        return kind.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        if problem := format.problem_of(data, "export the model"):
+            raise ModelError(f"{path}: {problem}")
+        return kind.model_validate_json(data)
     except FileNotFoundError:
         raise ModelError(f"{folder}: has no {name}; make the folder with `tandem train`, or export a model") from None
     except (OSError, ValidationError) as error:

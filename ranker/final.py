@@ -1,31 +1,40 @@
-"""The final score: boosted trees over what all stages said of a candidate."""
+"""The final score: boosted trees over the features of a candidate; see `ranker.features`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
+from core.formats import FINAL_SCORE
 from core.plan import RERANK_DEPTH
 from engine.onnx.trees import OnnxTrees
+from ranker.features import FEATURE_NAMES, names_of_labels, unknown_features
 
 if TYPE_CHECKING:
     import lightgbm as lgb  # two seconds to load, so only where there is a final score
+
+_REMAKE = "run `tandem train final`"
+_LEAVE_OUT = "`tandem index --encoder … --ranker …` makes a release without it"
 
 SPEC_FILE, TREES, PRERANK_TREES = "final.json", "trees", "first_trees"
 
 
 class FinalSpec(BaseModel):
-    """What the trees were made for. `report` is what training saw."""
+    """What the trees were trained for. `features` are their columns, by name; `report` is what training measured.
+
+    Format 4 named features by their labels; it is read as format 5.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[4] = 4
+    format: Literal[5] = 5
     features: tuple[str, ...] = Field(min_length=1)
     dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
     lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
@@ -33,6 +42,30 @@ class FinalSpec(BaseModel):
     encoder: str = Field(description="digest of the towers whose similarities it learned of")
     ranker: str = Field(default="", description="digest of the cross-encoder, or empty")
     report: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_features(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("format") == 4 and isinstance(data.get("features"), list):
+            return data | {"format": 5, "features": names_of_labels(data["features"])}
+        return data
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The spec that a folder holds. Raises ModelError when it holds none that this version reads."""
+        try:
+            data = (folder / SPEC_FILE).read_bytes()
+            if problem := FINAL_SCORE.problem_of(data, _REMAKE):
+                raise ModelError(f"{folder}: {problem}; {_LEAVE_OUT}")
+            return cls.model_validate_json(data)
+        except FileNotFoundError:
+            raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
+        except ValidationError as error:
+            fault = error.errors()[0]
+            reason = f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}"
+            raise ModelError(
+                f"{folder} is no final score that this version reads ({reason}); {_REMAKE} again; {_LEAVE_OUT}"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +99,34 @@ class FinalScore:
     There are two sets: the first ranks before the cross-encoder has spoken, and where it does not speak at all.
     """
 
-    def __init__(self, folder: Path, spec: FinalSpec, first: Trees, trees: Trees) -> None:
+    def __init__(
+        self, folder: Path, spec: FinalSpec, first: Trees, trees: Trees, schema: Sequence[str] = FEATURE_NAMES
+    ) -> None:
+        """Use `FinalScore.open`."""
         self.folder = folder
         self.spec = spec
         self._first = first
         self._trees = trees
+        self._width = len(schema)
+        # The trees' columns among those of the schema; None where they are the same.
+        self._columns = None if spec.features == tuple(schema) else [schema.index(name) for name in spec.features]
 
     @classmethod
-    def open(cls, folder: Path) -> "FinalScore":
-        """Reads what `tandem train final` left. Raises ModelError when it is something else."""
-        try:
-            spec = FinalSpec.model_validate_json((folder / SPEC_FILE).read_text())
-        except FileNotFoundError:
-            raise ModelError(f"{folder} holds no {SPEC_FILE}; give a folder that `tandem train final` left") from None
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            reason = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+    def open(cls, folder: Path, schema: Sequence[str] = FEATURE_NAMES) -> "FinalScore":
+        """Reads what `tandem train final` left; `schema` names the columns of the tables that it will score.
+
+        Raises ModelError when it is something else, or has features that the schema lacks.
+        """
+        spec = FinalSpec.read(folder)
+        if unknown := unknown_features(spec.features, schema):
             raise ModelError(
-                f"{folder} is no final score that this version reads ({reason}); run `tandem train final` again, if a "
-                "release holds it after `tandem index --encoder … --ranker …`, which leaves it out"
-            ) from None
+                f"{folder}: this version does not know the final score's features {', '.join(unknown)}: "
+                f"upgrade Tandem, or {_REMAKE} with this version"
+            )
         first, trees = (Trees.open(folder, name) for name in (PRERANK_TREES, TREES))
         if first.features | trees.features != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
-        return cls(folder, spec, first, trees)
+        return cls(folder, spec, first, trees, schema)
 
     def check(self, encoder: str, ranker: str) -> None:
         """Raises ModelError when its trees were made for other models than those of these digests."""
@@ -108,21 +145,30 @@ class FinalScore:
         """Of its files."""
         return value_digest([file_digest(path) for path in self.files()])
 
-    def scores(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
-        """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the spec's.
+    def scores(self, table: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
+        """Scores, shape (c,), of c candidates' features, shape (c, f) in the order of the schema.
 
-        `rescored`: whether the cross-encoder spoke of any. Those it did not speak of then count as not worth it.
+        `rescored`: whether the cross-encoder scored any of them. Those that it did not score count as not worth it.
         """
-        return self._ranking(rescored).onnx.scores(features)
+        return self._ranking(rescored).onnx.scores(self._own_columns(table))
 
-    def contributions(self, features: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
-        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked.
+    def contributions(self, table: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
+        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked; 0
+        for features that the trees do not take.
 
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
         with explainable AI for trees", Nature Machine Intelligence 2020).
         """
-        found = self._ranking(rescored).booster.predict(features, num_threads=1, pred_contrib=True)
-        return np.asarray(found, np.float32)[:, :-1]
+        booster = self._ranking(rescored).booster
+        values = np.asarray(booster.predict(self._own_columns(table), num_threads=1, pred_contrib=True), np.float32)
+        if self._columns is None:
+            return values[:, :-1]
+        result = np.zeros((len(table), self._width), np.float32)
+        result[:, self._columns] = values[:, :-1]
+        return result
+
+    def _own_columns(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        return table if self._columns is None else np.ascontiguousarray(table[:, self._columns])
 
     def _ranking(self, rescored: bool) -> Trees:
         return self._trees if rescored else self._first

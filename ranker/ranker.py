@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tokenizers import Tokenizer
 
 from core.errors import ModelError
+from core.formats import RANKER
 from engine.folder import FILE_NAME, TOKENIZER_FILE, check_files, files_digest, read_spec, read_tokenizer
 from engine.half import half_path
 from engine.onnx.wordpiece import tokenizing
@@ -109,7 +110,7 @@ class Ranker:
     @classmethod
     def open(cls, folder: Path) -> "Ranker":
         """Raises ModelError when the folder does not hold a cross-encoder of this format, whole."""
-        spec = read_spec(folder, SPEC_FILE, RankerSpec)
+        spec = read_spec(folder, SPEC_FILE, RankerSpec, RANKER)
         check_files([folder / spec.model])
         return cls(folder, spec)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from core.digest import value_digest
 from core.errors import ModelError
+from core.formats import ENCODER
 from core.progress import Report, ignore
 from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.embed import embed_all
@@ -245,7 +246,7 @@ def _export(
     limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_item_tokens")}
     parity = export_model(model, teacher.spec.base, output, texts, limits)
     if settings.side == "query":
-        spec = read_spec(output, SPEC_FILE, BiEncoderSpec)
+        spec = read_spec(output, SPEC_FILE, BiEncoderSpec, ENCODER)
         (output / spec.query_model).replace(output / QUERY_FILE)
         shutil.copyfile(teacher.model_path("item"), output / ITEM_FILE)
         spec = spec.model_copy(update={"query_model": QUERY_FILE, "item_model": ITEM_FILE})

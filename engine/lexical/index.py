@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ReleaseError
+from core.formats import LEXICAL_INDEX
 from engine.lexical.alternatives import Alternative, added, added_to, holding
 from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
 from engine.protocol import Candidates
 from text.terms import Word
 
-# Changes with anything that makes another index of the same products.
-FORMAT = 5
+# The number changes with anything that makes another index of the same products.
+FORMAT = LEXICAL_INDEX.number
 # A field that is not searched: it holds one term for each unit in which a product states a quantity.
 UNITS = "units"
 # A field of what names a product: its id, its GTIN, and each title or attribute that is a code and nothing else.

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from core.fusion import RANK_CONSTANT
 from core.progress import Report, ignore
 from evaluation import measures
+from ranker.features import MONOTONICITY
 from ranker.mix import mixed_scores
 from ranker.train.final import FinalTraining, Learned, Table, folds_of, learn
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.coverage import favour
-from retrieval.pipeline.features import FEATURES, with_relevance
+from retrieval.pipeline.features import with_relevance
 
 FUSED, RERANKED, FINAL, PRERANKED = "fused", "fused, reranked", "final", "final without the cross-encoder"
 
@@ -96,7 +97,7 @@ def choose(asked: Sequence[Asked], judged: Judged, settings: FinalTraining) -> C
         return [with_relevance(table, relevance) for table, relevance in zip(blind, spoken, strict=True)]
 
     def learned(rows: Iterable[NDArray[np.float32]]) -> Learned:
-        return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], FEATURES, settings)
+        return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], MONOTONICITY, settings)
 
     first = learned(blind)
     worth = first.held_out(blind)

@@ -28,9 +28,9 @@ from lifecycle.final_score.learning import (
 )
 from lifecycle.quality.evaluate import grades_of
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
+from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
 from ranker.train.final import FinalTraining, write_final
-from retrieval.pipeline.features import FEATURES
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission
@@ -115,7 +115,7 @@ def _spec(
         "final over fused": asdict(paired(values[FUSED], values[FINAL])),
     }
     return FinalSpec(
-        features=tuple(FEATURES),
+        features=FEATURE_NAMES,
         dense_weight=dense,
         lexical_weight=lexical,
         rerank_depth=choice.depth,

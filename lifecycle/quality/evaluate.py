@@ -21,11 +21,12 @@ from engine.onnx.session import OnnxModel
 from evaluation import measures
 from evaluation.classification import Scores
 from evaluation.measures import Estimate, Grades, PerQuery, Rankings
+from ranker.features import MISSING
 from ranker.mix import mixed_scores
 from retrieval.pipeline.answer import Answer
 from retrieval.pipeline.candidates import CandidateSet, SourceScores
 from retrieval.pipeline.coverage import favour
-from retrieval.pipeline.features import MISSING, with_relevance
+from retrieval.pipeline.features import with_relevance
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission

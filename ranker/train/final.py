@@ -149,6 +149,6 @@ def _dataset(
         np.concatenate([table.features for table in tables]),
         np.searchsorted(levels, np.concatenate([table.gains for table in tables])),
         group=[len(table.gains) for table in tables],
-        feature_name=[name.replace(" ", "_") for name in features],
+        feature_name=list(features),
         reference=reference,
     )

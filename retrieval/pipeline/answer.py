@@ -19,6 +19,10 @@ DENSE_FAILED = "DENSE_FAILED"
 ENGINE_FALLBACK = "ENGINE_FALLBACK"
 RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
 
+# Rules that move products whatever the final score, by the names that stand among its features, and their labels.
+CODE_MATCH_RULE, PRICE_RULE = "code_match_rule", "price_bounds_rule"
+RULE_LABELS = {CODE_MATCH_RULE: "named by a code", PRICE_RULE: "beyond the price asked for"}
+
 
 @dataclass(frozen=True, slots=True)
 class StageScore:
@@ -32,7 +36,10 @@ class StageScore:
 
 @dataclass(frozen=True, slots=True)
 class FeatureContribution:
-    """What a feature of the final score did to it; `value` is the feature's, NaN where it is missing."""
+    """How much a feature, or a rule, raised or lowered the score; `value` is the feature's, NaN where it is missing.
+
+    `feature` is a name of `ranker.features` or of a rule above.
+    """
 
     feature: str
     value: float

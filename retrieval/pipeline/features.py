@@ -1,4 +1,4 @@
-"""What the final score is made of: few numbers, made comparable between queries and between catalogs."""
+"""Computes the features of candidates, comparable between queries and between catalogs; see `ranker.features`."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -7,32 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.lexical.index import CODES, Evidence, LexicalQuery
+from ranker.features import FEATURE_NAMES, MISSING
 from retrieval.pipeline.candidates import CandidateSet
 
-# Each feature, and whether more of it may only raise (1) or only lower (-1) the score. BM25 as a share of the best
-# candidate's and reciprocal ranks are left out: with them trees learned of one shop rank another's worse.
-FEATURES: dict[str, int] = {
-    "relevance": 1,  # the cross-encoder's probability; missing where it did not speak
-    "relevance to the best": 1,  # less the most relevant candidate's
-    "similarity": 1,  # the towers' cosine
-    "similarity to the best": 1,  # less the best candidate's
-    "words in the title": 1,  # BM25 for each unit of the query's inverse document frequencies
-    "words elsewhere": 1,
-    "coverage": 1,  # share of the query's words found in any field, by inverse document frequency
-    "coverage by the title": 1,
-    "last word": 1,  # how well the last word that is no quantity is found: in many languages what is wanted
-    "codes": 1,  # share of words with digits that are no quantities; missing where there are none
-    "quantities": 1,  # share of quantities found; missing where there are none
-    "other quantities": -1,  # quantities not found where another of the same unit is stated
-    "brand": 1,  # share of brand words found; missing where there are none
-    "other brand": -1,  # brand words not found where another brand is stated
-    "query words": 0,
-    "unknown words": 0,  # share that no product holds
-    "title terms": 0,
-    "popularity": 1,  # share of the catalog's products that are less popular; missing where the feed tells of none
-    "popularity to the best": 1,  # less the most popular candidate's
-}
-MISSING = np.float32(np.nan)
 _FEW = 5
 _Column = NDArray[np.float32] | np.float32
 
@@ -66,30 +43,30 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
 
 
 def features(found: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The features of c candidates that both sources were asked about, shape (c, f) in the order of `FEATURES`.
+    """The features of c candidates that both sources were asked about, shape (c, f) in the order of the schema.
 
     `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.
     """
     assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
     similarity = found.dense.scores
     columns: dict[str, _Column] = {
-        "relevance": MISSING,
-        "relevance to the best": MISSING,
-        "similarity": similarity,
-        "similarity to the best": similarity - similarity.max(initial=-1),
+        "rerank_probability": MISSING,
+        "rerank_probability_gap": MISSING,
+        "cosine_similarity": similarity,
+        "cosine_similarity_gap": similarity - similarity.max(initial=-1),
         **_of_words(found.query, found.evidence),
-        "popularity": popularity,
-        "popularity to the best": popularity - np.fmax.reduce(popularity, initial=MISSING),
+        "popularity_percentile": popularity,
+        "popularity_percentile_gap": popularity - np.fmax.reduce(popularity, initial=MISSING),
     }
-    return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURES], 1).astype(np.float32)
+    return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURE_NAMES], 1).astype(np.float32)
 
 
 def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
     """The table of c candidates, shape (c, f), with what the cross-encoder says of each, shape (c,), in it."""
-    names = list(FEATURES)
+    names = FEATURE_NAMES
     result = table.copy()
-    result[:, names.index("relevance")] = relevance
-    result[:, names.index("relevance to the best")] = relevance - np.fmax.reduce(relevance, initial=MISSING)
+    result[:, names.index("rerank_probability")] = relevance
+    result[:, names.index("rerank_probability_gap")] = relevance - np.fmax.reduce(relevance, initial=MISSING)
     return result
 
 
@@ -105,28 +82,31 @@ def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
     known = {word for term in query.terms for word in term.words}
     known |= {word for one in chain.from_iterable(query.synonyms) for word in one.words}
     return {
-        "words in the title": evidence.scores[:, title].sum(1) / total,
-        "words elsewhere": evidence.scores[:, ~title].sum(1) / total,
-        "coverage": anywhere @ weights / total,
-        "coverage by the title": in_title @ weights / total,
-        "last word": anywhere[:, names[-1]] if names else MISSING,
-        "codes": _share(anywhere, codes),
-        "quantities": _share(_whole(anywhere), asked),
-        "other quantities": (evidence.conflicting_quantity & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
+        "title_bm25": evidence.scores[:, title].sum(1) / total,
+        "other_fields_bm25": evidence.scores[:, ~title].sum(1) / total,
+        "term_coverage": anywhere @ weights / total,
+        "title_term_coverage": in_title @ weights / total,
+        "last_term_match": anywhere[:, names[-1]] if names else MISSING,
+        "code_coverage": _share(anywhere, codes),
+        "quantity_coverage": _share(_whole(anywhere), asked),
+        "conflicting_quantities": (evidence.conflicting_quantity & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
         **_of_brands(query, evidence, anywhere),
-        "query words": np.float32(len(query.words)),
-        "unknown words": np.float32(1 - len(known) / max(len(query.words), 1)),
-        "title terms": evidence.lengths[:, title].sum(1).astype(np.float32),
+        "query_length": np.float32(len(query.words)),
+        "unknown_term_share": np.float32(1 - len(known) / max(len(query.words), 1)),
+        "title_length": evidence.lengths[:, title].sum(1).astype(np.float32),
     }
 
 
 def _of_brands(query: LexicalQuery, evidence: Evidence, anywhere: NDArray[np.float32]) -> dict[str, _Column]:
     brands = sorted(query.brands)
     if not brands:
-        return {"brand": MISSING, "other brand": np.float32(0)}
+        return {"brand_coverage": MISSING, "conflicting_brand_terms": np.float32(0)}
     stated = evidence.lengths[:, evidence.fields.index("brand")] > 0
     missed = (anywhere[:, brands] < 1).sum(1)
-    return {"brand": _share(_whole(anywhere), brands), "other brand": (stated * missed).astype(np.float32)}
+    return {
+        "brand_coverage": _share(_whole(anywhere), brands),
+        "conflicting_brand_terms": (stated * missed).astype(np.float32),
+    }
 
 
 def _whole(matched: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from core.plan import Plan
 from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
+from ranker.features import FEATURE_NAMES, MISSING
 from ranker.mix import mixed_scores
 from retrieval.pipeline.answer import (
+    CODE_MATCH_RULE,
     DENSE_FAILED,
     LEXICAL_FAILED,
+    PRICE_RULE,
     RERANK_FAILED,
     RERANK_REDUCED,
     RERANK_SKIPPED,
@@ -25,7 +28,7 @@ from retrieval.pipeline.answer import (
 )
 from retrieval.pipeline.budget import before_words
 from retrieval.pipeline.candidates import CandidateSet, Fusion, SourceScores, one_source
-from retrieval.pipeline.features import FEATURES, MISSING, code_matches, with_relevance
+from retrieval.pipeline.features import code_matches, with_relevance
 from retrieval.pipeline.words import LexicalFailed, LexicalMatches
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
@@ -280,7 +283,7 @@ async def _by_final(
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks, explained = _ranks(answer.relevance), order[:_EXPLAINED]
     told = await _contributions(release, table[explained], rescored, deadline) if query.explain else None
-    rules = {"named by a code": lifted - learned, "beyond the price asked for": scores - lifted}
+    rules = {CODE_MATCH_RULE: lifted - learned, PRICE_RULE: scores - lifted}
     ruled = {name: by_rule[explained] for name, by_rule in rules.items()}
     reasons = [()] * len(order) if told is None else _reasons(table[explained], told, ruled)
     relevance, worth = answer.relevance[order].tolist(), scores[order].tolist()
@@ -328,7 +331,7 @@ def _lowered(scores: Vectors, beyond: NDArray[np.bool_]) -> Vectors:
 
 def _reasons(table: Vectors, told: Vectors, rules: dict[str, Vectors]) -> list[tuple[FeatureContribution, ...]]:
     """What each feature did to the score of each candidate, the most first; before them what each rule did to it."""
-    names = list(FEATURES)
+    names = FEATURE_NAMES
     orders = np.argsort(-np.abs(told), axis=1, kind="stable").tolist()
     result = []
     for place, (order, values, gains) in enumerate(zip(orders, table.tolist(), told.tolist(), strict=True)):

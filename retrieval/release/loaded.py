@@ -14,6 +14,7 @@ from catalog.table import ProductTable
 from catalog.tokens import ProductTokens
 from core.digest import value_digest
 from core.errors import ReleaseError
+from core.formats import LEXICAL_INDEX
 from core.manifest import Manifest
 from core.plan import RERANK_DEPTH, Plan
 from encoder.bi_encoder import BiEncoder
@@ -29,7 +30,7 @@ from ranker.final import FinalScore
 from ranker.ranker import Ranker
 from retrieval.pipeline.budget import RerankCostModel, Reserve
 from retrieval.pipeline.candidates import CandidateSet
-from retrieval.pipeline.features import FEATURES, features
+from retrieval.pipeline.features import features
 from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from text.price_bounds import PriceBounds, read_price_bounds
@@ -212,8 +213,6 @@ def open_release(
         )
     words = _open_words(folder, manifest, tower)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
-    if final is not None and final.spec.features != tuple(FEATURES):
-        raise ReleaseError(f"release {manifest.release_id}: its final score knows other features; train it again")
     engine = make_engine(folder, manifest, tower, ranker)
     models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
     return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
@@ -242,6 +241,8 @@ def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRe
     told = manifest.snapshot.lexical
     if told is None:
         return None
+    if problem := LEXICAL_INDEX.problem(told.format, "run `tandem index`"):
+        raise ReleaseError(f"release {manifest.release_id}: {problem}")
     if told.format != FORMAT:
         log.warning(
             "release %s: its words are of format %d, this version reads %d: names, compounds and scripts are found "

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from retrieval.pipeline.answer import RESPONSE_TRUNCATED, Answer, Hit
+from ranker.features import LABELS
+from retrieval.pipeline.answer import RESPONSE_TRUNCATED, RULE_LABELS, Answer, Hit
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
 from retrieval.wire.request import Query
@@ -12,6 +13,7 @@ from tandem.v1 import search_pb2
 
 # Clients take messages of up to 4 MiB unless told otherwise.
 MAX_ANSWER_BYTES = 1 << 20
+_LABELS = LABELS | RULE_LABELS
 _FRAME = 256  # bytes, more than enough for the lengths of a hit and its product, and for saying what was cut
 
 
@@ -75,5 +77,6 @@ def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, release: Loade
     for said in hit.said:
         scores.add(stage=said.stage, score=said.score, rank=said.rank)
     for reason in hit.reasons:
-        reasons.add(feature=reason.feature, value=reason.value, contribution=reason.contribution)
+        label, value = _LABELS.get(reason.feature, reason.feature), reason.value
+        reasons.add(feature=label, feature_id=reason.feature, value=value, contribution=reason.contribution)
     added.product.SetInParent()  # it is there, even where a product has none of the fields

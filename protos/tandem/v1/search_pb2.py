@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tandem/v1/search.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd6\x01\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\x0f\n\x07\x63\x61talog\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x30\n\x0cproduct_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x30\n\nexperiment\x18\x07 \x01(\x0b\x32\x1c.tandem.v1.ExperimentContext\x12\x0f\n\x07\x65xplain\x18  \x01(\x08\">\n\x11\x45xperimentContext\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\"\x97\x02\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x03 \x01(\t\x12\x1c\n\x04hits\x18\x04 \x03(\x0b\x32\x0e.tandem.v1.Hit\x12\x18\n\x10overlay_revision\x18\x05 \x01(\x03\x12 \n\x06stages\x18\x06 \x03(\x0b\x32\x10.tandem.v1.Stage\x12(\n\x08\x64\x65graded\x18\x07 \x03(\x0b\x32\x16.tandem.v1.Degradation\x12\x30\n\nexperiment\x18\x08 \x01(\x0b\x32\x1c.tandem.v1.ExperimentContext\x12\x16\n\x0esearched_query\x18\t \x01(\t\"\xac\x01\n\x03Hit\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12+\n\x0cstage_scores\x18\x04 \x03(\x0b\x32\x15.tandem.v1.StageScore\x12#\n\x07product\x18\x05 \x01(\x0b\x32\x12.tandem.v1.Product\x12\"\n\x07reasons\x18\x06 \x03(\x0b\x32\x11.tandem.v1.Reason\">\n\x06Reason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\"8\n\nStageScore\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\x05\"\x83\x03\n\x07Product\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\x14\n\x0cproduct_type\x18\x04 \x01(\t\x12\x1f\n\x05price\x18\x05 \x01(\x0b\x32\x10.tandem.v1.Money\x12-\n\x0c\x61vailability\x18\x06 \x01(\x0e\x32\x17.tandem.v1.Availability\x12\r\n\x05\x63olor\x18\x07 \x01(\t\x12\x0c\n\x04size\x18\x08 \x01(\t\x12\x10\n\x08material\x18\t \x01(\t\x12\x0c\n\x04gtin\x18\n \x01(\t\x12\x15\n\ritem_group_id\x18\x0b \x01(\t\x12\x12\n\nimage_link\x18\x0c \x01(\t\x12\x0c\n\x04link\x18\r \x01(\t\x12\x36\n\nattributes\x18\x0e \x03(\x0b\x32\".tandem.v1.Product.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"q\n\x05Stage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rcandidates_in\x18\x03 \x01(\x05\x12\x16\n\x0e\x63\x61ndidates_out\x18\x04 \x01(\x05\"K\n\x0b\x44\x65gradation\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.tandem.v1.DegradationReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*\x9d\x01\n\x0c\x41vailability\x12\x1c\n\x18\x41VAILABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41VAILABILITY_IN_STOCK\x10\x01\x12\x1d\n\x19\x41VAILABILITY_OUT_OF_STOCK\x10\x02\x12\x19\n\x15\x41VAILABILITY_PREORDER\x10\x03\x12\x1a\n\x16\x41VAILABILITY_BACKORDER\x10\x04*\xca\x02\n\x11\x44\x65gradationReason\x12\"\n\x1e\x44\x45GRADATION_REASON_UNSPECIFIED\x10\x00\x12%\n!DEGRADATION_REASON_RERANK_REDUCED\x10\x01\x12%\n!DEGRADATION_REASON_RERANK_SKIPPED\x10\x02\x12$\n DEGRADATION_REASON_RERANK_FAILED\x10\x03\x12%\n!DEGRADATION_REASON_LEXICAL_FAILED\x10\x04\x12#\n\x1f\x44\x45GRADATION_REASON_DENSE_FAILED\x10\x05\x12&\n\"DEGRADATION_REASON_ENGINE_FALLBACK\x10\x06\x12)\n%DEGRADATION_REASON_RESPONSE_TRUNCATED\x10\x07\x32N\n\rSearchService\x12=\n\x06Search\x12\x18.tandem.v1.SearchRequest\x1a\x19.tandem.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16tandem/v1/search.proto\x12\ttandem.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd6\x01\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\x0f\n\x07\x63\x61talog\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x30\n\x0cproduct_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x30\n\nexperiment\x18\x07 \x01(\x0b\x32\x1c.tandem.v1.ExperimentContext\x12\x0f\n\x07\x65xplain\x18  \x01(\x08\">\n\x11\x45xperimentContext\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x12\n\nvariant_id\x18\x02 \x01(\t\"\x97\x02\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nrelease_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x03 \x01(\t\x12\x1c\n\x04hits\x18\x04 \x03(\x0b\x32\x0e.tandem.v1.Hit\x12\x18\n\x10overlay_revision\x18\x05 \x01(\x03\x12 \n\x06stages\x18\x06 \x03(\x0b\x32\x10.tandem.v1.Stage\x12(\n\x08\x64\x65graded\x18\x07 \x03(\x0b\x32\x16.tandem.v1.Degradation\x12\x30\n\nexperiment\x18\x08 \x01(\x0b\x32\x1c.tandem.v1.ExperimentContext\x12\x16\n\x0esearched_query\x18\t \x01(\t\"\xac\x01\n\x03Hit\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12+\n\x0cstage_scores\x18\x04 \x03(\x0b\x32\x15.tandem.v1.StageScore\x12#\n\x07product\x18\x05 \x01(\x0b\x32\x12.tandem.v1.Product\x12\"\n\x07reasons\x18\x06 \x03(\x0b\x32\x11.tandem.v1.Reason\"R\n\x06Reason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\x12\x12\n\nfeature_id\x18\x04 \x01(\t\"8\n\nStageScore\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\x05\"\x83\x03\n\x07Product\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x62rand\x18\x03 \x01(\t\x12\x14\n\x0cproduct_type\x18\x04 \x01(\t\x12\x1f\n\x05price\x18\x05 \x01(\x0b\x32\x10.tandem.v1.Money\x12-\n\x0c\x61vailability\x18\x06 \x01(\x0e\x32\x17.tandem.v1.Availability\x12\r\n\x05\x63olor\x18\x07 \x01(\t\x12\x0c\n\x04size\x18\x08 \x01(\t\x12\x10\n\x08material\x18\t \x01(\t\x12\x0c\n\x04gtin\x18\n \x01(\t\x12\x15\n\ritem_group_id\x18\x0b \x01(\t\x12\x12\n\nimage_link\x18\x0c \x01(\t\x12\x0c\n\x04link\x18\r \x01(\t\x12\x36\n\nattributes\x18\x0e \x03(\x0b\x32\".tandem.v1.Product.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x05Money\x12\x15\n\rcurrency_code\x18\x01 \x01(\t\x12\r\n\x05units\x18\x02 \x01(\x03\x12\r\n\x05nanos\x18\x03 \x01(\x05\"q\n\x05Stage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rcandidates_in\x18\x03 \x01(\x05\x12\x16\n\x0e\x63\x61ndidates_out\x18\x04 \x01(\x05\"K\n\x0b\x44\x65gradation\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.tandem.v1.DegradationReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t*\x9d\x01\n\x0c\x41vailability\x12\x1c\n\x18\x41VAILABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41VAILABILITY_IN_STOCK\x10\x01\x12\x1d\n\x19\x41VAILABILITY_OUT_OF_STOCK\x10\x02\x12\x19\n\x15\x41VAILABILITY_PREORDER\x10\x03\x12\x1a\n\x16\x41VAILABILITY_BACKORDER\x10\x04*\xca\x02\n\x11\x44\x65gradationReason\x12\"\n\x1e\x44\x45GRADATION_REASON_UNSPECIFIED\x10\x00\x12%\n!DEGRADATION_REASON_RERANK_REDUCED\x10\x01\x12%\n!DEGRADATION_REASON_RERANK_SKIPPED\x10\x02\x12$\n DEGRADATION_REASON_RERANK_FAILED\x10\x03\x12%\n!DEGRADATION_REASON_LEXICAL_FAILED\x10\x04\x12#\n\x1f\x44\x45GRADATION_REASON_DENSE_FAILED\x10\x05\x12&\n\"DEGRADATION_REASON_ENGINE_FALLBACK\x10\x06\x12)\n%DEGRADATION_REASON_RESPONSE_TRUNCATED\x10\x07\x32N\n\rSearchService\x12=\n\x06Search\x12\x18.tandem.v1.SearchRequest\x1a\x19.tandem.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PRODUCT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_AVAILABILITY']._serialized_start=1608
-  _globals['_AVAILABILITY']._serialized_end=1765
-  _globals['_DEGRADATIONREASON']._serialized_start=1768
-  _globals['_DEGRADATIONREASON']._serialized_end=2098
+  _globals['_AVAILABILITY']._serialized_start=1628
+  _globals['_AVAILABILITY']._serialized_end=1785
+  _globals['_DEGRADATIONREASON']._serialized_start=1788
+  _globals['_DEGRADATIONREASON']._serialized_end=2118
   _globals['_SEARCHREQUEST']._serialized_start=104
   _globals['_SEARCHREQUEST']._serialized_end=318
   _globals['_EXPERIMENTCONTEXT']._serialized_start=320
@@ -48,19 +48,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HIT']._serialized_start=667
   _globals['_HIT']._serialized_end=839
   _globals['_REASON']._serialized_start=841
-  _globals['_REASON']._serialized_end=903
-  _globals['_STAGESCORE']._serialized_start=905
-  _globals['_STAGESCORE']._serialized_end=961
-  _globals['_PRODUCT']._serialized_start=964
-  _globals['_PRODUCT']._serialized_end=1351
-  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_start=1302
-  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_end=1351
-  _globals['_MONEY']._serialized_start=1353
-  _globals['_MONEY']._serialized_end=1413
-  _globals['_STAGE']._serialized_start=1415
-  _globals['_STAGE']._serialized_end=1528
-  _globals['_DEGRADATION']._serialized_start=1530
-  _globals['_DEGRADATION']._serialized_end=1605
-  _globals['_SEARCHSERVICE']._serialized_start=2100
-  _globals['_SEARCHSERVICE']._serialized_end=2178
+  _globals['_REASON']._serialized_end=923
+  _globals['_STAGESCORE']._serialized_start=925
+  _globals['_STAGESCORE']._serialized_end=981
+  _globals['_PRODUCT']._serialized_start=984
+  _globals['_PRODUCT']._serialized_end=1371
+  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_start=1322
+  _globals['_PRODUCT_ATTRIBUTESENTRY']._serialized_end=1371
+  _globals['_MONEY']._serialized_start=1373
+  _globals['_MONEY']._serialized_end=1433
+  _globals['_STAGE']._serialized_start=1435
+  _globals['_STAGE']._serialized_end=1548
+  _globals['_DEGRADATION']._serialized_start=1550
+  _globals['_DEGRADATION']._serialized_end=1625
+  _globals['_SEARCHSERVICE']._serialized_start=2120
+  _globals['_SEARCHSERVICE']._serialized_end=2198
 # @@protoc_insertion_point(module_scope)

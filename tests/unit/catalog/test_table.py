@@ -5,8 +5,10 @@ import pyarrow as pa
 import pytest
 from builders import product, write_columns
 
+from catalog.product import ADDED_COLUMNS, CATALOG_SCHEMA
 from catalog.table import ProductTable
 from core.errors import ReleaseError
+from core.formats import PRODUCT_TABLE
 
 
 @pytest.fixture
@@ -91,10 +93,34 @@ def test_what_is_no_arrow_file_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_other_columns_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c.arrow"
-    table = pa.table({"id": ["1"]})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    with pytest.raises(ReleaseError, match="other columns"):
-        ProductTable(path)
+def write_as(path: Path, schema: pa.Schema, count: int = 5) -> Path:
+    rows = [product(f"p{i}", f"title {i}", price_micros=i) | {"mood": "good"} for i in range(count)]
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for start in range(0, count, 2):
+            writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + 2], schema))
+    return path
+
+
+def test_columns_that_the_format_before_lacks_are_missing_for_every_product(tmp_path: Path) -> None:
+    [number] = set(ADDED_COLUMNS.values())
+    assert number == PRODUCT_TABLE.number, "else a format between them may lack some and not others"
+    schema = pa.schema([field for field in CATALOG_SCHEMA if field.name not in ADDED_COLUMNS])
+    columns = ProductTable(write_as(tmp_path / "c.arrow", schema))
+    assert columns.row(4) == product("p4", "title 4", price_micros=4)
+    assert np.isnan(columns.numbers("popularity")).all() and columns.numbers("price_micros").tolist() == [0, 1, 2, 3, 4]
+    assert all(batch.schema.equals(CATALOG_SCHEMA) for batch in columns.batches())
+
+
+def test_columns_of_a_newer_format_are_refused(tmp_path: Path) -> None:
+    newer = CATALOG_SCHEMA.append(pa.field("mood", pa.string()))
+    with pytest.raises(ReleaseError, match=r"does not know the columns mood: upgrade Tandem, or run `tandem index`"):
+        ProductTable(write_as(tmp_path / "c.arrow", newer))
+    changed = CATALOG_SCHEMA.set(CATALOG_SCHEMA.get_field_index("price_micros"), pa.field("price_micros", pa.int32()))
+    with pytest.raises(ReleaseError, match="does not know the columns price_micros"):
+        ProductTable(write_as(tmp_path / "c.arrow", changed))
+
+
+def test_a_table_without_a_column_that_was_always_there_is_refused(tmp_path: Path) -> None:
+    schema = pa.schema([field for field in CATALOG_SCHEMA if field.name not in ("brand", "link")])
+    with pytest.raises(ReleaseError, match="lacks the columns brand, link: run `tandem index` again"):
+        ProductTable(write_as(tmp_path / "c.arrow", schema))

@@ -1,6 +1,7 @@
 """The final score: learned, written, read back, and explained."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightgbm as lgb
@@ -16,6 +17,10 @@ from ranker.train.final import FinalTraining, Table, learn, write_final
 
 FEATURES = {"good": 1, "bad": -1, "noise": 0}
 SETTINGS = FinalTraining(least=5, rounds=30, patience=10, leaves=4, folds=3, threads=1)
+
+
+def open_score(folder: Path) -> FinalScore:
+    return FinalScore.open(folder, tuple(FEATURES))
 
 
 def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[Table]:
@@ -41,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_good_candidates_come_first_on_queries_that_were_not_learned(folder: Path) -> None:
-    score = FinalScore.open(folder)
+    score = open_score(folder)
     ranks = []
     for table in tables(seed=1):
         order = np.argsort(-score.scores(table.features, rescored=True))
@@ -62,7 +67,7 @@ def test_each_table_is_scored_by_trees_that_did_not_see_its_query() -> None:
 
 
 def test_more_of_a_good_thing_never_hurts(folder: Path) -> None:
-    score = FinalScore.open(folder)
+    score = open_score(folder)
     rows = np.random.default_rng(2).random((200, 3)).astype(np.float32)
     better, worse = rows.copy(), rows.copy()
     better[:, 0] += 0.3
@@ -73,8 +78,8 @@ def test_more_of_a_good_thing_never_hurts(folder: Path) -> None:
 
 def test_missing_values_are_scored(folder: Path) -> None:
     rows = np.full((2, 3), np.nan, np.float32)
-    assert np.isfinite(FinalScore.open(folder).scores(rows, rescored=True)).all()
-    assert FinalScore.open(folder).scores(rows[:0], rescored=True).shape == (0,)
+    assert np.isfinite(open_score(folder).scores(rows, rescored=True)).all()
+    assert open_score(folder).scores(rows[:0], rescored=True).shape == (0,)
 
 
 @pytest.fixture(scope="module", params=["values are missing", "none is missing"])
@@ -101,14 +106,14 @@ _VALUES = st.one_of(
 
 @given(rows=arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=_VALUES))
 def test_scores_are_those_that_lightgbm_itself_gives(coarse: Path, rows: np.ndarray) -> None:
-    score = FinalScore.open(coarse)
+    score = open_score(coarse)
     for rescored, name in ((True, TREES), (False, PRERANK_TREES)):
         expected = lgb.Booster(model_file=str(tree_files(coarse, name)[1])).predict(rows)
         np.testing.assert_allclose(score.scores(rows, rescored), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
-    score = FinalScore.open(folder)
+    score = open_score(folder)
     rows = tables(queries=1)[0].features
     for rescored, scores in ((True, score.scores(rows, rescored=True)), (False, score.scores(-rows, rescored=False))):
         told = score.contributions(rows if rescored else -rows, rescored)
@@ -124,38 +129,82 @@ def test_the_same_tables_teach_the_same_trees(folder: Path) -> None:
 
 
 def test_it_serves_with_the_models_it_was_trained_with_alone(folder: Path) -> None:
-    score = FinalScore.open(folder)
+    score = open_score(folder)
     score.check("e", "r")
     for encoder, ranker in (("x", "r"), ("e", "")):
         with pytest.raises(ModelError, match="was trained with other models; run `tandem train final`"):
             score.check(encoder, ranker)
 
 
+def test_a_score_takes_its_columns_by_name_from_a_longer_table(folder: Path) -> None:
+    """As of a version that knows more features, in another order."""
+    rows = tables(queries=1)[0].features
+    longer = FinalScore.open(folder, ("new", "noise", "good", "newer", "bad"))
+    table = np.full((len(rows), 5), 7, np.float32)
+    table[:, [2, 4, 1]] = rows
+    for rescored in (True, False):
+        plain = open_score(folder)
+        np.testing.assert_array_equal(longer.scores(table, rescored), plain.scores(rows, rescored))
+        contributions = longer.contributions(table, rescored)
+        np.testing.assert_array_equal(contributions[:, [2, 4, 1]], plain.contributions(rows, rescored))
+        assert not contributions[:, [0, 3]].any()
+
+
+def test_features_that_this_version_does_not_know_are_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match="does not know the final score's features good, bad, noise: upgrade Tandem"):
+        FinalScore.open(folder)
+
+
+def write_spec(folder: Path, number: int, features: Sequence[str]) -> None:
+    spec = {"format": number, "features": features, "dense_weight": 1, "lexical_weight": 1, "encoder": "e"}
+    (folder / SPEC_FILE).write_text(json.dumps(spec))
+
+
+def test_the_format_before_names_features_by_labels(tmp_path: Path) -> None:
+    write_spec(tmp_path, 4, ["relevance", "words in the title", "other quantities", "popularity to the best"])
+    spec = FinalSpec.read(tmp_path)
+    assert spec.format == 5
+    assert spec.features == (
+        "rerank_probability",
+        "title_bm25",
+        "conflicting_quantities",
+        "popularity_percentile_gap",
+    )
+    write_spec(tmp_path, 5, ["words in the title"])
+    assert FinalSpec.read(tmp_path).features == ("words in the title",), "only format 4 has labels"
+
+
+def test_a_newer_format_asks_for_a_newer_version(tmp_path: Path) -> None:
+    write_spec(tmp_path, 6, ["title_bm25"])
+    with pytest.raises(ModelError, match="has format 6, and this version reads 4 and 5: upgrade Tandem, or run"):
+        FinalSpec.read(tmp_path)
+
+
 def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no final\.json"):
-        FinalScore.open(tmp_path)
+        open_score(tmp_path)
     (tmp_path / SPEC_FILE).write_text("{}")
     with pytest.raises(ModelError, match=r"this version reads \(features: Field required\)") as error:
-        FinalScore.open(tmp_path)
+        open_score(tmp_path)
     assert "\n" not in str(error.value)
     spec = json.loads((folder / SPEC_FILE).read_text())
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"format": 2}))
-    with pytest.raises(ModelError, match=r"\(format: .* run `tandem train final` again, if a release holds it after"):
-        FinalScore.open(tmp_path)
+    with pytest.raises(ModelError, match="format 2, and this version reads 4 and 5: run `tandem train final` again"):
+        open_score(tmp_path)
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec | {"features": ["good"]}))
     with pytest.raises(ModelError, match=r"first_trees\.onnx: no such model file"):
-        FinalScore.open(tmp_path)
-    for path in FinalScore.open(folder).files():
+        open_score(tmp_path)
+    for path in open_score(folder).files():
         if path.name != SPEC_FILE:
             (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ModelError, match="do not agree"):
-        FinalScore.open(tmp_path)
+        open_score(tmp_path)
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec))
-    FinalScore.open(tmp_path)
+    open_score(tmp_path)
     for path, told in zip(tree_files(tmp_path, TREES), ("is not a model that ONNX Runtime", "no trees"), strict=True):
         whole = path.read_bytes()
         path.write_text("tree")
         with pytest.raises(ModelError, match=rf"{path.name}: .*{told}") as error:
-            FinalScore.open(tmp_path)
+            open_score(tmp_path)
         assert "\n" not in str(error.value)
         path.write_bytes(whole)

@@ -20,9 +20,9 @@ from lifecycle.final_score.learning import (
     held_out,
     tuned_ratio,
 )
+from ranker.features import FEATURE_NAMES
 from ranker.train.final import FinalTraining
 from retrieval.pipeline.candidates import CandidateSet, SourceScores
-from retrieval.pipeline.features import FEATURES
 
 SETTINGS = FinalTraining(candidates=10, rerank_depth=8, leaves=4, least=5, rounds=40, patience=10, folds=3, threads=1)
 CANDIDATES = 12
@@ -37,7 +37,7 @@ def found(dense: list[int], lexical: list[int]) -> CandidateSet:
 
 def asked(entry: CandidateSet) -> Asked:
     count = len(entry.rows)
-    features = np.zeros((count, len(FEATURES)), np.float32)
+    features = np.zeros((count, len(FEATURE_NAMES)), np.float32)
     return Asked("q", entry, features, np.full(count, np.nan, np.float32), [f"p{i}" for i in range(count)])
 
 
@@ -90,7 +90,7 @@ def noise(queries: int, told: Callable[[np.ndarray, np.random.Generator], np.nda
     entries, grades = [], {}
     for number in range(queries):
         ranks = [(1 + random.permutation(CANDIDATES)).tolist() for _ in range(2)]
-        table = random.random((CANDIDATES, len(FEATURES))).astype(np.float32)
+        table = random.random((CANDIDATES, len(FEATURE_NAMES))).astype(np.float32)
         truth = random.permutation([3.0, 2.0, 1.0] + [0.0] * (CANDIDATES - 3))
         ids = [f"p{i}" for i in range(CANDIDATES)]
         grades[f"q{number}"] = dict(zip(ids, truth.tolist(), strict=True))

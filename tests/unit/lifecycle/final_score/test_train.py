@@ -16,9 +16,9 @@ from core.releases import ReleaseStore
 from evaluation.judgments import JUDGMENTS_SCHEMA
 from lifecycle.final_score import train as module
 from lifecycle.final_score.train import train_final
+from ranker.features import FEATURE_NAMES
 from ranker.final import FinalScore
 from ranker.train.final import FinalTraining
-from retrieval.pipeline.features import FEATURES
 
 SETTINGS = FinalTraining(candidates=10, rerank_depth=5, leaves=3, least=1, rounds=10, patience=5, folds=3, threads=1)
 QUERIES = [f"{number} things" for number in range(12)]
@@ -50,7 +50,7 @@ def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytes
     output = tmp_path / "final"
     outcome = train_final(ReleaseStore(tmp_path), "shop", judgments(tmp_path), "valid", output, SETTINGS, Silent())
     score = FinalScore.open(output)
-    assert score.spec == outcome.spec and score.spec.features == tuple(FEATURES)
+    assert score.spec == outcome.spec and score.spec.features == FEATURE_NAMES
     assert (score.spec.encoder, score.spec.ranker) == ("towers", "ranker")
     assert list(outcome.summary) == ["fused", "fused, reranked", "final without the cross-encoder", "final"]
     assert {estimate.queries for estimate in outcome.summary.values()} == {len(QUERIES)}

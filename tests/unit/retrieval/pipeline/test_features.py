@@ -9,8 +9,9 @@ from builders import product
 from wordings import lexical_index
 
 from engine.lexical.query_parser import LexicalQueryParser
+from ranker.features import FEATURE_NAMES, FEATURES
 from retrieval.pipeline.candidates import CandidateSet, SourceScores
-from retrieval.pipeline.features import FEATURES, code_matches, features, with_relevance
+from retrieval.pipeline.features import code_matches, features, with_relevance
 
 ROWS = [
     product("a", "18V cordless drill", brand="Makita"),
@@ -47,63 +48,70 @@ def told(
     table = features(found_of(folder, ROWS, text), np.array(popularity, np.float32))
     assert np.isnan(table[:, :2]).all(), "the cross-encoder has not spoken yet"
     table = with_relevance(table, np.array(relevance, np.float32))
-    assert table.shape == (4, len(FEATURES)) and table.dtype == np.float32
-    return {name: table[:, place].tolist() for place, name in enumerate(FEATURES)}
+    assert table.shape == (4, len(FEATURE_NAMES)) and table.dtype == np.float32
+    return {name: table[:, place].tolist() for place, name in enumerate(FEATURE_NAMES)}
+
+
+@pytest.mark.parametrize("text", ["drill", "18V Makita drill XR-500B", "500 unheard", "of"])
+def test_values_are_missing_in_optional_columns_alone(tmp_path: Path, text: str) -> None:
+    missing = {name for name, column in told(tmp_path, text).items() if np.isnan(column).any()}
+    assert missing <= {feature.name for feature in FEATURES if feature.optional}
 
 
 def test_what_the_models_said(tmp_path: Path) -> None:
     values = told(tmp_path, "drill", [0.9, 0.5, float("nan"), float("nan")])
-    assert values["relevance"][:2] == pytest.approx([0.9, 0.5]) and np.isnan(values["relevance"][2:]).all()
-    assert values["similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
-    assert values["similarity to the best"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
-    assert values["relevance to the best"][:2] == pytest.approx([0, -0.4])
-    assert np.isnan(values["relevance to the best"][2:]).all()
-    assert np.isnan(told(tmp_path / "unheard", "drill")["relevance to the best"]).all()
+    probability = values["rerank_probability"]
+    assert probability[:2] == pytest.approx([0.9, 0.5]) and np.isnan(probability[2:]).all()
+    assert values["cosine_similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    assert values["cosine_similarity_gap"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
+    assert values["rerank_probability_gap"][:2] == pytest.approx([0, -0.4])
+    assert np.isnan(values["rerank_probability_gap"][2:]).all()
+    assert np.isnan(told(tmp_path / "unheard", "drill")["rerank_probability_gap"]).all()
 
 
 def test_popularity_is_told_alone_and_beside_the_most_popular(tmp_path: Path) -> None:
     values = told(tmp_path, "drill", popularity=[0.25, 0.75, float("nan"), 0.5])
-    assert values["popularity"] == pytest.approx([0.25, 0.75, float("nan"), 0.5], nan_ok=True)
-    assert values["popularity to the best"] == pytest.approx([-0.5, 0, float("nan"), -0.25], nan_ok=True)
+    assert values["popularity_percentile"] == pytest.approx([0.25, 0.75, float("nan"), 0.5], nan_ok=True)
+    assert values["popularity_percentile_gap"] == pytest.approx([-0.5, 0, float("nan"), -0.25], nan_ok=True)
     unknown = told(tmp_path / "b", "drill")
-    assert np.isnan(unknown["popularity"]).all() and np.isnan(unknown["popularity to the best"]).all()
+    assert np.isnan(unknown["popularity_percentile"]).all() and np.isnan(unknown["popularity_percentile_gap"]).all()
 
 
 def test_words_are_counted_as_shares(tmp_path: Path) -> None:
     values = told(tmp_path, "cordless drill zzzz")
-    assert values["query words"] == [3] * 4
-    assert values["unknown words"] == pytest.approx([1 / 3] * 4)
+    assert values["query_length"] == [3] * 4
+    assert values["unknown_term_share"] == pytest.approx([1 / 3] * 4)
     # drill and cordless in d's description alone.
-    assert values["coverage"][0] == values["coverage"][3] > values["coverage"][2] > 0
-    assert values["coverage by the title"][3] == 0 < values["coverage by the title"][2]
-    assert values["words in the title"][3] == 0 < values["words elsewhere"][3]
-    assert values["title terms"] == [4, 4, 4, 2]  # 18v, 18, cordless, drill; drill, bit, xr5, xr
+    assert values["term_coverage"][0] == values["term_coverage"][3] > values["term_coverage"][2] > 0
+    assert values["title_term_coverage"][3] == 0 < values["title_term_coverage"][2]
+    assert values["title_bm25"][3] == 0 < values["other_fields_bm25"][3]
+    assert values["title_length"] == [4, 4, 4, 2]  # 18v, 18, cordless, drill; drill, bit, xr5, xr
 
 
 def test_the_last_word_that_is_no_number_is_what_is_wanted(tmp_path: Path) -> None:
-    assert told(tmp_path, "cordless drill 18V")["last word"] == [1, 1, 1, 1]
-    assert told(tmp_path / "b", "drill bits")["last word"] == [0, 0, 1, 0]
-    assert np.isnan(told(tmp_path / "c", "18V")["last word"]).all()
+    assert told(tmp_path, "cordless drill 18V")["last_term_match"] == [1, 1, 1, 1]
+    assert told(tmp_path / "b", "drill bits")["last_term_match"] == [0, 0, 1, 0]
+    assert np.isnan(told(tmp_path / "c", "18V")["last_term_match"]).all()
 
 
 def test_quantities_are_found_or_others_stated(tmp_path: Path) -> None:
     values = told(tmp_path, "drill 18 volt")
-    assert values["quantities"] == [1, 0, 0, 0]
-    assert values["other quantities"] == [0, 1, 0, 0]
-    assert np.isnan(told(tmp_path / "b", "drill")["quantities"]).all()
+    assert values["quantity_coverage"] == [1, 0, 0, 0]
+    assert values["conflicting_quantities"] == [0, 1, 0, 0]
+    assert np.isnan(told(tmp_path / "b", "drill")["quantity_coverage"]).all()
 
 
 def test_codes_are_found_whole_or_in_part(tmp_path: Path) -> None:
-    assert told(tmp_path, "xr5")["codes"] == [0, 0, 1, 0]
-    assert told(tmp_path / "b", "xr-7")["codes"] == pytest.approx([0, 0, 0.5, 0])
+    assert told(tmp_path, "xr5")["code_coverage"] == [0, 0, 1, 0]
+    assert told(tmp_path / "b", "xr-7")["code_coverage"] == pytest.approx([0, 0, 0.5, 0])
 
 
 def test_brands_are_found_or_others_stated(tmp_path: Path) -> None:
     values = told(tmp_path, "makita drill")
-    assert values["brand"] == [1, 0, 0, 0]
-    assert values["other brand"] == [0, 1, 0, 1]
+    assert values["brand_coverage"] == [1, 0, 0, 0]
+    assert values["conflicting_brand_terms"] == [0, 1, 0, 1]
     values = told(tmp_path / "b", "drill")
-    assert np.isnan(values["brand"]).all() and values["other brand"] == [0] * 4
+    assert np.isnan(values["brand_coverage"]).all() and values["conflicting_brand_terms"] == [0] * 4
 
 
 def test_a_code_names_the_product_whose_own_it_is(tmp_path: Path) -> None:

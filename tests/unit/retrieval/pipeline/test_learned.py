@@ -12,9 +12,9 @@ from wordings import lexical_index, titles
 
 from core.plan import Plan
 from engine.fake import FakeEngine
+from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
 from retrieval.pipeline.answer import Answer
-from retrieval.pipeline.features import FEATURES
 from retrieval.pipeline.search import search
 from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.loaded import LoadedRelease
@@ -22,16 +22,14 @@ from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
 
 _PLAN = Plan(candidates=4, lexical_candidates=3, rerank_depth=2, minimum_rerank=1)
-_WORDS, _RELEVANCE = list(FEATURES).index("words in the title"), list(FEATURES).index("relevance")
+_WORDS, _RELEVANCE = FEATURE_NAMES.index("title_bm25"), FEATURE_NAMES.index("rerank_probability")
 
 
 class Sum:
     """Scores are BM25 as a share of the best, and once the cross-encoder has spoken ten times the relevance more."""
 
     def __init__(self) -> None:
-        self.spec = FinalSpec(
-            features=tuple(FEATURES), dense_weight=0.5, lexical_weight=1.0, rerank_depth=3, encoder="e"
-        )
+        self.spec = FinalSpec(features=FEATURE_NAMES, dense_weight=0.5, lexical_weight=1.0, rerank_depth=3, encoder="e")
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         told = np.zeros_like(table)
@@ -84,7 +82,7 @@ async def test_the_score_is_the_final_one_and_every_stage_is_told(tmp_path: Path
 async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
     assert (await ask(tmp_path)).hits[0].reasons == ()
     reasons = (await ask(tmp_path, explain=True)).hits[0].reasons
-    assert [reason.feature for reason in reasons] == ["relevance", "words in the title"]
+    assert [reason.feature for reason in reasons] == ["rerank_probability", "title_bm25"]
     assert reasons[1].value > reasons[1].contribution == pytest.approx(1)
     assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
 
@@ -196,7 +194,7 @@ async def test_a_product_that_the_query_names_by_its_code_comes_first(
     answer = await search(Query(query, top_k=4, explain=True), plan, release, Permit(), None)
     assert answer.hits[0].row == 9
     reasons = [[reason.feature for reason in hit.reasons[:1]] for hit in answer.hits]
-    assert [told == ["named by a code"] for told in reasons] == [final is not None, False, False, False]
+    assert [told == ["code_match_rule"] for told in reasons] == [final is not None, False, False, False]
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
     assert (answer.hits[0].by("rescore") is not None) == (depth > 0)
 

@@ -7,16 +7,16 @@ import pytest
 from doubles import Spoken, make_release, rows_of
 
 from core.plan import Plan
+from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
 from retrieval.pipeline.answer import Answer
-from retrieval.pipeline.features import FEATURES
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
 from text.price_bounds import PriceBounds
 
-_WORDS = list(FEATURES).index("words in the title")
+_WORDS = FEATURE_NAMES.index("title_bm25")
 _PLAN = Plan(candidates=10, rerank_depth=4, minimum_rerank=1)
 
 
@@ -24,9 +24,7 @@ class ByWords:
     """A final score that is BM25 of the title: the higher the row, the more."""
 
     def __init__(self) -> None:
-        self.spec = FinalSpec(
-            features=tuple(FEATURES), dense_weight=1.0, lexical_weight=1.0, rerank_depth=3, encoder="e"
-        )
+        self.spec = FinalSpec(features=FEATURE_NAMES, dense_weight=1.0, lexical_weight=1.0, rerank_depth=3, encoder="e")
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         told = np.zeros_like(table)
@@ -77,7 +75,7 @@ async def test_the_final_score_gives_way_and_says_so(tmp_path: Path) -> None:
     assert {hit.row for hit in answer.hits[:3]} == {5, 6, 7} and [hit.row for hit in answer.hits[3:5]] == [31, 30]
     assert falling(answer)
     told = [[reason.feature for reason in hit.reasons] for hit in answer.hits]
-    assert ["beyond the price asked for" in features for features in told] == [False] * 3 + [True] * (len(told) - 3)
+    assert ["price_bounds_rule" in features for features in told] == [False] * 3 + [True] * (len(told) - 3)
 
 
 async def test_products_without_a_price_are_not_within(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from wordings import lexical_index, titles
 
+from core.errors import ReleaseError
 from core.manifest import LexicalReport
 from engine.lexical.index import FORMAT
 from retrieval.release.loaded import _open_words
@@ -31,3 +32,10 @@ async def test_words_of_another_format_are_served_and_the_log_tells(
     assert (await words.search("drill", 5)).candidates.rows.tolist() == [0]
     words.close()
     assert ("run `tandem index` again" in caplog.text) == (version == 4)
+
+
+def test_words_of_a_newer_format_are_refused(tmp_path: Path) -> None:
+    report = LexicalReport(weights={"title": 1.0}, terms=4, format=FORMAT + 1)
+    manifest = SimpleNamespace(snapshot=SimpleNamespace(lexical=report, products=2), release_id="r-1")
+    with pytest.raises(ReleaseError, match=rf"r-1: the lexical index has format {FORMAT + 1}.*: upgrade Tandem"):
+        _open_words(tmp_path, manifest, SimpleNamespace())  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""The feature schema of the final score: a name that never changes its meaning for each column of the table.
+
+A release keeps the names that its trees were trained on, and a final score takes its columns by name. So a feature is
+added at any place, and one is never renamed: another meaning needs another name.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+MISSING = np.float32(np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column. More of it may only raise (`monotonicity` 1), only lower (-1), or do either (0) to the score.
+
+    `label` is the text by which people read it, and its name up to format 4. An `optional` one is NaN where there is
+    no value; the others always have one.
+    """
+
+    name: str
+    label: str
+    monotonicity: Literal[-1, 0, 1]
+    optional: bool = False
+
+
+# BM25 as a share of the best candidate's and reciprocal ranks are left out: trees trained on one shop with them rank
+# another shop worse. A gap is the difference from the best candidate's value, 0 at most.
+FEATURES: tuple[Feature, ...] = (
+    # The cross-encoder's probability; missing where it was not computed.
+    Feature("rerank_probability", "relevance", 1, optional=True),
+    Feature("rerank_probability_gap", "relevance to the best", 1, optional=True),
+    Feature("cosine_similarity", "similarity", 1),  # of the bi-encoder
+    Feature("cosine_similarity_gap", "similarity to the best", 1),
+    Feature("title_bm25", "words in the title", 1),  # for each unit of the query's inverse document frequencies
+    Feature("other_fields_bm25", "words elsewhere", 1),
+    Feature("term_coverage", "coverage", 1),  # share of the query's words in any field, by inverse document frequency
+    Feature("title_term_coverage", "coverage by the title", 1),
+    # How well the last word that is no quantity matches: in many languages the thing that is wanted.
+    Feature("last_term_match", "last word", 1, optional=True),
+    # Share of the words with digits that are no quantities, of the quantities, and of the brand's words that match;
+    # missing where the query has none.
+    Feature("code_coverage", "codes", 1, optional=True),
+    Feature("quantity_coverage", "quantities", 1, optional=True),
+    Feature("conflicting_quantities", "other quantities", -1),  # without a match where the product states another one
+    Feature("brand_coverage", "brand", 1, optional=True),
+    Feature("conflicting_brand_terms", "other brand", -1),  # brand words without a match where there is another brand
+    Feature("query_length", "query words", 0),
+    Feature("unknown_term_share", "unknown words", 0),  # share of the query's words that no product holds
+    Feature("title_length", "title terms", 0),
+    # Share of the catalog's products that are less popular; missing where the feed does not say.
+    Feature("popularity_percentile", "popularity", 1, optional=True),
+    Feature("popularity_percentile_gap", "popularity to the best", 1, optional=True),
+)
+FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+MONOTONICITY = {feature.name: feature.monotonicity for feature in FEATURES}
+LABELS = {feature.name: feature.label for feature in FEATURES}
+
+
+def names_of_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """The names of features that are given by the labels of format 4; what is no label stays as it is."""
+    by_label = {label: name for name, label in LABELS.items()}
+    return tuple(by_label.get(label, label) for label in labels)
+
+
+def unknown_features(names: Iterable[str], schema: Sequence[str] = FEATURE_NAMES) -> list[str]:
+    """The names that the schema lacks, in their order."""
+    return [name for name in names if name not in schema]
