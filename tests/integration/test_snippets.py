@@ -1,4 +1,4 @@
-"""The Python that README and guides show, run against a served release."""
+"""The Python that README and guides show, run against a served release; and what commands print, beside the guide."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shops import environment, process
+from shops import command, environment, process
 
 from core.releases import ReleaseStore
 
@@ -29,3 +29,45 @@ def test_the_client_of_the_page_prints_hits(page: str, indexed: ReleaseStore) ->
     lines = run.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3", "4", "5"]
     assert all(re.fullmatch(r"\d (red|blue|green|black|white) [a-z ]+ \S+", line) for line in lines)
+
+
+RELEASE = re.compile(r"r-\d{8}T\d{6}Z-[0-9a-f]{8}")
+
+
+def shown(page: str, beginning: str) -> list[str]:
+    """The lines of the page's block of output that begins so, with release ids as R."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    (block,) = (block for language, block in blocks if not language and block.startswith(beginning))
+    return RELEASE.sub("R", block).splitlines()
+
+
+def tandem(*arguments: object) -> tuple[int, list[str], list[str]]:
+    """Exit status, and the lines of both outputs."""
+    run = subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True, timeout=120)
+    return run.returncode, RELEASE.sub("R", run.stdout).splitlines(), run.stderr.splitlines()
+
+
+def test_indexing_prints_what_the_guide_shows(encoder_dir: Path, tmp_path: Path) -> None:
+    """A feed with a row without title, a repeated id, a price and an availability that nobody can read."""
+    feed = tmp_path / "bad.csv"
+    feed.write_text(
+        'id,title,price,availability\n1,Red mug,"12,90 €",in stock\n2,,5.00 EUR,in stock\n'
+        "3,Blue mug,about ten,in stock\n3,Blue mug large,7.00 EUR,\n",
+        "utf-8",
+    )
+    releases = tmp_path / "releases"
+    index = ("index", "--catalog", feed, "--encoder", encoder_dir, "--releases", releases, "--name", "shop")
+
+    status, _, errors = tandem(*index)
+    quarantine = releases / "catalogs/shop/work/quarantine.parquet"
+    expected = shown("docs/guides/catalog.md", "tandem: bad.csv")
+    assert status == 2
+    assert [errors[-1].replace(str(feed), "bad.csv").replace(str(quarantine), "…/work/quarantine.parquet")] == expected
+
+    status, lines, _ = tandem(*index, "--max-rejected", 0.5)
+    expected = shown("docs/guides/catalog.md", "feed: rows read")
+    assert status == 0 and lines[-len(expected) :] == expected
+
+    status, lines, _ = tandem(*index, "--max-rejected", 0.5)
+    assert (status, lines) == (0, ["nothing changed: release R stays"])
+    assert "`nothing changed: release … stays`" in (ROOT / "docs/guides/catalog.md").read_text("utf-8")

@@ -25,7 +25,8 @@ _PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(tandem|python -m \S+|make) ")
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of every command in blocks and spans of code; places to fill in (`…`, `FILE`) are words too."""
-    blocks = "\n".join(re.findall(r"^```(?:sh)?\n(.*?)^```$", text, flags=re.M | re.S)).replace("\\\n", " ")
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = "\n".join(block for language, block in found if language in ("", "sh")).replace("\\\n", " ")
     spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     for line in [*blocks.splitlines(), *(" ".join(span.split()) for span in spans)]:
         if _PROGRAM.match(line):
@@ -109,7 +110,10 @@ def test_commands_that_do_not_exist_are_noticed(line: str) -> None:
 
 
 def test_commands_are_read_from_blocks_and_from_text() -> None:
-    text = "Run `make run PORT=1`:\n```sh\nA=b tandem serve \\\n  --lanes 2   # two\n```\nnot `tandem` itself\n"
+    text = (
+        "```toml\na = 1\n```\ntandem is not run here\n```\nmade of it\n```\nRun `make run PORT=1`:\n"
+        "```sh\nA=b tandem serve \\\n  --lanes 2   # two\n```\nnot `tandem` itself\n"
+    )
     assert list(commands(text)) == [["tandem", "serve", "--lanes", "2"], ["make", "run", "PORT=1"]]
 
 
