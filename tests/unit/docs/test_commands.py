@@ -148,3 +148,27 @@ def test_settings_that_do_not_exist_are_noticed(tmp_path: Path) -> None:
 def test_environment_names_are_those_of_settings(page: Path) -> None:
     names = re.findall(r"TANDEM_SERVE_([A-Z_]+)", page.read_text("utf-8"))
     assert [name for name in names if name.lower() not in ServeSettings.model_fields] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "fragment"),
+    [
+        ("README.md", "ms a query"),
+        ("README.md", "searched as “"),
+        ("README.md", "tandem: serving release "),
+        (
+            "README.md",
+            "training on the judgments beside the service; Ctrl-C ends both, and the next run goes on from there",
+        ),
+        ("docs/guides/serving.md", " lane(s) for its models and"),
+        ("docs/guides/evaluation.md", "unjudged products gain nothing, see judged@10"),
+        ("docs/guides/triton.md", "Triton answers on "),
+        ("docs/guides/gpu.md", "NVIDIA's driver shows no GPU here"),
+        ("docs/guides/catalog.md", "nothing changed: release "),
+        ("docs/guides/search.md", "start it with "),
+    ],
+)
+def test_what_pages_show_is_what_the_program_prints(page: str, fragment: str) -> None:
+    sources = (path for folder in ("lifecycle", "retrieval", "engine") for path in (ROOT / folder).rglob("*.py"))
+    assert fragment in (ROOT / page).read_text("utf-8")
+    assert any(fragment in path.read_text("utf-8") for path in sources)
