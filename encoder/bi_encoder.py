@@ -21,16 +21,24 @@ class BiEncoderSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
-    dimensions: int = Field(ge=1)
-    max_query_tokens: int = Field(default=32, ge=3)
-    max_item_tokens: int = Field(default=96, ge=3)
-    query_prefix: str = ""
-    item_prefix: str = ""
-    query_model: str = Field(default="model.onnx", pattern=FILE_NAME)
-    item_model: str = Field(default="model.onnx", pattern=FILE_NAME)
-    precision: str
-    base: str
+    format: Literal[1] = Field(default=1, description="Format of the spec.")
+    dimensions: int = Field(ge=1, description="Dimensions of a vector.")
+    max_query_tokens: int = Field(
+        default=32, ge=3, description="Tokens after which a query is cut, special tokens included."
+    )
+    max_item_tokens: int = Field(
+        default=96, ge=3, description="Tokens after which a product text is cut, special tokens included."
+    )
+    query_prefix: str = Field(default="", description="Text that is put before a query.")
+    item_prefix: str = Field(default="", description="Text that is put before a product text.")
+    query_model: str = Field(default="model.onnx", pattern=FILE_NAME, description="ONNX file of the query tower.")
+    item_model: str = Field(
+        default="model.onnx",
+        pattern=FILE_NAME,
+        description="ONNX file of the item tower; the same file where the towers share their weights.",
+    )
+    precision: str = Field(description="Precision of the weights.")
+    base: str = Field(description="Model that training started from.")
 
 
 class BiEncoder:

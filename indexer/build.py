@@ -86,18 +86,18 @@ class IndexReport(BaseModel):
     Who serves it maps `file_bytes`, which processes share, and takes `private_bytes` of memory of its own.
     """
 
-    kind: str
-    settings: dict[str, int]
-    count: int
-    dimensions: int
-    recall_at_100: float
-    latency_ms: float
-    exact_latency_ms: float
-    queries: int
-    file_bytes: int
-    private_bytes: int
-    build_seconds: float
-    tried: list[Tried]
+    kind: str = Field(description="Kind of the index.")
+    settings: dict[str, int] = Field(description="Search settings of the kind, such as nprobe.")
+    count: int = Field(description="Number of vectors.")
+    dimensions: int = Field(description="Dimensions of a vector.")
+    recall_at_100: float = Field(description="Mean recall@100 of held-out queries against exact search, 0 to 1.")
+    latency_ms: float = Field(description="Median latency of a single query on one thread, in milliseconds.")
+    exact_latency_ms: float = Field(description="The same of exact search, in milliseconds.")
+    queries: int = Field(description="Held-out queries that were measured.")
+    file_bytes: int = Field(description="Size of the index file, which serving maps and processes share, in bytes.")
+    private_bytes: int = Field(description="Memory of its own that a serving process needs, in bytes.")
+    build_seconds: float = Field(description="Seconds that building took.")
+    tried: list[Tried] = Field(description="Every kind and setting that was measured, with its recall and latency.")
 
 
 @dataclass(frozen=True, slots=True)

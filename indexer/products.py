@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from catalog.product import CATALOG_SCHEMA
 from core.errors import FeedError
@@ -53,19 +53,21 @@ class CleanReport(BaseModel):
     sentences for people.
     """
 
-    rows_read: int
-    kept: int
-    rejected: dict[str, int]
-    repeated: int
-    skipped: dict[str, int] = {}
-    dropped: dict[str, int] = {}
-    examples: dict[str, str] = {}
-    notes: list[str] = []
-    warnings: dict[str, int]
-    filled: dict[str, float]
-    unused_columns: list[str]
-    format: str
-    encoding: str
+    rows_read: int = Field(description="Rows of the feed.")
+    kept: int = Field(description="Products that were kept.")
+    rejected: dict[str, int] = Field(description="Rejected rows, by reason.")
+    repeated: int = Field(description="Rows whose id comes again; the last row of an id counts.")
+    skipped: dict[str, int] = Field(default={}, description="Rows that are no products, by kind.")
+    dropped: dict[str, int] = Field(
+        default={}, description="Values that could not be read, by field and reason; their products are kept."
+    )
+    examples: dict[str, str] = Field(default={}, description="One dropped value for each field and reason.")
+    notes: list[str] = Field(default=[], description="Notes for people, such as the encoding that was detected.")
+    warnings: dict[str, int] = Field(description="Values that were changed, by reason.")
+    filled: dict[str, float] = Field(description="Share of the products that have each field, 0 to 1.")
+    unused_columns: list[str] = Field(description="Columns of the feed that no field reads.")
+    format: str = Field(description="Format of the feed.")
+    encoding: str = Field(description="Encoding of the feed's text.")
 
     @property
     def rejected_share(self) -> float:

@@ -34,14 +34,19 @@ class FinalSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[5] = 5
-    features: tuple[str, ...] = Field(min_length=1)
-    dense_weight: float = Field(ge=0, le=10, description="of the dense source's ranks in fusion")
-    lexical_weight: float = Field(ge=0, le=10, description="of the lexical source's ranks in fusion")
-    rerank_depth: int = Field(default=RERANK_DEPTH, ge=0, le=500, description="candidates worth rescoring")
-    encoder: str = Field(description="digest of the towers whose similarities it learned of")
-    ranker: str = Field(default="", description="digest of the cross-encoder, or empty")
-    report: dict[str, Any] = {}
+    format: Literal[5] = Field(default=5, description="Format of the spec.")
+    features: tuple[str, ...] = Field(
+        min_length=1, description="Names of the features, in the order of the trees' inputs."
+    )
+    dense_weight: float = Field(ge=0, le=10, description="Weight of dense ranks in fusion.")
+    lexical_weight: float = Field(ge=0, le=10, description="Weight of lexical ranks in fusion.")
+    rerank_depth: int = Field(default=RERANK_DEPTH, ge=0, le=500, description="Candidates that are rescored.")
+    encoder: str = Field(description="Digest of the bi-encoder whose cosines the trees were trained on.")
+    ranker: str = Field(
+        default="",
+        description="Digest of the cross-encoder whose scores the trees were trained on; empty where there was none.",
+    )
+    report: dict[str, Any] = Field(default={}, description="Report of the training.")
 
     @model_validator(mode="before")
     @classmethod

@@ -33,18 +33,36 @@ class RankerSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1, 2] = 2
-    max_query_tokens: int = Field(default=32, ge=1)
-    max_product_tokens: int = Field(default=64, ge=1)
-    model: str = Field(default="model.onnx", pattern=FILE_NAME)
-    precision: str
-    base: str
-    slope: float = Field(default=1.0, gt=0)
-    similarity: float = Field(default=0.0, ge=0)
-    intercept: float = 0.0
-    knots: tuple[tuple[float, float], ...] = ()
-    cutoff: float | None = Field(default=None, ge=0, le=1)
-    mix: float = Field(default=UNMEASURED, ge=0, le=1)
+    format: Literal[1, 2] = Field(default=2, description="Format of the spec.")
+    max_query_tokens: int = Field(default=32, ge=1, description="Tokens after which a query is cut.")
+    max_product_tokens: int = Field(default=64, ge=1, description="Tokens after which a product text is cut.")
+    model: str = Field(default="model.onnx", pattern=FILE_NAME, description="ONNX file of the cross-encoder.")
+    precision: str = Field(description="Precision of the weights.")
+    base: str = Field(description="Model that training started from.")
+    slope: float = Field(default=1.0, gt=0, description="Factor of the logit in the calibration.")
+    similarity: float = Field(
+        default=0.0,
+        ge=0,
+        description="Factor of the bi-encoder's cosine in the calibration; 0 where it was trained without.",
+    )
+    intercept: float = Field(default=0.0, description="Constant of the calibration.")
+    knots: tuple[tuple[float, float], ...] = Field(
+        default=(),
+        description=(
+            "Points of an isotonic calibration: the probability by the logistic curve, and the one that it stands for."
+        ),
+    )
+    cutoff: float | None = Field(
+        default=None, ge=0, le=1, description="Probability below which nothing fits a query; none: unknown."
+    )
+    mix: float = Field(
+        default=UNMEASURED,
+        ge=0,
+        le=1,
+        description=(
+            "Weight of the cross-encoder's order beside fusion's, where no final score orders; 0: nothing is rescored."
+        ),
+    )
 
     @field_validator("knots")
     @classmethod

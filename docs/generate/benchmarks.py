@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.generate.figures import readable
-from docs.generate.layouts import LAYOUTS
+from docs.generate.layouts import DEFAULT, LAYOUTS
 from docs.generate.markdown import notice, page, paragraph, table
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -35,12 +35,21 @@ def benchmarks_page(folder: Path = RESULTS) -> str:
     )
 
 
-def module_of(stem: str) -> str:
-    """The benchmark whose results a file of this name holds. Raises KeyError where no layout is declared for it."""
-    names = [name for name in LAYOUTS if stem == name or stem.startswith(f"{name}_")]
+def source_of(stem: str) -> Path:
+    """The benchmark whose results a file of this name holds: of the modules that the name begins with, the longest.
+
+    Raises LookupError where there is none.
+    """
+    modules = {path.stem: path for path in BENCHMARKS.glob("[!_]*.py")}
+    modules |= {path.parent.name: path for path in BENCHMARKS.glob("*/__main__.py")}
+    names = [name for name in modules if stem == name or stem.startswith(f"{name}_")]
     if not names:
-        raise KeyError(f"{stem}.json: docs/generate/layouts.py has no layout for it; declare one")
-    return max(names, key=len)
+        raise LookupError(f"{stem}.json: no module of benchmarks has that name; name it after the one that wrote it")
+    return modules[max(names, key=len)]
+
+
+def _name(source: Path) -> str:
+    return source.parent.name if source.stem == "__main__" else source.stem
 
 
 def _section(path: Path, run: dict[str, Any]) -> Iterator[str]:
@@ -54,7 +63,7 @@ def _section(path: Path, run: dict[str, Any]) -> Iterator[str]:
             f"- Parameters: {'; '.join(_parameters(run['parameters']))}",
         )
     )
-    for each in LAYOUTS[module_of(path.stem)]:
+    for each in LAYOUTS.get(_name(source_of(path.stem)), DEFAULT):
         yield each.markdown(run["results"])
 
 
@@ -80,12 +89,10 @@ def _parameter(value: Any) -> str:
 
 def _purpose(stem: str) -> tuple[str, str]:
     """The first sentence of the benchmark's docstring, and its command."""
-    name = module_of(stem)
-    source = BENCHMARKS / f"{name}.py"
-    source = source if source.is_file() else BENCHMARKS / name / "__main__.py"
+    source = source_of(stem)
     text = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
     command = re.search(r"^ {4}(python .+(?:\n {8,}.+)*)", text, re.MULTILINE)
-    line = " ".join(command[1].split()) if command else f"python -m benchmarks.{name} --help"
+    line = " ".join(command[1].split()) if command else f"python -m benchmarks.{_name(source)} --help"
     return paragraph(text.split("\n\n")[0]), line
 
 

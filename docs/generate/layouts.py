@@ -1,4 +1,7 @@
-"""What the page of benchmarks shows of each: tables by the name of the module that measured, in their order."""
+"""What the page of benchmarks shows of each: tables by the name of the module that measured, in their order.
+
+Others have the default, which is readable where results are rows by name.
+"""
 
 from docs.generate.figures import ANY, Table
 
@@ -41,6 +44,7 @@ def _peers(part: str) -> tuple[Table, ...]:
     )
 
 
+DEFAULT = (Table("", (ANY,), ("result",)),)
 LAYOUTS: dict[str, tuple[Table, ...]] = {
     "caches": (
         Table("", (("without",), ANY), ("caches", "run")),

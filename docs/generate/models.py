@@ -49,6 +49,8 @@ def _settings(schema: Schema, definitions: Schema, prefix: str, elsewhere: Mappi
             yield from _settings(inner, definitions, f"{prefix}{name}.", elsewhere)
             continue
         kind = f"table, see [{link}](#{anchor(link)})" if link else _type(field, definitions)
+        if name in required and any(each.get("type") == "null" for each in field.get("anyOf", ())):
+            kind += " or none"
         default = "required" if name in required else json.dumps(field.get("default"), ensure_ascii=False)
         default = "none" if default == "null" or (link and default != "required") else default
         yield Setting(f"{prefix}{name}", kind, default, paragraph(field.get("description", "")))

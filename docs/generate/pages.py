@@ -6,6 +6,7 @@ from pathlib import Path
 from docs.generate.benchmarks import benchmarks_page
 from docs.generate.commands import commands_page
 from docs.generate.contract import contract_page
+from docs.generate.release import release_page
 from docs.generate.settings import settings_page
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -13,5 +14,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": commands_page,
     "reference/settings.md": settings_page,
     "reference/grpc.md": contract_page,
+    "reference/release-format.md": release_page,
     "benchmarks.md": benchmarks_page,
 }

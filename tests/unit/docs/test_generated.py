@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from docs.generate.benchmarks import RESULTS, benchmarks_page, module_of
+from docs.generate.benchmarks import RESULTS, benchmarks_page, source_of
 from docs.generate.contract import read_descriptor
 from docs.generate.pages import DOCS, PAGES
 from docs.generate.settings import SECTIONS, Section
@@ -68,9 +68,22 @@ def test_a_page_of_benchmarks_is_of_the_files_alone(tmp_path: Path) -> None:
     assert "- Parameters: depth 7; long (in the file); nothing none\n" in page
 
 
-def test_results_without_a_layout_are_refused_with_what_to_do() -> None:
-    with pytest.raises(KeyError, match=r"novelty\.json: .*declare one"):
-        module_of("novelty")
+def test_results_of_a_benchmark_without_a_layout_are_shown_as_rows(tmp_path: Path) -> None:
+    rows = {"marks": {"p50_ms": 12.345, "calls": 1200}, "masks": {"p50_ms": 0.5, "calls": 7}}
+    run = {"date": "2031-02-03", "parameters": {"processor": "Abacus", "cores": 3}, "results": rows}
+    (tmp_path / "hostile_again.json").write_text(json.dumps(run))
+    page = benchmarks_page(tmp_path)
+    assert (
+        "| result | p50 ms | calls |\n| --- | ---: | ---: |\n| marks | 12.35 | 1,200 |\n| masks | 0.500 | 7 |\n" in page
+    )
+    assert "- Command: `python -m benchmarks.hostile " in page
+
+
+def test_results_that_no_benchmark_wrote_are_refused_with_what_to_do() -> None:
+    with pytest.raises(LookupError, match=r"novelty\.json: .* name it after the one that wrote it"):
+        source_of("novelty")
+    assert source_of("quality_plain").name == "quality.py"
+    assert source_of("peers_int8").parts[-2:] == ("peers", "__main__.py")
 
 
 def test_every_setting_has_a_meaning() -> None:
