@@ -15,3 +15,11 @@ class ReleaseError(TandemError):
 
 class ModelError(TandemError):
     """A model folder cannot be used."""
+
+
+class MissingPackageError(TandemError):
+    """An optional package is not installed. The message names the extra that installs it."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        """`purpose` begins the message: "<purpose> needs pip install 'tandem-retrieval[<extra>]'"."""
+        super().__init__(f"{purpose} needs pip install 'tandem-retrieval[{extra}]'")

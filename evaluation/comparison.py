@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import permutation_test
 
 from evaluation.measures import Estimate, estimate
 
@@ -51,6 +50,8 @@ def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:
         return float("nan")
     if len(differences) == 1 or not differences.any():
         return 1.0
+    from scipy.stats import permutation_test  # here, since it takes a third of a second to load
+
     random = np.random.default_rng(seed)
     test = permutation_test(
         (differences,),

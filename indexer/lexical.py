@@ -20,6 +20,7 @@ from engine.lexical.dictionary import may_be_misspelt, unit_term, write_terms
 from engine.lexical.index import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
 from indexer.compounds import Compounds, base_terms
 from indexer.texts import Texts
+from text.scripts import check_segmenter
 from text.synonyms import Synonyms
 from text.terms import COMPOUNDING, Analyser, Word
 
@@ -101,6 +102,7 @@ def _write(
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     compounds = Compounds(analyser) if analyser.language in COMPOUNDING else None
     found = _terms(products, count, numbers, spellings, compounds, report)
+    check_segmenter(numbers, analyser.language)
     within = compounds.split() if compounds else {}
     parts = {numbers[term]: _numbered(names, numbers) for term, names in within.items() if term in numbers}
     fields = [field for field, (_, lengths) in found.items() if any(lengths)]

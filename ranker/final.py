@@ -1,7 +1,8 @@
 """The final score: boosted trees over the features of a candidate; see `ranker.features`."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,19 +12,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.digest import file_digest, value_digest
-from core.errors import ModelError
+from core.errors import MissingPackageError, ModelError
 from core.formats import FINAL_SCORE
 from core.plan import RERANK_DEPTH
 from engine.onnx.trees import OnnxTrees
 from ranker.features import FEATURE_NAMES, names_of_labels, unknown_features
 
 if TYPE_CHECKING:
-    import lightgbm as lgb  # two seconds to load, so only where there is a final score
+    import lightgbm as lgb
 
 _REMAKE = "run `tandem train final`"
 _LEAVE_OUT = "`tandem index --encoder … --ranker …` makes a release without it"
 
 SPEC_FILE, TREES, PRERANK_TREES = "final.json", "trees", "first_trees"
+_LAST_FEATURE = re.compile(r"^max_feature_idx=(\d+)$", re.MULTILINE)  # of the header of LightGBM's own format
 
 
 class FinalSpec(BaseModel):
@@ -73,29 +75,34 @@ class FinalSpec(BaseModel):
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
 class Trees:
-    """The same trees for ONNX Runtime, which scores sooner, and for LightGBM, which explains."""
+    """The same trees for ONNX Runtime, which scores sooner, and for LightGBM, which explains and takes long to load."""
 
-    onnx: OnnxTrees
-    booster: "lgb.Booster"
+    def __init__(self, folder: Path, name: str) -> None:
+        """Raises ModelError for files that hold no trees, or not the same number of features."""
+        onnx, self._text = tree_files(folder, name)
+        self.onnx = OnnxTrees(onnx)
+        self.features = self.onnx.features
+        last = _LAST_FEATURE.search(self._text.read_text(errors="replace"))
+        if last is None:
+            raise self._damaged("it names no features")
+        if int(last[1]) + 1 != self.features:
+            raise ModelError(f"{folder}: {onnx.name} and {self._text.name} do not agree; train it again")
 
-    @classmethod
-    def open(cls, folder: Path, name: str) -> "Trees":
-        """Raises ModelError for files that hold no trees."""
-        import lightgbm as lgb
-
-        onnx, text = tree_files(folder, name)
+    @cached_property
+    def booster(self) -> "lgb.Booster":
+        """Raises MissingPackageError without LightGBM, ModelError where it cannot read the trees."""
         try:
-            return cls(OnnxTrees(onnx), lgb.Booster(model_file=str(text)))
+            import lightgbm as lgb
+        except ModuleNotFoundError:
+            raise MissingPackageError("explaining scores", "explain") from None
+        try:
+            return lgb.Booster(model_file=str(self._text))
         except lgb.basic.LightGBMError as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"{text}: holds no trees: {reason}; run `tandem train final` again") from None
+            raise self._damaged(str(error).splitlines()[0]) from None
 
-    @property
-    def features(self) -> set[int]:
-        """How many they take; both ways the same, or they are not the same trees."""
-        return {self.onnx.features, self.booster.num_feature()}
+    def _damaged(self, reason: str) -> ModelError:
+        return ModelError(f"{self._text}: holds no trees: {reason}; run `tandem train final` again")
 
 
 class FinalScore:
@@ -128,8 +135,8 @@ class FinalScore:
                 f"{folder}: this version does not know the final score's features {', '.join(unknown)}: "
                 f"upgrade Tandem, or {_REMAKE} with this version"
             )
-        first, trees = (Trees.open(folder, name) for name in (PRERANK_TREES, TREES))
-        if first.features | trees.features != {len(spec.features)}:
+        first, trees = (Trees(folder, name) for name in (PRERANK_TREES, TREES))
+        if {first.features, trees.features} != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
         return cls(folder, spec, first, trees, schema)
 
@@ -162,7 +169,7 @@ class FinalScore:
         for features that the trees do not take.
 
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
-        with explainable AI for trees", Nature Machine Intelligence 2020).
+        with explainable AI for trees", Nature Machine Intelligence 2020). Raises MissingPackageError without LightGBM.
         """
         booster = self._ranking(rescored).booster
         values = np.asarray(booster.predict(self._own_columns(table), num_threads=1, pred_contrib=True), np.float32)

@@ -1,16 +1,19 @@
 """Words of scripts that are written without spaces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import regex
-import rjieba
 
+from core.errors import MissingPackageError
 from text.letters import UNSPACED
 
 _RUNS = regex.compile(
     r"([\p{Han}\p{Hiragana}\p{Katakana}\u30fc\u3005]+|\p{Thai}+|\p{Lao}+|\p{Khmer}+|\p{Myanmar}+|\p{Hangul}+)"
 )
 _HAN = regex.compile(r"\p{Han}+")
+HAN_RANGES = (("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\U00020000", "\U000323af"))
+"""The first and the last character of the blocks of Han, in the order of code points."""
 # Signs that mean something alone: characters of Han, and syllables of Hangul.
 _SIGN = regex.compile(r"\p{Han}|\p{Hangul}")
 _ANY = regex.compile(rf"[{UNSPACED}]")
@@ -40,16 +43,38 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def segment(run: str, japanese: bool) -> Iterator[Piece]:
-    """Words of one run, each with its parts and with the signs inside it. Chinese comes by its words, whose characters
-    in pairs are parts of long ones; the rest in pairs."""
-    if _HAN.fullmatch(run) and not japanese:
-        for word in rjieba.cut(run, True):
+    """Words of one run, each with its parts and with the signs inside it.
+
+    Chinese comes by its words, whose characters in pairs are parts of long ones; the rest in pairs, and Chinese too
+    where its segmenter is not installed: see `check_segmenter`.
+    """
+    if not japanese and _HAN.fullmatch(run) and (cut := _segmenter()) is not None:
+        for word in cut(run, True):
             if len(word) > _LONGEST_WORD:
                 yield from _in_pairs(word)
             else:
                 yield word, _pairs(word) if len(word) > 2 else (), _signs(word)
     else:
         yield from _in_pairs(run)
+
+
+def check_segmenter(terms: Iterable[str], language: str) -> None:
+    """Raises MissingPackageError where terms of a catalog are Chinese words and the segmenter is not installed.
+
+    `language` is the catalog's primary subtag. A query that is read in pairs would not find such terms.
+    """
+    if language != "ja" and any(_HAN.match(term) for term in terms) and _segmenter() is None:
+        raise MissingPackageError("a catalog with Chinese words", "chinese")
+
+
+@cache
+def _segmenter() -> Callable[[str, bool], list[str]] | None:
+    """What splits Chinese into words; loading it takes a sixth of a second. None where it is not installed."""
+    try:
+        import rjieba
+    except ModuleNotFoundError:
+        return None
+    return rjieba.cut
 
 
 def _in_pairs(run: str) -> Iterator[Piece]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import regex
 import Stemmer
-from bm25s import stopwords
 
 from core.strings import fold_text
 from text.letters import plain
 from text.names import ampersand, apostrophe, elided, initials, is_owner
 from text.quantities import Quantity, between, dimensions, number, prepared, quantities
 from text.scripts import has_unspaced, runs, segment
+from text.stop_words import stop_words
 
 # Primary language subtag (BCP 47): the Snowball algorithm.
 _STEMMERS = {
@@ -23,16 +23,6 @@ _STEMMERS = {
     "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "es": "spanish",
     "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
-_STOP_WORDS = {
-    "zh": stopwords.STOPWORDS_CHINESE, "da": stopwords.STOPWORDS_DANISH, "nl": stopwords.STOPWORDS_DUTCH,
-    "en": stopwords.STOPWORDS_EN, "fr": stopwords.STOPWORDS_FRENCH, "de": stopwords.STOPWORDS_GERMAN,
-    "it": stopwords.STOPWORDS_ITALIAN, "ko": stopwords.STOPWORDS_KOREAN, "nb": stopwords.STOPWORDS_NORWEGIAN,
-    "nn": stopwords.STOPWORDS_NORWEGIAN, "no": stopwords.STOPWORDS_NORWEGIAN, "pt": stopwords.STOPWORDS_PORTUGUESE,
-    "ru": stopwords.STOPWORDS_RUSSIAN, "es": stopwords.STOPWORDS_SPANISH, "sv": stopwords.STOPWORDS_SWEDISH,
-    "tr": stopwords.STOPWORDS_TURKISH,
-}  # fmt: skip
-# Among them, though they are what shoppers look for: summer in French.
-_SAYING = {"\u00e9t\u00e9", "\u00e9t\u00e9s"}
 COMPOUNDING = {"de", "nl", "af", "sv", "da", "nb", "nn", "no"}
 """Primary subtags of languages that write compounds as one word and link their parts by few letters."""
 _ELIDING = {"fr", "it", "ca"}
@@ -100,7 +90,7 @@ class Analyser:
         self.language = language.lower().replace("_", "-").split("-")[0]
         """The primary subtag."""
         self._stemmer = Stemmer.Stemmer(_STEMMERS[self.language]) if self.language in _STEMMERS else None
-        self._stop_words = frozenset(_STOP_WORDS.get(self.language, ())) - _SAYING
+        self._stop_words = stop_words(self.language)
 
     def terms(self, text: str) -> list[str]:
         """All terms of a text that a query asks for, stop words among them."""

@@ -80,6 +80,11 @@ class Terms:
                 return
             yield raw.decode()
 
+    def between(self, first: str, last: str) -> str | None:
+        """A term that begins with a character from `first` to `last`; None where there is none."""
+        place = self._first(first.encode())
+        return term if place < len(self) and (term := self[place])[:1] <= last else None
+
     def ending(self, end: str) -> Iterator[str]:
         """Terms that end so, the term itself among them; the first ones. None in an index that did not note them."""
         if self._backwards is None:

@@ -10,7 +10,7 @@ from engine.lexical.dictionary import unit_term
 from engine.lexical.index import LexicalIndex, LexicalQuery, QueryTerm
 from engine.lexical.spelling import Speller
 from engine.lexical.synonyms import SynonymReader
-from text.scripts import has_unspaced
+from text.scripts import HAN_RANGES, check_segmenter, has_unspaced
 from text.synonyms import Synonyms
 from text.terms import Analyser, Word
 
@@ -36,9 +36,12 @@ class LexicalQueryParser:
         """`language` is the catalog's (BCP 47), by which its products were analysed.
 
         `is_word` tells words of the language: one that no product holds is then no misspelling of another.
+
+        Raises MissingPackageError where products hold Chinese words and the segmenter is not installed.
         """
         self._index = index
         self._analyser = Analyser(language)
+        check_segmenter(filter(None, itertools.starmap(index.terms.between, HAN_RANGES)), self._analyser.language)
         self._speller = Speller(index, self._analyser, is_word)
         self._synonyms = SynonymReader(index, self._analyser, synonyms or Synonyms())
 

@@ -3,13 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from core.errors import ModelError
 from engine.onnx.tables import embedding_tables
+
+if TYPE_CHECKING:
+    import onnxruntime  # loaded with the first model: most commands open none
 
 IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 
@@ -31,9 +34,11 @@ class OnnxModel:
 
         Raises ModelError for a file that is not a text model with one output.
         """
+        from onnxruntime import OrtValue
+
         # Kept here, since the session only refers to them.
         self._tables = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(table)
+            name: OrtValue.ortvalue_from_numpy(table)
             for name, table in (embedding_tables(path) if mapped and path.is_file() else {}).items()
         }
         self._session = session(path, threads, self._tables)
@@ -55,19 +60,21 @@ class OnnxModel:
 
 
 def session(
-    path: Path, threads: int = 1, initializers: Mapping[str, onnxruntime.OrtValue] = MappingProxyType({})
-) -> onnxruntime.InferenceSession:
+    path: Path, threads: int = 1, initializers: Mapping[str, "onnxruntime.OrtValue"] = MappingProxyType({})
+) -> "onnxruntime.InferenceSession":
     """A session on so many threads, its caller's among them. `initializers` replace those of the file.
 
     Raises ModelError for a file that ONNX Runtime does not read.
     """
+    from onnxruntime import InferenceSession
+
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     options = _options(threads)
     for name, value in initializers.items():
         options.add_initializer(name, value)
     try:
-        return onnxruntime.InferenceSession(
+        return InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
         )
     except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
@@ -110,7 +117,9 @@ def _padded(values: Sequence[NDArray[np.int32]], mask: NDArray[np.bool_]) -> NDA
     return result
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options(threads: int) -> "onnxruntime.SessionOptions":
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ReleaseError
+
+if TYPE_CHECKING:
+    import faiss  # loaded with the first index: most commands open none
 
 # Search-time settings by their name in the index report, and what FAISS calls each.
 SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "efSearch"}
@@ -16,13 +18,15 @@ SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "efSearch"}
 
 def use_one_thread() -> None:
     """Bounds FAISS to the calling thread. OpenMP keeps this for each thread, so every worker calls it once."""
+    import faiss
+
     faiss.omp_set_num_threads(1)
 
 
 class VectorIndex:
     """Inner product over unit vectors: cosine similarity. Row i is product i of the snapshot."""
 
-    def __init__(self, index: faiss.Index) -> None:
+    def __init__(self, index: "faiss.Index") -> None:
         """Takes a FAISS index over inner products whose search settings are made."""
         self._index = index
         self.count = int(index.ntotal)
@@ -34,6 +38,8 @@ class VectorIndex:
 
         Raises ReleaseError when it is not an index over inner products.
         """
+        import faiss
+
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
@@ -46,7 +52,7 @@ class VectorIndex:
             index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
         return cls(index)
 
-    def copied(self, copy: Callable[[faiss.Index], faiss.Index]) -> "VectorIndex":
+    def copied(self, copy: "Callable[[faiss.Index], faiss.Index]") -> "VectorIndex":
         """The same index elsewhere, such as on a GPU."""
         return VectorIndex(copy(self._index))
 
@@ -76,6 +82,8 @@ class VectorIndex:
     @property
     def exact(self) -> bool:
         """Whether a search scores every vector."""
+        import faiss
+
         return isinstance(self._index, faiss.IndexFlat | faiss.IndexScalarQuantizer)
 
     @property
@@ -84,13 +92,15 @@ class VectorIndex:
         return int(self._index.sa_code_size())
 
     @property
-    def inner(self) -> faiss.Index:
+    def inner(self) -> "faiss.Index":
         """For who copies it elsewhere."""
         return self._index
 
 
-def apply_settings(index: faiss.Index, settings: Mapping[str, Any]) -> None:
+def apply_settings(index: "faiss.Index", settings: Mapping[str, Any]) -> None:
     """Sets an index's search-time settings by their names in `SEARCH_SETTINGS`."""
+    import faiss
+
     for name, value in settings.items():
         if name in SEARCH_SETTINGS:
             faiss.ParameterSpace().set_index_parameter(index, SEARCH_SETTINGS[name], value)

@@ -147,6 +147,20 @@ def index(
     show_release(console, outcome.manifest, outcome.embedded)
 
 
+def _keep_newest(store: ReleaseStore, catalog: str, keep: int) -> list[str]:
+    """Removes the other releases and, where Triton has models of them, those; returns their names."""
+    repository = store.root / TRITON_FOLDER
+    if not repository.is_dir():
+        with store.lock(catalog, alone=True):
+            return store.prune(catalog, keep)
+    from engine.triton.repository import remove_others
+
+    with store.lock(catalog, alone=True):
+        gone = store.prune(catalog, keep)
+        remove_others(repository, catalog, {release.name for release in store.releases(catalog)})
+    return gone
+
+
 @app.command("releases")
 def list_releases(
     releases: Releases = _RELEASES,
@@ -154,15 +168,12 @@ def list_releases(
     keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the newest releases.")] = None,
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
-    from engine.triton.repository import remove_others
     from lifecycle.cli.show import show_damage, show_releases
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if keep is not None:
-        with store.lock(name, alone=True):
-            gone = store.prune(name, keep)
-            remove_others(releases / TRITON_FOLDER, name, {release.name for release in store.releases(name)})
+        gone = _keep_newest(store, name, keep)
         console.print(f"removed {len(gone)} releases", highlight=False)
     try:
         current = store.current(name)

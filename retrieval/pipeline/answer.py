@@ -18,6 +18,7 @@ LEXICAL_FAILED = "LEXICAL_FAILED"
 DENSE_FAILED = "DENSE_FAILED"
 ENGINE_FALLBACK = "ENGINE_FALLBACK"
 RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
+EXPLANATION_SKIPPED = "EXPLANATION_SKIPPED"
 
 # Rules that move products whatever the final score, by the names that stand among its features, and their labels.
 CODE_MATCH_RULE, PRICE_RULE = "code_match_rule", "price_bounds_rule"

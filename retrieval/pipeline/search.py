@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import TandemError
 from core.plan import Plan
 from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
 from ranker.features import FEATURE_NAMES, MISSING
@@ -15,6 +16,7 @@ from ranker.mix import mixed_scores
 from retrieval.pipeline.answer import (
     CODE_MATCH_RULE,
     DENSE_FAILED,
+    EXPLANATION_SKIPPED,
     LEXICAL_FAILED,
     PRICE_RULE,
     RERANK_FAILED,
@@ -282,7 +284,7 @@ async def _by_final(
     scores = _lowered(lifted, beyond)
     order = np.argsort(-scores, kind="stable")[: query.top_k]
     ranks, explained = _ranks(answer.relevance), order[:_EXPLAINED]
-    told = await _contributions(release, table[explained], rescored, deadline) if query.explain else None
+    told = await _contributions(release, table[explained], rescored, deadline, answer) if query.explain else None
     rules = {CODE_MATCH_RULE: lifted - learned, PRICE_RULE: scores - lifted}
     ruled = {name: by_rule[explained] for name, by_rule in rules.items()}
     reasons = [()] * len(order) if told is None else _reasons(table[explained], told, ruled)
@@ -305,13 +307,20 @@ async def _final_scores(release: LoadedRelease, table: Vectors, rescored: bool) 
 
 
 async def _contributions(
-    release: LoadedRelease, table: Vectors, rescored: bool, deadline: float | None
+    release: LoadedRelease, table: Vectors, rescored: bool, deadline: float | None, answer: Answer
 ) -> Vectors | None:
-    """What each feature did to the score of each of these candidates, shape (c, f); None where there is no time."""
+    """What each feature did to the score of each of these candidates, shape (c, f).
+
+    None where there is no time, or what explains scores is not installed; the answer names that.
+    """
     assert release.final is not None
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout_at(_latest(release, deadline)):
             return await asyncio.to_thread(release.final.contributions, table, rescored)
+    except TimeoutError:
+        answer.degraded.append(Degradation(EXPLANATION_SKIPPED, "explaining the scores took too long"))
+    except TandemError as error:
+        answer.degraded.append(Degradation(EXPLANATION_SKIPPED, "this service cannot explain scores", str(error)))
     return None
 
 

@@ -3,6 +3,7 @@
 import logging
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.manifest import Manifest
 from encoder.bi_encoder import BiEncoder
@@ -11,20 +12,27 @@ from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.fallback import FallbackEngine
 from engine.half import half_path
 from engine.protocol import Engine, EngineError
-from engine.triton.engine import Served, TritonEngine
-from engine.triton.repository import ReleaseModels
-from engine.triton.residence import Residence
 from engine.vector.index import VectorIndex
 from ranker.ranker import Ranker
 from retrieval.release.loaded import MakeEngine, embedded_engine
 from retrieval.server.settings import TRITON_FOLDER, ServeSettings
 
+if TYPE_CHECKING:
+    from engine.triton.repository import ReleaseModels
+
 log = logging.getLogger("tandem.engines")
 
 
 def engine_maker(settings: ServeSettings) -> MakeEngine:
-    """What makes the engine of each release. Raises TandemError where a GPU is asked for and cannot be used."""
-    return _in_process(settings) if settings.engine == "embedded" else partial(triton_engine, settings)
+    """What makes the engine of each release.
+
+    Raises TandemError where a GPU is asked for and cannot be used, or Triton's client is not installed.
+    """
+    if settings.engine == "embedded":
+        return _in_process(settings)
+    import engine.triton  # noqa: F401
+
+    return partial(triton_engine, settings)
 
 
 def _in_process(settings: ServeSettings) -> MakeEngine:
@@ -61,7 +69,7 @@ def repository_of(settings: ServeSettings) -> Path:
     return settings.triton_repository or settings.releases / TRITON_FOLDER
 
 
-def release_models(folder: Path, manifest: Manifest) -> ReleaseModels:
+def release_models(folder: Path, manifest: Manifest) -> "ReleaseModels":
     """What of the release in this folder a Triton server runs."""
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     return _models(folder, manifest, BiEncoder.open(folder / "encoder"), ranker)
@@ -75,6 +83,9 @@ def triton_engine(
     The engine to fall back to is kept loaded: models are opened in no time only while nothing is wrong. Raises
     ReleaseError, ModelError, or EngineError where Triton cannot load them and there is nothing to fall back to.
     """
+    from engine.triton.engine import Served, TritonEngine
+    from engine.triton.residence import Residence
+
     models = _models(folder, manifest, tower, ranker)
     residence = Residence(settings.triton_url, repository_of(settings), models)
     try:
@@ -95,7 +106,9 @@ def triton_engine(
         raise
 
 
-def _models(folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> ReleaseModels:
+def _models(folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> "ReleaseModels":
+    from engine.triton.repository import ReleaseModels
+
     return ReleaseModels(
         manifest.catalog,
         manifest.release_id,

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {"core": 0, "text": 1, "evaluation": 2, "catalog": 3, "engine": 4, "training": 5, "encoder": 6, "ranker": 6}
 FLOORS |= {"indexer": 7, "retrieval": 8, "lifecycle": 9}
 TRAINING = {"torch", "transformers", "sentence_transformers", "datasets", "accelerate"}
+# What only some installations have, or only indexing and training use.
+OPTIONAL = {"rjieba", "bm25s", "scipy", "tritonclient", "lightgbm", "sklearn", "ir_measures", "onnx", "onnxscript"}
+OPTIONAL |= {"joblib", "dill", "mlflow", "matplotlib", "safetensors", "openvino", "pandas"}
+WITH_A_RELEASE = {"faiss", "onnxruntime"}  # loaded once there is an index or a model to open
 PICKLES = {"pickle", "cPickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
 
 
@@ -131,6 +135,11 @@ def test_the_leaf_knows_neither_grpc_nor_models() -> None:
         assert not everywhere(path) & {"grpc", "google", "tandem", "onnxruntime", "faiss", *TRAINING}, path
 
 
+def test_the_leaf_analyses_no_words_and_computes_no_statistics() -> None:
+    for path in sources("core"):
+        assert not everywhere(path) & {"bm25s", "rjieba", "Stemmer", "ahocorasick", "rapidfuzz", "scipy"}, path
+
+
 def test_torch_and_its_like_are_loaded_by_training_and_on_gpus_alone() -> None:
     for package in FLOORS:
         for path in sources(package):
@@ -155,32 +164,34 @@ def test_nothing_is_pickled() -> None:
                     assert isinstance(node.value, ast.Constant) and node.value.value is wanted, path
 
 
-def test_serving_loads_no_training_library() -> None:
-    code = "import sys, retrieval.server.main; print(*sorted(name.split('.')[0] for name in sys.modules))"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
+def loaded_by(module: str) -> set[str]:
+    """The top names of all modules that a process has loaded once it imported this one."""
+    code = f"import sys, {module}; print(*sorted(name.split('.')[0] for name in sys.modules))"
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    return set(result.stdout.split())
+
+
+def test_serving_loads_no_library_that_it_may_never_need() -> None:
+    loaded = loaded_by("retrieval.server.main")
+    assert {"retrieval", "engine", "text", "numpy", "grpc"} <= loaded
+    assert loaded & {*TRAINING, *OPTIONAL, *WITH_A_RELEASE} == set()
+
+
+def test_reading_a_shop_in_english_loads_neither_bm25_nor_the_chinese_segmenter() -> None:
+    code = (
+        "import sys; from text.terms import Analyser; print(Analyser('en').terms('the red mug')); print(*sys.modules)"
     )
-    loaded = set(result.stdout.split())
-    assert "retrieval" in loaded and "onnxruntime" in loaded
-    assert loaded & {*TRAINING, "onnx", "onnxscript", "ir_measures", "joblib", "dill"} == set()
+    command, environment = [sys.executable, "-c", code], {"PYTHONPATH": str(ROOT), "PATH": ""}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    terms, loaded = result.stdout.splitlines()
+    assert terms == "['the', 'red', 'mug']" and "text.stop_words" in loaded.split()
+    assert {"bm25s", "scipy", "rjieba"}.isdisjoint(loaded.split())
 
 
 def test_the_command_starts_without_training_libraries() -> None:
-    code = "import sys, lifecycle.cli.app; print(*sorted(name.split('.')[0] for name in sys.modules))"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}", "PATH": ""},
-    )
-    assert set(result.stdout.split()) & TRAINING == set()
+    assert loaded_by("lifecycle.cli.app") & TRAINING == set()
 
 
 def test_functions_and_files_stay_readable() -> None:

@@ -29,6 +29,7 @@ class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_REASON_DENSE_FAILED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_ENGINE_FALLBACK: _ClassVar[DegradationReason]
     DEGRADATION_REASON_RESPONSE_TRUNCATED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_EXPLANATION_SKIPPED: _ClassVar[DegradationReason]
 AVAILABILITY_UNSPECIFIED: Availability
 AVAILABILITY_IN_STOCK: Availability
 AVAILABILITY_OUT_OF_STOCK: Availability
@@ -42,6 +43,7 @@ DEGRADATION_REASON_LEXICAL_FAILED: DegradationReason
 DEGRADATION_REASON_DENSE_FAILED: DegradationReason
 DEGRADATION_REASON_ENGINE_FALLBACK: DegradationReason
 DEGRADATION_REASON_RESPONSE_TRUNCATED: DegradationReason
+DEGRADATION_REASON_EXPLANATION_SKIPPED: DegradationReason
 
 class SearchRequest(_message.Message):
     __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "explain")

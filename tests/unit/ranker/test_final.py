@@ -1,6 +1,7 @@
 """The final score: learned, written, read back, and explained."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from core.errors import ModelError
+from core.errors import MissingPackageError, ModelError
 from ranker.final import PRERANK_TREES, SPEC_FILE, TREES, FinalScore, FinalSpec, tree_files
 from ranker.train.final import FinalTraining, Table, learn, write_final
 
@@ -123,6 +124,20 @@ def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
     assert told[:2].min() > told[2]
 
 
+def test_without_lightgbm_it_scores_and_says_what_explaining_needs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tables(queries=1)[0].features
+    expected = open_score(folder).scores(rows, rescored=True)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    score = open_score(folder)
+    np.testing.assert_array_equal(score.scores(rows, rescored=True), expected)
+    with pytest.raises(
+        MissingPackageError, match=r"^explaining scores needs pip install 'tandem-retrieval\[explain\]'$"
+    ):
+        score.contributions(rows, rescored=True)
+
+
 def test_the_same_tables_teach_the_same_trees(folder: Path) -> None:
     again = learn(tables(), FEATURES, SETTINGS)
     assert again.trees.model_to_string() == learn(tables(), FEATURES, SETTINGS).trees.model_to_string()
@@ -201,6 +216,12 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
         open_score(tmp_path)
     (tmp_path / SPEC_FILE).write_text(json.dumps(spec))
     open_score(tmp_path)
+    text = tree_files(tmp_path, TREES)[1]
+    whole = text.read_text()
+    text.write_text(whole.replace("max_feature_idx=2", "max_feature_idx=7"))
+    with pytest.raises(ModelError, match=r"trees\.onnx and trees\.txt do not agree; train it again"):
+        open_score(tmp_path)
+    text.write_text(whole)
     for path, told in zip(tree_files(tmp_path, TREES), ("is not a model that ONNX Runtime", "no trees"), strict=True):
         whole = path.read_bytes()
         path.write_text("tree")

@@ -10,11 +10,12 @@ import pytest
 from doubles import COUNT, Spoken, make_release, rows_of
 from wordings import lexical_index, titles
 
+from core.errors import MissingPackageError
 from core.plan import Plan
 from engine.fake import FakeEngine
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
-from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.answer import Answer, Degradation
 from retrieval.pipeline.search import search
 from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.loaded import LoadedRelease
@@ -131,6 +132,25 @@ async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
     finally:
         final.go.set()
     assert len(answer.hits) == 5 and not any(hit.reasons for hit in answer.hits)
+    assert answer.degraded == [Degradation("EXPLANATION_SKIPPED", "explaining the scores took too long")]
+
+
+class Unexplained(Watched):
+    """A final score where LightGBM is not installed."""
+
+    def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        raise MissingPackageError("explaining scores", "explain")
+
+
+async def test_without_lightgbm_an_answer_is_not_explained_and_says_so(tmp_path: Path) -> None:
+    release = many(tmp_path, Unexplained(), 20)
+    query = Query("5 red shoes", top_k=5)
+    plain, answer = [
+        await search(replace(query, explain=explain), _PLAN, release, Permit(), None) for explain in (False, True)
+    ]
+    cause = "explaining scores needs pip install 'tandem-retrieval[explain]'"
+    assert answer.degraded == [Degradation("EXPLANATION_SKIPPED", "this service cannot explain scores", cause)]
+    assert answer.hits == plain.hits and not plain.degraded
 
 
 @pytest.mark.parametrize(("count", "aside"), [(200, False), (300, True)])

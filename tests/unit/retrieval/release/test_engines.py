@@ -1,6 +1,7 @@
 """Which engine a release gets, and what becomes of it while there is no Triton server."""
 
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from core.errors import MissingPackageError
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine
 from engine.protocol import EngineError
@@ -50,7 +52,7 @@ class Residence:
 @pytest.fixture
 def residences(monkeypatch: pytest.MonkeyPatch) -> list[Residence]:
     Residence.made = []
-    monkeypatch.setattr(engines, "Residence", Residence)
+    monkeypatch.setattr(triton_residence, "Residence", Residence)
     return Residence.made
 
 
@@ -76,6 +78,13 @@ def test_words_cannot_open_a_release_without_triton(residences: list[Residence])
     with pytest.raises(EngineError, match="nobody there"):
         engine_maker(ServeSettings(engine="triton"))(*parts())
     assert [residence.left for residence in residences] == [True]
+
+
+def test_without_triton_s_client_serving_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "engine.triton")
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    with pytest.raises(MissingPackageError, match=r"^Triton needs pip install 'tandem-retrieval\[triton\]'$"):
+        engine_maker(ServeSettings(engine="triton"))
 
 
 def test_models_in_process_can(residences: list[Residence], monkeypatch: pytest.MonkeyPatch) -> None:
