@@ -28,7 +28,9 @@ from core.progress import Steps
 from core.releases import ReleaseStore
 from evaluation.judgments import load_judgments
 from evaluation.measures import Grades, PerQuery, full_ranking_measures, grade_range
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.feeds import mapping_of
 from lifecycle.quality.evaluate import FINAL, grades_of, rows_by_stage
@@ -126,8 +128,8 @@ def _shops(options: argparse.Namespace) -> Iterator[Shop]:
 
 def _opened(shop: Shop, final: FinalScore, steps: Steps) -> LoadedRelease:
     store = ReleaseStore(shop.releases)
-    models = Models(shop.models / "encoder", shop.models / "ranker")
-    outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, Options(), store, steps)
+    models = ModelFolders(shop.models / "encoder", shop.models / "ranker")
+    outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, IndexOptions(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
     release.final = final
     return release

@@ -33,7 +33,9 @@ from core.releases import ReleaseStore
 from evaluation.judgments import load_judgments
 from indexer.build import IndexSettings
 from indexer.cleaning.mapping import load_mapping
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.sample.shop import CATALOG, JUDGMENTS, MAPPING, write_sample
 from retrieval.client import SearchClient
@@ -41,7 +43,7 @@ from tandem.v1 import search_pb2
 
 _EVERY = 0.02
 _TIMEOUT = 10.0
-_OPTIONS = Options(index=IndexSettings(exact_budget_ms=0))  # every kind is tried, however fast this machine scans
+_OPTIONS = IndexOptions(index=IndexSettings(exact_budget_ms=0))  # every kind is tried, however fast this machine scans
 
 Sample = tuple[float, dict[str, float]]
 Step = tuple[str, float, float]
@@ -78,7 +80,7 @@ def _scratch(folder: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def _models(folder: Path, layers: int) -> Models:
+def _models(folder: Path, layers: int) -> ModelFolders:
     """Towers and a ranker of the bundled model's first layers."""
     from encoder.train import export as encoder  # loads torch: here, so that the index job's process does not
     from ranker.train import export as ranker
@@ -90,10 +92,10 @@ def _models(folder: Path, layers: int) -> Models:
     encoder.export_model(model, f"first {layers} layers", folder / "encoder")
     with suppress(ModelError):  # the files are there; a head that never learnt gives no logits worth holding alike
         ranker.export_model(pairs, f"first {layers} layers", folder / "ranker")
-    return Models(folder / "encoder", folder / "ranker")
+    return ModelFolders(folder / "encoder", folder / "ranker")
 
 
-def _measure(folder: Path, products: int, models: Models, options: argparse.Namespace) -> dict[str, Any]:
+def _measure(folder: Path, products: int, models: ModelFolders, options: argparse.Namespace) -> dict[str, Any]:
     """One size: everything in seconds, MiB resident and bytes on disk."""
     start = time.monotonic()
     write_sample(folder, products)
@@ -132,7 +134,7 @@ def _watched(job: Callable[..., None], *arguments: Any) -> tuple[list[Step], flo
     return steps, peak, samples
 
 
-def _index(folder: Path, models: Models, sending: Connection) -> None:
+def _index(folder: Path, models: ModelFolders, sending: Connection) -> None:
     """The index job, in its own process; sends the steps' times and the greatest resident MiB."""
     clock, mapping = _Clock(), load_mapping(folder / MAPPING)
     index_feed(folder / CATALOG, mapping, models, _OPTIONS, ReleaseStore(folder / "releases"), clock)

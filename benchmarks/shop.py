@@ -14,8 +14,11 @@ from core.manifest import Manifest
 from core.releases import ReleaseStore
 from evaluation.judgments import load_judgments
 from evaluation.measures import Grades
-from indexer.job import COLUMNS_FILE, Models, Options, Outcome, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import IndexOutcome, index_feed
+from indexer.models import ModelFolders
 from indexer.products import clean_feed
+from indexer.publish import COLUMNS_FILE
 from lifecycle.cli.progress import Bars
 from lifecycle.feeds import mapping_of
 
@@ -36,7 +39,7 @@ class BenchShop:
     catalog: Path
     mapping: Path | None
     questions: Questions
-    models: Models
+    models: ModelFolders
     store: ReleaseStore
 
     @property
@@ -44,10 +47,10 @@ class BenchShop:
         """The fp32 towers."""
         return self.models.encoder / "checkpoint"
 
-    def index(self, models: Models | None = None, options: Options | None = None) -> Outcome:
+    def index(self, models: ModelFolders | None = None, options: IndexOptions | None = None) -> IndexOutcome:
         """Publishes the catalog under the models, unless that is done."""
         bars, mapping = Bars(Console(stderr=True)), mapping_of(self.mapping)
-        return index_feed(self.catalog, mapping, models or self.models, options or Options(), self.store, bars)
+        return index_feed(self.catalog, mapping, models or self.models, options or IndexOptions(), self.store, bars)
 
     def columns(self, manifest: Manifest) -> ProductTable:
         """A release's products."""
@@ -89,7 +92,7 @@ def shop_of(options: argparse.Namespace, most: int | None = None) -> BenchShop:
     catalog = options.catalog or sample / "catalog.jsonl.gz"
     mapping = options.mapping or (None if options.catalog else sample / "mapping.toml")
     judgments = options.judgments or sample / "judgments.parquet"
-    models = Models(options.encoder or newest / "encoder", options.ranker or newest / "ranker")
+    models = ModelFolders(options.encoder or newest / "encoder", options.ranker or newest / "ranker")
     for path in (catalog, judgments, models.encoder, models.ranker):
         if path is None or not path.exists():
             raise TandemError(f"{path}: not there; run `make run` first, or name your own shop's files and models")

@@ -33,7 +33,9 @@ from core.releases import ReleaseStore
 from evaluation.comparison import paired
 from evaluation.judgments import load_judgments
 from evaluation.measures import Grades, full_ranking_measures, grade_range
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import mapping_of
@@ -108,8 +110,8 @@ def _measured(
         raise TandemError(f"--set {wanted}: no such source of recipe general")
     store = ReleaseStore(options.work / name)
     mapping = mapping_of(mapping_file(source, options.data), name)
-    given = Models(models / "encoder", None if planted else models / "ranker")
-    outcome = index_feed(options.data / source.catalog, mapping, given, Options(), store, steps)
+    given = ModelFolders(models / "encoder", None if planted else models / "ranker")
+    outcome = index_feed(options.data / source.catalog, mapping, given, IndexOptions(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
     try:
         grades = _some(_grades(source, kind, release, options.data), options.queries)

@@ -1,271 +1,213 @@
-"""The index job: clean products and a model set become a published release."""
+"""The index job: a feed and a model set become a published release.
+
+Stages: read and clean -> embed -> tokenise -> index words -> index vectors -> validate -> publish.
+"""
 
 import logging
 import shutil
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from catalog.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
 from catalog.table import ProductTable
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
-from core.digest import file_digest, value_digest
-from core.errors import FeedError, ReleaseError
-from core.manifest import (
-    CatalogSnapshot,
-    FileEntry,
-    LexicalReport,
-    Manifest,
-    ModelSet,
-    catalog_id,
-    model_id,
-    release_id,
-)
+from core.errors import ReleaseError
+from core.manifest import LexicalReport, Manifest
 from core.progress import Steps
 from core.releases import ReleaseStore
-from core.strings import fold_text
-from encoder.bi_encoder import BiEncoder
-from encoder.embed import embed_all
-from engine.device import Device, chosen_device
+from engine.device import chosen_device
 from engine.half import has_half
-from engine.lexical.index import FORMAT, SYNONYMS_FILE, lexical_files
-from engine.onnx.session import OnnxModel
-from indexer.build import IndexReport, IndexSettings, build_index
+from engine.lexical.index import SYNONYMS_FILE, lexical_files
+from indexer.build import IndexReport, build_index
 from indexer.cleaning.mapping import Mapping
-from indexer.embed import Place, embed_products, tokenize_products
-from indexer.feed.source import feed_errors
-from indexer.lexical import WEIGHTS, index_words
+from indexer.embed import embed_products, tokenize_products
+from indexer.inputs import (
+    IndexOptions,
+    digest_feed,
+    digest_mapping,
+    digest_settings,
+    is_unchanged,
+    manifest_settings,
+    replace_models,
+    restore_settings,
+)
+from indexer.lexical import index_words
+from indexer.models import ModelFolders, OpenModels, open_models
 from indexer.products import CleanResult, clean_feed
-from indexer.validate import GoldenQuery, validate
+from indexer.publish import (
+    COLUMNS_FILE,
+    INDEX_FILE,
+    LEXICAL_FOLDER,
+    QUARANTINE_FILE,
+    CleanProducts,
+    Market,
+    ReleaseDraft,
+    publish,
+)
+from indexer.queries import embed_queries
+from indexer.validate import validate
 from indexer.work import work_folder
-from ranker.final import FinalScore
-from ranker.ranker import Ranker
 from text.synonyms import Synonyms
 
 log = logging.getLogger("tandem.index")
 
-COLUMNS_FILE = "products.arrow"
-QUARANTINE_FILE = "quarantine.parquet"
-INDEX_FILE = "index.faiss"
-LEXICAL_FOLDER = "lexical"
 WORK = "work"
 
-_HELD_OUT_QUERIES = 256
-
 
 @dataclass(frozen=True, slots=True)
-class Market:
-    """Whose catalog it is: its name, language (BCP 47), country (ISO 3166-1) and currency (ISO 4217)."""
-
-    catalog: str
-    language: str
-    country: str | None
-    currency: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Products:
-    """Cleaned products, ready to be indexed: the columns' file, what cleaning saw, and files to keep beside them."""
-
-    market: Market
-    columns: Path
-    cleaning: dict[str, Any]
-    beside: dict[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The folders of a model set, and what is known of how each was made."""
-
-    encoder: Path
-    ranker: Path | None
-    lineage: dict[str, Any] | None = None
-    final: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to index. `queries` are held-out texts on which an index's recall and latency are measured.
-
-    On device `cuda`, or `auto` where there is a GPU and the towers have weights for it, that embeds the products.
-
-    Without `synonyms`, those of the release in service stay.
-    """
-
-    index: IndexSettings = field(default_factory=IndexSettings)
-    max_rejected: float = 0.2
-    queries: tuple[str, ...] = ()
-    golden: tuple[GoldenQuery, ...] = ()
-    synonyms: Synonyms | None = None
-    device: Device = "cpu"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class IndexOutcome:
     """The release in service after the job, and how many products had to be embedded; None when nothing changed."""
 
     manifest: Manifest
     embedded: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that the stages share; `work` is the folder that they write into."""
+
+    models: OpenModels
+    options: IndexOptions
+    inputs: dict[str, str]
+    store: ReleaseStore
+    work: Path
+    steps: Steps
+
+
 def index_feed(
     feed: Path,
     mapping: Mapping,
-    models: Models,
-    options: Options,
+    models: ModelFolders,
+    options: IndexOptions,
     store: ReleaseStore,
     steps: Steps,
-) -> Outcome:
+) -> IndexOutcome:
     """Reads and cleans a feed, and publishes a release of it unless the one in service was made of the same.
 
     Raises FeedError, ModelError or ReleaseError, with nothing published.
     """
-    told = mapping.catalog
-    market = Market(told.name, told.language, told.country, told.currency)
+    catalog = mapping.catalog
+    market = Market(catalog.name, catalog.language, catalog.country, catalog.currency)
     with store.lock(market.catalog):
-        inputs = _inputs(feed, mapping, models, options)
-        served = _served(store, market.catalog)
-        if served and _same(served, inputs, options) and _whole(store, served):
-            return Outcome(served, None)
+        digests = {
+            "feed": digest_feed(feed),
+            "mapping": digest_mapping(mapping),
+            "settings": digest_settings(options),
+        }
+        opened = open_models(models)
+        inputs = digests | opened.digests()
+        served = _release_in_service(store, market.catalog)
+        if served and is_unchanged(served, inputs, options) and _can_be_served(store, served):
+            return IndexOutcome(served, None)
         with work_folder(store.folder(market.catalog) / WORK, [QUARANTINE_FILE]) as work:
             with steps.step("clean") as report:
                 cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
-            return _release(_products(cleaned, market), models, options, inputs, store, work, steps)
+            job = _Job(opened, options, inputs, store, work, steps)
+            return _make_release(_clean_products(cleaned, market), job)
 
 
-def apply_models(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Steps) -> Outcome:
+def apply_models(
+    catalog: str, models: ModelFolders, options: IndexOptions, store: ReleaseStore, steps: Steps
+) -> IndexOutcome:
     """Publishes the current products of a catalog under another model set, indexed as they were indexed.
 
     Raises ReleaseError when there are none or they are damaged.
     """
     with store.lock(catalog):
-        served = _served(store, catalog)
+        served = _release_in_service(store, catalog)
         if served is None:
             raise ReleaseError(f"catalog {catalog!r} has no release yet: make one with `tandem index`")
         for name in (COLUMNS_FILE, QUARANTINE_FILE):
             store.verify(catalog, served.release_id, name)
-        folder = store.path(catalog, served.release_id)
-        options = _with_kept(options, served)
+        options = restore_settings(options, served)
+        opened = open_models(models)
         with work_folder(store.folder(catalog) / WORK, []) as work:
-            names = [name for name in (COLUMNS_FILE, QUARANTINE_FILE) if name in served.snapshot.files]
-            for name in names:
-                shutil.copyfile(folder / name, work / name)
-            market = Market(catalog, served.language, served.country, served.currency)
-            kept = {name: digest for name, digest in served.inputs.items() if name not in ("final", "half")}
-            inputs = {**kept, "settings": _settings_digest(options), **_model_inputs(models)}
-            beside = {name: work / name for name in names[1:]}
-            products = Products(market, work / COLUMNS_FILE, served.snapshot.cleaning, beside)
-            return _release(products, models, options, inputs, store, work, steps)
+            products = _copy_products(store, served, work)
+            job = _Job(opened, options, replace_models(served.inputs, options, opened), store, work, steps)
+            return _make_release(products, job)
 
 
-def _release(
-    products: Products,
-    models: Models,
-    options: Options,
-    inputs: dict[str, str],
-    store: ReleaseStore,
-    work: Path,
-    steps: Steps,
-) -> Outcome:
-    tower = BiEncoder.open(models.encoder)
-    ranker = Ranker.open(models.ranker) if models.ranker else None
-    final = FinalScore.open(models.final) if models.final else None
-    if final is not None:
-        final.check(tower.digest, ranker.digest if ranker else "")
-    columns = ProductTable(products.columns)
-    with steps.step("embed") as report:
-        vectors, embedded = embed_products(columns, tower, work, report, _place(tower, options.device))
-    beside = dict(products.beside)
-    if ranker is not None:
-        with steps.step("tokenise for the ranker") as report:
-            tokenize_products(columns, ranker, work, report)
-        beside |= {name: work / name for name in (TOKENS_FILE, OFFSETS_FILE)}
-    with steps.step("index words") as report:
-        synonyms = options.synonyms or _synonyms(store, products.market.catalog)
-        words = index_words(columns, products.market.language, synonyms, work / LEXICAL_FOLDER, report)
-    beside |= {f"{LEXICAL_FOLDER}/{name}": work / LEXICAL_FOLDER / name for name in lexical_files(list(words.weights))}
-    with steps.step("build the index") as report:
-        queries = _held_out(columns, tower, options.queries)
-        index = build_index(vectors, queries, work / INDEX_FILE, options.index, report)
-    with steps.step("validate"):
-        seen = validate(columns, vectors, work / INDEX_FILE, index.model_dump(), tower, list(options.golden))
-    with steps.step("publish"):
-        files = {COLUMNS_FILE: products.columns, INDEX_FILE: work / INDEX_FILE, **beside}
-        settings = _kept_settings(options)
-        manifest = _publish(
-            products, files, tower, ranker, final, models.lineage, index, words, seen, inputs, settings, store
-        )
-    (work / "vectors.npy").unlink()
-    return Outcome(manifest, embedded)
+def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
+    table = ProductTable(products.columns)
+    vectors, embedded = _embed(table, job)
+    tokens = _tokenize(table, job)
+    lexical = _index_words(table, products.market, job)
+    index = _index_vectors(table, vectors, job)
+    with job.steps.step("validate"):
+        encoder, golden = job.models.encoder, list(job.options.golden)
+        validation = validate(table, vectors, job.work / INDEX_FILE, index.model_dump(), encoder, golden)
+    with job.steps.step("publish"):
+        files = {
+            COLUMNS_FILE: products.columns,
+            INDEX_FILE: job.work / INDEX_FILE,
+            **products.extra_files,
+            **tokens,
+            **_lexical_paths(lexical, job.work),
+        }
+        settings = manifest_settings(job.options)
+        draft = ReleaseDraft(products, len(table), job.models, files, index, lexical, validation, job.inputs, settings)
+        manifest = publish(draft, job.store)
+    (job.work / "vectors.npy").unlink()
+    return IndexOutcome(manifest, embedded)
 
 
-def _publish(
-    products: Products,
-    files: dict[str, Path],
-    tower: BiEncoder,
-    ranker: Ranker | None,
-    final: FinalScore | None,
-    lineage: dict[str, Any] | None,
-    index: IndexReport,
-    words: LexicalReport,
-    seen: dict[str, Any],
-    inputs: dict[str, str],
-    settings: dict[str, Any],
-    store: ReleaseStore,
-) -> Manifest:
-    count = len(ProductTable(products.columns))
-    model_files = {f"encoder/{path.name}": store.add_copy(path) for path in tower.files()}
-    if ranker is not None:
-        model_files |= {f"ranker/{path.name}": store.add_copy(path) for path in ranker.files()}
-    if final is not None:
-        model_files |= {f"final/{path.name}": store.add_copy(path) for path in final.files()}
-    entries: dict[str, FileEntry] = {name: store.add(path) for name, path in files.items()}
-    created = datetime.now(UTC)
-    model, catalog = model_id(model_files), catalog_id(entries[COLUMNS_FILE])
-    manifest = Manifest(
-        release_id=release_id(created, model, catalog),
-        created=created,
-        tandem_version=version("tandem-retrieval"),
-        catalog=products.market.catalog,
-        language=products.market.language,
-        country=products.market.country,
-        currency=products.market.currency,
-        inputs=inputs,
-        settings=settings,
-        model=ModelSet(
-            model_id=model,
-            encoder=tower.spec.model_dump(mode="json"),
-            ranker=ranker.spec.model_dump(mode="json") if ranker else None,
-            final=final.spec.model_dump(mode="json") if final else None,
-            lineage=lineage,
-            files=model_files,
-        ),
-        snapshot=CatalogSnapshot(
-            catalog_id=catalog,
-            products=count,
-            cleaning=products.cleaning,
-            index=index.model_dump(),
-            lexical=words,
-            files=entries,
-        ),
-        validation=seen,
-    )
-    return store.publish(manifest)
+def _embed(table: ProductTable, job: _Job) -> tuple[NDArray[np.float16], int]:
+    """Vectors of shape (n, d), and how many of them are new."""
+    encoder, device = job.models.encoder, job.options.device
+    if device == "auto" and not has_half(encoder.model_path("item")):
+        device = "cpu"
+    with job.steps.step("embed") as report:
+        return embed_products(table, encoder, job.work, report, chosen_device(device))
 
 
-def _products(cleaned: CleanResult, market: Market) -> Products:
-    beside = {QUARANTINE_FILE: cleaned.quarantine} if cleaned.quarantine.is_file() else {}
-    return Products(market, cleaned.columns, cleaned.summary(), beside)
+def _tokenize(table: ProductTable, job: _Job) -> dict[str, Path]:
+    """The files of the ranker's product tokens, by their names; none without a ranker."""
+    if job.models.ranker is None:
+        return {}
+    with job.steps.step("tokenise for the ranker") as report:
+        tokenize_products(table, job.models.ranker, job.work, report)
+    return {name: job.work / name for name in (TOKENS_FILE, OFFSETS_FILE)}
 
 
-def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
-    """Of the release in service, or of what stands in for it; None where there is neither: a new one mends that."""
+def _index_words(table: ProductTable, market: Market, job: _Job) -> LexicalReport:
+    with job.steps.step("index words") as report:
+        synonyms = job.options.synonyms or _served_synonyms(job.store, market.catalog)
+        return index_words(table, market.language, synonyms, job.work / LEXICAL_FOLDER, report)
+
+
+def _index_vectors(table: ProductTable, vectors: NDArray[np.float16], job: _Job) -> IndexReport:
+    with job.steps.step("build the index") as report:
+        queries = embed_queries(table, job.models.encoder, job.options.queries)
+        return build_index(vectors, queries, job.work / INDEX_FILE, job.options.index, report)
+
+
+def _lexical_paths(lexical: LexicalReport, work: Path) -> dict[str, Path]:
+    names = lexical_files(list(lexical.weights))
+    return {f"{LEXICAL_FOLDER}/{name}": work / LEXICAL_FOLDER / name for name in names}
+
+
+def _clean_products(cleaned: CleanResult, market: Market) -> CleanProducts:
+    extra = {QUARANTINE_FILE: cleaned.quarantine} if cleaned.quarantine.is_file() else {}
+    return CleanProducts(market, cleaned.columns, cleaned.summary(), extra)
+
+
+def _copy_products(store: ReleaseStore, served: Manifest, work: Path) -> CleanProducts:
+    """The products of a release, copied into the folder."""
+    folder = store.path(served.catalog, served.release_id)
+    copied: dict[str, Path] = {}
+    for name in (COLUMNS_FILE, QUARANTINE_FILE):
+        if name in served.snapshot.files:
+            copied[name] = work / name
+            shutil.copyfile(folder / name, copied[name])
+    market = Market(served.catalog, served.language, served.country, served.currency)
+    return CleanProducts(market, copied.pop(COLUMNS_FILE), served.snapshot.cleaning, copied)
+
+
+def _release_in_service(store: ReleaseStore, catalog: str) -> Manifest | None:
+    """The release in service, or the one that stands in for it; None where there is neither: a new one mends that."""
     try:
         return store.in_service(catalog)
     except ReleaseError as error:
@@ -273,9 +215,18 @@ def _served(store: ReleaseStore, catalog: str) -> Manifest | None:
         return None
 
 
-def _synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
+def _can_be_served(store: ReleaseStore, served: Manifest) -> bool:
+    """Whether it is in service and whole; a damaged release is made again from the same inputs."""
+    try:
+        store.verify(served.catalog, served.release_id)
+        return store.current(served.catalog) == served.release_id
+    except ReleaseError:
+        return False
+
+
+def _served_synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
     """Those of the release in service, or none. Raises ReleaseError when they are damaged."""
-    served = _served(store, catalog)
+    served = _release_in_service(store, catalog)
     name = f"{LEXICAL_FOLDER}/{SYNONYMS_FILE}"
     if served is None or name not in served.snapshot.files:
         return Synonyms()
@@ -286,124 +237,3 @@ def _synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
         raise ReleaseError(
             f"release {served.release_id}: its {name} cannot be read; give --synonyms a file, or off"
         ) from None
-
-
-def _same(served: Manifest, inputs: dict[str, str], options: Options) -> bool:
-    """Whether an index job of these inputs would make what is there."""
-    kind = options.index.kind
-    settings = served.settings in (None, _kept_settings(options))  # None: of versions that kept none
-    return served.inputs == inputs and settings and kind in (None, served.snapshot.index.get("kind"))
-
-
-def _whole(store: ReleaseStore, served: Manifest) -> bool:
-    """Whether it is in service and can be served; a damaged release is made again from the same inputs."""
-    try:
-        store.verify(served.catalog, served.release_id)
-        return store.current(served.catalog) == served.release_id
-    except ReleaseError:
-        return False
-
-
-def _kept_settings(options: Options) -> dict[str, Any]:
-    """What the manifest keeps of how it was indexed. Queries are files of the user's and stay there."""
-    return {"index": options.index.model_dump(mode="json"), "max_rejected": options.max_rejected}
-
-
-def _with_kept(options: Options, served: Manifest) -> Options:
-    """The options with the settings that the release in service was indexed by, where it kept any."""
-    if served.settings is None:
-        return options
-    try:
-        index = IndexSettings.model_validate(served.settings["index"])
-        return replace(options, index=index, max_rejected=float(served.settings["max_rejected"]))
-    except (KeyError, TypeError, ValueError):
-        raise ReleaseError(
-            f"release {served.release_id} was indexed by settings this version does not know; index again"
-        ) from None
-
-
-def _inputs(feed: Path, mapping: Mapping, models: Models, options: Options) -> dict[str, str]:
-    with feed_errors(feed):
-        if not feed.is_file():
-            return {}  # reading it says what is wrong
-        digest = file_digest(feed)
-    return {
-        "feed": digest,
-        "mapping": value_digest(mapping.model_dump(mode="json")),
-        "settings": _settings_digest(options),
-        **_model_inputs(models),
-    }
-
-
-def _settings_digest(options: Options) -> str:
-    settings = [
-        options.index.model_dump(),
-        options.max_rejected,
-        options.queries,
-        [g.model_dump() for g in options.golden],
-        options.synonyms.model_dump() if options.synonyms else None,
-    ]
-    made = [str(CATALOG_SCHEMA), PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]
-    return value_digest([settings, *made])
-
-
-def _model_inputs(models: Models) -> dict[str, str]:
-    tower, ranker = BiEncoder.open(models.encoder), Ranker.open(models.ranker) if models.ranker else None
-    final = {"final": FinalScore.open(models.final).digest} if models.final else {}
-    halves = [*tower.halves(), *(ranker.halves() if ranker else [])]
-    half = {"half": value_digest([file_digest(path) for path in halves])} if halves else {}
-    return {"encoder": tower.digest, "ranker": ranker.digest if ranker else "", **final, **half}
-
-
-def _place(tower: BiEncoder, device: Device) -> Place:
-    if device == "auto" and not has_half(tower.model_path("item")):
-        return "cpu"
-    return chosen_device(device)
-
-
-def _held_out(columns: ProductTable, tower: BiEncoder, queries: tuple[str, ...]) -> NDArray[np.float32]:
-    """Vectors of shape (q, d) of the user's held-out queries, or of short ones made of titles' words."""
-    texts = list(queries) or _title_queries(columns)
-    return embed_all(OnnxModel(tower.model_path("query")), tower.tokenize_queries(texts))
-
-
-def _title_queries(columns: ProductTable) -> list[str]:
-    random = np.random.default_rng(0)
-    rows = random.choice(len(columns), min(_HELD_OUT_QUERIES, len(columns)), replace=False)
-    titles = [columns.row(int(row), ["title"])["title"].split() for row in rows]
-    lengths = random.integers(2, 6, len(titles))
-    return [" ".join(words[:length]) for words, length in zip(titles, lengths, strict=True)]
-
-
-def read_queries(path: Path) -> tuple[str, ...]:
-    """Held-out queries from a text file, one a line. Raises FeedError when there are none."""
-    queries = tuple(line for line in map(fold_text, _lines(path, "a text file with one query a line")) if line)
-    if not queries:
-        raise FeedError(f"{path}: holds no query; give one a line")
-    return queries
-
-
-def read_golden(path: Path) -> tuple[GoldenQuery, ...]:
-    """Golden queries from a JSONL file. Raises FeedError with the first line at fault."""
-    result = []
-    for number, line in enumerate(_lines(path, "JSONL with query, product_id and within"), 1):
-        if not line.strip():
-            continue
-        try:
-            result.append(GoldenQuery.model_validate_json(line))
-        except ValidationError as error:
-            raise FeedError(
-                f"{path}, line {number}: {error.errors()[0]['msg']}; give query, product_id, within"
-            ) from None
-    return tuple(result)
-
-
-def _lines(path: Path, wanted: str) -> list[str]:
-    if not path.is_file():
-        raise FeedError(f"{path}: no such file; give {wanted}")
-    try:
-        return path.read_text("utf-8").split("\n")
-    except UnicodeDecodeError:
-        raise FeedError(f"{path}: is not UTF-8; give {wanted}") from None
-    except OSError as error:
-        raise FeedError(f"{path}: cannot be read: {error.strerror or error}") from None

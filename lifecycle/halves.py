@@ -7,13 +7,13 @@ from core.errors import ModelError
 from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from engine.half import has_half
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle.models import EXPORTED, need_training
 from ranker.ranker import Ranker
 from training.export import CHECKPOINT
 
 
-def add_halves(models: Models, encoder: str | None, ranker: str | None, store: ReleaseStore) -> None:
+def add_halves(models: ModelFolders, encoder: str | None, ranker: str | None, store: ReleaseStore) -> None:
     """Writes them where they are missing; `encoder` and `ranker` are what the models were resolved from.
 
     Raises ModelError where a model's original weights are gone, or it cannot run on a GPU.

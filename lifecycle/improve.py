@@ -17,7 +17,9 @@ from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
 from indexer.cleaning.mapping import Mapping
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.feeds import mapping_of
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
 from lifecycle.models import with_lineage
@@ -55,7 +57,7 @@ def improve(
     found = Improvement.of(catalog, split, replaced, before, after)
     if found.better:
         _keep_vectors(ReleaseStore(output / _CANDIDATE), store, catalog)
-        outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+        outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
         found = found.model_copy(update={"release": outcome.manifest.release_id})
     write_json(output / IMPROVED_FILE, found.model_dump(mode="json"))
     return found
@@ -118,19 +120,19 @@ def _train(shop: Shop, output: Path, recipe: str, steps: Steps, tracker: Tracker
 
 def _candidate(
     shop: Shop, mapping: Mapping, output: Path, depth: int, steps: Steps, tell: Tell
-) -> tuple[Models, Place]:
+) -> tuple[ModelFolders, Place]:
     """A release of the trained models, apart from those that serve, and with a final score if there is one."""
     store, final = ReleaseStore(output / _CANDIDATE), output / "final"
     catalog = mapping.catalog.name
     models = _models(output)
-    outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+    outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
     if models.final is None and _learn_final(shop, store, catalog, final, depth, steps, tell):
         models = _models(output)
-        outcome = index_feed(shop.catalog, mapping, models, Options(), store, steps)
+        outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
     return models, Place(store, catalog, outcome.manifest.release_id)
 
 
-def _models(output: Path) -> Models:
+def _models(output: Path) -> ModelFolders:
     """What was trained; a final score of other models is learned anew."""
     encoder, ranker, final = (output / name for name in ("encoder", "ranker", "final"))
     known = (final / SPEC_FILE).is_file() and _goes_with(final, encoder, ranker)

@@ -12,7 +12,7 @@ from core.errors import ModelError, ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle.tracking.lineage import read_lineage
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
@@ -24,7 +24,7 @@ EXPORTED = "exported"  # of the release folder: models that were given in anothe
 
 def resolve_models(
     encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str, final: Path | None = None
-) -> Models:
+) -> ModelFolders:
     """Folders of an encoder and, where there are any, a ranker and a final score.
 
     Each model may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id;
@@ -57,7 +57,7 @@ def _in_service(store: ReleaseStore, catalog: str, encoder: str | None) -> Manif
         return None
 
 
-def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
+def models_of(store: ReleaseStore, catalog: str, release: str) -> ModelFolders:
     """The model folders inside a release, found whole. Raises ReleaseError when they are not."""
     known = store.manifest(catalog, release).model.lineage
     folders = _encoder_of(store, catalog, release), _ranker_of(store, catalog, release)
@@ -66,11 +66,11 @@ def models_of(store: ReleaseStore, catalog: str, release: str) -> Models:
 
 def with_lineage(
     encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None, final: Path | None = None
-) -> Models:
+) -> ModelFolders:
     """A model set with what is known of each model, else what its training left beside it. Raises ModelError."""
     found = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
     lineage = {kind: told for kind, told in {**found, **(known or {})}.items() if told and kind in found}
-    return Models(encoder, ranker, lineage or None, final)
+    return ModelFolders(encoder, ranker, lineage or None, final)
 
 
 def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:

@@ -5,7 +5,9 @@ import logging
 from core.errors import ReleaseError
 from core.progress import Steps
 from core.releases import ReleaseStore
-from indexer.job import Models, Options, Outcome, apply_models
+from indexer.inputs import IndexOptions
+from indexer.job import IndexOutcome, apply_models
+from indexer.models import ModelFolders
 from lifecycle.models import models_of
 
 log = logging.getLogger("tandem.releases")
@@ -27,7 +29,7 @@ def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
     return release
 
 
-def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Outcome:
+def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> IndexOutcome:
     """Publishes the current products under an earlier model set, so that no old stock comes back.
 
     Raises ReleaseError when no release of the catalog has that model set, or its files or the products are damaged.
@@ -38,10 +40,10 @@ def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> Out
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
         raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
     models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(having)])
-    return apply_models(catalog, models, Options(), store, steps)
+    return apply_models(catalog, models, IndexOptions(), store, steps)
 
 
-def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> Models:
+def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> ModelFolders:
     """Of the first release whose models are whole. Raises ReleaseError of the last one where none is."""
     for release in releases[:-1]:
         try:

@@ -12,7 +12,8 @@ from core.config import load_settings
 from core.errors import FeedError
 from core.releases import ReleaseStore
 from evaluation.judgments import load_judgments
-from indexer.job import Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
 from lifecycle.background import Background
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.show import show_release
@@ -53,7 +54,7 @@ def run_shop(
     name = chosen.catalog.name
     with Bars(console).step("models to begin with"):
         models = resolve_models(None, None, store, name)
-    outcome = index_feed(shop.catalog, chosen, models, Options(), store, Bars(console))
+    outcome = index_feed(shop.catalog, chosen, models, IndexOptions(), store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)
     background = Background(store.root / _LOG)
     tour = Tour(console, shop, store, name, _training(shop, store, prepare), background)

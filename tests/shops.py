@@ -16,7 +16,9 @@ from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
 from indexer.cleaning.mapping import Mapping
-from indexer.job import Models, Options, Outcome, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import IndexOutcome, index_feed
+from indexer.models import ModelFolders
 
 ROOT = Path(__file__).resolve().parents[1]
 COLORS = ("red", "blue", "green", "black", "white")
@@ -39,9 +41,9 @@ def write_feed(path: Path, prefix: str, changed: int = 0) -> Path:
     return write_rows(path, rows)
 
 
-def index(feed: Path, models: Models, store: ReleaseStore) -> Outcome:
+def index(feed: Path, models: ModelFolders, store: ReleaseStore) -> IndexOutcome:
     """Makes a release of catalog `default`, unless nothing changed."""
-    return index_feed(feed, Mapping(), models, Options(), store, Silent())
+    return index_feed(feed, Mapping(), models, IndexOptions(), store, Silent())
 
 
 def publish_damaged(store: ReleaseStore, good: Manifest) -> str:

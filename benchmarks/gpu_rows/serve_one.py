@@ -17,7 +17,7 @@ from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
 from engine.protocol import Engine
 from engine.vector.index import VectorIndex
-from indexer.job import INDEX_FILE
+from indexer.publish import INDEX_FILE
 from ranker.ranker import Ranker
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release

@@ -30,7 +30,7 @@ from core.digest import file_digest, value_digest
 from core.errors import TandemError
 from core.plan import Plan
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 
 _CANDIDATES = 100
 
@@ -127,7 +127,7 @@ def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: 
 
 
 def _variants(shop: BenchShop, options: argparse.Namespace, plan: dict[str, str], work: Path) -> list[ours.Variant]:
-    served = Models(
+    served = ModelFolders(
         options.served_encoder or shop.models.encoder, options.served_ranker or shop.models.ranker, final=options.final
     )
     assert shop.models.ranker is not None, "shop_of refuses to go without"

@@ -18,7 +18,8 @@ from benchmarks.shop import BenchShop
 from core.errors import TandemError
 from core.manifest import Manifest
 from indexer.build import EXACT, IndexSettings
-from indexer.job import Models, Options
+from indexer.inputs import IndexOptions
+from indexer.models import ModelFolders
 from ranker.ranker import SPEC_FILE, Ranker
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -35,12 +36,14 @@ class Variant:
     """A row of the table: a model set, how its index is chosen, and for each depth the service's settings."""
 
     name: str
-    models: Models
+    models: ModelFolders
     plans: dict[int, dict[str, str]]
     index: IndexSettings = EXACTLY
 
 
-def variants(models: Models, served: Models, plan: Mapping[str, str], small: Path | None, depth: int) -> list[Variant]:
+def variants(
+    models: ModelFolders, served: ModelFolders, plan: Mapping[str, str], small: Path | None, depth: int
+) -> list[Variant]:
     """The same weights as the peers', asked as they are; what is served, by `plan`, if that is anything else; and an
     approximate index with the towers of folder `small`, by default those served."""
     same = {each: {f"{_PLAN}LEXICAL_CANDIDATES": "0", _DEPTH: str(each)} for each in (depth, 0)}
@@ -48,7 +51,7 @@ def variants(models: Models, served: Models, plan: Mapping[str, str], small: Pat
     if served != models or plan:
         asked = {f"{_PLAN}{key.upper()}": value for key, value in plan.items()}
         rows.append(Variant(SERVED, served, {depth: {_DEPTH: str(depth), **asked}}))
-    towers = Models(small or served.encoder, None)
+    towers = ModelFolders(small or served.encoder, None)
     approximate = IndexSettings(exact_budget_ms=0)
     return [*rows, Variant(APPROXIMATE, towers, {0: same[0]}, approximate)]
 
@@ -66,7 +69,7 @@ def publish(shop: BenchShop, variant: Variant) -> tuple[Manifest, float | None]:
     """The release of a row, served by the next service, and how many seconds the index job took; None unless it had
     all products to embed."""
     start = time.monotonic()
-    options = Options(index=variant.index, queries=shop.questions.held_out[:_HELD_OUT])
+    options = IndexOptions(index=variant.index, queries=shop.questions.held_out[:_HELD_OUT])
     outcome = shop.index(variant.models, options)
     whole = outcome.embedded == outcome.manifest.snapshot.products
     return outcome.manifest, round(time.monotonic() - start, 1) if whole else None

@@ -123,7 +123,9 @@ def index(
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
     from indexer.build import IndexSettings
-    from indexer.job import Options, index_feed, read_golden, read_queries
+    from indexer.inputs import IndexOptions
+    from indexer.job import index_feed
+    from indexer.queries import read_golden, read_queries
     from lifecycle.cli.show import show_release
     from lifecycle.feeds import mapping_of
     from lifecycle.halves import add_halves
@@ -131,7 +133,7 @@ def index(
     from text.synonyms import Synonyms, read_synonyms
 
     store = ReleaseStore(releases)
-    options = Options(
+    options = IndexOptions(
         index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
         max_rejected=max_rejected,
         queries=read_queries(queries) if queries else (),

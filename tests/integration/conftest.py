@@ -8,7 +8,7 @@ from shops import index, write_feed
 
 from core.releases import ReleaseStore
 from encoder.bundled import export_bundled
-from indexer.job import Models
+from indexer.models import ModelFolders
 from ranker.train.export import export_ranker
 
 
@@ -27,12 +27,12 @@ def ranker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def models(encoder_dir: Path, ranker_dir: Path) -> Models:
-    return Models(encoder_dir, ranker_dir)
+def models(encoder_dir: Path, ranker_dir: Path) -> ModelFolders:
+    return ModelFolders(encoder_dir, ranker_dir)
 
 
 @pytest.fixture(scope="session")
-def indexed(models: Models, tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
+def indexed(models: ModelFolders, tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
     """One release of products a-0 to a-29. Not to be changed: take `store` for that."""
     folder = tmp_path_factory.mktemp("indexed")
     store = ReleaseStore(folder / "releases")

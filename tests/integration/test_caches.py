@@ -9,7 +9,7 @@ import torch
 from shops import index, write_feed
 
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 from ranker.train.export import export_model, load_ranker
 from retrieval.server.main import Running, running
 from retrieval.server.settings import ServeSettings
@@ -55,7 +55,7 @@ def scores(answer: search_pb2.SearchResponse) -> dict[str, dict[str, float]]:
 
 
 async def test_hits_survive_a_swap_to_the_same_models_and_changed_products_are_scored_anew(
-    store: ReleaseStore, models: Models, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tandem")
     async with running(settings(store)) as server:
@@ -78,9 +78,9 @@ async def test_hits_survive_a_swap_to_the_same_models_and_changed_products_are_s
 
 
 async def test_another_ranker_gives_its_own_scores_after_a_swap(
-    store: ReleaseStore, models: Models, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
-    changed = Models(models.encoder, opposite_ranker(tmp_path / "ranker"))
+    changed = ModelFolders(models.encoder, opposite_ranker(tmp_path / "ranker"))
     async with running(settings(store)) as server:
         before = await ask(server)
         outcome = await asyncio.to_thread(index, write_feed(tmp_path / "a.jsonl", "a-"), changed, store)

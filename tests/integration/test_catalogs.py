@@ -14,7 +14,7 @@ from core.plan import Plan
 from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle.rollback import to_model, to_release
 from retrieval.pipeline.answer import Answer
 from retrieval.pipeline.search import search
@@ -23,7 +23,7 @@ from retrieval.server.admission import Admission
 from retrieval.wire.request import Query
 
 
-def test_only_what_changed_is_embedded(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+def test_only_what_changed_is_embedded(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
     feed = write_feed(tmp_path / "a.jsonl", "a-")
     same = index(feed, models, store)
     assert same.embedded is None and same.manifest.release_id == store.current("default")
@@ -35,17 +35,17 @@ def test_only_what_changed_is_embedded(store: ReleaseStore, models: Models, tmp_
 
 
 def test_a_version_with_other_columns_makes_the_release_again(
-    store: ReleaseStore, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = write_feed(tmp_path / "a.jsonl", "a-")
     with monkeypatch.context() as before:
-        before.setattr("indexer.job.CATALOG_SCHEMA", pa.schema([("id", pa.string())]))
+        before.setattr("indexer.inputs.CATALOG_SCHEMA", pa.schema([("id", pa.string())]))
         old = index(feed, models, store)
     new = index(feed, models, store)
     assert new.embedded == 0 and new.manifest.release_id != old.manifest.release_id
 
 
-def test_a_damaged_release_in_service_is_made_again(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+def test_a_damaged_release_in_service_is_made_again(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
     feed = write_feed(tmp_path / "a.jsonl", "a-")
     old = store.current("default")
     assert old is not None
@@ -56,7 +56,7 @@ def test_a_damaged_release_in_service_is_made_again(store: ReleaseStore, models:
 
 
 def test_an_earlier_model_set_comes_back_without_its_old_products(
-    store: ReleaseStore, models: Models, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
     old = store.manifests("default")[0]
     other = tmp_path / "encoder"
@@ -64,7 +64,7 @@ def test_an_earlier_model_set_comes_back_without_its_old_products(
     spec = json.loads((other / SPEC_FILE).read_text())
     (other / SPEC_FILE).write_text(json.dumps(spec | {"max_item_tokens": spec["max_item_tokens"] - 1}))
     lineage = {"encoder": {"base": "another"}}
-    new = index(write_feed(tmp_path / "b.jsonl", "b-", changed=2), Models(other, None, lineage), store)
+    new = index(write_feed(tmp_path / "b.jsonl", "b-", changed=2), ModelFolders(other, None, lineage), store)
     assert new.embedded == 30  # another model: everything
     assert new.manifest.model.model_id != old.model.model_id
     assert new.manifest.model.lineage == lineage
@@ -78,9 +78,9 @@ def test_an_earlier_model_set_comes_back_without_its_old_products(
     store.verify("default", back.manifest.release_id)
 
 
-def test_a_release_without_a_ranker_and_back(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+def test_a_release_without_a_ranker_and_back(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
     first = store.current("default")
-    retrieval_only = index(write_feed(tmp_path / "a.jsonl", "a-"), Models(models.encoder, None), store)
+    retrieval_only = index(write_feed(tmp_path / "a.jsonl", "a-"), ModelFolders(models.encoder, None), store)
     assert (retrieval_only.embedded, retrieval_only.manifest.model.ranker) == (0, None)
     release = open_release(
         store.path("default", retrieval_only.manifest.release_id),

@@ -21,7 +21,10 @@ from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from indexer.build import IndexSettings
 from indexer.cleaning.mapping import Mapping
-from indexer.job import LEXICAL_FOLDER, Models, Options, Outcome, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import IndexOutcome, index_feed
+from indexer.models import ModelFolders
+from indexer.publish import LEXICAL_FOLDER
 from lifecycle.models import resolve_models
 from lifecycle.rollback import to_model, to_release
 
@@ -49,8 +52,8 @@ def store(tmp_path: Path) -> ReleaseStore:
     return ReleaseStore(tmp_path / "releases")
 
 
-def index(feed: Path, models: Models, store: ReleaseStore, options: Options | None = None) -> Outcome:
-    return index_feed(feed, Mapping(), models, options or Options(), store, Silent())
+def index(feed: Path, models: ModelFolders, store: ReleaseStore, options: IndexOptions | None = None) -> IndexOutcome:
+    return index_feed(feed, Mapping(), models, options or IndexOptions(), store, Silent())
 
 
 @contextmanager
@@ -71,9 +74,9 @@ def files(folder: Path) -> set[str]:
 def test_a_disk_that_takes_no_more_leaves_what_was_served_and_nothing_else(
     store: ReleaseStore, feed: Path, encoders: list[Path]
 ) -> None:
-    first = index(feed, Models(encoders[0], None), store).manifest
+    first = index(feed, ModelFolders(encoders[0], None), store).manifest
     before = files(store.root)
-    models = Models(encoders[1], None)
+    models = ModelFolders(encoders[1], None)
     probe = index(feed, models, ReleaseStore(feed.parent / "probe")).manifest
     sizes = sorted({entry.size - 1 for entry in probe.files.values() if entry.size > 1})
     vectors = 2 * probe.snapshot.products * probe.snapshot.index["dimensions"]  # mapped, written, and then removed
@@ -101,7 +104,7 @@ def test_a_library_that_forgets_which_file_it_wrote_is_reported_with_the_folder(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)  # the mapped vectors
     with pytest.raises(ReleaseError, match=f"work stopped: {os.strerror(number)}; .* MiB are free: "):
-        index(feed, Models(encoders[0], None), store)
+        index(feed, ModelFolders(encoders[0], None), store)
     assert not [name for name in files(store.root) if "vectors" in name or "products" in name]
 
 
@@ -110,8 +113,8 @@ def test_a_library_that_forgets_which_file_it_wrote_is_reported_with_the_folder(
 def test_a_damaged_release_keeps_nobody_from_indexing(
     store: ReleaseStore, feed: Path, encoders: list[Path], what: str, served: bool
 ) -> None:
-    old = index(feed, Models(encoders[0], None), store).manifest
-    new = index(feed, Models(encoders[1], None), store).manifest
+    old = index(feed, ModelFolders(encoders[0], None), store).manifest
+    new = index(feed, ModelFolders(encoders[1], None), store).manifest
     damage(store.path("default", (new if served else old).release_id) / what)
     again = index(feed, resolve_models(str(encoders[1]), None, store, "default"), store)
     made = again.manifest
@@ -127,7 +130,7 @@ def test_a_damaged_release_keeps_nobody_from_indexing(
 def test_where_no_manifest_can_be_read_models_have_to_be_given(
     store: ReleaseStore, feed: Path, encoders: list[Path]
 ) -> None:
-    bad = index(feed, Models(encoders[0], None), store).manifest
+    bad = index(feed, ModelFolders(encoders[0], None), store).manifest
     damage(store.path("default", bad.release_id) / MANIFEST_NAME)
     with pytest.raises(ReleaseError, match=r"manifest\.json differs .*with --encoder"):
         resolve_models(None, None, store, "default")
@@ -136,33 +139,37 @@ def test_where_no_manifest_can_be_read_models_have_to_be_given(
 
 
 def test_damaged_synonyms_have_to_be_given(store: ReleaseStore, feed: Path, encoders: list[Path]) -> None:
-    bad = index(feed, Models(encoders[0], None), store).manifest
+    bad = index(feed, ModelFolders(encoders[0], None), store).manifest
     damage(store.path("default", bad.release_id) / LEXICAL_FOLDER / "synonyms.json")
     with pytest.raises(ReleaseError, match="give --synonyms a file, or off"):
-        index(feed, Models(encoders[0], None), store)
+        index(feed, ModelFolders(encoders[0], None), store)
 
 
 def test_an_earlier_model_set_is_indexed_as_the_products_were(
     store: ReleaseStore, feed: Path, encoders: list[Path]
 ) -> None:
     settings = IndexSettings(kind="ivf_sq8", recall_target=0.6, exact_budget_ms=3.0)
-    options = Options(index=settings, max_rejected=0.5)
-    old = index(feed, Models(encoders[0], None), store, options).manifest
-    index(feed, Models(encoders[1], None), store, options)
+    options = IndexOptions(index=settings, max_rejected=0.5)
+    old = index(feed, ModelFolders(encoders[0], None), store, options).manifest
+    index(feed, ModelFolders(encoders[1], None), store, options)
     back = to_model(store, "default", old.model.model_id, Silent()).manifest
     assert back.model.model_id == old.model.model_id
     assert back.snapshot.index["kind"] == "ivf_sq8"
     assert back.settings == old.settings == {"index": settings.model_dump(), "max_rejected": 0.5}
     assert back.inputs == old.inputs
-    assert index(feed, Models(encoders[0], None), store, options).embedded is None
-    for change in (Options(), replace(options, max_rejected=0.4), Options(index=IndexSettings(kind="ivf_fp16"))):
-        assert index(feed, Models(encoders[0], None), store, change).embedded == 0
+    assert index(feed, ModelFolders(encoders[0], None), store, options).embedded is None
+    for change in (
+        IndexOptions(),
+        replace(options, max_rejected=0.4),
+        IndexOptions(index=IndexSettings(kind="ivf_fp16")),
+    ):
+        assert index(feed, ModelFolders(encoders[0], None), store, change).embedded == 0
         assert to_release(store, "default", back.release_id) == back.release_id
 
 
 @pytest.mark.parametrize("damaged", ["keys", "vectors", "cut", "empty", "text"])
 def test_damaged_embeddings_are_made_anew(store: ReleaseStore, feed: Path, encoders: list[Path], damaged: str) -> None:
-    made = index(feed, Models(encoders[0], None), store).manifest
+    made = index(feed, ModelFolders(encoders[0], None), store).manifest
     [segment] = store.folder("default").glob("work/embeddings/*/segment-*.npz")
     data = bytearray(segment.read_bytes())
     if damaged in ("keys", "vectors"):
@@ -170,6 +177,6 @@ def test_damaged_embeddings_are_made_anew(store: ReleaseStore, feed: Path, encod
     segment.write_bytes({"cut": data[:-100], "empty": b"", "text": b"no zip"}.get(damaged, data))
     rows = feed.read_text()
     write_text(feed, rows + '{"id": "new", "title": "new lamp"}\n')
-    again = index(feed, Models(encoders[0], None), store)
+    again = index(feed, ModelFolders(encoders[0], None), store)
     assert again.embedded == made.snapshot.products + 1
     assert store.verify("default", again.manifest.release_id).snapshot.products == made.snapshot.products + 1

@@ -14,7 +14,7 @@ import pytest
 from shops import COLORS, THINGS, environment, write_feed
 
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 from retrieval.client import SearchClient
 from tandem.v1 import search_pb2
 
@@ -23,14 +23,14 @@ RUN = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle import run
 from lifecycle.tour import Training
 from retrieval.server.main.settings import ServeSettings
 
 releases, feed, judgments, encoder, script = map(Path, sys.argv[1:])
 resolve = run.resolve_models
-run.resolve_models = lambda *given: resolve(*given) if given[2].catalogs() else Models(encoder, None)
+run.resolve_models = lambda *given: resolve(*given) if given[2].catalogs() else ModelFolders(encoder, None)
 command = [sys.executable, str(script), *sys.argv[1:]]
 run._training = lambda shop, store, prepare: Training([command], store.root / "trained")
 settings = ServeSettings(releases=releases, address="127.0.0.1:0", poll_seconds=0.05)
@@ -43,7 +43,9 @@ import os, sys, threading
 from pathlib import Path
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from indexer.cleaning.mapping import Mapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, write_json
 
@@ -55,7 +57,7 @@ if mode == "waits":
 if mode == "fails":
     sys.exit("tandem: no split valid")
 replaced = store.current("default")
-made = index_feed(feed, Mapping(), Models(encoder, script.with_name("ranker")), Options(), store, Silent())
+made = index_feed(feed, Mapping(), ModelFolders(encoder, script.with_name("ranker")), IndexOptions(), store, Silent())
 found = Improvement.of("default", "test", replaced, {"a": 0.2, "b": 0.4}, {"a": 0.6, "b": 0.5})
 found = found.model_copy(update={"release": made.manifest.release_id})
 (store.root / "trained").mkdir(exist_ok=True)
@@ -89,7 +91,7 @@ class Running:
 
 
 @pytest.fixture
-def start(models: Models, tmp_path: Path) -> Callable[[str], "contextmanager[Running]"]:
+def start(models: ModelFolders, tmp_path: Path) -> Callable[[str], "contextmanager[Running]"]:
     """Runs the command on thirty products with twelve test queries; training then does what the mode says."""
     feed = write_feed(tmp_path / "feed.jsonl", "a-")
     asked = [

@@ -25,7 +25,9 @@ from engine.gpu.packed import PackedModel
 from engine.protocol import NO_FILTER, NO_OVERLAY
 from indexer.cleaning.mapping import Mapping
 from indexer.embed import embed_products
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.halves import add_halves
 from lifecycle.models import resolve_models
 from retrieval.release import engines
@@ -46,13 +48,13 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @pytest.fixture(scope="module")
-def halved(tmp_path_factory: pytest.TempPathFactory, models: Models) -> tuple[ReleaseStore, Models]:
+def halved(tmp_path_factory: pytest.TempPathFactory, models: ModelFolders) -> tuple[ReleaseStore, ModelFolders]:
     """A release of the same models with half-precision weights."""
     folder = tmp_path_factory.mktemp("halved")
     store = ReleaseStore(folder / "releases")
     exported = store.root / "exported"
     assert models.ranker is not None
-    given = Models(exported / "encoder", exported / "ranker")
+    given = ModelFolders(exported / "encoder", exported / "ranker")
     shutil.copytree(models.encoder, given.encoder)
     shutil.copytree(models.ranker, exported / "ranker")
     add_halves(given, None, None, store)
@@ -68,13 +70,13 @@ def opened(store: ReleaseStore, settings: ServeSettings) -> LoadedRelease:
 
 
 @pytest.fixture
-async def served(halved: tuple[ReleaseStore, Models], device: str) -> AsyncIterator[LoadedRelease]:
+async def served(halved: tuple[ReleaseStore, ModelFolders], device: str) -> AsyncIterator[LoadedRelease]:
     release = opened(halved[0], ServeSettings(device="cuda"))
     yield release
     release.engine.close()
 
 
-async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[ReleaseStore, Models]) -> None:
+async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[ReleaseStore, ModelFolders]) -> None:
     plain = opened(halved[0], ServeSettings(device="cpu"))
     for text in QUERIES:
         tokens = served.tower.tokenize_queries([text])
@@ -107,7 +109,7 @@ def test_a_release_without_weights_for_it_runs_on_processors_or_is_refused(
 
 
 def test_products_are_embedded_there_and_kept_apart(
-    halved: tuple[ReleaseStore, Models], device: str, tmp_path: Path
+    halved: tuple[ReleaseStore, ModelFolders], device: str, tmp_path: Path
 ) -> None:
     store, models = halved
     current = store.current("default")
@@ -122,7 +124,7 @@ def test_products_are_embedded_there_and_kept_apart(
 
 
 def test_weights_are_part_of_the_release_and_of_what_it_was_made_from(
-    halved: tuple[ReleaseStore, Models], models: Models, tmp_path: Path
+    halved: tuple[ReleaseStore, ModelFolders], models: ModelFolders, tmp_path: Path
 ) -> None:
     store, _ = halved
     current = store.current("default")
@@ -133,7 +135,7 @@ def test_weights_are_part_of_the_release_and_of_what_it_was_made_from(
     copy = ReleaseStore(tmp_path / "releases")
     plain = index(feed, models, copy).manifest
     assert BiEncoder.open(models.encoder).digest == BiEncoder.open(halved[1].encoder).digest
-    with_weights = index_feed(feed, Mapping(), halved[1], Options(), copy, Silent())
+    with_weights = index_feed(feed, Mapping(), halved[1], IndexOptions(), copy, Silent())
     assert with_weights.embedded == 0 and with_weights.manifest.release_id != plain.release_id
     # They stay with the models in service.
     kept = resolve_models(None, None, copy, "default")
@@ -141,13 +143,13 @@ def test_weights_are_part_of_the_release_and_of_what_it_was_made_from(
     add_halves(kept, None, None, copy)  # nothing to do
 
 
-def test_models_whose_original_weights_are_gone_are_told(models: Models, tmp_path: Path) -> None:
+def test_models_whose_original_weights_are_gone_are_told(models: ModelFolders, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="has no checkpoint to make half-precision weights of"):
         add_halves(models, None, None, ReleaseStore(tmp_path))
 
 
 def test_a_trained_folder_gets_them_of_its_checkpoint(
-    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: ModelFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert models.ranker is not None
     for name in ("encoder", "ranker"):
@@ -156,5 +158,7 @@ def test_a_trained_folder_gets_them_of_its_checkpoint(
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr("encoder.train.half.add_half", lambda *given: asked.append(given))
     monkeypatch.setattr("ranker.train.half.add_half", lambda *given: asked.append(given))
-    add_halves(Models(tmp_path / "encoder", tmp_path / "ranker"), "else", None, ReleaseStore(tmp_path / "releases"))
+    add_halves(
+        ModelFolders(tmp_path / "encoder", tmp_path / "ranker"), "else", None, ReleaseStore(tmp_path / "releases")
+    )
     assert asked == [(str(tmp_path / name), tmp_path / name) for name in ("encoder", "ranker")]

@@ -16,7 +16,9 @@ from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
 from indexer.cleaning.mapping import Mapping
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle.final_score.train import train_final
 from lifecycle.models import resolve_models
 from lifecycle.rollback import to_model
@@ -39,12 +41,12 @@ def stages(hit: search_pb2.Hit) -> dict[str, search_pb2.StageScore]:
     return {entry.stage: entry for entry in hit.stage_scores}
 
 
-async def test_a_code_that_towers_cannot_know_is_found(models: Models, tmp_path: Path) -> None:
+async def test_a_code_that_towers_cannot_know_is_found(models: ModelFolders, tmp_path: Path) -> None:
     store = ReleaseStore(tmp_path / "releases")
     rows = [{"id": f"p{i}", "title": f"drill {i}", "gtin": f"{4006381333900 + i}"} for i in range(40)]
     rows[7] = {"id": "p7", "title": "drill press", "gtin": "4006381333931"}
     rows[31]["gtin"] = ""
-    index(write_rows(tmp_path / "feed.jsonl", rows), Models(models.encoder, None), store)
+    index(write_rows(tmp_path / "feed.jsonl", rows), ModelFolders(models.encoder, None), store)
     answer = await ask(store, "4006381333931")
     found = stages(answer.hits[0])
     assert answer.hits[0].product_id == "p7"
@@ -56,13 +58,15 @@ async def test_misspelt_words_are_mended_and_words_of_the_language_are_not(store
     assert (await ask(store, "red cattle")).searched_query == ""  # as far from a kettle, and no error
 
 
-async def test_synonyms_stay_until_they_are_taken_away(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+async def test_synonyms_stay_until_they_are_taken_away(
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
+) -> None:
     rules = Synonyms(groups=(("bedding", "sheet"),), rewrites={"teapot": "kettle"})
 
     def made(prefix: str, synonyms: Synonyms | None = None) -> Manifest:
         feed = write_feed(tmp_path / f"{prefix}.jsonl", prefix)
-        towers = Models(models.encoder, None)
-        return index_feed(feed, Mapping(), towers, Options(synonyms=synonyms), store, Silent()).manifest
+        towers = ModelFolders(models.encoder, None)
+        return index_feed(feed, Mapping(), towers, IndexOptions(synonyms=synonyms), store, Silent()).manifest
 
     assert made("x-", rules).snapshot.lexical.rewrites == 1  # type: ignore[union-attr]
     assert made("y-").snapshot.lexical.synonyms == 1  # type: ignore[union-attr]
@@ -90,7 +94,7 @@ def judgments(folder: Path) -> Path:
 
 
 async def test_a_final_score_is_learned_released_explained_and_rolled_back(
-    store: ReleaseStore, models: Models, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
     settings = FinalTraining(candidates=20, rerank_depth=8, least=5, rounds=20, patience=10, folds=3, threads=1)
     output = tmp_path / "final"
@@ -116,7 +120,7 @@ async def test_a_final_score_is_learned_released_explained_and_rolled_back(
     assert resolve_models(None, None, store, "default").final is not None
     assert resolve_models(None, str(models.ranker), store, "default").final is None
     with pytest.raises(ModelError, match="was trained with other models"):
-        index(write_feed(tmp_path / "b.jsonl", "b-"), Models(models.encoder, None, final=output), store)
+        index(write_feed(tmp_path / "b.jsonl", "b-"), ModelFolders(models.encoder, None, final=output), store)
     plain = index(write_feed(tmp_path / "b.jsonl", "b-"), models, store)
     assert plain.manifest.model.final is None
     back = to_model(store, "default", outcome.manifest.model.model_id, Silent())
@@ -124,7 +128,9 @@ async def test_a_final_score_is_learned_released_explained_and_rolled_back(
     assert json.loads((store.path("default", back.manifest.release_id) / "final" / "final.json").read_text())["ranker"]
 
 
-async def test_of_like_products_those_that_sell_come_first(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+async def test_of_like_products_those_that_sell_come_first(
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
+) -> None:
     def rows(sold: Callable[[int], int]) -> list[dict[str, Any]]:
         """Three of each thing in each colour, which nothing but their sales tells apart."""
         wares = [f"{color} {thing}" for thing in THINGS for color in COLORS]

@@ -14,7 +14,7 @@ from benchmarks.peers.environments import PLAIN
 from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED
 from benchmarks.peers.table import RESCORED, RETRIEVED
 from encoder.train.export import load_encoder
-from indexer.job import Models
+from indexer.models import ModelFolders
 from ranker.train.export import load_ranker
 
 
@@ -31,17 +31,17 @@ def judge(path: Path) -> Path:
 
 
 @pytest.fixture
-def trained(models: Models, tmp_path: Path) -> Models:
+def trained(models: ModelFolders, tmp_path: Path) -> ModelFolders:
     """The session's models with the checkpoints that training would have left."""
     assert models.ranker is not None
     encoder, ranker = (Path(shutil.copytree(path, tmp_path / path.name)) for path in (models.encoder, models.ranker))
     load_encoder(None).save(str(encoder / "checkpoint"))
     load_ranker(None).save(str(ranker / "checkpoint"))
-    return Models(encoder, ranker)
+    return ModelFolders(encoder, ranker)
 
 
 def test_tandem_and_the_straightforward_program_answer_the_same(
-    trained: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: ModelFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments: list[Any] = ["--catalog", write_feed(tmp_path / "feed.jsonl", "p-"), "--encoder", trained.encoder]
     arguments += ["--judgments", judge(tmp_path / "judgments.jsonl"), "--ranker", trained.ranker]

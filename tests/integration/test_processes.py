@@ -19,7 +19,7 @@ from shops import ROOT, command, environment, index, process, write_feed
 
 from benchmarks.common import free_address
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 from retrieval.client import service_config
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -158,7 +158,7 @@ async def test_a_signal_drains_both_with_their_calls_in_flight(indexed: ReleaseS
 
 
 async def test_a_new_release_reaches_all_processes_and_none_swaps_before_the_other_has_it(
-    store: ReleaseStore, models: Models, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
     old = store.current("default")
     with service(store, "--max-in-flight", 2 * CHANNELS) as served:  # all may ask the same one

@@ -13,7 +13,7 @@ from catalog.table import ProductTable
 from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from engine.onnx.session import OnnxModel
-from indexer.job import Models
+from indexer.models import ModelFolders
 from ranker.ranker import Ranker
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
@@ -38,7 +38,7 @@ async def served(channel: grpc.aio.Channel, release: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, models: Models) -> None:
+async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, models: ModelFolders) -> None:
     assert models.ranker is not None
     async with running(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
         answer = await ask(channel, "red kettle", 30)
@@ -70,7 +70,7 @@ async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, 
 
 
 async def test_releases_swap_under_load_without_a_failed_or_mixed_answer(
-    store: ReleaseStore, models: Models, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
     first = store.current("default")
     assert first is not None
@@ -99,7 +99,7 @@ async def test_releases_swap_under_load_without_a_failed_or_mixed_answer(
 
 
 async def test_a_damaged_release_is_refused_and_the_old_one_stays(
-    store: ReleaseStore, models: Models, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = store.current("default")
     assert old is not None

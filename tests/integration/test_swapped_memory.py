@@ -8,7 +8,7 @@ from shops import index, write_feed
 
 from core.plan import Plan
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
@@ -34,7 +34,7 @@ def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
     return {name: weakref.ref(part) for name, part in held.items()}
 
 
-async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: Models, tmp_path: Path) -> None:
+async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
     holder = ReleaseManager(store)
     await holder.refresh()
     held = parts(holder.get("default"))

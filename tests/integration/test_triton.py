@@ -20,7 +20,7 @@ from encoder.bi_encoder import BiEncoder
 from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, Engine, Pair
 from engine.triton.config import Layout
 from engine.triton.repository import RESCORE, prepare
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle.triton_server import FOLDER, TritonServer, install, triton_server
 from ranker.ranker import Ranker
 from retrieval.release.engines import release_models, triton_engine
@@ -186,7 +186,7 @@ async def test_deadlines_and_cancellation_reach_the_server(indexed: ReleaseStore
 
 
 async def test_releases_swap_under_load_and_old_models_unload(
-    store: ReleaseStore, models: Models, triton: TritonServer, tmp_path: Path
+    store: ReleaseStore, models: ModelFolders, triton: TritonServer, tmp_path: Path
 ) -> None:
     first = store.current("default")
     assert first is not None

@@ -9,12 +9,12 @@ from teachers import write_ranker
 
 from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, heard_alone, peak_mib, variants
 from indexer.build import EXACT
-from indexer.job import Models
+from indexer.models import ModelFolders
 from ranker.ranker import Ranker
 from retrieval.server.settings import ServeSettings
 
-TEACHERS = Models(Path("encoder"), Path("teacher"))
-STUDENTS = Models(Path("encoder"), Path("student"), final=Path("final"))
+TEACHERS = ModelFolders(Path("encoder"), Path("teacher"))
+STUDENTS = ModelFolders(Path("encoder"), Path("student"), final=Path("final"))
 
 
 def test_the_peers_models_are_asked_as_peers_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_what_is_served_has_a_row_where_it_is_anything_else(monkeypatch: pytest.
 
 def test_nothing_is_rescored_over_the_approximate_index() -> None:
     row = variants(TEACHERS, STUDENTS, {}, Path("small"), 32)[-1]
-    assert row.models == Models(Path("small"), None) and list(row.plans) == [0]
+    assert row.models == ModelFolders(Path("small"), None) and list(row.plans) == [0]
     assert row.index.kind is None and row.index.exact_budget_ms == 0
     assert variants(TEACHERS, STUDENTS, {}, None, 32)[-1].models.encoder == STUDENTS.encoder
 

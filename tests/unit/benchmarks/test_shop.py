@@ -10,7 +10,7 @@ import pytest
 from benchmarks.shop import BenchShop, read_questions
 from core.errors import TandemError
 from core.releases import ReleaseStore
-from indexer.job import Models
+from indexer.models import ModelFolders
 
 
 def judgments(folder: Path) -> Path:
@@ -47,7 +47,7 @@ def test_so_many_titles_hold_the_judged_ones_first(tmp_path: Path) -> None:
     feed = tmp_path / "feed.jsonl"
     lines = [{"id": f"p{n}", "title": f"Thing {n}", "brand": "Acme"} for n in range(10)]
     feed.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    models = Models(tmp_path / "encoder", tmp_path / "ranker")
+    models = ModelFolders(tmp_path / "encoder", tmp_path / "ranker")
     shop = BenchShop(feed, None, read_questions(judgments(tmp_path)), models, ReleaseStore(tmp_path / "releases"))
     smaller = shop.with_titles(4, tmp_path)
     written = [json.loads(line) for line in smaller.catalog.read_text().splitlines()]

@@ -9,7 +9,10 @@ from core.errors import FeedError, ReleaseError
 from core.progress import Silent
 from core.releases import ReleaseStore
 from indexer.cleaning.mapping import Mapping
-from indexer.job import Models, Options, _title_queries, apply_models, index_feed, read_golden, read_queries
+from indexer.inputs import IndexOptions
+from indexer.job import apply_models, index_feed
+from indexer.models import ModelFolders
+from indexer.queries import read_golden, read_queries, title_queries
 from indexer.validate import GoldenQuery
 
 
@@ -56,8 +59,8 @@ def test_a_golden_query_at_fault_is_told_with_its_line(tmp_path: Path, line: str
 def test_held_out_queries_are_the_first_words_of_titles_and_the_same_each_time(tmp_path: Path) -> None:
     rows = [product(str(i), f"alpha{i} beta{i} gamma{i} delta{i} epsilon{i} zeta{i}") for i in range(400)]
     columns = ProductTable(write_columns(tmp_path / "c.arrow", rows))
-    queries = _title_queries(columns)
-    assert len(queries) == len(set(queries)) == 256 and queries == _title_queries(columns)
+    queries = title_queries(columns)
+    assert len(queries) == len(set(queries)) == 256 and queries == title_queries(columns)
     titles = columns.batches()
     known = {title for batch in titles for title in batch.column("title").to_pylist()}
     assert {len(query.split()) for query in queries} == {2, 3, 4, 5}
@@ -66,7 +69,7 @@ def test_held_out_queries_are_the_first_words_of_titles_and_the_same_each_time(t
 
 def test_models_cannot_be_applied_to_a_catalog_without_products(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="has no release yet: make one with `tandem index`"):
-        apply_models("shop", Models(tmp_path, None), Options(), ReleaseStore(tmp_path / "r"), Silent())
+        apply_models("shop", ModelFolders(tmp_path, None), IndexOptions(), ReleaseStore(tmp_path / "r"), Silent())
 
 
 def test_models_are_not_applied_to_damaged_products(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_models_are_not_applied_to_damaged_products(tmp_path: Path) -> None:
     manifest = publish(store, tmp_path / "scratch", {"products.arrow": b"columns", "index.faiss": b"index"})
     damage(store.path("shop", manifest.release_id) / "products.arrow")
     with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
-        apply_models("shop", Models(tmp_path, None), Options(), store, Silent())
+        apply_models("shop", ModelFolders(tmp_path, None), IndexOptions(), store, Silent())
     assert store.current("shop") == manifest.release_id
 
 
@@ -82,8 +85,10 @@ def test_a_feed_that_the_system_cannot_read_is_one_line(tmp_path: Path, monkeypa
     def fail(_: Path) -> str:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("indexer.job.file_digest", fail)
+    monkeypatch.setattr("indexer.inputs.file_digest", fail)
     feed = tmp_path / "feed.csv"
     feed.write_text("id,title\n1,a\n")
     with pytest.raises(FeedError, match=r"feed.csv: cannot be read: Input/output error"):
-        index_feed(feed, Mapping(), Models(tmp_path, None), Options(), ReleaseStore(tmp_path / "releases"), Silent())
+        index_feed(
+            feed, Mapping(), ModelFolders(tmp_path, None), IndexOptions(), ReleaseStore(tmp_path / "releases"), Silent()
+        )

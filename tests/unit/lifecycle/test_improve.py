@@ -19,7 +19,9 @@ from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from encoder.train.settings import EncoderTraining
 from indexer.cleaning.mapping import Mapping as FeedMapping
-from indexer.job import Models, Options, index_feed
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
 from lifecycle import improve as module
 from lifecycle.improve import improve
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, read_improvement
@@ -91,7 +93,7 @@ def output(trained: Path, tmp_path: Path) -> Path:
 def store(shop: Shop, untuned: Path, tmp_path: Path) -> ReleaseStore:
     """The shop in service with untuned towers."""
     store = ReleaseStore(tmp_path / "releases")
-    index_feed(shop.catalog, FeedMapping(), Models(untuned, None), Options(), store, Silent())
+    index_feed(shop.catalog, FeedMapping(), ModelFolders(untuned, None), IndexOptions(), store, Silent())
     return store
 
 

@@ -9,7 +9,7 @@ from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE
-from indexer.job import Models
+from indexer.models import ModelFolders
 from lifecycle.models import models_of, resolve_models
 from lifecycle.tracking.lineage import write_lineage
 
@@ -43,8 +43,8 @@ def test_what_is_not_given_is_taken_from_the_release_in_service(
     store: ReleaseStore, served: Manifest, given: Path
 ) -> None:
     folder = store.path("shop", served.release_id)
-    assert resolve_models(None, None, store, "shop") == Models(folder / "encoder", folder / "ranker")
-    assert resolve_models(str(given), None, store, "shop") == Models(given, folder / "ranker")
+    assert resolve_models(None, None, store, "shop") == ModelFolders(folder / "encoder", folder / "ranker")
+    assert resolve_models(str(given), None, store, "shop") == ModelFolders(given, folder / "ranker")
 
 
 def test_the_lineage_of_each_model_follows_it(
@@ -63,7 +63,7 @@ def test_the_lineage_of_each_model_follows_it(
 
 
 def test_given_towers_need_no_release(store: ReleaseStore, given: Path) -> None:
-    assert resolve_models(str(given), None, store, "shop") == Models(given, None)
+    assert resolve_models(str(given), None, store, "shop") == ModelFolders(given, None)
 
 
 @pytest.fixture

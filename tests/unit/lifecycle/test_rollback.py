@@ -8,7 +8,9 @@ from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.job import Models, Options, Outcome
+from indexer.inputs import IndexOptions
+from indexer.job import IndexOutcome
+from indexer.models import ModelFolders
 from lifecycle import rollback
 from lifecycle.rollback import to_model, to_release
 
@@ -121,17 +123,19 @@ def test_a_catalog_that_is_being_changed_is_left_alone(store: ReleaseStore, made
 def test_a_model_set_is_taken_from_its_newest_release_and_the_products_from_the_current(
     store: ReleaseStore, made: list[Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[str, Models]] = []
+    calls: list[tuple[str, ModelFolders]] = []
 
-    def apply(catalog: str, models: Models, options: Options, store: ReleaseStore, steps: Any) -> Outcome:
+    def apply(
+        catalog: str, models: ModelFolders, options: IndexOptions, store: ReleaseStore, steps: Any
+    ) -> IndexOutcome:
         calls.append((catalog, models))
-        return Outcome(made[2], 0)
+        return IndexOutcome(made[2], 0)
 
     monkeypatch.setattr(rollback, "apply_models", apply)
     for number, source in ((0, 0), (2, 2), (1, 2)):
         to_model(store, "shop", made[number].model.model_id, Silent())
         folder = store.path("shop", made[source].release_id)
-        assert calls[-1] == ("shop", Models(folder / "encoder", None))
+        assert calls[-1] == ("shop", ModelFolders(folder / "encoder", None))
 
 
 def test_an_unknown_model_set_is_told_with_those_there_are(store: ReleaseStore, made: list[Manifest]) -> None:

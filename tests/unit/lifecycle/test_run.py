@@ -13,7 +13,8 @@ from shops import environment
 
 from core.errors import FeedError
 from core.releases import ReleaseStore
-from indexer.job import Models, Outcome
+from indexer.job import IndexOutcome
+from indexer.models import ModelFolders
 from lifecycle import run
 from lifecycle.improvement import Shop
 from lifecycle.run import _sample, _training, run_shop
@@ -159,8 +160,8 @@ def indexed(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     made.clear()
     manifest = publish(store, tmp_path / "scratch", {"products.arrow": b"p"})
     given: list[tuple[object, ...]] = []
-    monkeypatch.setattr(run, "index_feed", lambda *args: given.append(args) or Outcome(manifest, None))
-    monkeypatch.setattr(run, "resolve_models", lambda *_: Models(Path("untuned"), None))
+    monkeypatch.setattr(run, "index_feed", lambda *args: given.append(args) or IndexOutcome(manifest, None))
+    monkeypatch.setattr(run, "resolve_models", lambda *_: ModelFolders(Path("untuned"), None))
     monkeypatch.setattr(run, "Tour", Told)
     return given
 
@@ -179,7 +180,7 @@ def test_what_there_is_is_served_before_anything_is_trained(
     monkeypatch.setattr(run, "run_service", serve)
     run_shop(serving(store, "127.0.0.1:50052"), shop.catalog, shop.mapping, shop.judgments, console, _TRITON, "ready")
     [(feed, mapping, models, *_)] = indexed
-    assert (feed, mapping.catalog.name, models) == (shop.catalog, "shop", Models(Path("untuned"), None))  # type: ignore[attr-defined]
+    assert (feed, mapping.catalog.name, models) == (shop.catalog, "shop", ModelFolders(Path("untuned"), None))  # type: ignore[attr-defined]
     [tour] = made
     assert tour.calls == ["start 127.0.0.1:50052", "stop"]
     training = tour.given[4]
