@@ -17,43 +17,92 @@ MISSING = np.float32(np.nan)
 class Feature:
     """One column. More of it may only raise (`monotonicity` 1), only lower (-1), or do either (0) to the score.
 
-    `label` is the text by which people read it, and its name up to format 4. An `optional` one is NaN where there is
-    no value; the others always have one.
+    `label` is the text by which people read it, and its name up to format 4; `description` is for the reference. An
+    `optional` one is NaN where there is no value; the others always have one.
     """
 
     name: str
     label: str
     monotonicity: Literal[-1, 0, 1]
+    description: str
     optional: bool = False
 
 
 # BM25 as a share of the best candidate's and reciprocal ranks are left out: trees trained on one shop with them rank
 # another shop worse. A gap is the difference from the best candidate's value, 0 at most.
 FEATURES: tuple[Feature, ...] = (
-    # The cross-encoder's probability; missing where it was not computed.
-    Feature("rerank_probability", "relevance", 1, optional=True),
-    Feature("rerank_probability_gap", "relevance to the best", 1, optional=True),
-    Feature("cosine_similarity", "similarity", 1),  # of the bi-encoder
-    Feature("cosine_similarity_gap", "similarity to the best", 1),
-    Feature("title_bm25", "words in the title", 1),  # for each unit of the query's inverse document frequencies
-    Feature("other_fields_bm25", "words elsewhere", 1),
-    Feature("term_coverage", "coverage", 1),  # share of the query's words in any field, by inverse document frequency
-    Feature("title_term_coverage", "coverage by the title", 1),
-    # How well the last word that is no quantity matches: in many languages the thing that is wanted.
-    Feature("last_term_match", "last word", 1, optional=True),
-    # Share of the words with digits that are no quantities, of the quantities, and of the brand's words that match;
-    # missing where the query has none.
-    Feature("code_coverage", "codes", 1, optional=True),
-    Feature("quantity_coverage", "quantities", 1, optional=True),
-    Feature("conflicting_quantities", "other quantities", -1),  # without a match where the product states another one
-    Feature("brand_coverage", "brand", 1, optional=True),
-    Feature("conflicting_brand_terms", "other brand", -1),  # brand words without a match where there is another brand
-    Feature("query_length", "query words", 0),
-    Feature("unknown_term_share", "unknown words", 0),  # share of the query's words that no product holds
-    Feature("title_length", "title terms", 0),
-    # Share of the catalog's products that are less popular; missing where the feed does not say.
-    Feature("popularity_percentile", "popularity", 1, optional=True),
-    Feature("popularity_percentile_gap", "popularity to the best", 1, optional=True),
+    Feature(
+        "rerank_probability",
+        "relevance",
+        1,
+        "The cross-encoder's probability; missing where it was not computed.",
+        optional=True,
+    ),
+    Feature("rerank_probability_gap", "relevance to the best", 1, "Gap of `rerank_probability`.", optional=True),
+    Feature("cosine_similarity", "similarity", 1, "Cosine of the bi-encoder's vectors."),
+    Feature("cosine_similarity_gap", "similarity to the best", 1, "Gap of `cosine_similarity`."),
+    Feature(
+        "title_bm25",
+        "words in the title",
+        1,
+        "BM25 of the title, for each unit of the query's inverse document frequencies.",
+    ),
+    Feature("other_fields_bm25", "words elsewhere", 1, "The same of all other fields."),
+    Feature(
+        "term_coverage",
+        "coverage",
+        1,
+        "Share of the query's words that any field holds, by inverse document frequency.",
+    ),
+    Feature("title_term_coverage", "coverage by the title", 1, "The same of the title alone."),
+    Feature(
+        "last_term_match",
+        "last word",
+        1,
+        "How well the last word that is no quantity matches: in many languages the thing that is wanted.",
+        optional=True,
+    ),
+    Feature(
+        "code_coverage",
+        "codes",
+        1,
+        "Share of the words with digits, quantities left out, that match; missing where the query has none.",
+        optional=True,
+    ),
+    Feature(
+        "quantity_coverage",
+        "quantities",
+        1,
+        "Share of the quantities that match; missing where the query has none.",
+        optional=True,
+    ),
+    Feature(
+        "conflicting_quantities",
+        "other quantities",
+        -1,
+        "Quantities without a match where the product states another one in that unit.",
+    ),
+    Feature(
+        "brand_coverage",
+        "brand",
+        1,
+        "Share of the brand's words that match; missing where the query has none.",
+        optional=True,
+    ),
+    Feature(
+        "conflicting_brand_terms", "other brand", -1, "Brand words without a match where the product has another brand."
+    ),
+    Feature("query_length", "query words", 0, "Number of the query's words."),
+    Feature("unknown_term_share", "unknown words", 0, "Share of the query's words that no product holds."),
+    Feature("title_length", "title terms", 0, "Number of the title's terms."),
+    Feature(
+        "popularity_percentile",
+        "popularity",
+        1,
+        "Share of the catalog's products that are less popular; missing where the feed does not say.",
+        optional=True,
+    ),
+    Feature("popularity_percentile_gap", "popularity to the best", 1, "Gap of `popularity_percentile`.", optional=True),
 )
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 MONOTONICITY = {feature.name: feature.monotonicity for feature in FEATURES}

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from catalog.product import CATALOG_SCHEMA
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
+from core import formats
 from core.manifest import CatalogSnapshot, FileEntry, LexicalReport, Manifest, ModelSet
 from docs.generate.markdown import notice, page, table
 from docs.generate.models import settings_of
@@ -17,6 +18,7 @@ from engine.lexical.index import SYNONYMS_FILE, field_files
 from indexer.build import IndexReport
 from indexer.job import COLUMNS_FILE, INDEX_FILE, LEXICAL_FOLDER, QUARANTINE_FILE
 from indexer.products import CleanReport
+from ranker.features import FEATURES
 from ranker.final import PRERANK_TREES, TREES, FinalSpec
 from ranker.final import SPEC_FILE as FINAL_SPEC
 from ranker.ranker import SPEC_FILE as RANKER_SPEC
@@ -57,6 +59,8 @@ def _files() -> dict[str, str]:
         "vocabulary": vocabulary.strip("`"),
         "field_files": fields.strip("`"),
         "product_columns": _columns(),
+        "formats": _formats(),
+        "features": _features(),
     }
 
 
@@ -75,3 +79,16 @@ def _code(default: str) -> str:
 def _columns() -> str:
     rows = ((f"`{field.name}`", f"`{field.type}`", "yes" if field.nullable else "no") for field in CATALOG_SCHEMA)
     return table(("column", "type", "may be null"), rows).strip()
+
+
+def _formats() -> str:
+    """Each part's number, and the numbers that this version reads."""
+    parts = (part for part in vars(formats).values() if isinstance(part, formats.Format))
+    rows = ((part.part, str(part.number), " and ".join(map(str, part.readable))) for part in parts)
+    return table(("part", "written", "read"), rows).strip()
+
+
+def _features() -> str:
+    directions = {1: "raises it", -1: "lowers it", 0: "either"}
+    rows = ((f"`{each.name}`", directions[each.monotonicity], each.description) for each in FEATURES)
+    return table(("feature", "more of it", "meaning"), rows).strip()
