@@ -90,5 +90,5 @@ def _formats() -> str:
 
 def _features() -> str:
     directions = {1: "raises it", -1: "lowers it", 0: "either"}
-    rows = ((f"`{each.name}`", directions[each.monotonicity], each.description) for each in FEATURES)
-    return table(("feature", "more of it", "meaning"), rows).strip()
+    rows = ((f"`{each.name}`", each.label, directions[each.monotonicity], each.description) for each in FEATURES)
+    return table(("feature", "label", "more of it", "meaning"), rows).strip()

@@ -69,8 +69,9 @@ class SearchServiceServicer:
     """
 
     def Search(self, request, context):
-        """Retrieves candidates by meaning and by words side by side, fuses both lists, rescores the first with the
-        cross-encoder and returns the best `top_k`, inside the deadline of the call. When time is short fewer candidates are rescored, and `degraded` says so.
+        """Retrieves candidates by vectors and by words side by side, fuses both lists, rescores the first with the
+        cross-encoder and returns the best `top_k`, inside the deadline of the call. When time is short, fewer candidates
+        are rescored, and `degraded` names it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
