@@ -11,9 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.segment import VectorSearch
+from catalog.view import CatalogView
 from engine.lanes import Lanes, WorkQueue
-from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, EngineError, Pair, Tokens, Vectors
+from engine.protocol import Candidates, EngineError, Pair, Tokens, Vectors
 from engine.vector.index import use_one_thread
+from engine.vector.segments import score_view_rows, search_view
 
 
 class Model(Protocol):
@@ -21,18 +24,6 @@ class Model(Protocol):
 
     def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> Vectors:
         """Vectors, shape (n, d), or logits, shape (n,), of n sequences of shape (t,)."""
-        ...
-
-
-class Index(Protocol):
-    """What searches products; see `engine.vector.index.VectorIndex`."""
-
-    def search(self, vectors: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
-        """Rows and scores, both (n, k), of vectors (n, d), best first; row -1 where there are no more."""
-        ...
-
-    def similarities(self, vector: Vectors, rows: NDArray[np.int64]) -> Vectors:
-        """Scores, shape (r,), of rows against a vector of shape (d,)."""
         ...
 
 
@@ -74,12 +65,13 @@ class EmbeddedEngine:
     def __init__(
         self,
         query_tower: Model,
-        index: Index,
+        index: VectorSearch,
         cross_encoder: Model | None,
         lanes: int | None = None,
         batches: Batches = CPU_BATCHES,
     ) -> None:
-        """`lanes` is the number of worker threads, each bound to one core's worth of work; default: one a core."""
+        """`index` has the base segment's vectors. `lanes` is the number of worker threads, each bound to one core's
+        worth of work; default: one a core."""
         self._index = index
         self._at_once = batches.compare_at_once
         self._cross_encoder = cross_encoder
@@ -96,22 +88,22 @@ class EmbeddedEngine:
         return np.stack(await self._lanes.submit("encode", queries, [len(q) for q in queries], deadline))
 
     async def retrieve(
-        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
-        if filter_reference != NO_FILTER or overlay_revision != NO_OVERLAY:
-            raise EngineError("this release has no filters and no fresh overlay")
-        payloads = [(vector, k) for vector in vectors]
+        payloads = [(vector, k, view) for vector in vectors]
         return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
 
-    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
         """See `engine.protocol.Engine`."""
         if len(rows) <= self._at_once:
             try:
-                return self._index.similarities(vector, rows)
+                return score_view_rows(self._index, view, vector, rows)
             except Exception as error:
                 raise EngineError(f"{type(error).__name__}: {error}") from error
-        [similarities] = await self._lanes.submit("score_rows", [(vector, rows)], [1], deadline)
+        [similarities] = await self._lanes.submit("score_rows", [(vector, rows, view)], [1], deadline)
         return similarities
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
@@ -123,13 +115,21 @@ class EmbeddedEngine:
         """See `engine.protocol.Engine`."""
         self._lanes.close()
 
-    def _search(self, payloads: list[tuple[Vectors, int]]) -> list[Candidates]:
-        widest = max(k for _, k in payloads)
-        rows, scores = self._index.search(np.stack([vector for vector, _ in payloads]), widest)
-        return [_candidates(rows[i, :k], scores[i, :k]) for i, (_, k) in enumerate(payloads)]
+    def _search(self, payloads: list[tuple[Vectors, int, CatalogView | None]]) -> list[Candidates]:
+        """A batch mostly has one view; while a new revision takes over there are two."""
+        result: dict[int, Candidates] = {}
+        for view in {id(view): view for _, _, view in payloads}.values():
+            places = [place for place, payload in enumerate(payloads) if payload[2] is view]
+            widest = max(payloads[place][1] for place in places)
+            queries = np.stack([payloads[place][0] for place in places])
+            rows, scores = search_view(self._index, view, queries, widest)
+            for i, place in enumerate(places):
+                k = payloads[place][1]
+                result[place] = _candidates(rows[i, :k], scores[i, :k])
+        return [result[place] for place in range(len(payloads))]
 
-    def _compare(self, payloads: list[tuple[Vectors, NDArray[np.int64]]]) -> list[Vectors]:
-        return [self._index.similarities(vector, rows) for vector, rows in payloads]
+    def _compare(self, payloads: list[tuple[Vectors, NDArray[np.int64], CatalogView | None]]) -> list[Vectors]:
+        return [score_view_rows(self._index, view, vector, rows) for vector, rows, view in payloads]
 
     def _score(self, pairs: list[Pair]) -> Vectors:
         if self._cross_encoder is None:

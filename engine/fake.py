@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 
 
@@ -29,15 +30,17 @@ class FakeEngine:
         return np.array([[query[0]] for query in queries], np.float32)
 
     async def retrieve(
-        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> list[Candidates]:
-        """The k products from the one that the vector names on."""
+        """The k products from the one that the vector names on; of no fresh segment."""
         await self._work("retrieve", len(vectors), deadline)
         places = np.arange(min(k, self.count))
         scores = (1 - places * 0.01).astype(np.float32)
         return [Candidates((places + int(vector[0])) % self.count, scores) for vector in vectors]
 
-    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
         """What `retrieve` says of them."""
         await self._work("score_rows", len(rows), deadline)
         return (1 - (rows - int(vector[0])) % self.count * 0.01).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, Engine, EngineError, Pair, Tokens, Vectors
 
 _Result = TypeVar("_Result")
@@ -46,22 +47,24 @@ class FallbackEngine:
         )
 
     async def retrieve(
-        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
         return await _either(
             "retrieve",
-            lambda limit: self._first.retrieve(vectors, k, filter_reference, overlay_revision, limit),
-            lambda: self._second.retrieve(vectors, k, filter_reference, overlay_revision, deadline),
+            lambda limit: self._first.retrieve(vectors, k, limit, view),
+            lambda: self._second.retrieve(vectors, k, deadline, view),
             deadline,
         )
 
-    async def score_rows(self, vector: Vectors, rows: NDArray, deadline: float | None) -> Vectors:
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray, deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
         """See `engine.protocol.Engine`."""
         return await _either(
             "score_rows",
-            lambda limit: self._first.score_rows(vector, rows, limit),
-            lambda: self._second.score_rows(vector, rows, deadline),
+            lambda limit: self._first.score_rows(vector, rows, limit, view),
+            lambda: self._second.score_rows(vector, rows, deadline, view),
             deadline,
         )
 

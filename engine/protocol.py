@@ -7,12 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
+
 Tokens = NDArray[np.int32]
 Vectors = NDArray[np.float32]
-
-# Kept from the first day, empty until there are filters and a fresh overlay.
-NO_FILTER = ""
-NO_OVERLAY = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +49,21 @@ class Engine(Protocol):
         ...
 
     async def retrieve(
-        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> list[Candidates]:
-        """The k most similar products of each vector of shape (n, d). Raises DeadlineExceeded or EngineError."""
+        """The k most similar products of the view to each vector of shape (n, d); without a view, of the base segment.
+
+        The engine holds the base segment's vectors, and the view brings those of fresh segments. Raises
+        DeadlineExceeded, or EngineError, also where the engine does not support fresh segments.
+        """
         ...
 
-    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
-        """The similarity, shape (r,), of r products to a vector of shape (d,), as `retrieve` would score them.
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """The similarity, shape (r,), of r products of the view to a vector of shape (d,), as `retrieve` scores them.
 
-        Raises DeadlineExceeded or EngineError.
+        Raises as `retrieve` does.
         """
         ...
 

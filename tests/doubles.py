@@ -86,12 +86,12 @@ class Spoken:
         await self._work("spelt")
         return text.replace("reed", "red")
 
-    async def search(self, text: str, k: int) -> LexicalMatches:
+    async def search(self, text: str, k: int, view: object = None) -> LexicalMatches:
         await self._work("search")
         rows = self.rows[:k]
         return LexicalMatches(LexicalQuery(), Candidates(rows, self._scores(rows)))
 
-    async def evidence(self, query: LexicalQuery, rows: np.ndarray) -> Evidence:
+    async def evidence(self, query: LexicalQuery, rows: np.ndarray, view: object = None) -> Evidence:
         await self._work("evidence")
         self.asked += rows.tolist()
         matched = np.zeros((len(rows), 1, 0), np.float32)

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 _MILLION = 1_000_000
 _STOPS = " .!?"
 
@@ -44,6 +47,12 @@ class PriceBounds:
     least: int | None = None
     most: int | None = None
     currencies: frozenset[str] = frozenset()
+
+    def include(self, prices: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of n prices in millionths are within the bounds, shape (n,); a missing one, NaN, is not."""
+        least = -np.inf if self.least is None else self.least
+        most = np.inf if self.most is None else self.most
+        return np.asarray((prices >= least) & (prices <= most))
 
 
 def _any(words: Iterable[str]) -> str:

@@ -131,8 +131,10 @@ class LexicalIndex:
         weights: Mapping[str, float],
         k: int,
         synonyms: Sequence[Sequence[Alternative]] = (),
+        allowed: NDArray[np.bool_] | None = None,
     ) -> Candidates:
-        """The k best products by the fields' weighted scores, best first; those that share no term are left out.
+        """The k best products by the fields' weighted scores, best first, of those that the mask, shape (count,),
+        allows; products that share no term are left out.
 
         Of very many postings, those of the commonest terms, which say least, are left out.
         """
@@ -146,6 +148,8 @@ class LexicalIndex:
                 for alternatives in synonyms:
                     more, extra = added(alternatives, terms, postings)
                     totals[more] += extra * np.float32(weight)
+        if allowed is not None:
+            totals[~allowed] = 0
         best = _best(totals, k)
         return Candidates(best, totals[best])
 

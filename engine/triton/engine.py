@@ -1,5 +1,8 @@
 """The Triton engine: a release's models in a Triton server, which batches; here calls are sent, bounded and checked.
 
+It searches the base segment alone. A view with fresh segments or deleted products is refused; the fallback engine,
+where there is one, answers then.
+
 There is no batcher on this side. A server that is down, hung, slow or wrong is found within a second, by calls or by
 probes of each model, and calls then fail at once until a probe is answered well again.
 """
@@ -17,7 +20,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as rpc
 
-from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
+from catalog.view import CatalogView
+from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 from engine.triton.config import ENCODE_ROWS, FOUND, RETRIEVE_ROWS, SCORES
 from engine.triton.repository import ENCODE, RESCORE, RETRIEVE
 from engine.triton.watch import PATIENCE_SECONDS, PROBE_SECONDS, Watch
@@ -84,19 +88,21 @@ class TritonEngine:
         return np.concatenate(await _together([self._encode(part, deadline) for part in parts]))
 
     async def retrieve(
-        self, vectors: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
         self._attend()
-        if filter_reference != NO_FILTER or overlay_revision != NO_OVERLAY:
-            raise EngineError("this release has no filters and no fresh overlay")
+        _check_base_alone(view)
         parts = [vectors[start : start + RETRIEVE_ROWS] for start in range(0, len(vectors), RETRIEVE_ROWS)]
         found = await _together([self._retrieve(part, k, deadline) for part in parts])
         return [candidates for part in found for candidates in part]
 
-    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
         """See `engine.protocol.Engine`."""
         self._attend()
+        _check_base_alone(view)
         if not len(rows):
             return np.empty(0, np.float32)
         shape = (1, len(rows))
@@ -235,6 +241,12 @@ class TritonEngine:
         for watch in self._watches.values():
             watch.give_up()
         self._closing = self._loop.create_task(self._channel.close())
+
+
+def _check_base_alone(view: CatalogView | None) -> None:
+    """Raises EngineError for what Triton's model of the index, which holds the base segment alone, cannot search."""
+    if view is not None and not view.is_base_alone:
+        raise EngineError("Triton searches a release as published: fresh and deleted products need engine = embedded")
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:

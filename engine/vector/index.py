@@ -56,14 +56,20 @@ class VectorIndex:
         """The same index elsewhere, such as on a GPU."""
         return VectorIndex(copy(self._index))
 
-    def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and scores, both of shape (n, min(k, count)), of n unit vectors of shape (n, d), best first.
+    def search(
+        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows and scores, both of shape (n, min(k, count)), of n unit vectors of shape (n, d), best first, among the
+        rows that the mask, shape (count,), allows.
 
-        Equal scores stand in the order of their rows. An approximate index that finds fewer fills up with row -1 at
-        the end; an exact one never does.
+        Equal scores stand in the order of their rows. Where a mask allows fewer, or an approximate index finds fewer,
+        row -1 fills up the end; an exact index without a mask always finds as many.
         """
         queries = np.ascontiguousarray(vectors, np.float32)
-        scores, rows = self._index.search(queries, min(k, self.count))
+        # The bits have to stay alive as long as the search, which FAISS does not see to.
+        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+        parameters = None if bits is None else _masked(self._index, bits, self.count)
+        scores, rows = self._index.search(queries, min(k, self.count), params=parameters)
         order = np.lexsort((rows, -scores), axis=1)
         return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
@@ -95,6 +101,19 @@ class VectorIndex:
     def inner(self) -> "faiss.Index":
         """For who copies it elsewhere."""
         return self._index
+
+
+def _masked(index: "faiss.Index", bits: NDArray[np.uint8], count: int) -> Any:
+    """Parameters of a search among the rows whose bit is set, with the index's own search settings."""
+    import faiss
+
+    library: Any = faiss  # its type stubs lack the fields of search parameters
+    selector = library.IDSelectorBitmap(count, library.swig_ptr(bits))
+    if isinstance(index, faiss.IndexIVF):
+        return library.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    if isinstance(index, faiss.IndexHNSW):
+        return library.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    return library.SearchParameters(sel=selector)
 
 
 def apply_settings(index: "faiss.Index", settings: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from catalog.view import CatalogView
 from engine.fallback import noting
 from engine.protocol import Vectors
 from retrieval.pipeline.candidates import CandidateSet
@@ -87,11 +88,13 @@ class Degradation:
 class Answer:
     """The final list, best first, the candidates it was made of, and how it came about.
 
+    `view` is the revision of the catalog whose rows all of them are.
     `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak. `searched` is the query
     where a rewrite changed it. `settled` is the time of the loop's clock when the stages that can be done without had
     ended, or ought to have; 0 before.
     """
 
+    view: CatalogView
     hits: list[Hit] = field(default_factory=list)
     searched: str = ""
     found: CandidateSet = field(default_factory=CandidateSet)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import TandemError
 from core.plan import Plan
-from engine.protocol import NO_FILTER, NO_OVERLAY, Candidates, DeadlineExceeded, EngineError, Vectors
+from engine.protocol import Candidates, DeadlineExceeded, EngineError, Vectors
 from ranker.features import FEATURE_NAMES, MISSING
 from ranker.mix import mixed_scores
 from retrieval.pipeline.answer import (
@@ -30,7 +30,7 @@ from retrieval.pipeline.answer import (
 )
 from retrieval.pipeline.budget import before_words
 from retrieval.pipeline.candidates import CandidateSet, Fusion, SourceScores, one_source
-from retrieval.pipeline.features import code_matches, with_relevance
+from retrieval.pipeline.features import code_matches, features, with_relevance
 from retrieval.pipeline.words import LexicalFailed, LexicalMatches
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
@@ -52,7 +52,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
     `deadline` is a time of the running loop's clock, or None. Raises DeadlineExceeded or EngineError when neither the
     towers nor words found anything in time; other trouble only degrades the answer.
     """
-    answer = Answer()
+    answer = Answer(view=release.view)
     with answer.naming_fallback():
         asked, bounds = release.price_bounds(query.text)
         if (text := await _understood(replace(query, text=asked), plan, release, deadline)) != query.text:
@@ -65,7 +65,7 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
             found = found.ordered(np.argsort(~first, kind="stable"))
         beyond = np.zeros(len(found.rows), bool)  # the price that was asked for
         if bounds is not None:  # what is within is worth rescoring first
-            beyond = ~release.within(found.rows, bounds)
+            beyond = ~bounds.include(answer.view.prices(found.rows))
             order = np.argsort(beyond, kind="stable")
             found, table, beyond = found.ordered(order), None if table is None else table[order], beyond[order]
         relevance = np.empty(0, np.float32)
@@ -77,8 +77,8 @@ async def search(query: Query, plan: Plan, release: LoadedRelease, permit: Permi
             if table is None:
                 answer.hits = _arrange(found, relevance, release.mix, query.top_k, beyond)
             else:
-                features = with_relevance(table, answer.relevance)
-                answer.hits = await _by_final(query, release, answer, features, beyond, deadline)
+                table = with_relevance(table, answer.relevance)
+                answer.hits = await _by_final(query, release, answer, table, beyond, deadline)
             stage.candidates_out = len(answer.hits)
     return answer
 
@@ -132,8 +132,8 @@ async def _dense(
         vector = await release.models.encode(tokens, deadline)
         stage.candidates_out = 1
     breadth = max(plan.candidates, query.top_k)
-    with answer.stage("retrieve", release.products) as stage:
-        found = await release.models.retrieve(vector, breadth, NO_FILTER, NO_OVERLAY, deadline)
+    with answer.stage("retrieve", len(answer.view)) as stage:
+        found = await release.models.retrieve(vector, breadth, deadline, answer.view)
         stage.candidates_out = len(found.rows)
     return vector, found
 
@@ -144,10 +144,10 @@ async def _match(
     """What words find; None where the plan or the release has no such source, or it failed."""
     if release.words is None or not plan.lexical_candidates:
         return None
-    with answer.stage("lexical", release.products) as stage:
+    with answer.stage("lexical", len(answer.view)) as stage:
         try:
             async with asyncio.timeout_at(_latest(release, deadline)):
-                matches = await release.words.search(query.text, plan.lexical_candidates)
+                matches = await release.words.search(query.text, plan.lexical_candidates, answer.view)
         except TimeoutError:
             answer.degraded.append(Degradation(LEXICAL_FAILED, "matching words took too long"))
             return None
@@ -174,8 +174,8 @@ async def _fuse(
         try:
             async with asyncio.timeout_at(_latest(release, deadline)):
                 similarities, evidence = await asyncio.gather(
-                    release.models.score_rows(vector, fusion.rows[fusion.unseen_by_dense], deadline),
-                    release.words.evidence(matches.query, fusion.rows),
+                    release.models.score_rows(vector, fusion.rows[fusion.unseen_by_dense], deadline, answer.view),
+                    release.words.evidence(matches.query, fusion.rows, answer.view),
                 )
         except (TimeoutError, LexicalFailed, EngineError, DeadlineExceeded) as error:
             detail = "comparing both sources " + ("failed" if str(error) else "took too long")
@@ -193,7 +193,7 @@ async def _preranked(release: LoadedRelease, found: CandidateSet, answer: Answer
     """
     assert release.final is not None
     with answer.stage("prerank", len(found.rows)) as stage:
-        table = release.features(found)
+        table = features(found, answer.view.popularity(found.rows))
         stage.candidates_out = len(found.rows)
         order = np.lexsort((-await _final_scores(release, table, rescored=False), ~code_matches(found)))
         return found.ordered(order), table[order]
@@ -205,7 +205,7 @@ async def _rescore(
     """Probabilities of relevance of the first candidates, as many as there was time for; shape (depth,)."""
     assert found.dense is not None
     with answer.stage("rescore", len(found.rows)) as stage:
-        work = release.rescoring(query.text, found.rows[: release.rerank_depth(plan)])
+        work = release.rescoring(query.text, found.rows[: release.rerank_depth(plan)], answer.view)
         depth = _depth(work.costs(), plan, release, deadline, answer)
         if not depth:
             return np.empty(0, np.float32)

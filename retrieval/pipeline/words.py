@@ -11,8 +11,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
+from engine.lexical.segments import evidence_of_view, search_view
 from engine.protocol import Candidates
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
@@ -57,25 +59,25 @@ class LexicalRetriever:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     async def apply_rewrites(self, text: str) -> str:
-        """The query as it is to be searched, by the release's rewrites. Raises WordsFailed."""
+        """The query as it is to be searched, by the release's rewrites. Raises LexicalFailed."""
         return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
 
     async def correct_spelling(self, text: str) -> str:
-        """The query with likelier spellings of words that no product holds. Raises WordsFailed."""
+        """The query with likelier spellings of words that no product holds. Raises LexicalFailed."""
         return await self._run(lambda: _spelt(text, self._read(text).spellings))
 
-    async def search(self, text: str, k: int) -> LexicalMatches:
-        """The k best products. Raises WordsFailed."""
+    async def search(self, text: str, k: int, view: CatalogView | None = None) -> LexicalMatches:
+        """The k best products of the view; without one, of the base segment. Raises LexicalFailed."""
 
         def work() -> LexicalMatches:
             query = self._read(text)
-            return LexicalMatches(query, self._index.search(query.terms, self._weights, k, query.synonyms))
+            return LexicalMatches(query, search_view(self._index, view, query, self._weights, k))
 
         return await self._run(work)
 
-    async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
-        """What r products hold of the query, found or not. Raises WordsFailed."""
-        return await self._run(lambda: self._index.evidence(query, rows))
+    async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64], view: CatalogView | None = None) -> Evidence:
+        """What r products of the view hold of the query, retrieved by it or not. Raises LexicalFailed."""
+        return await self._run(lambda: evidence_of_view(self._index, view, query, rows))
 
     def scores(self, evidence: Evidence) -> NDArray[np.float32]:
         """The score, shape (r,), that `search` gives products that hold so much."""

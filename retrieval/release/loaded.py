@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.popularity import popularity
+from catalog.segment import make_segment
 from catalog.table import ProductTable
 from catalog.tokens import ProductTokens
+from catalog.view import CatalogView
 from core.digest import value_digest
 from core.errors import ReleaseError
 from core.formats import LEXICAL_INDEX
@@ -24,7 +25,7 @@ from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
 from engine.lexical.index import FORMAT, SYNONYMS_FILE, LexicalIndex
 from engine.onnx.session import OnnxModel
-from engine.protocol import NO_FILTER, NO_OVERLAY, Engine, Pair, Tokens
+from engine.protocol import Engine, Pair, Tokens
 from engine.vector.index import VectorIndex
 from ranker.final import FinalScore
 from ranker.ranker import Ranker
@@ -72,10 +73,7 @@ class LoadedRelease:
         self.pace = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
-        self.products = len(columns)
-        self._tokens = tokens
-        self._popularity = popularity(columns.numbers("popularity"))
-        self._prices = columns.numbers("price_micros")
+        self.view = CatalogView(make_segment(columns, tokens))
         self._leases = 0
         self._retired = False
 
@@ -84,17 +82,22 @@ class LoadedRelease:
         """The release's name."""
         return self.manifest.release_id
 
+    @property
+    def products(self) -> int:
+        """How many products the release was published with."""
+        return len(self.view.base)
+
     def pack(self, text: str, rows: np.ndarray) -> list[Pair]:
         """The query packed with each product, in the order of the rows."""
-        return self._pack(*self._tokens_of(text, rows))
+        return self._pack(*self._tokens_of(text, rows, self.view))
 
-    def rescoring(self, text: str, rows: np.ndarray) -> Rescoring:
-        """What there is to do to rescore the products of these rows."""
-        return self.models.rescoring(*self._tokens_of(text, rows), self._pack)
+    def rescoring(self, text: str, rows: np.ndarray, view: CatalogView) -> Rescoring:
+        """What there is to do to rescore the products of these rows of the view."""
+        return self.models.rescoring(*self._tokens_of(text, rows, view), self._pack)
 
-    def _tokens_of(self, text: str, rows: np.ndarray) -> tuple[Tokens, list[Tokens]]:
-        assert self.ranker is not None and self._tokens is not None
-        return self.ranker.tokenize_query(text), self._tokens.of(rows)
+    def _tokens_of(self, text: str, rows: np.ndarray, view: CatalogView) -> tuple[Tokens, list[Tokens]]:
+        assert self.ranker is not None
+        return self.ranker.tokenize_query(text), view.tokens(rows)
 
     def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
         assert self.ranker is not None
@@ -106,8 +109,8 @@ class LoadedRelease:
         return self.ranker.scores(logits, similarities)
 
     def features(self, found: CandidateSet) -> NDArray[np.float32]:
-        """What the final score goes by, of c candidates before the cross-encoder has spoken; shape (c, f)."""
-        return features(found, self._popularity[found.rows])
+        """The features of c candidates of the release as published, before they are rescored; shape (c, f)."""
+        return features(found, self.view.popularity(found.rows))
 
     def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
         """See `read_price_bounds`; None as well where prices are asked for in a currency that is not the catalog's."""
@@ -115,13 +118,6 @@ class LoadedRelease:
         if bounds is None or (bounds.currencies and self.manifest.currency not in {None, *bounds.currencies}):
             return text, None
         return rest, bounds
-
-    def within(self, rows: NDArray[np.int64], bounds: PriceBounds) -> NDArray[np.bool_]:
-        """Which products of these rows have a price within the bounds; one without a price has not."""
-        prices = self._prices[rows]
-        least = -np.inf if bounds.least is None else bounds.least
-        most = np.inf if bounds.most is None else bounds.most
-        return np.asarray((prices >= least) & (prices <= most))
 
     @property
     def mix(self) -> float:
@@ -167,9 +163,9 @@ class LoadedRelease:
         for _ in range(_WARM_ROUNDS):
             began = loop.time()
             vectors = await self.engine.encode(self.tower.tokenize_queries([_WARM_QUERY]), None)
-            await self.engine.retrieve(vectors, len(rows), NO_FILTER, NO_OVERLAY, None)
+            await self.engine.retrieve(vectors, len(rows), None, self.view)
             if self.words is not None:
-                await self.words.search(_WARM_QUERY, len(rows))
+                await self.words.search(_WARM_QUERY, len(rows), self.view)
             if self.ranker is not None:
                 pairs = self.pack(_WARM_QUERY, rows)
                 start = loop.time()

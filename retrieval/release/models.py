@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
 from engine.cache import Caches, found_key, pair_keys, tokens_key
 from engine.protocol import Candidates, Engine, Pair, Tokens, Vectors
 
@@ -39,25 +40,27 @@ class CachedModels:
         return vector
 
     async def retrieve(
-        self, vector: Vectors, k: int, filter_reference: str, overlay_revision: int, deadline: float | None
+        self, vector: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
     ) -> Candidates:
-        """The k products most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
+        """The k products of the view most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            found = await self._engine.retrieve(vector[None], k, filter_reference, overlay_revision, deadline)
+            found = await self._engine.retrieve(vector[None], k, deadline, view)
             return [_fixed(found[0].rows, found[0].scores)]
 
-        key = found_key(self._index, vector, "retrieve", k, filter_reference, overlay_revision)
+        key = found_key(self._index, vector, "retrieve", k, _revision(view))
         [candidates] = await self._caches.candidates.fetch([key], compute)
         return candidates
 
-    async def score_rows(self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None) -> Vectors:
-        """The similarity, shape (r,), of r products to a vector of shape (d,). Raises as `retrieve` does."""
+    async def score_rows(
+        self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """The similarity, shape (r,), of r products of the view to a vector of shape (d,); raises as `retrieve`."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            return [_fixed(rows, await self._engine.score_rows(vector, rows, deadline))]
+            return [_fixed(rows, await self._engine.score_rows(vector, rows, deadline, view))]
 
-        key = found_key(self._index, vector, "score_rows", rows.tobytes())
+        key = found_key(self._index, vector, "score_rows", _revision(view), rows.tobytes())
         [compared] = await self._caches.candidates.fetch([key], compute)
         return compared.scores
 
@@ -110,6 +113,10 @@ class Rescoring:
         missing = [place for place in places if place not in self._pairs]
         self._pairs |= zip(missing, self._pack(missing), strict=True)
         return self._pairs
+
+
+def _revision(view: CatalogView | None) -> int:
+    return 0 if view is None else view.revision
 
 
 def _fixed(rows: NDArray[np.int64], scores: Vectors) -> Candidates:

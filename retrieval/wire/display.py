@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from catalog.product import MICROS, MOST_ATTRIBUTES
-from catalog.table import ProductTable
+from catalog.view import CatalogView
 from tandem.v1 import search_pb2
 
 Fill = Callable[[search_pb2.Product, int], None]
@@ -31,10 +31,10 @@ _COLUMNS = {"price": ("price_micros", "currency"), "attributes": ()}
 class Display:
     """Fills in products while there is room. `cut` has the rows of those that show less than was asked for."""
 
-    def __init__(self, columns: ProductTable, room: int) -> None:
+    def __init__(self, view: CatalogView, room: int) -> None:
         """`room` is in bytes, for all products together."""
         self.cut: set[int] = set()
-        self._columns = columns
+        self._view = view
         self._room = room
 
     def filler(self, fields: Sequence[str]) -> Fill:
@@ -46,7 +46,7 @@ class Display:
                 self.cut.add(row)
                 return
             before = product.ByteSize()
-            self._set(product, row, fields, self._columns.row(row, columns))
+            self._set(product, row, fields, self._view.row(row, columns))
             if (taken := product.ByteSize() - before) <= self._room:
                 self._room -= taken
                 return
@@ -70,7 +70,7 @@ class Display:
                 setattr(product, name, self._clipped(values[name], _LONGEST_TEXT, row))
 
     def _set_attributes(self, product: search_pb2.Product, row: int) -> None:
-        pairs = self._columns.attributes(row, MOST_ATTRIBUTES + 1)
+        pairs = self._view.attributes(row, MOST_ATTRIBUTES + 1)
         if len(pairs) > MOST_ATTRIBUTES:
             self.cut.add(row)
         limit = _LONGEST_ATTRIBUTE

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from catalog.view import CatalogView
 from ranker.features import LABELS
 from retrieval.pipeline.answer import RESPONSE_TRUNCATED, RULE_LABELS, Answer, Hit
 from retrieval.release.loaded import LoadedRelease
@@ -28,6 +29,7 @@ async def response(
         request_id=request_id,
         release_id=release.release_id,
         catalog=release.manifest.catalog,
+        overlay_revision=answer.view.revision,
         searched_query=answer.searched,
         stages=[
             search_pb2.Stage(
@@ -47,9 +49,9 @@ async def response(
         message.experiment.CopyFrom(request.experiment)
     turns = Turns()
     for rank, hit in enumerate(answer.hits, 1):
-        _add(message, hit, rank, release)
+        _add(message, hit, rank, answer.view)
         await turns.take()
-    shown = Display(release.columns, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(answer.hits) + 1))
+    shown = Display(answer.view, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(answer.hits) + 1))
     await _show(message, answer.hits, query.fields, shown, turns)
     if shown.cut:
         detail = f"{len(shown.cut)} of {len(answer.hits)} products show less than was asked for: {BOUNDS}"
@@ -70,9 +72,9 @@ async def _show(
             await turns.take()
 
 
-def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, release: LoadedRelease) -> None:
+def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, view: CatalogView) -> None:
     """Built in place: messages made apart and put in are copied, at twice the time."""
-    added = message.hits.add(product_id=release.columns.id(hit.row), rank=rank, score=hit.score)
+    added = message.hits.add(product_id=view.id(hit.row), rank=rank, score=hit.score)
     scores, reasons = added.stage_scores, added.reasons
     for said in hit.said:
         scores.add(stage=said.stage, score=said.score, rank=said.rank)

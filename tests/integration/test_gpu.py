@@ -22,7 +22,6 @@ from encoder.bi_encoder import BiEncoder
 from engine.embedded import EmbeddedEngine
 from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
-from engine.protocol import NO_FILTER, NO_OVERLAY
 from indexer.cleaning.mapping import Mapping
 from indexer.embed import embed_products
 from indexer.inputs import IndexOptions
@@ -82,7 +81,7 @@ async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[
         tokens = served.tower.tokenize_queries([text])
         vectors = [await release.engine.encode(tokens, None) for release in (served, plain)]
         assert float((vectors[0] * vectors[1]).sum()) > 0.985  # int8 against half precision
-        [found] = await served.engine.retrieve(vectors[0], 30, NO_FILTER, NO_OVERLAY, None)
+        [found] = await served.engine.retrieve(vectors[0], 30, None)
         exact = await plain.engine.score_rows(vectors[0][0], found.rows, None)
         np.testing.assert_allclose(found.scores, exact, atol=2e-3)
         assert sorted(found.rows.tolist()) == list(range(30)) and (np.diff(found.scores) <= 1e-6).all()

@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 from core.errors import TandemError
 from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
-from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, Engine, Pair
+from engine.protocol import DeadlineExceeded, Engine, Pair
 from engine.triton.config import Layout
 from engine.triton.repository import RESCORE, prepare
 from indexer.models import ModelFolders
@@ -136,7 +136,7 @@ async def test_answers_are_those_of_the_embedded_engine(indexed: ReleaseStore, t
         alone = np.concatenate([await there.encode([one], None) for one in tokens[:5]])
         np.testing.assert_allclose(alone, vectors[:5], atol=TOLERANCE)
         for k in (1, 7, 100):  # there are 30 products
-            found, expected = [await e.retrieve(vectors, k, NO_FILTER, NO_OVERLAY, None) for e in (there, here)]
+            found, expected = [await e.retrieve(vectors, k, None) for e in (there, here)]
             for mine, theirs in zip(found, expected, strict=True):
                 assert len(mine.rows) == min(k, 30) and mine.rows.dtype == np.int64
                 np.testing.assert_allclose(mine.scores, theirs.scores, atol=TOLERANCE)

@@ -1,12 +1,17 @@
-"""Popularity of products beside each other, by hand and by scipy."""
+"""Percentile ranks of popularity, by hand and by scipy."""
 
 import numpy as np
 import pytest
 from scipy.stats import percentileofscore
 
-from catalog.popularity import popularity
+from catalog.popularity import PopularityScale
 
 NAN = float("nan")
+
+
+def popularity(numbers: np.ndarray) -> np.ndarray:
+    """Of each product among all of them."""
+    return PopularityScale(numbers).percentiles(numbers)
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,10 @@ def test_only_the_order_counts() -> None:
 
 def test_a_catalog_without_numbers_takes_no_memory() -> None:
     assert popularity(np.full(1000, np.nan)).strides == (0,)
+
+
+def test_products_that_are_not_on_the_scale_are_ranked_among_those_that_are() -> None:
+    scale = PopularityScale(np.array([10.0, NAN, 20, 20, 40]))
+    ranks = scale.percentiles(np.array([5.0, 10, 20, 30, 99, NAN]))
+    assert ranks.tolist() == pytest.approx([0, 1 / 8, 1 / 2, 3 / 4, 1, NAN], nan_ok=True)
+    assert np.isnan(PopularityScale(np.array([NAN])).percentiles(np.array([3.0]))).all()

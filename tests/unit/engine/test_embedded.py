@@ -6,13 +6,19 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import pytest
+from builders import product, write_columns
 from numpy.typing import NDArray
+from segments import vector_index
 
+from catalog.segment import make_segment
+from catalog.table import ProductTable
+from catalog.view import CatalogView
 from engine.embedded import EmbeddedEngine
 from engine.protocol import EngineError, Pair
 from engine.vector.index import VectorIndex
@@ -133,3 +139,28 @@ async def test_a_closed_engine_is_freed_at_once_with_its_models() -> None:
         assert [part() for part in held] == [None] * 3
     finally:
         gc.enable()
+
+
+async def test_calls_of_two_revisions_may_share_a_batch(tmp_path: Path) -> None:
+    """While a new revision takes over, requests of both wait; each gets the products of its own."""
+    table = ProductTable(write_columns(tmp_path / "base.arrow", [product(f"a{i}") for i in range(300)]))
+    extra = ProductTable(write_columns(tmp_path / "fresh.arrow", [product("b0")]))
+    fresh = make_segment(extra, vectors=vector_index(np.array([[2, 0]], np.float32)))
+    base = make_segment(table)
+    old = CatalogView(base)
+    new = CatalogView(base, [fresh], np.arange(301) == 0, revision=1)
+    vector, tower = np.array([[1, 0]], np.float32), Held(logits=False)
+    async with engine_of(tower, Remembering(logits=True), 1) as engine:
+        encoding = asyncio.ensure_future(engine.encode(sequences(_LENGTHS[:1]), deadline=None))
+        await asyncio.to_thread(tower.began.wait, 10)
+        asked = ((2, old), (3, new), (1, None), (1, new))
+        calls = [asyncio.ensure_future(engine.retrieve(vector, k, None, view)) for k, view in asked]
+        scoring = asyncio.ensure_future(engine.score_rows(vector[0], np.array([300, 1, 2]), None, new))
+        await asyncio.sleep(0)
+        tower.go.set()
+        found = [candidates for [candidates] in await asyncio.gather(*calls)]
+        await encoding
+    assert [candidates.rows.tolist()[:1] for candidates in found] == [[0], [300], [0], [300]]
+    assert [len(candidates.rows) for candidates in found] == [2, 3, 1, 1] and 0 not in found[1].rows
+    assert found[1].scores.tolist() == [2, 1, 1]
+    assert (await scoring).tolist() == [2, 0, 1]

@@ -5,7 +5,7 @@ import pytest
 
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine, noting
-from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
+from engine.protocol import DeadlineExceeded, EngineError, Pair
 
 QUERY = [np.array([5], np.int32)]
 PAIR = Pair(np.array([1, 8, 2], np.int32), np.zeros(3, np.int32))
@@ -14,7 +14,7 @@ CALLS = ("encode", "retrieve", "score_rows", "rescore")
 
 async def every(engine: FallbackEngine, deadline: float | None = None) -> list[object]:
     vectors = await engine.encode(QUERY, deadline)
-    [found] = await engine.retrieve(vectors, 3, NO_FILTER, NO_OVERLAY, deadline)
+    [found] = await engine.retrieve(vectors, 3, deadline)
     similarities = await engine.score_rows(vectors[0], np.array([6], np.int64), deadline)
     logits = await engine.rescore([PAIR], deadline)
     return [vectors.tolist(), found.rows.tolist(), similarities.tolist(), logits.tolist()]

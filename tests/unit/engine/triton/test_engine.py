@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -11,7 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as rpc
 
 from engine.onnx.session import IDS, MASK, SEGMENTS
-from engine.protocol import NO_FILTER, NO_OVERLAY, DeadlineExceeded, EngineError, Pair
+from engine.protocol import DeadlineExceeded, EngineError, Pair
 from engine.triton.config import BULK, INTERACTIVE
 from engine.triton.engine import RESCORE_PAIRS, Served, TritonEngine
 
@@ -155,9 +156,9 @@ async def test_every_call_is_answered_in_order() -> None:
         queries = [tokens(*range(n % 9 + 1)) for n in range(70)]
         vectors = await engine.encode(queries, None)
         assert vectors[:, 0].tolist() == [float(query.sum()) for query in queries]
-        found = await engine.retrieve(vectors[:40], 3, NO_FILTER, NO_OVERLAY, soon(LONG))
+        found = await engine.retrieve(vectors[:40], 3, soon(LONG))
         assert len(found) == 40 and found[3].rows.tolist() == [0, 1, 2] and found[3].scores.tolist() == [6, 5, 4]
-        assert len((await engine.retrieve(vectors[:1], 99, NO_FILTER, NO_OVERLAY, None))[0].rows) == PRODUCTS
+        assert len((await engine.retrieve(vectors[:1], 99, None))[0].rows) == PRODUCTS
         scores = await engine.score_rows(vectors[3], np.array([9, 0], np.int64), None)
         assert scores.tolist() == [-3, 6]
         pairs = [Pair(tokens(*[7] * (n % 5), n), tokens(*[0] * (n % 5), 1)) for n in range(50)]
@@ -170,7 +171,7 @@ async def test_nothing_to_do_asks_nothing() -> None:
         assert (await engine.encode([], None)).shape == (0, DIMENSIONS)
         assert (await engine.rescore([], None)).shape == (0,)
         assert (await engine.score_rows(np.zeros(DIMENSIONS, np.float32), np.zeros(0, np.int64), None)).shape == (0,)
-        assert await engine.retrieve(np.zeros((0, DIMENSIONS), np.float32), 3, NO_FILTER, NO_OVERLAY, None) == []
+        assert await engine.retrieve(np.zeros((0, DIMENSIONS), np.float32), 3, None) == []
     assert not server.requests
 
 
@@ -193,8 +194,11 @@ async def test_what_a_release_does_not_have_is_refused() -> None:
     async with connected(Server(), ranker=False) as engine:
         with pytest.raises(EngineError, match="no cross-encoder"):
             await engine.rescore([Pair(tokens(1), tokens(0))], None)
-        with pytest.raises(EngineError, match="no filters"):
-            await engine.retrieve(np.zeros((1, DIMENSIONS), np.float32), 1, "in stock", NO_OVERLAY, None)
+        changed = SimpleNamespace(is_base_alone=False)
+        with pytest.raises(EngineError, match="fresh and deleted products need engine = embedded"):
+            await engine.retrieve(np.zeros((1, DIMENSIONS), np.float32), 1, None, changed)  # type: ignore[arg-type]
+        with pytest.raises(EngineError, match="fresh and deleted products need engine = embedded"):
+            await engine.score_rows(np.zeros(DIMENSIONS, np.float32), np.zeros(1, np.int64), None, changed)  # type: ignore[arg-type]
 
 
 async def test_a_deadline_that_passed_sends_nothing() -> None:
@@ -340,7 +344,7 @@ async def test_a_wrong_answer_is_refused_until_a_right_one_comes(change: Change,
 
         async def every() -> None:
             [vector] = await engine.encode([tokens(1)], soon(LONG))
-            await engine.retrieve(vector[None], 2, NO_FILTER, NO_OVERLAY, soon(LONG))
+            await engine.retrieve(vector[None], 2, soon(LONG))
             await engine.rescore([Pair(tokens(1), tokens(0))] * 2, soon(LONG))
 
         with pytest.raises(EngineError, match=told):

@@ -99,4 +99,4 @@ def test_another_currency_says_nothing(tmp_path: Path, currency: str | None, tex
     release.manifest = release.manifest.model_copy(update={"currency": currency})
     rest, bounds = release.price_bounds(text)
     assert (bounds is not None) == found and rest == ("mug" if found else text)
-    assert release.within(np.array([3, 5]), PriceBounds(None, 3_010_000)).tolist() == [True, False]
+    assert PriceBounds(None, 3_010_000).include(release.view.prices(np.array([3, 5]))).tolist() == [True, False]

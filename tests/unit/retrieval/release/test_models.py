@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from doubles import COUNT, PAIR_TOKENS, Spoken, make_release
 
+from catalog.view import CatalogView
 from core.plan import Plan
 from engine.cache import Caches
 from engine.fake import FakeEngine
@@ -113,7 +114,7 @@ async def test_what_words_found_is_compared_once(tmp_path: Path, caches: Caches)
 
 
 async def test_found_products_cannot_be_changed(tmp_path: Path, caches: Caches) -> None:
-    found = await cached(tmp_path, caches).models.retrieve(np.array([3], np.float32), 5, "", 0, None)
+    found = await cached(tmp_path, caches).models.retrieve(np.array([3], np.float32), 5, None)
     for values in (found.rows, found.scores):
         with pytest.raises(ValueError, match="read-only"):
             values += 1
@@ -176,3 +177,13 @@ async def test_kept_vectors_cannot_be_changed(tmp_path: Path, caches: Caches) ->
     vector = await release.models.encode(np.array([3], np.int32), None)
     with pytest.raises(ValueError, match="read-only"):
         vector += 1
+
+
+async def test_another_revision_of_the_catalog_is_searched_anew(tmp_path: Path, caches: Caches) -> None:
+    release = cached(tmp_path, caches)
+    vector, rows = np.array([3], np.float32), np.array([4, 5])
+    for revision in (0, 0, 1):
+        view = CatalogView(release.view.base, revision=revision)
+        await release.models.retrieve(vector, 5, None, view)
+        await release.models.score_rows(vector, rows, None, view)
+    assert calls(release) == [("retrieve", 1), ("score_rows", 2)] * 2

@@ -25,10 +25,10 @@ def release_of(folder: Path, count: int, **fields: Any) -> LoadedRelease:
     return make_release(folder, [product(f"p{i}" * 40, f"title {i}", **fields) for i in range(count)])
 
 
-def answer_of(count: int, reasons: int = 0) -> Answer:
+def answer_of(release: LoadedRelease, count: int, reasons: int = 0) -> Answer:
     said = tuple(StageScore(stage, 0.5, 1) for stage in STAGES)
     told = tuple(FeatureContribution(f"feature {i}", 1.0, 0.5) for i in range(reasons))
-    return Answer(hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
+    return Answer(release.view, hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
 
 
 def respond(release: LoadedRelease, answer: Answer, paths: list[str]) -> search_pb2.SearchResponse:
@@ -40,7 +40,7 @@ def respond(release: LoadedRelease, answer: Answer, paths: list[str]) -> search_
 def test_an_answer_of_rich_products_is_cut_from_its_end(tmp_path: Path, count: int) -> None:
     attributes = [(f"name {i}", "é" * 250) for i in range(200)]  # a hundred kilobytes a product
     release = release_of(tmp_path, count, description="d" * 9000, attributes=attributes, brand="Acme")
-    message = respond(release, answer_of(count, reasons=20), ["*"])
+    message = respond(release, answer_of(release, count, reasons=20), ["*"])
     assert MOST * 0.75 < len(message.SerializeToString()) <= MOST
     assert [hit.product_id for hit in message.hits] == [f"p{i}" * 40 for i in range(count)]
     assert all(len(hit.stage_scores) == 5 and len(hit.reasons) == 20 for hit in message.hits)
@@ -56,7 +56,7 @@ def test_an_answer_of_rich_products_is_cut_from_its_end(tmp_path: Path, count: i
 
 def test_even_short_fields_give_way_where_there_is_no_room(tmp_path: Path) -> None:
     release = release_of(tmp_path, 200, image_link="é" * 8000, link="i" * 4096)  # 20 kB each
-    message = respond(release, answer_of(200), ["image_link", "link", "title"])
+    message = respond(release, answer_of(release, 200), ["image_link", "link", "title"])
     assert len(message.SerializeToString()) <= MOST and len(message.hits) == 200
     shown = [bool(hit.product.title) for hit in message.hits]
     assert shown == [True] * sum(shown) + [False] * (200 - sum(shown)) and sum(shown) > 40
@@ -67,7 +67,8 @@ def test_even_short_fields_give_way_where_there_is_no_room(tmp_path: Path) -> No
 def test_one_product_has_bounds_of_its_own(tmp_path: Path) -> None:
     attributes = [("a" * 2000, "b"), ("c", "é" * 2000), *((f"n{i}", "v") for i in range(300))]
     rows = [product("rich", "t" * 20_000, description="靴" * 9000, attributes=attributes), product("plain")]
-    message = respond(make_release(tmp_path, rows), answer_of(2), ["*"])
+    release = make_release(tmp_path, rows)
+    message = respond(release, answer_of(release, 2), ["*"])
     rich = message.hits[0].product
     assert len(rich.attributes) == 200 and rich.attributes["a" * 1024] == "b" and rich.attributes["c"] == "é" * 512
     assert rich.title == "t" * 16_384 and rich.description == "靴" * 5461
@@ -78,7 +79,7 @@ def test_one_product_has_bounds_of_its_own(tmp_path: Path) -> None:
 def test_an_answer_within_all_bounds_is_whole(tmp_path: Path) -> None:
     attributes = [(f"n{i}", "v" * 500) for i in range(200)]
     release = release_of(tmp_path, 5, description="d" * 10_000, attributes=attributes)
-    message = respond(release, answer_of(5), ["*"])
+    message = respond(release, answer_of(release, 5), ["*"])
     assert not message.degraded and all(len(hit.product.attributes) == 200 for hit in message.hits)
 
 
@@ -98,7 +99,7 @@ def test_a_large_answer_is_built_in_turns(tmp_path: Path, monkeypatch: pytest.Mo
     async def both() -> None:
         task = asyncio.create_task(others())
         await asyncio.sleep(0)
-        await wire.response(request, read_query(request), answer_of(100), release, "id")
+        await wire.response(request, read_query(request), answer_of(release, 100), release, "id")
         task.cancel()
 
     asyncio.run(both())

@@ -18,6 +18,7 @@ from tandem.v1 import search_pb2
 def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: object) -> search_pb2.SearchResponse:
     message = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=paths), **request)
     answer = Answer(
+        release.view,
         hits=[
             Hit(row, 0.75, (StageScore("retrieve", 0.5, 2), StageScore("rescore", 0.75, 1))),
             Hit(row + 1, -0.6, (StageScore("retrieve", 0.4, 0), StageScore("lexical", 7.5, 1))),

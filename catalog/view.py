@@ -1,0 +1,150 @@
+"""One immutable revision of a catalog: the base segment, fresh segments, and which products are deleted.
+
+A request takes one view and asks everything through it. Rows are numbered through the view, the base segment's first.
+Where there is the base segment alone and nothing is deleted, each call goes straight through to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.product import CATALOG_SCHEMA
+from catalog.segment import Mask, Rows, Scores, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Those of the rows asked about that lie in one segment: the segment's number, the places of the rows among those
+    asked about, and the rows as the segment numbers them; both of shape (p,)."""
+
+    segment: int
+    places: NDArray[np.intp]
+    rows: Rows
+
+
+class CatalogView:
+    """See the module. For any number of threads."""
+
+    def __init__(
+        self, base: Segment, fresh: Sequence[Segment] = (), deleted: Mask | None = None, revision: int = 0
+    ) -> None:
+        """`deleted`, of shape (rows,), marks products that were deleted or replaced; None where there are none.
+
+        `revision` tells the views of one release apart; 0 is the release as it was published.
+        """
+        self.segments = (base, *fresh)
+        self.revision = revision
+        self._starts = np.cumsum([0, *map(len, self.segments)])
+        self._alive = None if deleted is None or not deleted.any() else ~deleted
+        if deleted is not None and deleted.shape != (self.rows,):
+            raise ValueError(f"the deleted rows have shape {deleted.shape}, and the view has {self.rows} rows")
+        self._products = self.rows if self._alive is None else int(np.count_nonzero(self._alive))
+
+    def __len__(self) -> int:
+        """Products that are not deleted."""
+        return self._products
+
+    @property
+    def rows(self) -> int:
+        """Rows of all segments, those of deleted products among them."""
+        return int(self._starts[-1])
+
+    @property
+    def is_base_alone(self) -> bool:
+        """Whether there are no fresh segments and nothing is deleted."""
+        return len(self.segments) == 1 and self._alive is None
+
+    @property
+    def base(self) -> Segment:
+        """The release's own segment."""
+        return self.segments[0]
+
+    def start(self, segment: int) -> int:
+        """The first row of a segment, as the view numbers rows."""
+        return int(self._starts[segment])
+
+    def alive(self, segment: int) -> Mask | None:
+        """Which rows of a segment are not deleted; None where none is."""
+        if self._alive is None:
+            return None
+        mask = self._alive[self._starts[segment] : self._starts[segment + 1]]
+        return None if mask.all() else mask
+
+    def parts(self, rows: Rows) -> Iterator[Part]:
+        """The rows of each segment that holds some of them."""
+        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        for segment in np.unique(owners).tolist():
+            places = np.flatnonzero(owners == segment)
+            yield Part(segment, places, rows[places] - self._starts[segment])
+
+    def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
+        """See `ProductTable.row`."""
+        segment, own = self._locate(row)
+        return segment.table.row(own, fields)
+
+    def attributes(self, row: int, most: int) -> list[tuple[str, str]]:
+        """See `ProductTable.attributes`."""
+        segment, own = self._locate(row)
+        return segment.table.attributes(own, most)
+
+    def id(self, row: int) -> str:
+        """The product's id."""
+        segment, own = self._locate(row)
+        return segment.table.id(own)
+
+    def ids(self) -> list[str]:
+        """The ids of the products that are not deleted, in the order of their rows."""
+        ids = [name for segment in self.segments for name in segment.table.ids()]
+        return ids if self._alive is None else [ids[row] for row in np.flatnonzero(self._alive).tolist()]
+
+    def prices(self, rows: Rows) -> NDArray[np.float64]:
+        """The prices, shape (r,), in millionths; NaN where a product has none."""
+        return self._gather(rows, [segment.prices for segment in self.segments])
+
+    def popularity(self, rows: Rows) -> NDArray[np.float32]:
+        """The popularity, shape (r,), as a share of the base segment's products; NaN where it is unknown."""
+        return self._gather(rows, [segment.popularity for segment in self.segments])
+
+    def tokens(self, rows: Rows) -> list[NDArray[np.int32]]:
+        """The cross-encoder's token ids, shape (t,), of each of r products; for releases that have a cross-encoder."""
+        if len(self.segments) == 1:
+            return list(_tokens(self.base, rows))
+        result: list[NDArray[np.int32]] = [np.empty(0, np.int32)] * len(rows)
+        for part in self.parts(rows):
+            found = _tokens(self.segments[part.segment], part.rows)
+            for place, tokens in zip(part.places.tolist(), found, strict=True):
+                result[place] = tokens
+        return result
+
+    def _locate(self, row: int) -> tuple[Segment, int]:
+        if len(self.segments) == 1:
+            return self.segments[0], row
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.segments[number], row - int(self._starts[number])
+
+    def _gather(self, rows: Rows, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        if len(values) == 1:
+            return values[0][rows]
+        result = np.empty(len(rows), values[0].dtype)
+        for part in self.parts(rows):
+            result[part.places] = values[part.segment][part.rows]
+        return result
+
+
+def merge_ranked(parts: Sequence[tuple[Rows, Scores]], k: int) -> tuple[Rows, Scores]:
+    """The k best of several lists of rows and scores, both of shape (c,) or (n, c), best first along the last axis.
+
+    Equal scores stand in the order of their rows. A row of -1 stands for nothing and comes last.
+    """
+    rows = np.concatenate([rows for rows, _ in parts], axis=-1)
+    scores = np.concatenate([scores for _, scores in parts], axis=-1)
+    order = np.lexsort((rows, -np.where(rows < 0, -np.inf, scores)), axis=-1)[..., :k]
+    return np.take_along_axis(rows, order, -1), np.take_along_axis(scores, order, -1)
+
+
+def _tokens(segment: Segment, rows: Rows) -> Sequence[NDArray[np.int32]]:
+    assert segment.tokens is not None, "a release without a cross-encoder rescores nothing"
+    return segment.tokens.of(rows)

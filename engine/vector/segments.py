@@ -1,0 +1,38 @@
+"""Vector search through a catalog view: each segment is searched, and the lists are merged by score."""
+
+import numpy as np
+
+from catalog.segment import Rows, Scores, VectorSearch
+from catalog.view import CatalogView, merge_ranked
+
+
+def search_view(base: VectorSearch, view: CatalogView | None, vectors: Scores, k: int) -> tuple[Rows, Scores]:
+    """Rows of the view and scores, both (n, c) with c at most k, of n unit vectors (n, d), best first; row -1 where
+    there are no more.
+
+    `base` has the base segment's vectors; without a view they are searched alone and whole.
+    """
+    if view is None or view.is_base_alone:
+        return base.search(vectors, k)
+    lists = []
+    for number, segment in enumerate(view.segments):
+        if len(segment):
+            rows, scores = _vectors_of(base, view, number).search(vectors, k, view.alive(number))
+            lists.append((np.where(rows < 0, -1, rows + view.start(number)), scores))
+    return merge_ranked(lists, k)
+
+
+def score_view_rows(base: VectorSearch, view: CatalogView | None, vector: Scores, rows: Rows) -> Scores:
+    """Scores, shape (r,), of r rows of the view against a unit vector of shape (d,), as `search_view` gives them."""
+    if view is None or len(view.segments) == 1:
+        return base.similarities(vector, rows)
+    result = np.empty(len(rows), np.float32)
+    for part in view.parts(rows):
+        result[part.places] = _vectors_of(base, view, part.segment).similarities(vector, part.rows)
+    return result
+
+
+def _vectors_of(base: VectorSearch, view: CatalogView, segment: int) -> VectorSearch:
+    vectors = base if segment == 0 else view.segments[segment].vectors
+    assert vectors is not None, "a fresh segment brings its vectors"
+    return vectors
