@@ -97,7 +97,7 @@ def index(
     encoder: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service.")] = None,
     ranker: Annotated[str | None, typer.Option(help="Folder or hub id; default: the one in service, if any.")] = None,
     final: Annotated[
-        Path | None, typer.Option(help="Folder that `tandem train final` left; default: the one in service, if any.")
+        Path | None, typer.Option(help="Folder that `tandem train final` wrote; default: the one in service, if any.")
     ] = None,
     synonyms: Annotated[
         Path | None, typer.Option(help="Text file of synonyms and rewrites, or off; default: those in service.")
@@ -111,14 +111,18 @@ def index(
     exact_budget_ms: Annotated[
         float, typer.Option(callback=finite, min=0, help="Search stays exact while a query takes less.")
     ] = 10.0,
-    index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that finds enough.")] = None,
+    index_kind: Annotated[
+        IndexKind | None, typer.Option(help="Kind of vector index; default: the fastest that reaches the target.")
+    ] = None,
     queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
-    golden: Annotated[Path | None, typer.Option(help="JSONL of query, product_id and within: must be found.")] = None,
+    golden: Annotated[
+        Path | None, typer.Option(help="JSONL of query, product_id and within, the rank that the product has to reach.")
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="fp16 puts half-precision weights beside the int8 models, which a GPU runs.")
     ] = Precision.INT8,
     device: Annotated[
-        Place, typer.Option(help="What embeds products; auto: a GPU that is there, if it can.")
+        Place, typer.Option(help="What embeds products; auto: a GPU, if there is one that can.")
     ] = Place.AUTO,
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
@@ -167,7 +171,7 @@ def _keep_newest(store: ReleaseStore, catalog: str, keep: int) -> list[str]:
 def list_releases(
     releases: Releases = _RELEASES,
     catalog: Catalog = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="Remove all but so many of the newest releases.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Newest releases to keep; the others are removed.")] = None,
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
     from lifecycle.cli.show import show_damage, show_releases
@@ -192,7 +196,7 @@ def lineage(
     catalog: Catalog = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Tell what a release was made of: its model set, their training runs, and the digests of all data."""
+    """Show what a release was made of: its model set, the training runs, and the digests of all data."""
     from lifecycle.cli.show import show_lineage
     from lifecycle.tracking.lineage import release_lineage
 
@@ -238,12 +242,16 @@ def serve(
         int | None, typer.Option(help="Worker threads of each process's models; default: its share of the cores.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
-    max_in_flight: Annotated[int | None, typer.Option(help="Requests beyond this are refused at once.")] = None,
-    default_deadline: Annotated[float | None, typer.Option(help="Seconds, for calls without a deadline.")] = None,
+    max_in_flight: Annotated[int | None, typer.Option(help="Requests in flight; more are refused at once.")] = None,
+    default_deadline: Annotated[
+        float | None, typer.Option(help="Deadline of calls that have none, in seconds.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="What runs the models: embedded or triton.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the embedded engine runs: cpu, cuda or auto.")] = None,
     triton_url: Annotated[str | None, typer.Option(help="Host and port of Triton's gRPC service.")] = None,
-    triton_repository: Annotated[Path | None, typer.Option(help="Folder of models that Triton reads.")] = None,
+    triton_repository: Annotated[
+        Path | None, typer.Option(help="Model repository, the folder that Triton reads.")
+    ] = None,
     fallback: Annotated[
         str | None, typer.Option(help="What answers while Triton does not: lexical or embedded.")
     ] = None,
@@ -275,7 +283,7 @@ def search(
     top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
     catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
     timeout: Annotated[
-        float, typer.Option(callback=duration, help="Deadline in seconds; a connection is waited for as long.")
+        float, typer.Option(callback=duration, help="Seconds for the connection, and again for the search.")
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
@@ -302,7 +310,7 @@ def search(
 @app.command()
 def sample(
     output: Annotated[Path, typer.Option(help="Folder for the catalog, its mapping and the judgments.")],
-    products: Annotated[int, typer.Option(min=100, help="How many products.")] = 3000,
+    products: Annotated[int, typer.Option(min=100, help="Number of products.")] = 3000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
 ) -> None:
     """Make the sample shop."""
@@ -412,9 +420,9 @@ def run(
         str | None, typer.Option(help="Shell command to run before training, such as one that installs torch.")
     ] = None,
 ) -> None:
-    """The whole way: index, serve, show five answers; then train beside the service, and swap in what is better.
+    """Index, serve, and show five answers; then train beside the service, and swap in what is better.
 
-    What is done is not done again.
+    Steps that are done are not repeated.
     """
     from lifecycle.run import run_shop
 

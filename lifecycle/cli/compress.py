@@ -31,7 +31,7 @@ class Side(StrEnum):
 
 def compress(
     model: Annotated[Trained, typer.Argument(help="Which model to compress.")],
-    teacher: Annotated[Path, typer.Option("--from", help="Folder that `tandem train` left.")],
+    teacher: Annotated[Path, typer.Option("--from", help="Folder that `tandem train` wrote.")],
     catalog: Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")],
     judgments: Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")],
     output: Annotated[Path, typer.Option(help="Folder for the compressed model.")],
@@ -47,15 +47,15 @@ def compress(
         Side | None, typer.Option(help="For the encoder: with query, its item tower stays as it is. Default: both.")
     ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it builds on.")
+        Path | None, typer.Option(help="For the ranker: folder of the bi-encoder whose cosine its calibration uses.")
     ] = None,
     candidates: Annotated[
-        int, typer.Option(min=0, help="For the ranker: products found for each query, to ask the teacher of.")
+        int, typer.Option(min=0, help="For the ranker: retrieved products of each query that the teacher scores.")
     ] = 20,
-    products: Annotated[int, typer.Option(min=0, help="For the encoder: at most so many products to learn.")] = 50_000,
+    products: Annotated[int, typer.Option(min=0, help="For the encoder: products to train on, at most.")] = 50_000,
     epochs: Annotated[
         float | None,
-        typer.Option(callback=finite, min=0, help="Rounds over what the teacher said; 0 only cuts. Default: 1."),
+        typer.Option(callback=finite, min=0, help="Passes over what the teacher scored; 0 only cuts. Default: 1."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same model.")] = None,
     track: Annotated[
@@ -63,7 +63,7 @@ def compress(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Make a smaller model of a trained one: cut layers, neurons or tokens, then teach it to answer as before."""
+    """Make a smaller model of a trained one: cut layers, neurons or tokens, then train it to answer as before."""
     from lifecycle.training.compression import Material, compress_model
     from lifecycle.training.fine_tuning import Inputs
 

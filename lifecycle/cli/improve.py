@@ -25,7 +25,7 @@ def improve(
     ] = None,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
-    """Train by a recipe, and publish what comes of it unless it ranks worse than the release in service."""
+    """Train by a recipe, and publish the result unless it ranks worse than the release in service."""
     from lifecycle.cli.show_tour import show_improvement
     from lifecycle.improve import end_with, improve
     from lifecycle.improvement import Shop, trained_folder

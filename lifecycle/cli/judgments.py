@@ -22,7 +22,7 @@ def judgments(
     output: Annotated[Path, typer.Option(help="Parquet file for query, product_id, grade and split.")],
     config: Config = None,
 ) -> None:
-    """Make judgments of shoppers' clicks, cart adds and purchases, freed of the bias of position."""
+    """Make judgments from shoppers' clicks, cart adds and purchases, corrected for position bias."""
     import pyarrow.parquet as pq
 
     from lifecycle.examples.behaviour import BehaviourSettings, judgments_of

@@ -31,7 +31,7 @@ Minutes = Annotated[
     typer.Option(
         callback=finite,
         min=0,
-        help="With --recipe: learn less if all would take longer here; 0: all. Default: its own.",
+        help="With --recipe: minutes that it may take, or it is shortened; 0: no bound. Default: its own.",
     ),
 ]
 
@@ -65,27 +65,25 @@ def train(
     ] = None,
     minutes: Minutes = None,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
-    epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Rounds over the examples.")] = None,
+    epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Passes over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="For the ranker: folder of the towers whose similarity it is to build on.")
+        Path | None, typer.Option(help="For the ranker: folder of the bi-encoder whose cosine its calibration uses.")
     ] = None,
     mine: Annotated[
-        bool, typer.Option("--mine", help="Learn hard negatives too, of what BM25 and the towers find.")
+        bool, typer.Option("--mine", help="Train on hard negatives too, mined from what BM25 and the towers retrieve.")
     ] = False,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a trained ranker: towers learn what it says; --mine leaves out what it finds good."
+            help="Folder of a trained ranker: towers learn its scores; --mine leaves out what it scores as good."
         ),
     ] = None,
     releases: Annotated[
-        Path | None, typer.Option(help="For final: folder of the releases, whose one in service it is made for.")
+        Path | None, typer.Option(help="For final: folder of the releases; it is trained for the one in service.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
-    split: Annotated[
-        str, typer.Option(help="For final: queries to learn of; no model may have learned them.")
-    ] = "valid",
+    split: Annotated[str, typer.Option(help="For final: split to train on, which trained no model.")] = "valid",
     track: Annotated[
         str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
     ] = None,
@@ -93,7 +91,7 @@ def train(
 ) -> None:
     """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score.
 
-    A run that was cut goes on.
+    A run that was interrupted continues.
     """
     if output is None:
         raise TandemError("give --output, the folder for what is trained")

@@ -19,7 +19,8 @@ from retrieval.server.settings import TRITON_FOLDER
 triton = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve the models from a Triton server.")
 
 Repository = Annotated[
-    Path | None, typer.Option(help="Folder of models that Triton reads; default: `triton` among the releases.")
+    Path | None,
+    typer.Option(help="Model repository, the folder that Triton reads; default: `triton` among the releases."),
 ]
 Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Server = Annotated[Path, typer.Option(help="Folder of the server.")]
