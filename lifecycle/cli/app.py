@@ -111,12 +111,10 @@ def index(
     exact_budget_ms: Annotated[
         float, typer.Option(callback=finite, min=0, help="Search stays exact while a query takes less.")
     ] = 10.0,
-    index_kind: Annotated[
-        IndexKind | None, typer.Option(help="Kind of vector index; default: the fastest that reaches the target.")
-    ] = None,
+    index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that reaches the target.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
     golden: Annotated[
-        Path | None, typer.Option(help="JSONL of query, product_id and within, the rank that the product has to reach.")
+        Path | None, typer.Option(help="JSONL of query, product_id and within, the rank to reach.")
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="fp16 puts half-precision weights beside the int8 models, which a GPU runs.")
