@@ -31,9 +31,10 @@ from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
 from engine.onnx.session import OnnxModel
 from engine.vector.index import VectorIndex, use_one_thread
-from indexer.build import EXACT, IndexReport, IndexSettings, build_index
+from indexer.build import IndexReport, IndexSettings, build_index
 from indexer.cleaning.mapping import load_mapping
 from indexer.embed import embed_products
+from indexer.index_kinds import EXACT
 from indexer.products import clean_feed
 from lifecycle.cli.progress import Bars
 from lifecycle.sample.judgments import Shelf

@@ -28,11 +28,11 @@ from ranker.ranker import Ranker
 if TYPE_CHECKING:
     from engine.embedded import Model
 
-# Products embedded between two checkpoints: what a kill -9 can cost, about a second of work.
+# Products embedded between two checkpoints: a kill -9 costs at most about a second of work.
 _CHECKPOINT = {"cpu": 2_048, "cuda": 65_536}
-_KEPT_PER_PRODUCT = 4
+_VECTORS_PER_PRODUCT = 4
 
-Place: TypeAlias = Literal["cpu", "cuda"]
+DeviceName: TypeAlias = Literal["cpu", "cuda"]
 Chunk: TypeAlias = tuple[NDArray[np.int64], list[Tokens]]
 
 
@@ -42,38 +42,38 @@ def product_texts(columns: ProductTable) -> Iterator[list[str]]:
         yield [product_text(row) for row in batch.to_pylist()]
 
 
-def open_store(work: Path, tower: BiEncoder, device: Place = "cpu") -> EmbeddingStore:
-    """The embeddings kept for this tower, its maximum length and this version of the product text.
+def open_store(work: Path, encoder: BiEncoder, device: DeviceName = "cpu") -> EmbeddingStore:
+    """The embeddings of this encoder, with its maximum length, and of this version of the product text.
 
-    What a GPU made of half-precision weights is kept apart.
+    Those that a GPU made with half-precision weights have a store of their own.
     """
-    half = [files_digest(tower.halves())] if device == "cuda" else []
-    name = value_digest([tower.digest, PRODUCT_TEXT_VERSION, *half])[:16]
-    return EmbeddingStore(work / EMBEDDINGS / name, tower.spec.dimensions)
+    half = [files_digest(encoder.halves())] if device == "cuda" else []
+    name = value_digest([encoder.digest, PRODUCT_TEXT_VERSION, *half])[:16]
+    return EmbeddingStore(work / EMBEDDINGS / name, encoder.spec.dimensions)
 
 
 def embed_products(
-    columns: ProductTable, tower: BiEncoder, work: Path, report: Report, device: Place = "cpu"
+    columns: ProductTable, encoder: BiEncoder, work: Path, report: Report, device: DeviceName = "cpu"
 ) -> tuple[NDArray[np.float16], int]:
-    """Unit vectors of shape (n, d), mapped from a file in `work`, and how many had to be embedded anew.
+    """Unit vectors of shape (n, d), mapped from a file in `work`, and how many had to be embedded.
 
     Raises ModelError where the tower has no weights for the device.
     """
     keys = np.concatenate([text_keys(texts) for texts in product_texts(columns)])
-    embed = embedder(tower.model_path("item"), device)
+    embed = make_embedder(encoder.model_path("item"), device)
     embedded = 0
     while True:
-        store = open_store(work, tower, device)
+        store = open_store(work, encoder, device)
         missing = store.missing(keys)
         report(0, len(missing))
         done = 0
-        for rows, tokens in ahead(_tokens(columns, missing, tower, _CHECKPOINT[device])):
-            store.add(keys[rows], embed(tokens, _beyond(done, len(missing), report)))
+        for rows, tokens in prefetch(_tokens(columns, missing, encoder, _CHECKPOINT[device])):
+            store.add(keys[rows], embed(tokens, _offset_report(done, len(missing), report)))
             done += len(rows)
         embedded += done
         with contextlib.suppress(DamagedSegment):  # dropped, so that the next round makes it anew
             vectors = store.gather(keys, work / "vectors.npy")
-            store.compact(keys, _KEPT_PER_PRODUCT * len(keys))
+            store.compact(keys, _VECTORS_PER_PRODUCT * len(keys))
             return vectors, embedded
 
 
@@ -90,23 +90,23 @@ def tokenize_products(columns: ProductTable, ranker: Ranker, folder: Path, repor
     return write_product_tokens(folder, ranker.vocabulary_size, batches())
 
 
-def embedder(model: Path, device: Place) -> Callable[[list[Tokens], Report], NDArray[np.float32]]:
-    """What makes unit vectors, (n, d), of n texts' tokens on a device. Raises ModelError where it cannot."""
+def make_embedder(model: Path, device: DeviceName) -> Callable[[list[Tokens], Report], NDArray[np.float32]]:
+    """A function that makes unit vectors, (n, d), of n texts' tokens on a device. Raises ModelError where it cannot."""
     if device == "cpu":
         return partial(embed_all, OnnxModel(model))
     from engine.gpu.packed import PackedModel
 
-    return partial(_whole, PackedModel.open(model))
+    return partial(_embed_at_once, PackedModel.open(model))
 
 
-def _whole(model: "Model", tokens: list[Tokens], report: Report) -> NDArray[np.float32]:
+def _embed_at_once(model: "Model", tokens: list[Tokens], report: Report) -> NDArray[np.float32]:
     vectors = model.run(tokens)
     report(len(tokens), len(tokens))
     return vectors
 
 
-def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """The same chunks, each being made while the one before is used."""
+def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same chunks, each made while the one before is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as pool:
         coming = pool.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:
@@ -114,14 +114,14 @@ def ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
             yield chunk
 
 
-def _tokens(columns: ProductTable, rows: NDArray[np.int64], tower: BiEncoder, size: int) -> Iterator[Chunk]:
+def _tokens(columns: ProductTable, rows: NDArray[np.int64], encoder: BiEncoder, size: int) -> Iterator[Chunk]:
     """The tokens of the given rising rows, so many at a time."""
-    wanted = _wanted_texts(columns, rows)
-    while chunk := list(islice(wanted, size)):
-        yield np.array([row for row, _ in chunk]), tower.tokenize_items([text for _, text in chunk])
+    texts = _texts_of_rows(columns, rows)
+    while chunk := list(islice(texts, size)):
+        yield np.array([row for row, _ in chunk]), encoder.tokenize_items([text for _, text in chunk])
 
 
-def _wanted_texts(columns: ProductTable, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+def _texts_of_rows(columns: ProductTable, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     start = 0
     for batch in columns.batches():
         stop = start + batch.num_rows
@@ -132,6 +132,6 @@ def _wanted_texts(columns: ProductTable, rows: NDArray[np.int64]) -> Iterator[tu
         start = stop
 
 
-def _beyond(before: int, total: int, report: Report) -> Report:
-    """A part's report as one of the whole."""
+def _offset_report(before: int, total: int, report: Report) -> Report:
+    """Reports a part as progress of the whole."""
     return lambda done, _: report(before + done, total)

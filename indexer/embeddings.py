@@ -1,4 +1,4 @@
-"""Embeddings kept between runs, by the digest of the product text, so that only new or changed products are embedded.
+"""Stores embeddings between runs, by the digest of the product text: only new or changed products are embedded.
 
 One folder belongs to one model, text version and maximum length. Segments are written whole and renamed into place:
 after a kill -9 all but the segment in the making is there. A segment that is damaged is dropped, and its products are
@@ -29,7 +29,7 @@ def text_keys(texts: Sequence[str]) -> Keys:
 
 
 class DamagedSegment(Exception):
-    """A segment held something else than was written. It is removed, and with it what it held: open the store again."""
+    """A segment was damaged, and is removed with its vectors: open the store again."""
 
 
 class EmbeddingStore:
@@ -44,7 +44,7 @@ class EmbeddingStore:
         self._segments, parts = [], []
         for path in sorted(folder.glob("segment-*.npz")):
             try:
-                parts.append(_keys_of(path))
+                parts.append(_read_keys(path))
             except DamagedSegment:
                 continue
             self._segments.append(path)
@@ -60,7 +60,7 @@ class EmbeddingStore:
         self._merge()
         _, first = np.unique(keys, return_index=True)
         first.sort()
-        return first[~self._known(keys[first])]
+        return first[~self._has_vector(keys[first])]
 
     def add(self, keys: Keys, vectors: NDArray[np.float32]) -> None:
         """Writes vectors of shape (n, d) for n new keys durably."""
@@ -78,7 +78,7 @@ class EmbeddingStore:
         Raises KeyError when a key has no vector, DamagedSegment when a kept one cannot be read.
         """
         self._merge()
-        if len(keys) and not self._known(keys).all():
+        if len(keys) and not self._has_vector(keys).all():
             raise KeyError("some products have no vector")
         places = self._places[np.searchsorted(self._keys, keys)]
         shape = (len(keys), self._dimensions)
@@ -92,37 +92,37 @@ class EmbeddingStore:
             if len(rows):
                 vectors = _load(path, "vectors")
                 if vectors.dtype != np.float16 or vectors.shape != (counts[segment], self._dimensions):
-                    raise _dropped(path, f"vectors of {vectors.dtype}, {vectors.shape}")
+                    raise _drop_segment(path, f"vectors of {vectors.dtype}, {vectors.shape}")
                 result[rows] = vectors[places[rows, 1]]
         result.flush()
         return result
 
-    def compact(self, keys: Keys, most: int) -> None:
-        """Drops vectors of none of the keys, the oldest first, until `most` are kept or only the keys' are left.
+    def compact(self, keys: Keys, limit: int) -> None:
+        """Drops vectors of none of the keys, the oldest first, until `limit` are kept or only the keys' are left.
 
-        Call it last: the store knows no more what it holds.
+        Call it last: the store does not update its own index.
         """
-        excess = len(self) - most
+        excess = len(self) - limit
         used = np.unique(keys)
         for path in self._segments:
             if excess <= 0:
                 return
-            kept = _keys_of(path)
-            unused = np.flatnonzero(~np.isin(kept, used))[:excess]
+            stored = _read_keys(path)
+            unused = np.flatnonzero(~np.isin(stored, used))[:excess]
             excess -= len(unused)
-            if len(unused) == len(kept):
+            if len(unused) == len(stored):
                 path.unlink()
             elif len(unused):
-                _write_segment(path, np.delete(kept, unused), np.delete(_load(path, "vectors"), unused, axis=0))
+                _write_segment(path, np.delete(stored, unused), np.delete(_load(path, "vectors"), unused, axis=0))
 
-    def _known(self, keys: Keys) -> NDArray[np.bool_]:
+    def _has_vector(self, keys: Keys) -> NDArray[np.bool_]:
         if not len(self._keys):
             return np.zeros(len(keys), bool)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return self._keys[at] == keys
 
     def _merge(self) -> None:
-        """Sorts what was added since the last look-up in with the rest."""
+        """Merges the keys that were added since the last look-up."""
         if not self._fresh:
             return
         keys = np.concatenate([self._keys, *(keys for keys, _ in self._fresh)])
@@ -151,10 +151,10 @@ def _write_segment(path: Path, keys: Keys, vectors: NDArray[np.float16]) -> None
         raise
 
 
-def _keys_of(path: Path) -> Keys:
+def _read_keys(path: Path) -> Keys:
     keys = _load(path, "keys")
     if keys.dtype != KEY or keys.ndim != 1:
-        raise _dropped(path, f"keys of {keys.dtype}, {keys.shape}")
+        raise _drop_segment(path, f"keys of {keys.dtype}, {keys.shape}")
     return keys
 
 
@@ -166,10 +166,10 @@ def _load(path: Path, name: str) -> np.ndarray:
     except OSError:
         raise
     except Exception as error:  # of zip, zlib and numpy, which raise a dozen kinds
-        raise _dropped(path, f"{type(error).__name__}: {error}") from None
+        raise _drop_segment(path, f"{type(error).__name__}: {error}") from None
 
 
-def _dropped(path: Path, why: str) -> DamagedSegment:
+def _drop_segment(path: Path, why: str) -> DamagedSegment:
     log.warning("%s is damaged and dropped, what it held is embedded anew: %s", path, why)
     path.unlink(missing_ok=True)
     return DamagedSegment(path)

@@ -12,7 +12,7 @@ from core.manifest import Manifest
 from engine.device import Device
 from engine.lexical.index import FORMAT
 from indexer.build import IndexSettings
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.feed.source import feed_errors, open_source
 from indexer.lexical import WEIGHTS
 from indexer.models import OpenModels
@@ -43,7 +43,7 @@ def digest_feed(feed: Path) -> str:
         return file_digest(feed)
 
 
-def digest_mapping(mapping: Mapping) -> str:
+def digest_mapping(mapping: FeedMapping) -> str:
     """The digest of all that a mapping sets."""
     return value_digest(mapping.model_dump(mode="json"))
 

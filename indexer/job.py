@@ -22,7 +22,7 @@ from engine.device import chosen_device
 from engine.half import has_half
 from engine.lexical.index import SYNONYMS_FILE, lexical_files
 from indexer.build import IndexReport, build_index
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.embed import embed_products, tokenize_products
 from indexer.inputs import (
     IndexOptions,
@@ -79,7 +79,7 @@ class _Job:
 
 def index_feed(
     feed: Path,
-    mapping: Mapping,
+    mapping: FeedMapping,
     models: ModelFolders,
     options: IndexOptions,
     store: ReleaseStore,

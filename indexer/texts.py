@@ -1,4 +1,4 @@
-"""Texts as numbers of their terms, one after the other."""
+"""Texts as sequences of term numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TermSequences:
     """The terms of n texts, shape (t,), and how many each has, shape (n,)."""
 
     terms: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
-    def with_parts(self, parts: Mapping[int, NDArray[np.int64]], terms: int) -> "Texts":
-        """Each term with its parts after it; `terms` is one more than the highest number."""
+    def with_parts(self, parts: Mapping[int, NDArray[np.int64]], terms: int) -> "TermSequences":
+        """Adds to each term its parts, behind it; `terms` is one more than the highest number."""
         counts = np.zeros(terms, np.int64)
         counts[list(parts)] = [len(numbers) for numbers in parts.values()]
         order = sorted(parts)
@@ -29,4 +29,4 @@ class Texts:
         result[np.repeat(places + 1, more) + offsets] = flat[np.repeat(starts[self.terms], more) + offsets]
         owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
         extra = np.bincount(owners, weights=more, minlength=len(self.lengths)).astype(np.int64)
-        return Texts(result, self.lengths + extra)
+        return TermSequences(result, self.lengths + extra)

@@ -1,4 +1,4 @@
-"""What a release must show before it is published."""
+"""The checks that a release must pass before it is published."""
 
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ _NORM_TOLERANCE = 0.02
 _CHUNK = 8192
 _SELF_QUERIES = 100
 _SELF_TOP = 10
-# A sound model finds nearly every product by its own text; far fewer means vectors and rows do not belong together.
-_LEAST_SELF_FOUND = 0.5
+# A sound model retrieves nearly every product by its own text; far fewer mean that vectors and rows do not match.
+_MIN_SELF_RETRIEVAL = 0.5
 
 
 class GoldenQuery(BaseModel):
-    """A product that a query must bring among its first `within` retrieved products."""
+    """A query, and the product that must be among its first `within` retrieved products."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,10 +38,10 @@ def validate(
     vectors: NDArray[np.float16],
     index_file: Path,
     index_settings: dict[str, Any],
-    tower: BiEncoder,
+    encoder: BiEncoder,
     golden: list[GoldenQuery],
 ) -> dict[str, Any]:
-    """Checks counts, norms, self-retrieval and golden queries; returns what was seen, for the manifest.
+    """Checks counts, norms, self-retrieval and golden queries; returns the results, for the manifest.
 
     Raises ReleaseError with the first check that fails.
     """
@@ -54,8 +54,8 @@ def validate(
     return {
         "products": len(columns),
         "largest_norm_error": _check_norms(vectors),
-        "self_retrieval_at_10": _check_self_retrieval(columns, index, tower),
-        "golden_queries": _check_golden(golden, columns, index, tower),
+        "self_retrieval_at_10": _check_self_retrieval(columns, index, encoder),
+        "golden_queries": _check_golden(golden, columns, index, encoder),
     }
 
 
@@ -71,29 +71,29 @@ def _check_norms(vectors: NDArray[np.float16]) -> float:
     return worst
 
 
-def _check_self_retrieval(columns: ProductTable, index: VectorIndex, tower: BiEncoder) -> float:
-    """The share of sampled products found by their own text; one of the same text counts, nothing tells them apart."""
+def _check_self_retrieval(columns: ProductTable, index: VectorIndex, encoder: BiEncoder) -> float:
+    """The share of sampled products that their own text retrieves; another product of the same text counts as well."""
     rows = np.random.default_rng(0).choice(len(columns), min(_SELF_QUERIES, len(columns)), replace=False)
     texts = [product_text(columns.row(int(row))) for row in rows]
-    model = OnnxModel(tower.model_path("item"))
-    found, _ = index.search(embed_all(model, tower.tokenize_items(texts)), _SELF_TOP)
+    model = OnnxModel(encoder.model_path("item"))
+    rows_found, _ = index.search(embed_all(model, encoder.tokenize_items(texts)), _SELF_TOP)
     hits = [
         any(product_text(columns.row(int(other))) == text for other in line if other >= 0)
-        for text, line in zip(texts, found, strict=True)
+        for text, line in zip(texts, rows_found, strict=True)
     ]
     share = float(np.mean(hits))
-    if share < _LEAST_SELF_FOUND:
+    if share < _MIN_SELF_RETRIEVAL:
         raise ReleaseError(f"only {share:.0%} of products are found by their own text; check the encoder")
     return share
 
 
 def _check_golden(
-    golden: list[GoldenQuery], columns: ProductTable, index: VectorIndex, tower: BiEncoder
+    golden: list[GoldenQuery], columns: ProductTable, index: VectorIndex, encoder: BiEncoder
 ) -> dict[str, int]:
-    model = OnnxModel(tower.model_path("query"))
+    model = OnnxModel(encoder.model_path("query"))
     missed = []
     for entry in golden:
-        rows, _ = index.search(model.run(tower.tokenize_queries([entry.query])), entry.within)
+        rows, _ = index.search(model.run(encoder.tokenize_queries([entry.query])), entry.within)
         if entry.product_id not in {columns.id(int(row)) for row in rows[0] if row >= 0}:
             missed.append(entry)
     if missed:

@@ -1,4 +1,4 @@
-"""The folder in which index jobs of a catalog work; between them only embeddings are kept, and what a feed lost."""
+"""The folder in which index jobs of a catalog work; only embeddings and the quarantine outlast a job."""
 
 import contextlib
 import errno
@@ -14,28 +14,28 @@ from core.errors import ReleaseError
 
 EMBEDDINGS = "embeddings"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LITTLE = 64 << 20
+_LOW_SPACE = 64 << 20
 _BUFFER = 1 << 20
 
 
 @contextmanager
-def work_folder(folder: Path, kept: Collection[str]) -> Iterator[Path]:
-    """The folder, cleared of what a killed job left; after a failure only embeddings and the `kept` files stay.
+def work_folder(folder: Path, keep: Collection[str]) -> Iterator[Path]:
+    """The folder, cleared of the files of a killed job; after a failure only embeddings and the `keep` files stay.
 
-    Raises ReleaseError for an OSError that names no file: libraries forget which they were writing.
+    Raises ReleaseError for an OSError that names no file, as those of libraries do.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder, ())
     try:
         yield folder
     except OSError as error:
-        refusal = None if error.filename else _refusal(error, folder)
-        _clear(folder, kept)
+        refusal = None if error.filename else _describe_failure(error, folder)
+        _clear(folder, keep)
         if refusal is None:
             raise
         raise refusal from error
     except FAILURES:
-        _clear(folder, kept)
+        _clear(folder, keep)
         raise
 
 
@@ -45,16 +45,16 @@ def write_index(index: faiss.Index, path: Path) -> None:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _BUFFER))  # type: ignore[attr-defined]
 
 
-def _clear(folder: Path, kept: Collection[str]) -> None:
+def _clear(folder: Path, keep: Collection[str]) -> None:
     for path in folder.iterdir():
-        if path.name not in (EMBEDDINGS, *kept):
+        if path.name not in (EMBEDDINGS, *keep):
             with contextlib.suppress(OSError):
                 remove(path)
 
 
-def _refusal(error: OSError, folder: Path) -> ReleaseError:
+def _describe_failure(error: OSError, folder: Path) -> ReleaseError:
     free = shutil.disk_usage(folder).free
-    full = error.errno in _FULL or free < _LITTLE
+    full = error.errno in _FULL or free < _LOW_SPACE
     remedy = "free some space" if full else "see that files can be written there"
     if error.errno == errno.EFBIG:
         remedy = "allow larger files (ulimit -f)"

@@ -16,7 +16,7 @@ from core.progress import Steps
 from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
@@ -119,7 +119,7 @@ def _train(shop: Shop, output: Path, recipe: str, steps: Steps, tracker: Tracker
 
 
 def _candidate(
-    shop: Shop, mapping: Mapping, output: Path, depth: int, steps: Steps, tell: Tell
+    shop: Shop, mapping: FeedMapping, output: Path, depth: int, steps: Steps, tell: Tell
 ) -> tuple[ModelFolders, Place]:
     """A release of the trained models, apart from those that serve, and with a final score if there is one."""
     store, final = ReleaseStore(output / _CANDIDATE), output / "final"

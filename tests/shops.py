@@ -15,7 +15,7 @@ from builders import damage
 from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import IndexOutcome, index_feed
 from indexer.models import ModelFolders
@@ -43,7 +43,7 @@ def write_feed(path: Path, prefix: str, changed: int = 0) -> Path:
 
 def index(feed: Path, models: ModelFolders, store: ReleaseStore) -> IndexOutcome:
     """Makes a release of catalog `default`, unless nothing changed."""
-    return index_feed(feed, Mapping(), models, IndexOptions(), store, Silent())
+    return index_feed(feed, FeedMapping(), models, IndexOptions(), store, Silent())
 
 
 def publish_damaged(store: ReleaseStore, good: Manifest) -> str:

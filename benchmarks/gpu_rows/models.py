@@ -17,7 +17,7 @@ from engine.gpu import packed
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
 from engine.protocol import Tokens
-from indexer.embed import ahead, embedder
+from indexer.embed import make_embedder, prefetch
 from ranker.ranker import Ranker
 
 _CHECKED = 48
@@ -82,12 +82,12 @@ def item_tower(bench: Bench) -> dict[str, Any]:
 
     model = tower.model_path("item")
     runner = PackedModel.open(model, bench.device)
-    embed = embedder(model, "cuda") if bench.on_gpu else lambda tokens, _: runner.run(tokens)
+    embed = make_embedder(model, "cuda") if bench.on_gpu else lambda tokens, _: runner.run(tokens)
     first = next(chunks())[1]
     embed(first, lambda *_: None)
     exact = PackedModel(*read_half(model), "cpu", torch.float32).run(first[:_CHECKED])
     start = time.perf_counter()
-    parts = [embed(tokens, lambda *_: None) for _, tokens in ahead(chunks())]
+    parts = [embed(tokens, lambda *_: None) for _, tokens in prefetch(chunks())]
     took = time.perf_counter() - start
     start = time.perf_counter()
     alone = sum(len(tokens) for _, tokens in chunks())

@@ -134,7 +134,7 @@ def _ivf_pq(bench: Bench) -> dict[str, Any]:
     import faiss
 
     from engine.gpu.clone import FaissClone
-    from indexer.build import pq_bytes
+    from indexer.index_kinds import pq_bytes
 
     vectors = Vectors(bench, bench.size.codes)
     codes = pq_bytes(vectors.dimensions)

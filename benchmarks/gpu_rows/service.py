@@ -36,7 +36,7 @@ from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from engine.gpu.packed import PackedModel
 from engine.half import read_half
-from indexer.build import EXACT
+from indexer.index_kinds import EXACT
 from indexer.publish import COLUMNS_FILE, INDEX_FILE
 from ranker.ranker import Ranker
 from tandem.v1 import search_pb2, search_pb2_grpc

@@ -17,7 +17,8 @@ from benchmarks.peers.programs.loop import KEPT, WARM_SECONDS, Task
 from benchmarks.shop import BenchShop
 from core.errors import TandemError
 from core.manifest import Manifest
-from indexer.build import EXACT, IndexSettings
+from indexer.build import IndexSettings
+from indexer.index_kinds import EXACT
 from indexer.inputs import IndexOptions
 from indexer.models import ModelFolders
 from ranker.ranker import SPEC_FILE, Ranker

@@ -11,7 +11,7 @@ from docs.generate.models import Setting, settings_of
 from encoder.train.compress import EncoderDistillation
 from encoder.train.settings import EncoderTraining
 from indexer.build import IndexSettings
-from indexer.cleaning.mapping import Attributes, Catalog, Source
+from indexer.cleaning.mapping import AttributeRules, CatalogSettings, FieldSource
 from lifecycle.examples.behaviour import BehaviourSettings
 from lifecycle.examples.mining import Mining
 from lifecycle.quality.gate import GateSettings
@@ -155,17 +155,17 @@ SECTIONS = (
     Section(
         "Feed mapping: catalog",
         "`[catalog]` of the file that `tandem index --mapping` names: whose products these are.",
-        Catalog,
+        CatalogSettings,
     ),
     Section(
         "Feed mapping: fields",
         "`[fields]` has one entry for each product field: the name of a column, or a table of these.",
-        Source,
+        FieldSource,
     ),
     Section(
         "Feed mapping: attributes",
         "`[attributes]` names the columns that become attributes by patterns with `*` and `?`.",
-        Attributes,
+        AttributeRules,
     ),
     Section(
         "The vector index",

@@ -1,10 +1,10 @@
-"""Whether a product can be had, from the words, numbers and phrases that shops write."""
+"""Reads the availability of a product from the words, numbers and phrases that shops write."""
 
 import re
 import unicodedata
 from typing import Any
 
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import as_text
 
 # Phrases of Google Merchant, schema.org and shop systems, and of shops in many languages; separated by "|".
@@ -82,7 +82,7 @@ _PHRASES = {
         入荷待ち|订货|訂購|입고예정|special order
         """,
 }
-# Beside a number they leave it to the number: 5 pcs, only 3 left, 在庫3.
+# Beside these words the number decides: 5 pcs, only 3 left, 在庫3.
 _COUNTED = """
     pcs|pc|pieces|piece|units|unit|items|item|left|only|just|more|more than|over|at least|qty|quantity|stock|
     in warehouse|remaining|
@@ -112,7 +112,7 @@ _DAYS = """
 _SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)")
 _QUANTITY = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 _NUMBER = re.compile(r"\d+(?:[.,\s]\d{3})*(?:[.,]\d+)?", re.ASCII)
-# What is there from a day on, perhaps, is neither there nor not.
+# A date leaves open whether the product is available before or after it.
 _DATE = re.compile(r"\d{4}([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2\d{4}")
 _LIMIT = 100
 
@@ -132,7 +132,7 @@ _UNITS, _PROMISES, _TIMES = _words(_COUNTED), _words(_SENT), _words(_DAYS)
 
 
 def parse_availability(value: Any) -> str | None:
-    """One of `catalog.product.AVAILABILITIES`; None where nothing is there. Raises Rejected for a word not known.
+    """One of `catalog.product.AVAILABILITIES`; None where nothing is there. Raises InvalidValue for a word not known.
 
     Reads the words of Google, schema.org and shops in many languages, truth values, a quantity in stock as `3`, `10+`,
     `>5`, `5 pcs` or `only 3 left`, and `ships in 24h`.
@@ -141,18 +141,18 @@ def parse_availability(value: Any) -> str | None:
     if not text:
         return None
     if len(text) > _LIMIT:
-        raise Rejected("unknown_availability", f"{text[:_LIMIT]!r}... is no availability")
+        raise InvalidValue("unknown_availability", f"{text[:_LIMIT]!r}... is no availability")
     if _QUANTITY.fullmatch(text):
         return "in_stock" if float(text.replace(",", ".")) > 0 else "out_of_stock"
-    named = None if _NUMBER.search(text) else _STATES.get(_letters(_SCHEMA.sub("", text.casefold())))
-    state = named or _by_number(text)
+    phrase_state = None if _NUMBER.search(text) else _STATES.get(_letters(_SCHEMA.sub("", text.casefold())))
+    state = phrase_state or _state_by_number(text)
     if state is None:
-        raise Rejected("unknown_availability", f"{text!r} is no availability")
+        raise InvalidValue("unknown_availability", f"{text!r} is no availability")
     return state
 
 
-def _by_number(text: str) -> str | None:
-    """What a phrase around a number means, or None: 10+, 5 pcs, noch 3 Stück auf Lager, ships in 24h."""
+def _state_by_number(text: str) -> str | None:
+    """The state that a phrase around a number means, or None: 10+, 5 pcs, noch 3 Stück auf Lager, ships in 24h."""
     if text == "\u221e":
         return "in_stock"
     numbers = _NUMBER.findall(text)

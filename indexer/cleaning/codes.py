@@ -5,7 +5,7 @@ import unicodedata
 from decimal import Decimal
 from typing import Any
 
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import as_text
 
 ID_LIMIT = 256
@@ -21,30 +21,30 @@ _SPACES = re.compile(r"[\s\u200b-\u200d\u2060\ufeff\u2010-\u2015-]")
 
 
 def parse_id(value: Any) -> str:
-    """An id as it stands, but for what a spreadsheet put around it. Raises Rejected for what cannot be one."""
+    """An id as it stands, but for what a spreadsheet put around it. Raises InvalidValue for what cannot be one."""
     text = as_text(value).lstrip(_MARK).strip()
     if text.startswith("'") and "'" not in text[1:]:
         text = text[1:].strip()
     if not text:
-        raise Rejected("no_id", "the id is empty")
+        raise InvalidValue("no_id", "the id is empty")
     if len(text) > ID_LIMIT:
-        raise Rejected("bad_id", f"the id has {len(text)} characters, more than {ID_LIMIT}")
+        raise InvalidValue("bad_id", f"the id has {len(text)} characters, more than {ID_LIMIT}")
     if not text.isprintable() and any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in text):
-        raise Rejected("bad_id", f"the id {text!r} holds control characters")
+        raise InvalidValue("bad_id", f"the id {text!r} holds control characters")
     return plain_number(text)
 
 
 def plain_number(code: str) -> str:
     """The digits of a code that a spreadsheet wrote as 4.006381333931E+12; any other code as it is.
 
-    Raises Rejected where digits were rounded away, since several products would share what is left.
+    Raises InvalidValue where digits were rounded away, since several products would share what is left.
     """
     scientific = _SCIENTIFIC.fullmatch(code) if "+" in code else None
     return _whole(scientific[1], scientific[2], code) if scientific else code
 
 
 def parse_gtin(value: Any) -> str | None:
-    """A GTIN-8, 12, 13 or 14 as digits. Raises Rejected where the check digit or the length is wrong.
+    """A GTIN-8, 12, 13 or 14 as digits. Raises InvalidValue where the check digit or the length is wrong.
 
     Zeros that a spreadsheet took from its front are put back. Check digit: GS1 General Specifications, 7.9.
     """
@@ -52,7 +52,7 @@ def parse_gtin(value: Any) -> str | None:
     if not text:
         return None
     if len(text) > _SHOWN:
-        raise Rejected("bad_gtin", f"{text[:_SHOWN]!r}... is no GTIN")
+        raise InvalidValue("bad_gtin", f"{text[:_SHOWN]!r}... is no GTIN")
     if scientific := _SCIENTIFIC.fullmatch(text):
         text = _whole(scientific[1], scientific[2], text)
     elif (number := _FLOAT.fullmatch(text)) and len(number[1]) > 3:
@@ -61,25 +61,25 @@ def parse_gtin(value: Any) -> str | None:
         text = text.replace(grouped[1], "")
     digits = _SPACES.sub("", text)
     if not (7 <= len(digits) <= 14 and digits.isascii() and digits.isdigit()) or not int(digits):
-        raise Rejected("bad_gtin", f"{text!r} is no GTIN: it has 8, 12, 13 or 14 digits")
+        raise InvalidValue("bad_gtin", f"{text!r} is no GTIN: it has 8, 12, 13 or 14 digits")
     full = digits.zfill(14)
     weighted = sum(int(d) * (3, 1)[i % 2] for i, d in enumerate(full[:-1]))
     if (weighted + int(full[-1])) % 10:
-        raise Rejected("bad_gtin", f"{text!r} is no GTIN: its check digit is wrong")
+        raise InvalidValue("bad_gtin", f"{text!r} is no GTIN: its check digit is wrong")
     return digits.zfill(next(n for n in (8, 12, 13, 14) if n >= len(digits)))
 
 
 def _whole(mantissa: str, exponent: str, text: str) -> str:
-    """The whole number that 4.006381333931E+12 writes. Raises Rejected where digits were rounded away."""
+    """The whole number that 4.006381333931E+12 writes. Raises InvalidValue where digits were rounded away."""
     if len(re.sub(r"[.,]", "", mantissa)) <= int(exponent):
-        raise Rejected("rounded_number", f"a spreadsheet rounded {text!r}; export the column as text")
+        raise InvalidValue("rounded_number", f"a spreadsheet rounded {text!r}; export the column as text")
     return str(int(Decimal(mantissa.replace(",", ".")).scaleb(int(exponent))))
 
 
-class Spelling:
-    """How all codes of a column are spelt where a number column or a spreadsheet wrote them: 1001.0, or 1,001.
+class CodeSpelling:
+    """Detects codes that a number column or a spreadsheet spelt as numbers: 1001.0, or 1,001.
 
-    A single such code may be meant; where all of them end alike, or all are grouped alike, none is.
+    A single such code may be right; where all codes end or are grouped alike, none is.
     """
 
     def __init__(self) -> None:
@@ -87,8 +87,8 @@ class Spelling:
         self._floats = self._groups = True
         self._grouped = False
 
-    def see(self, code: str) -> None:
-        """Takes note of one code of the column."""
+    def add(self, code: str) -> None:
+        """Adds one code of the column."""
         if self._floats:
             number = _FLOAT.fullmatch(code)
             ending = code[len(number[1]) :] if number else ""
@@ -101,7 +101,7 @@ class Spelling:
 
     @property
     def surplus(self) -> str | None:
-        """What to take out of every code, as a regular expression; None where codes are as they should be."""
+        """A regular expression that matches the text to remove from every code; None where there is none."""
         if self._floats and self._ending:
             return re.escape(self._ending) + "$"
         return "," if self._groups and self._grouped else None

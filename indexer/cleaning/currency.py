@@ -2,7 +2,7 @@
 
 import re
 
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 
 # ISO 4217, codes of circulating money.
 _CODES = (
@@ -100,48 +100,48 @@ def _key(word: str) -> str:
     return _SPACES.sub("", word.casefold())
 
 
-_MEANINGS = _table()
+_CURRENCIES_BY_WORD = _table()
 
 
-def meaning(word: str, default: str | None) -> str:
+def resolve_currency(word: str, default: str | None) -> str:
     """The currency that codes, signs and words beside a number name; all must agree, as `US$` and `USD` do.
 
-    Where they leave several, `default` is meant if it is one of them. Raises Rejected.
+    Where several are possible, it is `default` if that is one of them. Raises InvalidValue.
     """
-    meant = _meant(word)
-    if meant is None:
+    candidates = _candidate_currencies(word)
+    if candidates is None:
         for part in word.split():
-            more = _meant(part)
-            if more is None:
-                raise Rejected("bad_price", f"{word!r} is no currency")
-            meant = more if meant is None else tuple(code for code in meant if code in more)
-    if not meant:
-        raise Rejected("ambiguous_price", f"{word!r} names two currencies")
-    if default is not None and default in meant:
+            others = _candidate_currencies(part)
+            if others is None:
+                raise InvalidValue("bad_price", f"{word!r} is no currency")
+            candidates = others if candidates is None else tuple(code for code in candidates if code in others)
+    if not candidates:
+        raise InvalidValue("ambiguous_price", f"{word!r} names two currencies")
+    if default is not None and default in candidates:
         return default
-    if meant[0] is None:
-        raise Rejected("ambiguous_price", f"{word!r} is the sign of several currencies; set the catalog's currency")
-    return meant[0]
+    if candidates[0] is None:
+        raise InvalidValue("ambiguous_price", f"{word!r} is the sign of several currencies; set the catalog's currency")
+    return candidates[0]
 
 
 def parse_currency(value: str, default: str | None = None) -> str:
     """An ISO 4217 code in any case, or a sign or word that means one currency, or `default` among others.
 
-    Raises Rejected for anything else.
+    Raises InvalidValue for anything else.
     """
-    meant = _meant(value) or ()
-    if default is not None and default in meant:
+    candidates = _candidate_currencies(value) or ()
+    if default is not None and default in candidates:
         return default
-    if len(meant) == 1 and meant[0]:
-        return meant[0]
-    raise Rejected("bad_currency", f"{value!r} is no ISO 4217 code")
+    if len(candidates) == 1 and candidates[0]:
+        return candidates[0]
+    raise InvalidValue("bad_currency", f"{value!r} is no ISO 4217 code")
 
 
 def is_currency(word: str) -> bool:
     """Whether a sign or word of two and more letters is one of a currency's; a single one may be anything's."""
-    return len(word) > 1 and _key(word) in _MEANINGS
+    return len(word) > 1 and _key(word) in _CURRENCIES_BY_WORD
 
 
-def _meant(word: str) -> tuple[str | None, ...] | None:
+def _candidate_currencies(word: str) -> tuple[str | None, ...] | None:
     code = word.strip().upper()
-    return (code,) if code in CURRENCIES else _MEANINGS.get(_key(word))
+    return (code,) if code in CURRENCIES else _CURRENCIES_BY_WORD.get(_key(word))

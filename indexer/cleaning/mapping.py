@@ -76,10 +76,10 @@ def _hint(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, 1, 0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {_some(names)}"
+    return f"; there is {_list_names(names)}"
 
 
-def _some(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     """The first names in one line, whatever they hold."""
     shown = ["".join(c if c.isprintable() else " " for c in name[:_NAME_SHOWN]) for name in names[:_NAMES_SHOWN]]
     return ", ".join(shown + ["..."] * (len(names) > _NAMES_SHOWN)) or "none"
@@ -96,7 +96,7 @@ class _Strict(BaseModel):
         return data
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -113,10 +113,10 @@ def _language(tag: str) -> str:
     return tag.replace("_", "-")
 
 
-_Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
-class Catalog(_Strict):
+class CatalogSettings(_Strict):
     """Whose products these are. Language by ISO 639, country by ISO 3166, currency by ISO 4217.
 
     `encoding` is that of the feed's text, where it is neither UTF-8 nor told rightly by the language's letters.
@@ -136,7 +136,7 @@ class Catalog(_Strict):
     )
 
 
-class Source(_Strict):
+class FieldSource(_Strict):
     """Where one field's values come from: columns joined, or a constant.
 
     `scale` multiplies a price; `decimal` is the sign before its decimals, where the feed leaves that open.
@@ -172,7 +172,7 @@ class Source(_Strict):
         return rest | ({"columns": (data["column"],)} if "column" in data else {})
 
 
-class Attributes(_Strict):
+class AttributeRules(_Strict):
     """Patterns (`*`, `?`) of columns gathered as attributes. Earlier patterns come first in a product's attributes."""
 
     include: _Names = Field(default=(), description="Patterns of columns to keep, the most important first.")
@@ -180,7 +180,7 @@ class Attributes(_Strict):
     strip_prefix: _Names = Field(default=(), description="Beginnings that are cut off a column's name.")
     strip_suffix: _Names = Field(default=(), description="Ends that are cut off a column's name.")
 
-    def place(self, column: str) -> tuple[int, str] | None:
+    def match(self, column: str) -> tuple[int, str] | None:
         """The number of the pattern that takes this column and the attribute's name, or None."""
         rank = next((i for i, pattern in enumerate(self.include) if fnmatchcase(column, pattern)), None)
         if rank is None or any(fnmatchcase(column, pattern) for pattern in self.exclude):
@@ -191,12 +191,12 @@ class Attributes(_Strict):
         return rank, re.sub("__+", "_", name.removesuffix(suffix)).strip("_") or column
 
 
-class Mapping(_Strict):
+class FeedMapping(_Strict):
     """A whole mapping. Without fields of its own it takes Google Merchant's names and their usual aliases."""
 
-    catalog: Catalog = Catalog()
-    fields: dict[str, Source] = {}
-    attributes: Attributes = Attributes()
+    catalog: CatalogSettings = CatalogSettings()
+    fields: dict[str, FieldSource] = {}
+    attributes: AttributeRules = AttributeRules()
 
     @model_validator(mode="before")
     @classmethod
@@ -208,7 +208,7 @@ class Mapping(_Strict):
         return data
 
     @model_validator(mode="after")
-    def _check_fields(self) -> "Mapping":
+    def _check_fields(self) -> "FeedMapping":
         _refuse_unknown(self.fields, FIELDS)
         lacking = [name for name in REQUIRED if self.fields and name not in self.fields]
         if lacking:
@@ -237,10 +237,10 @@ class Mapping(_Strict):
                 raise FeedError(f"attributes.include[{rank}]: {pattern!r} matches no column of the feed")
 
 
-def load_mapping(path: Path) -> Mapping:
+def load_mapping(path: Path) -> FeedMapping:
     """Reads a mapping file. Raises FeedError, in one line, for what it cannot mean."""
     try:
-        return Mapping.model_validate(tomllib.loads(_read_toml(path)))
+        return FeedMapping.model_validate(tomllib.loads(_read_toml(path)))
     except OSError as error:
         raise FeedError(f"{path}: cannot be read: {error.strerror}") from None
     except RecursionError:
@@ -269,10 +269,10 @@ def _read_toml(path: Path) -> str:
 
 def default_mapping(
     columns: Iterable[str],
-    catalog: Catalog | None = None,
-    attributes: Attributes | None = None,
+    catalog: CatalogSettings | None = None,
+    attributes: AttributeRules | None = None,
     export: type[Export] | None = None,
-) -> Mapping:
+) -> FeedMapping:
     """Fields by a shop system's columns, or by Google Merchant's names or their usual aliases, of those there are.
 
     A field without a column keeps its own name, for feeds whose later rows have keys that the first do not. Without
@@ -283,21 +283,21 @@ def default_mapping(
     by_name = {_normal(column): column for column in reversed(columns)}
     fields = {}
     for name in FIELDS:
-        if export and (own := _columns_of(export, name, columns)):
-            fields[name] = Source(columns=own)
+        if export and (own := _export_columns(export, name, columns)):
+            fields[name] = FieldSource(columns=own)
             continue
         found = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
         if found is None and name in REQUIRED:
-            raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {_some(columns)}")
-        fields[name] = Source(columns=(found or name,))
-    gathered = attributes or Attributes()
+            raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {_list_names(columns)}")
+        fields[name] = FieldSource(columns=(found or name,))
+    rules = attributes or AttributeRules()
     listed = next((name for name in _ATTRIBUTE_COLUMNS if name in columns), None)
-    if not gathered.include and listed and (export or listed == _ATTRIBUTE_COLUMNS[0]):
-        gathered = gathered.model_copy(update={"include": (listed,)})
-    return Mapping.model_construct(catalog=catalog or Catalog(), fields=fields, attributes=gathered)
+    if not rules.include and listed and (export or listed == _ATTRIBUTE_COLUMNS[0]):
+        rules = rules.model_copy(update={"include": (listed,)})
+    return FeedMapping.model_construct(catalog=catalog or CatalogSettings(), fields=fields, attributes=rules)
 
 
-def _columns_of(export: type[Export], field: str, columns: list[str]) -> tuple[str, ...]:
+def _export_columns(export: type[Export], field: str, columns: list[str]) -> tuple[str, ...]:
     """An export's columns for a field: the first there is, or all members of an object."""
     there = [name for name in export.fields.get(field, ()) if name.split(".")[0] in columns]
     return tuple(name for name in there if "." in name) if there and "." in there[0] else tuple(there[:1])

@@ -6,8 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from catalog.product import MICROS
-from indexer.cleaning.currency import CURRENCIES, DOLLARS, THOUSANDTHS, WHOLE_UNITS, is_currency, meaning
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.currency import CURRENCIES, DOLLARS, THOUSANDTHS, WHOLE_UNITS, is_currency, resolve_currency
+from indexer.cleaning.rejection import InvalidValue
 
 _LIMIT = 10**12
 # In characters. What is longer is prose, or digits without end.
@@ -71,7 +71,7 @@ def parse_price(
     `decimal` is the sign before the decimals, where known. Otherwise both signs together tell which is which; one
     sign alone marks decimals unless it repeats. Before exactly three digits, after one to three others, it marks
     thousands where the currency has no decimals in use, a point marks decimals where it has three; else a comma marks
-    thousands, and a point may mean either and is refused. Raises Rejected.
+    thousands, and a point may mean either and is refused. Raises InvalidValue.
     """
     if isinstance(value, str):
         if scale is None and decimal is None and (plain := _PLAIN.fullmatch(value)):
@@ -82,41 +82,43 @@ def parse_price(
                 ), code or default_currency
         amount, currency = _parse(value, default_currency, decimal)
     elif isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        raise Rejected("bad_price", f"{value!r} is no number")
+        raise InvalidValue("bad_price", f"{value!r} is no number")
     else:
         amount, currency = Decimal(str(value)), default_currency
     if not amount.is_finite():
-        raise Rejected("bad_price", f"{value!r} is no number")
+        raise InvalidValue("bad_price", f"{value!r} is no number")
     if amount < 0:
-        raise Rejected("negative_price", f"{value!r}")
+        raise InvalidValue("negative_price", f"{value!r}")
     if scale is not None:
         amount *= scale
     if amount >= _LIMIT:
-        raise Rejected("absurd_price", f"{value!r}: {amount:.3g} is beyond what anything costs")
+        raise InvalidValue("absurd_price", f"{value!r}: {amount:.3g} is beyond what anything costs")
     return int((amount * MICROS).to_integral_value()), currency
 
 
 def _parse(text: str, default: str | None, decimal: str | None) -> tuple[Decimal, str | None]:
     if len(text) > _TEXT_LIMIT:
         reason = "absurd_price" if text[:_TEXT_LIMIT].isdecimal() else "bad_price"
-        raise Rejected(reason, f"{text[:_DIGITS]}... has {len(text):,} characters")
+        raise InvalidValue(reason, f"{text[:_DIGITS]}... has {len(text):,} characters")
     plain = text if text.isascii() else _plain_digits(text)
     plain = _MARKS.sub("", plain).strip()
-    found = _NUMBER.search(plain)
-    if not found:
-        raise Rejected("bad_price", f"{text!r} holds no number")
-    before, behind = _LEAD.sub("", plain[: found.start()].strip()), _bare(plain[found.end() :])
+    match = _NUMBER.search(plain)
+    if not match:
+        raise InvalidValue("bad_price", f"{text!r} holds no number")
+    before, behind = _LEAD.sub("", plain[: match.start()].strip()), _strip_suffixes(plain[match.end() :])
     sign = -1 if before.startswith(tuple(_MINUS)) or before.endswith(tuple(_MINUS)) else 1
     before = before.strip(_MINUS + " ")
-    number = re.sub(r"[\s'\u2019]", "", found[0])
-    if number != found[0] and not _SPACED.fullmatch(found[0]):
-        raise Rejected("bad_price", f"{text!r} holds more than one number")
+    number = re.sub(r"[\s'\u2019]", "", match[0])
+    if number != match[0] and not _SPACED.fullmatch(match[0]):
+        raise InvalidValue("bad_price", f"{text!r} holds more than one number")
     if not before and (cents := behind.casefold().rstrip(".")) in _CENTS:
         return sign * _number(number, decimal, text, None) / 100, _currency_of_cents(cents, default)
     words = f"{before} {behind}".strip()
-    if not words and _names_money(plain[found.end() :]):
-        raise Rejected("bad_price", f"{text!r} is the price of several, or names its currency behind something else")
-    currency = meaning(words, default) if words else default
+    if not words and _names_money(plain[match.end() :]):
+        raise InvalidValue(
+            "bad_price", f"{text!r} is the price of several, or names its currency behind something else"
+        )
+    currency = resolve_currency(words, default) if words else default
     return sign * _number(number, decimal, text, currency), currency
 
 
@@ -127,14 +129,14 @@ def _plain_digits(text: str) -> str:
     return digits.translate(_ARABIC_SIGNS)
 
 
-def _bare(behind: str) -> str:
-    """What follows a number, without what says that it is whole, taxed, or for one piece."""
+def _strip_suffixes(behind: str) -> str:
+    """The text behind a number, without signs of a whole price, taxes, or a unit such as `per piece`."""
     behind = _BEHIND.sub("", behind.strip())  # 39,- is 39; 39- may be less than nothing
     return _FROM.sub("", _PER.sub("", _TAX.sub("", behind))).strip()
 
 
 def _names_money(dropped: str) -> bool:
-    """Whether what was taken for a unit or a tax holds a currency: 2/$5, and 3 for 5 zł, are not 2 and 3."""
+    """Whether text read as a unit or a tax names a currency: 2/$5, and 3 for 5 zł, are not 2 and 3."""
     amount = any(c.isdigit() for c in dropped)
     return any(
         word in CURRENCIES or any(unicodedata.category(c) == "Sc" for c in word) or (amount and is_currency(word))
@@ -147,23 +149,23 @@ def _currency_of_cents(word: str, default: str | None) -> str:
     if default in _OF_CENTS[main]:
         return str(default)
     if main is None:
-        raise Rejected("ambiguous_price", f"{word!r} is a part of several currencies; set the catalog's currency")
+        raise InvalidValue("ambiguous_price", f"{word!r} is a part of several currencies; set the catalog's currency")
     return main
 
 
 def _number(digits: str, decimal: str | None, text: str, currency: str | None) -> Decimal:
     """The value of digits, points and commas."""
     if len(digits) > _DIGITS:
-        raise Rejected("absurd_price", f"{text[:_DIGITS]}... has {len(digits):,} digits")
+        raise InvalidValue("absurd_price", f"{text[:_DIGITS]}... has {len(digits):,} digits")
     decimal = decimal or _decimal_sign(digits, text, currency)
     grouping = "." if decimal == "," else ","
     whole, _, part = digits.partition(decimal)
     if grouping in part or decimal in part or (grouping in whole and not _GROUPED[grouping].fullmatch(whole)):
-        raise Rejected("bad_price", f"{text!r}: its points and commas make no number")
+        raise InvalidValue("bad_price", f"{text!r}: its points and commas make no number")
     try:
         return Decimal(f"{whole.replace(grouping, '') or '0'}.{part or '0'}")
     except InvalidOperation:
-        raise Rejected("bad_price", f"{text!r} is no number") from None
+        raise InvalidValue("bad_price", f"{text!r} is no number") from None
 
 
 def _decimal_sign(digits: str, text: str, currency: str | None) -> str:
@@ -183,4 +185,6 @@ def _decimal_sign(digits: str, text: str, currency: str | None) -> str:
         return other
     if sign == "." and currency in THOUSANDTHS:
         return sign
-    raise Rejected("ambiguous_price", f"{text!r} may mean thousands or decimals; set decimal for price in the mapping")
+    raise InvalidValue(
+        "ambiguous_price", f"{text!r} may mean thousands or decimals; set decimal for price in the mapping"
+    )

@@ -1,8 +1,8 @@
-"""Why a row is not taken."""
+"""Why a row or a value is rejected."""
 
 
-class Rejected(Exception):
-    """A row's value is impossible: a reason in snake_case, for counting, and a detail for people."""
+class InvalidValue(Exception):
+    """A value that a product cannot have: a reason in snake_case, for counting, and a detail for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)

@@ -8,11 +8,11 @@ from catalog.product import CATALOG_SCHEMA, MOST_ATTRIBUTES
 from indexer.cleaning.availability import parse_availability
 from indexer.cleaning.codes import ID_LIMIT, parse_gtin, parse_id, plain_number
 from indexer.cleaning.currency import parse_currency
-from indexer.cleaning.mapping import Mapping, Source
+from indexer.cleaning.mapping import FeedMapping, FieldSource
 from indexer.cleaning.price import parse_price
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import as_text, clean_link, clean_text, clip, parse_number
-from indexer.cleaning.values import first, joined, pairs, pick
+from indexer.cleaning.values import attribute_pairs, first_value, get_value, join_values
 from indexer.feed.batch import Row
 
 # In characters, after cleaning.
@@ -43,11 +43,11 @@ class RowCleaner:
     that could not be read, without which their products were kept; `examples` has a value of each.
     """
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: FeedMapping) -> None:
         self.warnings: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
-        self.taken: set[str] = set(mapping.sources)
+        self.field_columns: set[str] = set(mapping.sources)
         self._mapping = mapping
         self._currency = mapping.catalog.currency
         self._places: dict[str, tuple[int, str] | None] = {}
@@ -58,10 +58,10 @@ class RowCleaner:
         self._parsed = [(name, parse) for name, parse in parsers.items() if name in mapping.fields]
 
     def clean(self, row: Row) -> tuple[Any, ...]:
-        """The product's values in the order of `CATALOG_SCHEMA`. Raises Rejected for a row that cannot be one."""
+        """The product's values in the order of `CATALOG_SCHEMA`. Raises InvalidValue for a row that cannot be one."""
         product: dict[str, Any] = {"id": self._id(row), "title": self._text(row, "title")}
         if product["title"] is None:
-            raise Rejected("no_title", "the title is empty")
+            raise InvalidValue("no_title", "the title is empty")
         for name in self._texts:
             product[name] = self._read(name, row, self._text)
         if "price" in self._mapping.fields:
@@ -72,15 +72,15 @@ class RowCleaner:
         return tuple(map(product.get, CATALOG_SCHEMA.names))
 
     def name(self, row: Row) -> str | None:
-        """The row's id as far as it can be told."""
+        """The row's id where it can be read."""
         try:
             return self._id(row)
-        except Rejected:
+        except InvalidValue:
             return None
 
     def reads(self, column: str) -> bool:
         """Whether the mapping makes use of this column."""
-        return column in self.taken or self._place(column) is not None
+        return column in self.field_columns or self._place(column) is not None
 
     def _id(self, row: Row) -> str:
         return parse_id(self._value(row, "id"))
@@ -89,15 +89,15 @@ class RowCleaner:
         """A field's value; one that cannot be read is dropped and counted."""
         try:
             return read(row, name)
-        except Rejected as error:
+        except InvalidValue as error:
             self._drop(name, error)
             return None
 
-    def _drop(self, name: str, error: Rejected) -> None:
-        what = f"{name}: {error.reason}"
-        self.dropped[what] += 1
-        if what not in self.examples:
-            self.examples[what] = error.detail
+    def _drop(self, name: str, error: InvalidValue) -> None:
+        kind = f"{name}: {error.reason}"
+        self.dropped[kind] += 1
+        if kind not in self.examples:
+            self.examples[kind] = error.detail
 
     def _text(self, row: Row, name: str) -> str | None:
         text = self._raw_text(row, name)
@@ -105,9 +105,9 @@ class RowCleaner:
             return None
         if name == "item_group_id":
             text = plain_number(text)
-        return self._clipped(text, LIMITS[name], name) or None
+        return self._clean_and_clip(text, LIMITS[name], name) or None
 
-    def _clipped(self, text: str, limit: int, name: str) -> str:
+    def _clean_and_clip(self, text: str, limit: int, name: str) -> str:
         raw = text[: max(limit * _RAW_TIMES, _RAW_LEAST)]
         cleaned = clean_text(raw)
         if len(cleaned) <= limit and len(raw) == len(text):
@@ -123,7 +123,7 @@ class RowCleaner:
                 return as_text(value)
         if source.constant is not None:
             return source.constant
-        texts = [joined(pick(row, column), _JOINED.get(name)) for column in source.columns]
+        texts = [join_values(get_value(row, column), _JOINED.get(name)) for column in source.columns]
         return source.join.join(text for text in texts if text)
 
     def _value(self, row: Row, name: str) -> Any:
@@ -132,8 +132,8 @@ class RowCleaner:
         if source.constant is not None:
             return source.constant
         if len(source.columns) == 1:
-            return first(pick(row, source.columns[0]))
-        return source.join.join(filter(None, (joined(pick(row, column), None) for column in source.columns)))
+            return first_value(get_value(row, source.columns[0]))
+        return source.join.join(filter(None, (join_values(get_value(row, column), None) for column in source.columns)))
 
     def _plain(self, row: Row, name: str) -> Any:
         """A field's value without markup: `12&nbsp;&euro;`."""
@@ -141,17 +141,17 @@ class RowCleaner:
         return clean_text(value[:_RAW_LEAST]) if isinstance(value, str) else value
 
     def _price(self, row: Row, _: str) -> tuple[int, str | None] | None:
-        source: Source = self._mapping.fields["price"]
+        source: FieldSource = self._mapping.fields["price"]
         value = self._plain(row, "price")
         if value is None or (not isinstance(value, (int, float)) and not as_text(value).strip()) or value != value:
             return None
-        named = None
+        stated = None
         if "currency" in self._mapping.fields:
             text = as_text(self._plain(row, "currency"))
-            named = parse_currency(text, self._currency) if text.strip() else None
-        micros, currency = parse_price(value, named or self._currency, source.scale, source.decimal)
-        if named and currency != named:
-            raise Rejected("ambiguous_price", f"{value!r} where the currency is {named}")
+            stated = parse_currency(text, self._currency) if text.strip() else None
+        micros, currency = parse_price(value, stated or self._currency, source.scale, source.decimal)
+        if stated and currency != stated:
+            raise InvalidValue("ambiguous_price", f"{value!r} where the currency is {stated}")
         if currency is None:
             self.warnings["price_without_currency"] += 1
         return micros, currency
@@ -166,14 +166,14 @@ class RowCleaner:
         value = self._plain(row, name)
         number = parse_number(value)
         if number is None and as_text(value).strip():
-            raise Rejected("no_number", f"{as_text(value)[:_SHOWN]!r} is no number")
+            raise InvalidValue("no_number", f"{as_text(value)[:_SHOWN]!r} is no number")
         return number
 
     def _link(self, row: Row, name: str) -> str | None:
         text = as_text(self._value(row, name))
         link = clean_link(text)
         if link is None and text.strip():
-            raise Rejected("no_link", f"{text[:_SHOWN]!r} is no http address of at most 4,096 characters")
+            raise InvalidValue("no_link", f"{text[:_SHOWN]!r} is no http address of at most 4,096 characters")
         return link
 
     def _attributes(self, row: Row) -> list[tuple[str, str]] | None:
@@ -184,36 +184,36 @@ class RowCleaner:
         ]
         if self._ranked:
             placed.sort(key=lambda entry: entry[0][0])
-        found: dict[str, str] = {}
+        attributes: dict[str, str] = {}
         for (_, name), value in placed:
             try:
-                texts = list(pairs(name, value))
-            except Rejected as error:
+                texts = list(attribute_pairs(name, value))
+            except InvalidValue as error:
                 self._drop("attribute", error)
                 continue
             for inner, text in texts:
-                cleaned = self._clipped(text, ATTRIBUTE_LIMIT, "attribute")
+                cleaned = self._clean_and_clip(text, ATTRIBUTE_LIMIT, "attribute")
                 label = clip(clean_text(inner[:_RAW_LEAST]), ATTRIBUTE_NAME_LIMIT)
                 if not cleaned or not label:
                     continue
-                if label not in found and len(found) == MOST_ATTRIBUTES:
+                if label not in attributes and len(attributes) == MOST_ATTRIBUTES:
                     self.warnings[f"attributes_beyond_{MOST_ATTRIBUTES}"] += 1  # products, not attributes
-                    return list(found.items())
-                found[label] = _both(found[label], cleaned) if label in found else cleaned
-        return list(found.items()) or None
+                    return list(attributes.items())
+                attributes[label] = _join_texts(attributes[label], cleaned) if label in attributes else cleaned
+        return list(attributes.items()) or None
 
     def _place(self, column: str) -> tuple[int, str] | None:
         try:
             return self._places[column]
         except KeyError:
-            place = self._mapping.attributes.place(column)
+            place = self._mapping.attributes.match(column)
             # A column that a field reads is an attribute as well only if it is named outright.
-            if place and column in self.taken and column not in self._mapping.attributes.include:
+            if place and column in self.field_columns and column not in self._mapping.attributes.include:
                 place = None
             self._places[column] = place
             return place
 
 
-def _both(known: str, more: str) -> str:
+def _join_texts(text: str, more: str) -> str:
     """Two texts of an attribute as one, no longer than one may be."""
-    return known if known == more or len(known) >= ATTRIBUTE_LIMIT else clip(f"{known}, {more}", ATTRIBUTE_LIMIT)
+    return text if text == more or len(text) >= ATTRIBUTE_LIMIT else clip(f"{text}, {more}", ATTRIBUTE_LIMIT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.decimals import plain_decimal
 from core.strings import fold_text
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 
 # Anything that could need work: markup, entities, controls, doubled or outer spaces, letters beyond ASCII.
 _SUSPECT = re.compile(r"[<&\x00-\x1f\x7f-\U0010ffff]|  |\A | \Z")
@@ -85,7 +85,7 @@ def clip(text: str, limit: int) -> str:
 def as_text(value: Any) -> str:
     """A scalar of a feed as text; nothing for None, NaN and words that mean nothing.
 
-    Raises Rejected for an object, a list, and bytes that are not UTF-8.
+    Raises InvalidValue for an object, a list, and bytes that are not UTF-8.
     """
     if isinstance(value, str):
         text = _unquoted(value) if value[:1] in _FORMULA_SIGNS else value
@@ -157,10 +157,10 @@ def _scalar(value: Any) -> str:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            raise Rejected("undecodable", f"{value[:40]!r} is not UTF-8") from None
+            raise InvalidValue("undecodable", f"{value[:40]!r} is not UTF-8") from None
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, (Mapping, list, tuple)):
         kind = "an object" if isinstance(value, Mapping) else "a list"
-        raise Rejected("nested_value", f"{kind} where one value is expected; name a member of it in the mapping")
+        raise InvalidValue("nested_value", f"{kind} where one value is expected; name a member of it in the mapping")
     return str(value)

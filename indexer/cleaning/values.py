@@ -8,34 +8,34 @@ from indexer.cleaning.text import as_text
 from indexer.feed.batch import Row
 
 
-def pick(row: Row, column: str) -> Any:
+def get_value(row: Row, column: str) -> Any:
     """A column's value; `a.b` is member b of the object in column a, unless there is a column of that name."""
     value = row.get(column)
     if value is not None or "." not in column or column in row:
         return value
     value = row
     for part in column.split("."):
-        value = first(value)
+        value = first_value(value)
         if isinstance(value, list):
             return None
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def first(value: Any) -> Any:
-    """A list's first value that says something; anything else as it is."""
+def first_value(value: Any) -> Any:
+    """A list's first value that is not empty; anything else as it is."""
     while isinstance(value, (list, tuple)):
         value = next((item for item in value if item is not None and item != ""), None)
     return value
 
 
-def joined(value: Any, joiner: str | None) -> str:
+def join_values(value: Any, joiner: str | None) -> str:
     if joiner is None or not isinstance(value, list):
-        return as_text(first(value))
-    return joiner.join(filter(None, (as_text(first(item)) for item in value)))
+        return as_text(first_value(value))
+    return joiner.join(filter(None, (as_text(first_value(item)) for item in value)))
 
 
-def pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def attribute_pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Names and texts in an attribute's value; an object or an Arrow map gives one for each member."""
     if isinstance(value, dict):
         yield from ((str(key), _flat(member)) for key, member in value.items())

@@ -20,7 +20,7 @@ from core.progress import Silent, Steps
 from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
 from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.products import clean_feed
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.products import Products
@@ -64,7 +64,7 @@ class Inputs:
 class Shop:
     """The files as they were read; judgments are those of products that the catalog holds."""
 
-    mapping: Mapping
+    mapping: FeedMapping
     products: Products
     judgments: pa.Table
 
@@ -189,7 +189,7 @@ def _fine_tuning(
 
 
 def lineage_of(
-    kind: Kind, inputs: Inputs, mapping: Mapping, base: str, further: dict[str, str] | None = None
+    kind: Kind, inputs: Inputs, mapping: FeedMapping, base: str, further: dict[str, str] | None = None
 ) -> Lineage:
     """What a model is about to be made of: digests of the inputs, those of `further` among them, and the code."""
     data = {"catalog": file_digest(inputs.catalog), "judgments": file_digest(inputs.judgments)}

@@ -20,7 +20,7 @@ from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from indexer.build import IndexSettings
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import IndexOutcome, index_feed
 from indexer.models import ModelFolders
@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> ReleaseStore:
 
 
 def index(feed: Path, models: ModelFolders, store: ReleaseStore, options: IndexOptions | None = None) -> IndexOutcome:
-    return index_feed(feed, Mapping(), models, options or IndexOptions(), store, Silent())
+    return index_feed(feed, FeedMapping(), models, options or IndexOptions(), store, Silent())
 
 
 @contextmanager

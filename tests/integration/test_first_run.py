@@ -46,7 +46,7 @@ from core.releases import ReleaseStore
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, write_json
 
 releases, feed, judgments, encoder, script = map(Path, sys.argv[1:])
@@ -57,7 +57,8 @@ if mode == "waits":
 if mode == "fails":
     sys.exit("tandem: no split valid")
 replaced = store.current("default")
-made = index_feed(feed, Mapping(), ModelFolders(encoder, script.with_name("ranker")), IndexOptions(), store, Silent())
+models = ModelFolders(encoder, script.with_name("ranker"))
+made = index_feed(feed, FeedMapping(), models, IndexOptions(), store, Silent())
 found = Improvement.of("default", "test", replaced, {"a": 0.2, "b": 0.4}, {"a": 0.6, "b": 0.5})
 found = found.model_copy(update={"release": made.manifest.release_id})
 (store.root / "trained").mkdir(exist_ok=True)

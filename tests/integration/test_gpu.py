@@ -22,7 +22,7 @@ from encoder.bi_encoder import BiEncoder
 from engine.embedded import EmbeddedEngine
 from engine.gpu.index import exact_index
 from engine.gpu.packed import PackedModel
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.embed import embed_products
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
@@ -134,7 +134,7 @@ def test_weights_are_part_of_the_release_and_of_what_it_was_made_from(
     copy = ReleaseStore(tmp_path / "releases")
     plain = index(feed, models, copy).manifest
     assert BiEncoder.open(models.encoder).digest == BiEncoder.open(halved[1].encoder).digest
-    with_weights = index_feed(feed, Mapping(), halved[1], IndexOptions(), copy, Silent())
+    with_weights = index_feed(feed, FeedMapping(), halved[1], IndexOptions(), copy, Silent())
     assert with_weights.embedded == 0 and with_weights.manifest.release_id != plain.release_id
     # They stay with the models in service.
     kept = resolve_models(None, None, copy, "default")

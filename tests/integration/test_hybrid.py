@@ -15,7 +15,7 @@ from core.errors import ModelError
 from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
@@ -66,7 +66,7 @@ async def test_synonyms_stay_until_they_are_taken_away(
     def made(prefix: str, synonyms: Synonyms | None = None) -> Manifest:
         feed = write_feed(tmp_path / f"{prefix}.jsonl", prefix)
         towers = ModelFolders(models.encoder, None)
-        return index_feed(feed, Mapping(), towers, IndexOptions(synonyms=synonyms), store, Silent()).manifest
+        return index_feed(feed, FeedMapping(), towers, IndexOptions(synonyms=synonyms), store, Silent()).manifest
 
     assert made("x-", rules).snapshot.lexical.rewrites == 1  # type: ignore[union-attr]
     assert made("y-").snapshot.lexical.synonyms == 1  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.product import CATALOG_SCHEMA, product_text
 from catalog.table import ProductTable
-from indexer.cleaning.mapping import Mapping, load_mapping
+from indexer.cleaning.mapping import FeedMapping, load_mapping
 from indexer.products import CleanResult, clean_feed
 
 MAPPINGS = Path(__file__).resolve().parents[2] / "lifecycle/recipes/mappings"
@@ -18,7 +18,7 @@ def clean(feed: str, mapping: str | None, folder: Path) -> tuple[CleanResult, Pr
     path = Path(data or "", feed)
     if not data or not path.is_file():
         pytest.skip(f"TANDEM_DATA names no folder with {feed}")
-    result = clean_feed(path, load_mapping(MAPPINGS / mapping) if mapping else Mapping(), folder)
+    result = clean_feed(path, load_mapping(MAPPINGS / mapping) if mapping else FeedMapping(), folder)
     return result, ProductTable(result.columns)
 
 

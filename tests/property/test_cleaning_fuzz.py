@@ -22,9 +22,9 @@ from core.errors import FeedError
 from indexer.cleaning.availability import parse_availability
 from indexer.cleaning.codes import parse_gtin, parse_id
 from indexer.cleaning.currency import CURRENCIES
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.cleaning.price import parse_price
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import clean_link, clean_text, clip
 from indexer.feed.read import open_feed
 from indexer.products import CleanResult, clean_feed
@@ -47,7 +47,7 @@ _KEYS = st.sampled_from(
 # Keys of any kind beside them: they reach attributes and the counts.
 _KEYS = _KEYS | st.sampled_from(["\ud800", "", "a.b", "\n"]) | st.text(max_size=3)
 _ROWS = st.lists(st.dictionaries(_KEYS, _JSON, max_size=8), max_size=8)
-_MAPPING = Mapping.model_validate(
+_MAPPING = FeedMapping.model_validate(
     {
         "fields": {
             n: n for n in ("id", "title", "description", "price", "currency", "availability", "gtin", "link", "color")
@@ -112,14 +112,14 @@ def test_any_phrase_is_a_value_or_a_reason(phrase: str, currency: str | None) ->
         assert micros >= 0
         assert code is None or code in CURRENCIES
         assert any(letter.isdecimal() for letter in phrase)
-    except Rejected as error:
+    except InvalidValue as error:
         assert error.reason.endswith(("_price", "_currency"))
-    with contextlib.suppress(Rejected):
+    with contextlib.suppress(InvalidValue):
         assert parse_availability(phrase) in (None, *AVAILABILITIES)
-    with contextlib.suppress(Rejected):
+    with contextlib.suppress(InvalidValue):
         gtin = parse_gtin(phrase)
         assert gtin is None or (gtin.isdigit() and parse_gtin(gtin) == gtin)
-    with contextlib.suppress(Rejected):
+    with contextlib.suppress(InvalidValue):
         assert parse_id(phrase) == parse_id(phrase).strip() != ""
 
 
@@ -137,7 +137,7 @@ _CELLS = st.sampled_from(
 @given(st.sampled_from(_SHOP_COLUMNS), st.lists(st.lists(_CELLS, min_size=2, max_size=10), min_size=1, max_size=12))
 def test_no_row_of_an_export_disappears(header: str, rows: list[list[str]]) -> None:
     text = header + "\n" + "".join(f"{','.join(row)}\n" for row in rows)
-    outcome = _outcome(lambda path: path.write_text(text.replace("x=1,y=2,3", '"x=1,y=2,3"')), Mapping())
+    outcome = _outcome(lambda path: path.write_text(text.replace("x=1,y=2,3", '"x=1,y=2,3"')), FeedMapping())
     if outcome:
         result, aside = outcome
         assert result.report.rows_read == result.report.kept + aside + sum(result.report.skipped.values())
@@ -147,12 +147,12 @@ def test_no_row_of_an_export_disappears(header: str, rows: list[list[str]]) -> N
 @given(_TEXTS, st.sampled_from(["cp1254", "koi8_r", "cp932", "gb18030", "utf-16-le", "utf-32-be", "cp437"]))
 def test_any_text_in_any_encoding_is_read_or_refused(text: str, codec: str) -> None:
     data = f"id,title\n1,first\n2,{text}\n".encode(codec, "ignore")
-    for mapping in (Mapping(), Mapping.model_validate({"catalog": {"language": "tr"}})):
+    for mapping in (FeedMapping(), FeedMapping.model_validate({"catalog": {"language": "tr"}})):
         outcome = _outcome(lambda path: path.write_bytes(data), mapping)
         assert outcome is None or outcome[0].report.kept + outcome[1] == outcome[0].report.rows_read
 
 
-def _outcome(write: Callable[[Path], Any], mapping: Mapping) -> tuple[CleanResult, int] | None:
+def _outcome(write: Callable[[Path], Any], mapping: FeedMapping) -> tuple[CleanResult, int] | None:
     """The result and the number of quarantined rows, with the columns checked; None for a FeedError of one line."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "feed"
@@ -185,7 +185,7 @@ def test_any_json_rows(rows: list[dict[str, Any]]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300) | _TEXTS.map(lambda text: text.encode("utf-8", "replace")))
 def test_any_bytes_as_csv(data: bytes) -> None:
-    outcome = _outcome(lambda path: path.write_bytes(b"id,title\n1,first\n" + data), Mapping())
+    outcome = _outcome(lambda path: path.write_bytes(b"id,title\n1,first\n" + data), FeedMapping())
     if outcome:
         result, aside = outcome
         assert result.report.kept + aside == result.report.rows_read
@@ -194,7 +194,7 @@ def test_any_bytes_as_csv(data: bytes) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_feed(data: bytes) -> None:
-    outcome = _outcome(lambda path: path.write_bytes(data), Mapping())
+    outcome = _outcome(lambda path: path.write_bytes(data), FeedMapping())
     assert outcome is None or outcome[0].report.kept + outcome[1] == outcome[0].report.rows_read
 
 
@@ -206,7 +206,7 @@ def test_csv_rows_come_back(pairs: list[tuple[int, str]]) -> None:
             writer = csv.writer(file)
             writer.writerows([("id", "title"), *((name, "t " + text.replace("\0", "")) for name, text in pairs)])
 
-    outcome = _outcome(write, Mapping())
+    outcome = _outcome(write, FeedMapping())
     assert outcome
     result, aside = outcome
     assert result.report.kept == len({name for name, _ in pairs})
@@ -251,5 +251,5 @@ def test_damaged_parquet(damage: list[tuple[int, bytes]]) -> None:
             data[start : start + len(value)] = value
         path.write_bytes(data)
 
-    outcome = _outcome(write, Mapping())
+    outcome = _outcome(write, FeedMapping())
     assert outcome is None or outcome[0].report.kept + outcome[1] == outcome[0].report.rows_read

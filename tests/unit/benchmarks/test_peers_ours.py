@@ -8,7 +8,7 @@ import pytest
 from teachers import write_ranker
 
 from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, heard_alone, peak_mib, variants
-from indexer.build import EXACT
+from indexer.index_kinds import EXACT
 from indexer.models import ModelFolders
 from ranker.ranker import Ranker
 from retrieval.server.settings import ServeSettings

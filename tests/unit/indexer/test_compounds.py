@@ -12,7 +12,7 @@ from engine.lexical.compounds import HEAD, MODIFIER
 from engine.lexical.index import LexicalIndex
 from engine.lexical.query_parser import LexicalQueryParser
 from indexer import compounds
-from indexer.texts import Texts
+from indexer.texts import TermSequences
 from text.terms import Analyser
 
 SHOPS = {
@@ -187,7 +187,7 @@ def test_a_field_is_as_long_as_it_is_written(tmp_path: Path) -> None:
 
 
 def test_parts_stand_after_their_terms() -> None:
-    texts = Texts(np.array([5, 1, 5, 2]), np.array([2, 0, 2]))
+    texts = TermSequences(np.array([5, 1, 5, 2]), np.array([2, 0, 2]))
     parts = {5: np.array([7, 8]), 2: np.array([9])}
     result = texts.with_parts(parts, 10)
     assert result.terms.tolist() == [5, 7, 8, 1, 5, 7, 8, 2, 9]
@@ -199,16 +199,16 @@ def test_the_work_grows_with_the_forms(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def looked(many: int) -> int:
         looks = 0
-        real = compounds._Shared.branches
+        real = compounds._PrefixIndex.branches
 
-        def counted(self: compounds._Shared, start: str) -> int:
+        def counted(self: compounds._PrefixIndex, start: str) -> int:
             nonlocal looks
             looks += 1
             return real(self, start)
 
         with monkeypatch.context() as patch:
-            patch.setattr(compounds._Shared, "branches", counted)
-            split = compounds.Compounds(Analyser("de"))
+            patch.setattr(compounds._PrefixIndex, "branches", counted)
+            split = compounds.CompoundSplitter(Analyser("de"))
             parts = ["".join(pair) for pair in itertools.product(("stu", "lam", "ti", "ko", "wan"), repeat=4)]
             split.count(one + other for one, other in itertools.islice(itertools.product(parts, parts), many))
             assert split.split()

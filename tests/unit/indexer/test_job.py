@@ -8,7 +8,7 @@ from catalog.table import ProductTable
 from core.errors import FeedError, ReleaseError
 from core.progress import Silent
 from core.releases import ReleaseStore
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import apply_models, index_feed
 from indexer.models import ModelFolders
@@ -88,7 +88,6 @@ def test_a_feed_that_the_system_cannot_read_is_one_line(tmp_path: Path, monkeypa
     monkeypatch.setattr("indexer.inputs.file_digest", fail)
     feed = tmp_path / "feed.csv"
     feed.write_text("id,title\n1,a\n")
+    store = ReleaseStore(tmp_path / "releases")
     with pytest.raises(FeedError, match=r"feed.csv: cannot be read: Input/output error"):
-        index_feed(
-            feed, Mapping(), ModelFolders(tmp_path, None), IndexOptions(), ReleaseStore(tmp_path / "releases"), Silent()
-        )
+        index_feed(feed, FeedMapping(), ModelFolders(tmp_path, None), IndexOptions(), store, Silent())

@@ -11,9 +11,10 @@ import pytest
 from catalog.product import CATALOG_SCHEMA
 from catalog.table import ProductTable
 from core.errors import FeedError
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.cleaning.row import RowCleaner
-from indexer.products import BATCH_ROWS, CleanResult, _last_of_each, clean_feed
+from indexer.product_files import BATCH_ROWS
+from indexer.products import CleanResult, _last_of_each, clean_feed
 
 Row = dict[str, Any]
 
@@ -21,7 +22,7 @@ Row = dict[str, Any]
 def run(folder: Path, rows: list[Row], mapping: dict[str, Any] | None = None, **options: Any) -> CleanResult:
     path = folder / "feed.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return clean_feed(path, Mapping.model_validate(mapping or {}), folder / "work", **options)
+    return clean_feed(path, FeedMapping.model_validate(mapping or {}), folder / "work", **options)
 
 
 def products(result: CleanResult) -> list[Row]:
@@ -34,7 +35,7 @@ def quarantine(result: CleanResult) -> list[Row]:
 
 
 def one(row: Row, mapping: dict[str, Any]) -> tuple[Row, dict[str, int]]:
-    cleaner = RowCleaner(Mapping.model_validate(mapping))
+    cleaner = RowCleaner(FeedMapping.model_validate(mapping))
     return dict(zip(CATALOG_SCHEMA.names, cleaner.clean(row), strict=True)), dict(cleaner.warnings)
 
 
@@ -278,7 +279,7 @@ def test_a_feed_that_yields_nothing(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_text("id,title\n")
     with pytest.raises(FeedError, match="holds no rows"):
-        clean_feed(path, Mapping(), tmp_path / "work")
+        clean_feed(path, FeedMapping(), tmp_path / "work")
 
 
 def test_a_mapped_column_that_never_comes_is_an_error(tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def test_a_mapped_column_that_never_comes_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_text("id,title,brand\n1,a,b\n")
     with pytest.raises(FeedError, match="did you mean 'brand'"):
-        clean_feed(path, Mapping.model_validate(mapping), tmp_path / "work")
+        clean_feed(path, FeedMapping.model_validate(mapping), tmp_path / "work")
 
 
 def test_keys_beyond_the_sampled_rows_are_still_read(tmp_path: Path) -> None:
@@ -303,7 +304,7 @@ def test_keys_beyond_the_sampled_rows_are_still_read(tmp_path: Path) -> None:
 def test_malformed_rows_count_as_rejected(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_text("id,title\n" + "".join(f"{i},t\n" for i in range(9)) + "broken\n")
-    result = clean_feed(path, Mapping(), tmp_path / "work")
+    result = clean_feed(path, FeedMapping(), tmp_path / "work")
     assert result.report.rejected == {"malformed_csv": 1}
     assert quarantine(result)[0]["raw"] == "broken\n"
     assert quarantine(result)[0]["row_number"] == 10
@@ -322,5 +323,5 @@ def test_an_arrow_map_gives_attributes(tmp_path: Path) -> None:
     schema = pa.schema([("id", pa.string()), ("title", pa.string()), ("attributes", pa.map_(pa.string(), pa.string()))])
     path = tmp_path / "feed.parquet"
     pq.write_table(pa.Table.from_pylist([{"id": "1", "title": "a", "attributes": [("k", "v")]}], schema), path)
-    (product,) = products(clean_feed(path, Mapping(), tmp_path / "work"))
+    (product,) = products(clean_feed(path, FeedMapping(), tmp_path / "work"))
     assert product["attributes"] == [("k", "v")]

@@ -18,7 +18,7 @@ from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.train.export import export_encoder
 from encoder.train.settings import EncoderTraining
-from indexer.cleaning.mapping import Mapping as FeedMapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders

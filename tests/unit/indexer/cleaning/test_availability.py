@@ -4,7 +4,7 @@ import pytest
 
 from catalog.product import AVAILABILITIES
 from indexer.cleaning.availability import parse_availability
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_words_and_quantities_of_shops(phrase: str, state: str) -> None:
     ],
 )
 def test_what_may_mean_either_is_not_read(phrase: str) -> None:
-    with pytest.raises(Rejected, match="unknown_availability"):
+    with pytest.raises(InvalidValue, match="unknown_availability"):
         parse_availability(phrase)
 
 
 def test_an_unknown_availability_is_refused() -> None:
-    with pytest.raises(Rejected, match="unknown_availability"):
+    with pytest.raises(InvalidValue, match="unknown_availability"):
         parse_availability("maybe")

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from indexer.cleaning.codes import Spelling, parse_gtin, parse_id
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.codes import CodeSpelling, parse_gtin, parse_id
+from indexer.cleaning.rejection import InvalidValue
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_gtins(value: Any, gtin: str | None) -> None:
     ],
 )
 def test_what_is_no_gtin(value: Any, reason: str) -> None:
-    with pytest.raises(Rejected, match=reason):
+    with pytest.raises(InvalidValue, match=reason):
         parse_gtin(value)
 
 
@@ -69,7 +69,7 @@ def test_ids_lose_what_a_spreadsheet_put_around_them(value: Any, name: str) -> N
 
 
 def test_an_id_whose_digits_a_spreadsheet_rounded_is_none() -> None:
-    with pytest.raises(Rejected, match="rounded_number"):
+    with pytest.raises(InvalidValue, match="rounded_number"):
         parse_id("4.00638E+12")
 
 
@@ -87,7 +87,7 @@ def test_an_id_whose_digits_a_spreadsheet_rounded_is_none() -> None:
     ],
 )
 def test_a_spelling_is_the_whole_columns(codes: list[str], surplus: str | None) -> None:
-    spelling = Spelling()
+    spelling = CodeSpelling()
     for code in codes:
-        spelling.see(code)
+        spelling.add(code)
     assert spelling.surplus == surplus

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import FeedError
-from indexer.cleaning.mapping import Attributes, Catalog, Mapping, Source, default_mapping, load_mapping
+from indexer.cleaning.mapping import (
+    AttributeRules,
+    CatalogSettings,
+    FeedMapping,
+    FieldSource,
+    default_mapping,
+    load_mapping,
+)
 
 WHOLE = """
 [catalog]
@@ -33,21 +40,21 @@ def write(folder: Path, text: str) -> Path:
 
 def test_a_whole_mapping(tmp_path: Path) -> None:
     mapping = load_mapping(write(tmp_path, WHOLE))
-    assert mapping.catalog == Catalog(name="shop", language="de", country="DE", currency="EUR")
+    assert mapping.catalog == CatalogSettings(name="shop", language="de", country="DE", currency="EUR")
     assert mapping.fields["title"].columns == ("name", "colour")
     assert mapping.fields["title"].join == ", "
     assert mapping.fields["price"].scale == Decimal("0.01")
     assert mapping.fields["brand"].constant == "Acme"
     assert mapping.sources == {"sku", "name", "colour", "offer.cents", "offer"}
-    assert mapping.attributes.place("attr_main") == (0, "main")
-    assert mapping.attributes.place("attr_weight__max_") == (1, "weight_max")
-    assert mapping.attributes.place("attr_internal_cost") is None
-    assert mapping.attributes.place("other") is None
+    assert mapping.attributes.match("attr_main") == (0, "main")
+    assert mapping.attributes.match("attr_weight__max_") == (1, "weight_max")
+    assert mapping.attributes.match("attr_internal_cost") is None
+    assert mapping.attributes.match("other") is None
 
 
 def test_an_empty_file_takes_every_default(tmp_path: Path) -> None:
     mapping = load_mapping(write(tmp_path, ""))
-    assert mapping == Mapping()
+    assert mapping == FeedMapping()
     assert (mapping.catalog.name, mapping.catalog.language) == ("default", "en")
 
 
@@ -112,9 +119,9 @@ def test_defaults_find_merchant_names_and_aliases() -> None:
 
 
 def test_defaults_keep_the_catalog_and_gather_an_attributes_column() -> None:
-    mapping = default_mapping(["id", "title", "attributes"], Catalog(currency="EUR"))
+    mapping = default_mapping(["id", "title", "attributes"], CatalogSettings(currency="EUR"))
     assert mapping.catalog.currency == "EUR"
-    assert mapping.attributes.place("attributes") == (0, "attributes")
+    assert mapping.attributes.match("attributes") == (0, "attributes")
     assert default_mapping(["id", "title"]).attributes.include == ()
 
 
@@ -125,16 +132,16 @@ def test_defaults_need_an_id_and_a_title(columns: list[str], field: str) -> None
 
 
 def test_a_prefix_or_suffix_never_takes_the_whole_name() -> None:
-    mapping = Mapping.model_validate(
+    mapping = FeedMapping.model_validate(
         {"attributes": {"include": "*", "strip_prefix": ["attr_", "colour"], "strip_suffix": "_name"}}
     )
-    assert mapping.attributes.place("colour") == (0, "colour")
-    assert mapping.attributes.place("section_name") == (0, "section")
-    assert mapping.attributes.place("___") == (0, "___")
+    assert mapping.attributes.match("colour") == (0, "colour")
+    assert mapping.attributes.match("section_name") == (0, "section")
+    assert mapping.attributes.match("___") == (0, "___")
 
 
 def test_columns_may_be_one_name() -> None:
-    assert Source.model_validate({"columns": "name"}).columns == ("name",)
+    assert FieldSource.model_validate({"columns": "name"}).columns == ("name",)
 
 
 def test_messages_show_names_in_one_line() -> None:
@@ -147,9 +154,9 @@ def test_messages_show_names_in_one_line() -> None:
 
 
 def test_defaults_keep_the_patterns_of_attributes() -> None:
-    mapping = default_mapping(["id", "title", "attributes", "x_a"], None, Attributes(include=("x_*",)))
-    assert mapping.attributes.place("x_a") == (0, "x_a")
-    assert mapping.attributes.place("attributes") is None
+    mapping = default_mapping(["id", "title", "attributes", "x_a"], None, AttributeRules(include=("x_*",)))
+    assert mapping.attributes.match("x_a") == (0, "x_a")
+    assert mapping.attributes.match("attributes") is None
 
 
 @pytest.mark.parametrize(

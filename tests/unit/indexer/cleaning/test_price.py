@@ -6,7 +6,7 @@ import pytest
 from catalog.product import MICROS
 from indexer.cleaning.currency import CURRENCIES, parse_currency
 from indexer.cleaning.price import parse_price
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ from indexer.cleaning.rejection import Rejected
 )
 def test_prices_by_hand(value: Any, amount: str | None, currency: str | None) -> None:
     if amount is None:  # rupees of several countries share the sign
-        with pytest.raises(Rejected, match="ambiguous_price"):
+        with pytest.raises(InvalidValue, match="ambiguous_price"):
             parse_price(value, "GBP")
         assert parse_price(value, "INR") == (500 * MICROS, "INR")
         return
@@ -95,7 +95,7 @@ def test_prices_by_hand(value: Any, amount: str | None, currency: str | None) ->
     ],
 )
 def test_prices_that_are_refused(value: Any, reason: str) -> None:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidValue) as caught:
         parse_price(value, None)
     assert caught.value.reason == reason
 
@@ -104,7 +104,7 @@ def test_the_mapping_settles_what_a_point_means() -> None:
     assert parse_price("1.299", "EUR", decimal=",") == (1299 * MICROS, "EUR")
     assert parse_price("1.299", "EUR", decimal=".") == (1_299_000, "EUR")
     assert parse_price("1.299,50", "EUR", decimal=",") == (1_299_500_000, "EUR")
-    with pytest.raises(Rejected, match="bad_price"):
+    with pytest.raises(InvalidValue, match="bad_price"):
         parse_price("1,5", "EUR", decimal=".")
 
 
@@ -129,7 +129,7 @@ def test_currencies() -> None:
     assert parse_currency("Euros") == "EUR"
     assert parse_currency("$", "CAD") == "CAD"
     for wrong in ("$", "kr", "doubloons", "XYZ", ""):
-        with pytest.raises(Rejected, match="bad_currency"):
+        with pytest.raises(InvalidValue, match="bad_currency"):
             parse_currency(wrong)
     assert all(len(code) == 3 and code.isupper() for code in CURRENCIES)
 
@@ -219,11 +219,11 @@ def test_the_catalogs_currency_decides_among_several(value: str, default: str, a
     ],
 )
 def test_texts_without_one_price(value: str) -> None:
-    with pytest.raises(Rejected, match="bad_price"):
+    with pytest.raises(InvalidValue, match="bad_price"):
         parse_price(value, "EUR")
 
 
 @pytest.mark.parametrize("value", ["Rs.500", "kr. 99", "Dhs 99", "99 ct", "1,500 KWD"])
 def test_several_currencies_or_readings_are_none(value: str) -> None:
-    with pytest.raises(Rejected, match="ambiguous_price"):
+    with pytest.raises(InvalidValue, match="ambiguous_price"):
         parse_price(value, None)

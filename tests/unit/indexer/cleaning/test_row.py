@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from catalog.product import CATALOG_SCHEMA
-from indexer.cleaning.mapping import Mapping
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.mapping import FeedMapping
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.row import ATTRIBUTE_LIMIT, ID_LIMIT, LIMITS, RowCleaner
 
 Row = dict[str, Any]
@@ -13,7 +13,7 @@ BASE: Row = {"id": "id", "title": "title"}
 
 
 def cleaner(fields: Row | None = None, **sections: Any) -> RowCleaner:
-    return RowCleaner(Mapping.model_validate({"fields": BASE | (fields or {}), **sections}))
+    return RowCleaner(FeedMapping.model_validate({"fields": BASE | (fields or {}), **sections}))
 
 
 def clean(row: Row, fields: Row | None = None, **sections: Any) -> Row:
@@ -31,7 +31,7 @@ def dropped(row: Row, fields: Row, **sections: Any) -> dict[str, int]:
 
 
 def reason(row: Row, fields: Row | None = None, **sections: Any) -> str:
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InvalidValue) as caught:
         clean(row, fields, **sections)
     return caught.value.reason
 

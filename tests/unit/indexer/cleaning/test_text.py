@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from indexer.cleaning.rejection import Rejected
+from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import as_text, clean_link, clean_text, clip, parse_number
 
 
@@ -106,13 +106,13 @@ def test_scalars_as_text(value: Any, text: str) -> None:
 
 
 def test_bytes_that_are_no_text() -> None:
-    with pytest.raises(Rejected, match="undecodable"):
+    with pytest.raises(InvalidValue, match="undecodable"):
         as_text(b"a\xff")
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], (1,)])
 def test_objects_are_no_text(value: Any) -> None:
-    with pytest.raises(Rejected, match="nested_value"):
+    with pytest.raises(InvalidValue, match="nested_value"):
         as_text(value)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import FeedError
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.feed.encoding import codec_name, guess_encoding
 from indexer.feed.read import open_feed
 from indexer.products import clean_feed
@@ -114,10 +114,10 @@ def test_bytes_that_make_no_words_are_refused(tmp_path: Path) -> None:
 def test_the_mappings_encoding_is_used_and_doubted_where_it_makes_no_words(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_bytes(b"id,title\n" + lines("tr", "cp1254"))
-    mapping = Mapping.model_validate({"catalog": {"language": "tr", "encoding": "windows-1254"}})
+    mapping = FeedMapping.model_validate({"catalog": {"language": "tr", "encoding": "windows-1254"}})
     report = clean_feed(path, mapping, tmp_path / "work").report
     assert (report.encoding, report.notes) == ("cp1254", [])
-    wrong = Mapping.model_validate({"catalog": {"language": "tr", "encoding": "cp1251"}})
+    wrong = FeedMapping.model_validate({"catalog": {"language": "tr", "encoding": "cp1251"}})
     report = clean_feed(path, wrong, tmp_path / "work").report
     assert report.encoding == "cp1251"
     assert "the letters make no words" in report.notes[0]
@@ -133,7 +133,7 @@ def test_a_named_encoding_of_what_is_utf8_is_refused(tmp_path: Path) -> None:
 def test_the_language_of_a_mapping_reaches_the_feed(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_bytes(b"id,title\n" + lines("pl", "cp852"))
-    report = clean_feed(path, Mapping.model_validate({"catalog": {"language": "pl"}}), tmp_path / "work").report
+    report = clean_feed(path, FeedMapping.model_validate({"catalog": {"language": "pl"}}), tmp_path / "work").report
     assert (report.encoding, report.kept, report.notes) == ("cp852", 5, [])
 
 
@@ -161,9 +161,9 @@ def test_names_of_none(given: str) -> None:
 
 
 def test_a_mapping_takes_its_encoding_on_top_too() -> None:
-    assert Mapping.model_validate({"encoding": "koi8-r"}).catalog.encoding == "koi8-r"
+    assert FeedMapping.model_validate({"encoding": "koi8-r"}).catalog.encoding == "koi8-r"
     with pytest.raises(ValueError, match="is no text encoding"):
-        Mapping.model_validate({"encoding": "klingon"})
+        FeedMapping.model_validate({"encoding": "klingon"})
 
 
 def test_mixed_lines_leave_utf8_alone() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.products import CleanReport, clean_feed
 
 SHOPIFY = """Handle,Title,Body (HTML),Vendor,Type,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,\
@@ -35,7 +35,7 @@ A-2,,Default,simple,Default Category/Tools,Saw,Sharp,9.5000,0,0.0000,
 def cleaned(folder: Path, text: str, mapping: dict[str, Any] | None = None) -> tuple[list[dict[str, Any]], CleanReport]:
     path = folder / "export.csv"
     path.write_text(text)
-    result = clean_feed(path, Mapping.model_validate(mapping or {}), folder / "work", max_rejected=0)
+    result = clean_feed(path, FeedMapping.model_validate(mapping or {}), folder / "work", max_rejected=0)
     rows = pa.ipc.open_file(str(result.columns)).read_all().to_pylist()
     return [{k: v for k, v in row.items() if v is not None} for row in rows], result.report
 

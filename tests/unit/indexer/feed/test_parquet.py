@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import FeedError
-from indexer.cleaning.mapping import Mapping
+from indexer.cleaning.mapping import FeedMapping
 from indexer.feed import source
 from indexer.feed.read import open_feed
 from indexer.products import clean_feed
@@ -32,7 +32,7 @@ def test_one_long_text_in_many_rows_takes_the_memory_of_one(tmp_path: Path, nest
     assert most < 64 << 20
     assert len(texts) <= 8
     if not nested:
-        report = clean_feed(path, Mapping(), tmp_path / "work").report
+        report = clean_feed(path, FeedMapping(), tmp_path / "work").report
         assert (report.kept, report.warnings) == (4096, {"title_cut": 4096})
 
 
@@ -63,7 +63,7 @@ def test_nested_floats_are_what_was_written(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row], schema), path)
     assert read(path) == [row]
     fields = {"id": "id", "title": "title", "price": "offer.amount", "currency": "offer.currency"}
-    mapping = Mapping.model_validate({"fields": fields, "attributes": {"include": ["prices", "offer"]}})
+    mapping = FeedMapping.model_validate({"fields": fields, "attributes": {"include": ["prices", "offer"]}})
     result = clean_feed(path, mapping, tmp_path / "work")
     product = pa.ipc.open_file(str(result.columns)).read_all().to_pylist()[0]
     assert (product["price_micros"], product["currency"]) == (39_990_000, "EUR")
