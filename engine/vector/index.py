@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ReleaseError
+from core.errors import MissingPackageError, ReleaseError
 
 if TYPE_CHECKING:
     import faiss  # loaded with the first index: most commands open none
@@ -36,10 +36,12 @@ class VectorIndex:
     def open(cls, path: Path, report: Mapping[str, Any]) -> "VectorIndex":
         """Maps the file, so that processes share its memory, and sets what the report says of searching.
 
-        Raises ReleaseError when it is not an index over inner products.
+        Raises ReleaseError when it is not an index over inner products, MissingPackageError without FAISS.
         """
-        import faiss
-
+        try:
+            import faiss
+        except ModuleNotFoundError:
+            raise MissingPackageError("searching vectors", "cpu") from None
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:

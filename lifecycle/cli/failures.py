@@ -24,6 +24,15 @@ _REMEDIES = {
     errno.EIO: "look after the disk, then run again",
     errno.ESTALE: "mount the file system anew and run again",
 }
+# The extras that install what a command may miss; all other libraries are of `train`.
+_EXTRAS = {
+    "faiss": "cpu",
+    "lightgbm": "train",
+    "matplotlib": "track",
+    "mlflow": "track",
+    "rjieba": "chinese",
+    "tritonclient": "triton",
+}
 _CHECK = "check the path and run again"
 
 
@@ -37,9 +46,9 @@ def describe_failure(error: BaseException) -> str:
     """One line of what went wrong and what to do."""
     if isinstance(error, TandemError):
         text = str(error)
-    elif isinstance(error, ModuleNotFoundError):  # serving is installed without what training and measuring need
+    elif isinstance(error, ModuleNotFoundError):  # the base is installed without what is optional
         library = (error.name or "a library").partition(".")[0]
-        text = f"this command needs {library}: pip install 'tandem-retrieval[train]'"
+        text = f"this command needs {library}: pip install 'tandem-retrieval[{_EXTRAS.get(library, 'train')}]'"
     elif isinstance(error, OSError):
         text = _describe_os_error(error)
     elif isinstance(error, MemoryError):

@@ -26,7 +26,7 @@ from rich.console import Console
 from indexer.models import ModelFolders
 from lifecycle import run
 from lifecycle.tour import Training
-from retrieval.server.main.settings import ServeSettings
+from retrieval.server.settings import ServeSettings
 
 releases, feed, judgments, encoder, script = map(Path, sys.argv[1:])
 resolve = run.resolve_models

@@ -31,6 +31,12 @@ from lifecycle.cli.failures import TRACEBACK, describe_failure
         (OSError(errno.ELOOP, "Too many links", "a"), "a: Too many links; check the path"),
         (OSError("3 requested and 0 written"), f"3 requested and 0 written; {TRACEBACK}=1 shows where"),
         (OSError(), f"OSError; {TRACEBACK}=1 shows where"),
+        (ModuleNotFoundError(name="faiss.x"), "this command needs faiss: pip install 'tandem-retrieval[cpu]'"),
+        (
+            ModuleNotFoundError(name="tritonclient"),
+            "this command needs tritonclient: pip install 'tandem-retrieval[triton]'",
+        ),
+        (ModuleNotFoundError(name="torch"), "this command needs torch: pip install 'tandem-retrieval[train]'"),
         (MemoryError(), "there is not enough memory; free some"),
         (RuntimeError("odd\nand more"), f"unexpected RuntimeError: odd and more; {TRACEBACK}=1 shows where"),
         (KeyError("k"), f"unexpected KeyError: 'k'; {TRACEBACK}=1 shows where"),
