@@ -1,12 +1,35 @@
-"""Options of commands that their ranges let pass: inf where a range has no end, any number where there is none."""
+"""Options that several commands share, and checks that ranges leave out: inf, and durations."""
 
 import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from core.errors import TandemError
 
 LONGEST_SECONDS = 86_400.0
+RELEASES = Path("releases")
+ADDRESS = "127.0.0.1:50051"
+
+Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
+Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; default: the only one there is.")]
+Address = Annotated[str, typer.Option(help="Host and port of the service.")]
+Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")]
+Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
+Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
+]
+
+
+class ModelKind(StrEnum):
+    """The models that can be fine-tuned."""
+
+    ENCODER = "encoder"
+    RANKER = "ranker"
 
 
 def finite(option: typer.CallbackParam, value: float | None) -> float | None:

@@ -16,19 +16,19 @@ if sys.stdout is None:  # closed by whoever started the command
 console = Console() if sys.stdout.isatty() else Console(width=120)
 
 
-def tell(line: str) -> None:
-    """One line as it is, neither wrapped nor coloured."""
+def print_line(line: str) -> None:
+    """Prints a line as it is, neither wrapped nor coloured."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def accept_any_text() -> None:
-    """Has output write what its encoding lacks as escapes; Python would end the command at the first such letter."""
+    """Makes output escape letters that its encoding lacks; else Python would end the command at the first."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
-    """The value as JSON, which stays JSON where the output's encoding has not all letters."""
+    """Prints the value as JSON, with escapes where the output's encoding lacks letters."""
     encoding = (sys.stdout.encoding or "ascii").lower().replace("_", "-")
     print(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=2))

@@ -10,8 +10,8 @@ from docs.generate.benchmarks import RESULTS, benchmarks_page, source_of
 from docs.generate.contract import read_descriptor
 from docs.generate.pages import DOCS, PAGES
 from docs.generate.settings import SECTIONS, Section
-from lifecycle.cli.compress import CompressSettings
-from lifecycle.cli.train import TrainSettings
+from lifecycle.cli.commands.compress import CompressSettings
+from lifecycle.cli.commands.train import TrainSettings
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -9,10 +9,9 @@ from pydantic import Field
 
 from core.config import load_settings, table
 from core.errors import TandemError
-from lifecycle.cli.models import Config
-from lifecycle.cli.options import finite
+from lifecycle.cli.options import Config, Mapping, TrackingUri, finite
 from lifecycle.cli.progress import Bars
-from lifecycle.cli.terminal import console, tell
+from lifecycle.cli.terminal import console, print_line
 from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
 from training.processes import is_main_process
 
@@ -36,8 +35,8 @@ Minutes = Annotated[
 ]
 
 
-class Learned(StrEnum):
-    """What can be trained by itself."""
+class TrainableModel(StrEnum):
+    """The models that can be trained alone."""
 
     ENCODER = "encoder"
     RANKER = "ranker"
@@ -45,15 +44,15 @@ class Learned(StrEnum):
 
 
 def train(
-    model: Annotated[Learned | None, typer.Argument(help="What to train; with --recipe, encoder and ranker.")] = None,
+    model: Annotated[
+        TrainableModel | None, typer.Argument(help="What to train; with --recipe, encoder and ranker.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model, or for both.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")] = None,
     judgments: Annotated[
         Path | None, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")
     ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")
-    ] = None,
+    mapping: Mapping = None,
     recipe: Annotated[
         str | None, typer.Option(help="A whole training: sample, home_depot or general; both models are its result.")
     ] = None,
@@ -84,9 +83,7 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
     split: Annotated[str, typer.Option(help="For final: split to train on, which trained no model.")] = "valid",
-    track: Annotated[
-        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
-    ] = None,
+    track: TrackingUri = None,
     config: Config = None,
 ) -> None:
     """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score.
@@ -97,37 +94,37 @@ def train(
         raise TandemError("give --output, the folder for what is trained")
     _check_choice(model, recipe, releases or name)
     settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
-    help_ = Help(encoder, mine, teacher)
+    helpers = HelperModels(encoder, mine, teacher)
     if recipe is not None:
-        if any([epochs, *help_, settings.encoder, settings.ranker, settings.mining]) or seed is not None:
+        if any([epochs, *helpers, settings.encoder, settings.ranker, settings.mining]) or seed is not None:
             raise TandemError(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
-        tracker = open_tracker(settings.tracking.uri, output, tell)
-        _by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
+        tracker = open_tracker(settings.tracking.uri, output, print_line)
+        _train_by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
         return
     if data or stages or minutes is not None:
         raise TandemError("--data, --stages and --minutes go with --recipe; one model needs --catalog and --judgments")
-    knobs = _given(base=base, epochs=epochs, seed=seed)
+    knobs = _set_options(base=base, epochs=epochs, seed=seed)
     assert model is not None, "one of model and recipe is given"
-    if model is Learned.FINAL:
-        if any((catalog, mapping, base, epochs, *help_)):
+    if model is TrainableModel.FINAL:
+        if any((catalog, mapping, base, epochs, *helpers)):
             raise TandemError("the final score is learned of a release: give --releases, --judgments and --output")
-        _final(releases, name, judgments, split, output, settings.final | knobs)
+        _train_final(releases, name, judgments, split, output, settings.final | knobs)
         return
     if catalog is None or judgments is None:
         raise TandemError("give --catalog and --judgments, the files to learn from")
-    _one(model, catalog, mapping, judgments, help_, output, settings, knobs)
+    _train_one(model, catalog, mapping, judgments, helpers, output, settings, knobs)
 
 
-def _check_choice(model: Learned | None, recipe: str | None, of_release: object) -> None:
+def _check_choice(model: TrainableModel | None, recipe: str | None, releases: object) -> None:
     if (model is None) == (recipe is None):
         raise TandemError("say what to train: encoder, ranker or final, or --recipe for encoder and ranker")
-    if model is not Learned.FINAL and of_release:
+    if model is not TrainableModel.FINAL and releases:
         raise TandemError("--releases and --name go with `tandem train final`")
 
 
-class Help(NamedTuple):
+class HelperModels(NamedTuple):
     """Other models, and what they find, that a training may learn of."""
 
     encoder: Path | None
@@ -135,12 +132,12 @@ class Help(NamedTuple):
     teacher: Path | None
 
 
-def _one(
-    model: Learned,
+def _train_one(
+    model: TrainableModel,
     catalog: Path,
     mapping: Path | None,
     judgments: Path,
-    help_: Help,
+    helpers: HelperModels,
     output: Path,
     settings: TrainSettings,
     knobs: dict[str, Any],
@@ -148,12 +145,12 @@ def _one(
     from lifecycle.examples.mining import Mining
     from lifecycle.training.fine_tuning import Inputs, train_model
 
-    encoder, mine, teacher = help_
-    _check_help(model, encoder, mine, teacher)
-    tracker = open_tracker(settings.tracking.uri if is_main_process() else OFF, output.parent, tell)
-    kind: Literal["encoder", "ranker"] = "encoder" if model is Learned.ENCODER else "ranker"
+    encoder, mine, teacher = helpers
+    _check_helpers(model, encoder, mine, teacher)
+    tracker = open_tracker(settings.tracking.uri if is_main_process() else OFF, output.parent, print_line)
+    kind: Literal["encoder", "ranker"] = "encoder" if model is TrainableModel.ENCODER else "ranker"
     knobs = getattr(settings, kind) | knobs
-    if teacher and model is Learned.ENCODER:
+    if teacher and model is TrainableModel.ENCODER:
         knobs = {"distil": 1.0} | knobs
     with table("mining"):
         mining = Mining(**settings.mining) if mine else None
@@ -162,7 +159,7 @@ def _one(
         train_model(kind, inputs, output, knobs, Bars(console), tracker)
 
 
-def _final(
+def _train_final(
     releases: Path | None,
     name: str | None,
     judgments: Path | None,
@@ -184,17 +181,17 @@ def _final(
     show_final(console, outcome, output)
 
 
-def _check_help(model: Learned, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
+def _check_helpers(model: TrainableModel, encoder: Path | None, mine: bool, teacher: Path | None) -> None:
     """Whether the other models that are named can help with this one. Raises TandemError."""
-    if model is Learned.ENCODER and encoder:
+    if model is TrainableModel.ENCODER and encoder:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
-    if model is Learned.RANKER and mine and encoder is None:
+    if model is TrainableModel.RANKER and mine and encoder is None:
         raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
-    if model is Learned.RANKER and teacher and not mine:
+    if model is TrainableModel.RANKER and teacher and not mine:
         raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
 
 
-def _by_recipe(
+def _train_by_recipe(
     name: str,
     data: Path | None,
     catalog: Path | None,
@@ -223,9 +220,9 @@ def _by_recipe(
         recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
-    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, tell)
-    tell(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
+    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line)
+    print_line(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def _set_options(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}

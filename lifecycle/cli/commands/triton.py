@@ -11,6 +11,7 @@ import typer
 
 from core.errors import ReleaseError
 from core.releases import ReleaseStore
+from lifecycle.cli.options import RELEASES, Releases
 from lifecycle.cli.terminal import console
 from lifecycle.triton_server import FOLDER, triton_server
 from lifecycle.triton_server import install as install_server
@@ -22,21 +23,19 @@ Repository = Annotated[
     Path | None,
     typer.Option(help="Model repository, the folder that Triton reads; default: `triton` among the releases."),
 ]
-Releases = Annotated[Path, typer.Option(help="Folder of the releases.")]
 Server = Annotated[Path, typer.Option(help="Folder of the server.")]
-_RELEASES = Path("releases")
 
 
 class Backend(StrEnum):
-    """What runs the text models in Triton."""
+    """The backends that run the text models in Triton."""
 
     PYTHON = "python"
     ONNXRUNTIME = "onnxruntime"
     TENSORRT = "tensorrt"
 
 
-class Device(StrEnum):
-    """Where the index is searched."""
+class IndexDevice(StrEnum):
+    """The device that searches the index."""
 
     CPU = "cpu"
     GPU = "gpu"
@@ -45,18 +44,18 @@ class Device(StrEnum):
 @triton.command()
 def install(server: Server = FOLDER) -> None:
     """Unpack a Triton server, 55 MB to download, into a folder of its own."""
-    done = install_server(server)
-    console.print(f"Triton {'unpacked into' if done else 'is already in'} {server}", highlight=False, markup=False)
+    installed = install_server(server)
+    console.print(f"Triton {'unpacked into' if installed else 'is already in'} {server}", highlight=False, markup=False)
 
 
 @triton.command()
 def prepare(
-    releases: Releases = _RELEASES,
+    releases: Releases = RELEASES,
     repository: Repository = None,
     catalog: Annotated[str | None, typer.Option(help="Catalog name; default: all.")] = None,
     release: Annotated[str | None, typer.Option(help="Release; default: the one in service.")] = None,
     backend: Annotated[Backend, typer.Option(help="What runs the towers and the ranker.")] = Backend.PYTHON,
-    index_device: Annotated[Device, typer.Option(help="Where the index is searched.")] = Device.CPU,
+    index_device: Annotated[IndexDevice, typer.Option(help="Where the index is searched.")] = IndexDevice.CPU,
     encode_instances: Annotated[int, typer.Option(min=1, max=64, help="Workers that encode.")] = 1,
     rescore_instances: Annotated[int | None, typer.Option(min=1, max=64, help="Workers that rescore.")] = None,
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Requests that may wait for a model.")] = 256,
@@ -79,22 +78,22 @@ def prepare(
     if release is not None and catalog is None:
         catalog = store.named(None)
     for name in [store.named(catalog)] if catalog else store.catalogs() or [store.named(None)]:
-        wanted = release or store.current(name)
-        assert wanted is not None, "a catalog without a release is not among the store's catalogs"
-        models = release_models(store.path(name, wanted), store.verify(name, wanted))
+        chosen = release or store.current(name)
+        assert chosen is not None, "a catalog without a release is not among the store's catalogs"
+        models = release_models(store.path(name, chosen), store.verify(name, chosen))
         written = prepare_models(models, target, layout)
         for model in written:
             console.print(f"wrote {target / model}", highlight=False, markup=False, soft_wrap=True)
         if not written:
-            console.print(f"release {wanted} is prepared already", highlight=False, markup=False)
-        kept = {manifest.release_id for manifest in store.manifests(name)}
-        for gone in remove_others(target, name, kept):
-            console.print(f"removed release {gone}", highlight=False, markup=False)
+            console.print(f"release {chosen} is prepared already", highlight=False, markup=False)
+        published = {manifest.release_id for manifest in store.manifests(name)}
+        for removed in remove_others(target, name, published):
+            console.print(f"removed release {removed}", highlight=False, markup=False)
 
 
 @triton.command()
 def run(
-    releases: Releases = _RELEASES,
+    releases: Releases = RELEASES,
     repository: Repository = None,
     server: Server = FOLDER,
     port: Annotated[

@@ -1,4 +1,4 @@
-"""`tandem judgments`: judgments to train on, of what shoppers did."""
+"""`tandem judgments`: judgments to train on, from the events of shoppers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,8 @@ import typer
 
 from core.config import load_settings
 from core.errors import FeedError, TandemError
-from lifecycle.cli.models import Config
-from lifecycle.cli.terminal import tell
+from lifecycle.cli.options import Config
+from lifecycle.cli.terminal import print_line
 
 
 def judgments(
@@ -41,4 +41,4 @@ def judgments(
         pq.write_table(graded.table, output, compression="zstd")
     except OSError as error:
         raise TandemError(f"{output}: cannot be written: {error.strerror or error}") from None
-    tell(f"{output}: {graded.line()}")
+    print_line(f"{output}: {graded.line()}")

@@ -1,4 +1,4 @@
-"""`tandem compress`: a smaller model of a trained one."""
+"""`tandem compress`: a smaller model from a trained one."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -9,10 +9,9 @@ from pydantic import Field
 
 from core.config import load_settings, table
 from core.errors import TandemError
-from lifecycle.cli.models import Config, Trained
-from lifecycle.cli.options import finite
+from lifecycle.cli.options import Config, Feed, Judgments, Mapping, ModelKind, TrackingUri, finite
 from lifecycle.cli.progress import Bars
-from lifecycle.cli.terminal import console, tell
+from lifecycle.cli.terminal import console, print_line
 from lifecycle.tracking.tracker import TrackingSettings, open_tracker
 
 
@@ -30,12 +29,12 @@ class Side(StrEnum):
 
 
 def compress(
-    model: Annotated[Trained, typer.Argument(help="Which model to compress.")],
+    model: Annotated[ModelKind, typer.Argument(help="Which model to compress.")],
     teacher: Annotated[Path, typer.Option("--from", help="Folder that `tandem train` wrote.")],
-    catalog: Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")],
-    judgments: Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")],
+    catalog: Feed,
+    judgments: Judgments,
     output: Annotated[Path, typer.Option(help="Folder for the compressed model.")],
-    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps columns to product fields.")] = None,
+    mapping: Mapping = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Transformer layers to keep; default: all.")] = None,
     ffn_share: Annotated[
         float | None, typer.Option(min=0.01, max=1, help="Share of the feed-forward neurons to keep.")
@@ -58,27 +57,25 @@ def compress(
         typer.Option(callback=finite, min=0, help="Passes over what the teacher scored; 0 only cuts. Default: 1."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same model.")] = None,
-    track: Annotated[
-        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
-    ] = None,
+    track: TrackingUri = None,
     config: Config = None,
 ) -> None:
     """Make a smaller model of a trained one: cut layers, neurons or tokens, then train it to answer as before."""
     from lifecycle.training.compression import Material, compress_model
     from lifecycle.training.fine_tuning import Inputs
 
-    if model is Trained.ENCODER and encoder:
+    if model is ModelKind.ENCODER and encoder:
         raise TandemError("--encoder is for compressing the ranker; the towers to compress are those of --from")
-    if model is Trained.RANKER and side:
+    if model is ModelKind.RANKER and side:
         raise TandemError("--side is for compressing the encoder; a ranker has only one")
     if side is Side.QUERY and trim_vocabulary:
         raise TandemError("the towers share a tokenizer: with --side query leave out --trim-vocabulary")
     settings = load_settings(CompressSettings, config, {"tracking": {"uri": track} if track else None})
-    tracker = open_tracker(settings.tracking.uri, output.parent, tell)
+    tracker = open_tracker(settings.tracking.uri, output.parent, print_line)
     options: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
     options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
-    given = settings.student | {name: value for name, value in options.items() if value is not None}
+    knobs = settings.student | {name: value for name, value in options.items() if value is not None}
     inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
     with table("student"):
-        row = compress_model(model.value, teacher, inputs, material, output, given, Bars(console), tracker)
-    tell(f"{model.value} in {output}: {row.line()}")
+        row = compress_model(model.value, teacher, inputs, material, output, knobs, Bars(console), tracker)
+    print_line(f"{model.value} in {output}: {row.line()}")

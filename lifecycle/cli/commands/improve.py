@@ -1,4 +1,4 @@
-"""`tandem improve`: training on a shop's judgments, and a release of what came of it."""
+"""`tandem improve`: trains on a shop's judgments, and publishes a better release."""
 
 import sys
 from pathlib import Path
@@ -9,20 +9,19 @@ import typer
 from core.config import load_settings
 from core.errors import TandemError
 from core.releases import ReleaseStore
+from lifecycle.cli.options import RELEASES, Feed, Judgments, Mapping, Releases, TrackingUri
 from lifecycle.cli.progress import Bars
-from lifecycle.cli.terminal import console, tell
+from lifecycle.cli.terminal import console, print_line
 
 
 def improve(
-    catalog: Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")],
-    judgments: Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")],
-    mapping: Annotated[Path | None, typer.Option(help="TOML file that maps columns to product fields.")] = None,
-    releases: Annotated[Path, typer.Option(help="Folder of the releases.")] = Path("releases"),
+    catalog: Feed,
+    judgments: Judgments,
+    mapping: Mapping = None,
+    releases: Releases = RELEASES,
     output: Annotated[Path | None, typer.Option(help="Folder for the models; default: among the releases.")] = None,
     recipe: Annotated[str, typer.Option(help="The training: sample, home_depot or general.")] = "sample",
-    track: Annotated[
-        str | None, typer.Option(help="MLflow server's URL, folder, or off; default: a folder beside the output.")
-    ] = None,
+    track: TrackingUri = None,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
     """Train by a recipe, and publish the result unless it ranks worse than the release in service."""
@@ -40,7 +39,7 @@ def improve(
     store = ReleaseStore(releases)
     output = output or trained_folder(shop, store)
     settings = load_settings(TrackingSettings, None, {"tracking": {"uri": track} if track else None})
-    tracker = open_tracker(settings.tracking.uri, output, tell)
-    found = improve(shop, store, output, recipe, Bars(console), tracker, tell)
+    tracker = open_tracker(settings.tracking.uri, output, print_line)
+    improvement = improve(shop, store, output, recipe, Bars(console), tracker, print_line)
     if not attached:
-        show_improvement(console, found)
+        show_improvement(console, improvement)

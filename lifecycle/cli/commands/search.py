@@ -1,0 +1,40 @@
+"""`tandem search`: one query to a running service."""
+
+from typing import Annotated
+
+import typer
+
+from core.errors import TandemError
+from core.plan import MAX_TOP_K
+from lifecycle.cli.options import ADDRESS, Address, duration
+from lifecycle.cli.terminal import console, print_json
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="The shopper's words.")],
+    address: Address = ADDRESS,
+    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
+    catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
+    timeout: Annotated[
+        float, typer.Option(callback=duration, help="Seconds for the connection, and again for the search.")
+    ] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+) -> None:
+    """Search through a running service."""
+    from google.protobuf.json_format import MessageToDict
+
+    from lifecycle.cli.show import show_answer
+    from retrieval.client import SearchClient
+    from tandem.v1 import search_pb2
+
+    try:
+        request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)
+    except UnicodeEncodeError:
+        raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
+    with SearchClient(address, timeout) as client:
+        client.wait()
+        answer = client.search(request)
+    if as_json:
+        print_json(MessageToDict(answer, preserving_proto_field_name=True))
+    else:
+        show_answer(console, query, answer)
