@@ -119,7 +119,7 @@ async def _split(release: LoadedRelease, grades: Grades, steps: Steps) -> Split:
     asked = []
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, (text, judged) in enumerate(grades.items(), 1):
-            found = (await search(Query(text), plan, release, permit, None)).found
+            found = (await search(Query(text), plan, release, permit, None)).candidates
             if found.evidence is not None and len(found.rows):
                 ids = [release.columns.id(int(row)) for row in found.rows]
                 good = np.array([judged.get(name, lowest) >= (lowest + highest) / 2 for name in ids])

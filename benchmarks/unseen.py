@@ -163,10 +163,10 @@ async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> 
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, text in enumerate(queries, 1):
             answer = await search(Query(text, top_k=1), plan, release, permit, None)
-            ids = [release.columns.id(int(row)) for row in answer.found.rows]
-            assert answer.found.dense is not None, "nothing fails here"
+            ids = [release.columns.id(int(row)) for row in answer.candidates.rows]
+            assert answer.candidates.dense is not None, "nothing fails here"
             relevance = answer.relevance[~np.isnan(answer.relevance)]
-            result[text] = Ordered(ids, relevance, answer.found.dense.scores[:RERANK_DEPTH])
+            result[text] = Ordered(ids, relevance, answer.candidates.dense.scores[:RERANK_DEPTH])
             report(done, len(queries))
     return result
 

@@ -17,7 +17,7 @@ from core.manifest import Manifest
 from engine.fake import FakeEngine
 from engine.lexical.index import Evidence, LexicalQuery
 from engine.protocol import Candidates
-from retrieval.pipeline.words import LexicalFailed, LexicalMatches
+from retrieval.pipeline.lexical import LexicalFailed, LexicalMatches
 from retrieval.release.loaded import LoadedRelease
 
 PAIR_TOKENS = 6

@@ -94,9 +94,11 @@ async def _ask_all(
         result = []
         for done, text in enumerate(queries, 1):
             answer = await search(Query(text), plan, release, permit, None)
-            if answer.found.evidence is not None and len(answer.found.rows):
-                ids = [release.columns.id(int(row)) for row in answer.found.rows]
-                result.append(Asked(text, answer.found, release.features(answer.found), answer.relevance, ids))
+            if answer.candidates.evidence is not None and len(answer.candidates.rows):
+                ids = [release.columns.id(int(row)) for row in answer.candidates.rows]
+                result.append(
+                    Asked(text, answer.candidates, release.features(answer.candidates), answer.relevance, ids)
+                )
             report(done, len(queries))
         return result
 

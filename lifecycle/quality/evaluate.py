@@ -23,10 +23,10 @@ from evaluation.classification import Scores
 from evaluation.measures import Estimate, Grades, PerQuery, Rankings
 from ranker.features import MISSING
 from ranker.mix import mixed_scores
-from retrieval.pipeline.answer import Answer
-from retrieval.pipeline.candidates import CandidateSet, SourceScores
+from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import with_relevance
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission
@@ -190,9 +190,9 @@ async def _search_all(
     return dict(rankings)
 
 
-def rows_by_stage(answer: Answer, release: LoadedRelease) -> dict[str, Sequence[int]]:
+def rows_by_stage(answer: SearchResult, release: LoadedRelease) -> dict[str, Sequence[int]]:
     """The first rows by each stage. Sources that were asked for more than the answer's length are cut to it."""
-    found = answer.found
+    found = answer.candidates
     stages: dict[str, Sequence[int]] = {
         name: found.rows[source.order()][:_DEPTH].tolist()
         for name, source in ((RETRIEVED, found.dense), (WORDS, found.lexical))
@@ -267,8 +267,9 @@ async def _with_words(
     scores[FUSED][places] = fused
     scores[FUSED] += favour(matches.query, evidence, weights[1])
     if release.final is not None:
-        dense, lexical = (SourceScores(side, np.zeros(len(rows), np.int64)) for side in (similarities, words))
-        found = CandidateSet(rows, scores[FUSED].astype(np.float32), dense, lexical, matches.query, evidence)
+        unranked = np.zeros(len(rows), np.int64)
+        sources = {DENSE: SourceScores(similarities, unranked), LEXICAL: SourceScores(words, unranked)}
+        found = CandidateSet(rows, scores[FUSED].astype(np.float32), sources, matches.query, evidence)
         table = with_relevance(release.features(found), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores

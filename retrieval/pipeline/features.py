@@ -42,7 +42,7 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     yield within(*evidence.fields)
 
 
-def features(found: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
+def compute_features(found: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features of c candidates that both sources were asked about, shape (c, f) in the order of the schema.
 
     `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.

@@ -31,8 +31,8 @@ from ranker.final import FinalScore
 from ranker.ranker import Ranker
 from retrieval.pipeline.budget import RerankCostModel, Reserve
 from retrieval.pipeline.candidates import CandidateSet
-from retrieval.pipeline.features import features
-from retrieval.pipeline.words import LexicalRetriever
+from retrieval.pipeline.features import compute_features
+from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
@@ -110,7 +110,7 @@ class LoadedRelease:
 
     def features(self, found: CandidateSet) -> NDArray[np.float32]:
         """The features of c candidates of the release as published, before they are rescored; shape (c, f)."""
-        return features(found, self.view.popularity(found.rows))
+        return compute_features(found, self.view.popularity(found.rows))
 
     def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
         """See `read_price_bounds`; None as well where prices are asked for in a currency that is not the catalog's."""

@@ -8,7 +8,7 @@ from cachetools import TTLCache
 
 from core.plan import Plan
 from engine.protocol import DeadlineExceeded, EngineError
-from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
 from retrieval.server.admission import Permit
@@ -80,7 +80,7 @@ class SearchService:
             answer = await search(query, self._plan, release, permit, deadline)
             self._causes.log(answer, request_id)
             message = await wire.response(request, query, answer, release, request_id)
-            release.reserve.observe(asyncio.get_running_loop().time() - answer.settled)
+            release.reserve.observe(asyncio.get_running_loop().time() - answer.arranging_since)
             return message
 
     def _deadline(self, context: Call) -> float:
@@ -96,7 +96,7 @@ class _Causes:
     def __init__(self) -> None:
         self._logged: TTLCache[str, bool] = TTLCache(_MOST_CAUSES, _CAUSE_SECONDS)
 
-    def log(self, answer: Answer, request_id: str) -> None:
+    def log(self, answer: SearchResult, request_id: str) -> None:
         for entry in answer.degraded:
             if entry.cause and entry.cause not in self._logged:
                 self._logged[entry.cause] = True

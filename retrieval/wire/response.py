@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from catalog.view import CatalogView
 from ranker.features import LABELS
-from retrieval.pipeline.answer import RESPONSE_TRUNCATED, RULE_LABELS, Answer, Hit
+from retrieval.pipeline.result import RESPONSE_TRUNCATED, RULE_LABELS, Hit, SearchResult
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
 from retrieval.wire.request import Query
@@ -19,7 +19,7 @@ _FRAME = 256  # bytes, more than enough for the lengths of a hit and its product
 
 
 async def response(
-    request: search_pb2.SearchRequest, query: Query, answer: Answer, release: LoadedRelease, request_id: str
+    request: search_pb2.SearchRequest, query: Query, answer: SearchResult, release: LoadedRelease, request_id: str
 ) -> search_pb2.SearchResponse:
     """The answer as a message of 1 MiB at most, with the display fields that the query asked for.
 
@@ -30,7 +30,7 @@ async def response(
         release_id=release.release_id,
         catalog=release.manifest.catalog,
         overlay_revision=answer.view.revision,
-        searched_query=answer.searched,
+        searched_query=answer.searched_query,
         stages=[
             search_pb2.Stage(
                 name=stage.name,
@@ -76,9 +76,9 @@ def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, view: CatalogV
     """Built in place: messages made apart and put in are copied, at twice the time."""
     added = message.hits.add(product_id=view.id(hit.row), rank=rank, score=hit.score)
     scores, reasons = added.stage_scores, added.reasons
-    for said in hit.said:
-        scores.add(stage=said.stage, score=said.score, rank=said.rank)
-    for reason in hit.reasons:
+    for one in hit.stage_scores:
+        scores.add(stage=one.stage, score=one.score, rank=one.rank)
+    for reason in hit.contributions:
         label, value = _LABELS.get(reason.feature, reason.feature), reason.value
         reasons.add(feature=label, feature_id=reason.feature, value=value, contribution=reason.contribution)
     added.product.SetInParent()  # it is there, even where a product has none of the fields

@@ -16,7 +16,7 @@ from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE
 from indexer.models import ModelFolders
 from lifecycle.rollback import to_model, to_release
-from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease, open_release
 from retrieval.server.admission import Admission
@@ -89,11 +89,11 @@ def test_a_release_without_a_ranker_and_back(store: ReleaseStore, models: ModelF
     answer = asyncio.run(answer_of(release, "red mug"))
     assert [stage.name for stage in answer.stages] == ["encode", "lexical", "retrieve", "fuse", "arrange"]
     for hit in answer.hits:
-        fused = hit.by("fuse")
-        assert hit.by("rescore") is None and fused is not None and hit.score == fused.score
+        fused = hit.stage_score("fuse")
+        assert hit.stage_score("rescore") is None and fused is not None and hit.score == fused.score
     assert to_release(store, "default", first) == first == store.current("default")
 
 
-async def answer_of(release: LoadedRelease, text: str) -> Answer:
+async def answer_of(release: LoadedRelease, text: str) -> SearchResult:
     with Admission(1).enter() as permit, release.lease():
         return await search(Query(text), Plan(), release, permit, None)

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import fusion
 from benchmarks.fusion import BY_RANK, SHARES, Asked, Split
 from engine.lexical.index import LexicalQuery
-from retrieval.pipeline.candidates import CandidateSet, SourceScores
+from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores
 
 IDS = ["a", "b", "c", "d"]
 
@@ -15,7 +15,7 @@ def asked(query: str, good: str) -> Asked:
     """The towers find a, b, c, d in this order, words the other way round."""
     dense = SourceScores(np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([1, 2, 3, 4]))
     words = SourceScores(np.array([1, 2, 3, 8], np.float32), np.array([4, 3, 2, 1]))
-    found = CandidateSet(np.arange(4), np.zeros(4, np.float32), dense, words, LexicalQuery(), None)
+    found = CandidateSet(np.arange(4), np.zeros(4, np.float32), {DENSE: dense, LEXICAL: words}, LexicalQuery(), None)
     return Asked(query, found, IDS, np.array([name == good for name in IDS]))
 
 

@@ -22,7 +22,7 @@ from lifecycle.final_score.learning import (
 )
 from ranker.features import FEATURE_NAMES
 from ranker.train.final import FinalTraining
-from retrieval.pipeline.candidates import CandidateSet, SourceScores
+from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores
 
 SETTINGS = FinalTraining(candidates=10, rerank_depth=8, leaves=4, least=5, rounds=40, patience=10, folds=3, threads=1)
 CANDIDATES = 12
@@ -32,7 +32,7 @@ def found(dense: list[int], lexical: list[int]) -> CandidateSet:
     """Candidates and the ranks that either source found them at."""
     nothing = np.zeros(len(dense), np.float32)
     sources = (SourceScores(nothing, np.array(ranks, np.int64)) for ranks in (dense, lexical))
-    return CandidateSet(np.arange(len(dense)), nothing, *sources)
+    return CandidateSet(np.arange(len(dense)), nothing, dict(zip((DENSE, LEXICAL), sources, strict=True)))
 
 
 def asked(entry: CandidateSet) -> Asked:

@@ -10,7 +10,7 @@ from wordings import lexical_index, titles
 from engine.lexical.index import Evidence, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.protocol import Candidates
-from retrieval.pipeline.candidates import Fusion
+from retrieval.pipeline.candidates import DENSE, LEXICAL, fuse_ranks
 from retrieval.pipeline.coverage import favour
 from text.synonyms import Synonyms
 from text.terms import Word
@@ -91,9 +91,10 @@ def test_a_product_whose_title_is_the_query_comes_first(tmp_path: Path, row: int
     by_words = index.search(asked.terms, {"title": 1.0}, 50)
     rows = np.array([*others, row])
     dense = Candidates(rows, np.linspace(0.9, 0.1, len(rows), dtype=np.float32))
-    fusion = Fusion.of(dense, by_words, (1.0, 1.0))
+    fusion = fuse_ranks({DENSE: dense, LEXICAL: by_words}, (1.0, 1.0))
     held = index.evidence(asked, fusion.rows)
-    found = fusion.completed(np.zeros(0, np.float32), held.scores.sum(1), asked, held)
+    scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: held.scores.sum(1)}
+    found = fusion.completed(scores).with_evidence(asked, held, 1.0)
     assert found.rows[0] == row
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
@@ -106,18 +107,21 @@ def test_phrases_and_their_synonyms_come_before_half_a_phrase(tmp_path: Path) ->
     by_words = index.search(asked.terms, {"title": 1.0}, 50, asked.synonyms)
     assert by_words.rows.tolist() == [2, 1, 0]
     dense = Candidates(by_words.rows[::-1].copy(), np.array([0.9, 0.8, 0.7], np.float32))
-    fusion = Fusion.of(dense, by_words, (1.0, 1.0))
+    fusion = fuse_ranks({DENSE: dense, LEXICAL: by_words}, (1.0, 1.0))
     held = index.evidence(asked, fusion.rows)
-    found = fusion.completed(np.zeros(0, np.float32), held.scores.sum(1), asked, held)
+    scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: held.scores.sum(1)}
+    found = fusion.completed(scores).with_evidence(asked, held, 1.0)
     assert found.rows.tolist() == [2, 1, 0]
 
 
 def test_what_is_reordered_keeps_what_was_found_of_it() -> None:
     dense = Candidates(np.array([4, 5]), np.array([0.9, 0.2], np.float32))
-    fusion = Fusion.of(dense, Candidates(np.array([5]), np.array([2.0], np.float32)), (1.0, 0.01))
+    lexical = Candidates(np.array([5]), np.array([2.0], np.float32))
+    fusion = fuse_ranks({DENSE: dense, LEXICAL: lexical}, (1.0, 0.01))
     assert fusion.rows.tolist() == [4, 5]  # 1/61 against 1/62 + .01/61
     held = evidence([[0], [0], [0]], [[1], [0], [0]])
-    found = fusion.completed(np.zeros(0, np.float32), np.array([0, 3], np.float32), query(2.0), held)
+    scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: np.array([0, 3], np.float32)}
+    found = fusion.completed(scores).with_evidence(query(2.0), held, 0.01)
     assert found.rows.tolist() == [5, 4] and found.lexical is not None and found.dense is not None
     assert found.lexical.scores.tolist() == [3, 0] and found.lexical.ranks.tolist() == [1, 0]
     assert found.dense.ranks.tolist() == [2, 1] and found.evidence is not None

@@ -10,8 +10,8 @@ from wordings import lexical_index
 
 from engine.lexical.query_parser import LexicalQueryParser
 from ranker.features import FEATURE_NAMES, FEATURES
-from retrieval.pipeline.candidates import CandidateSet, SourceScores
-from retrieval.pipeline.features import code_matches, features, with_relevance
+from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores
+from retrieval.pipeline.features import code_matches, compute_features, with_relevance
 
 ROWS = [
     product("a", "18V cordless drill", brand="Makita"),
@@ -31,8 +31,10 @@ def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Candida
     return CandidateSet(
         rows,
         (1 / (61 + rows)).astype(np.float32),
-        SourceScores(similarity, rows + 1),
-        SourceScores(evidence.scores.sum(1), rows + 1),
+        {
+            DENSE: SourceScores(similarity, rows + 1),
+            LEXICAL: SourceScores(evidence.scores.sum(1), rows + 1),
+        },
         query,
         evidence,
     )
@@ -45,7 +47,7 @@ def told(
     folder: Path, text: str, relevance: list[float] = UNKNOWN, popularity: list[float] = UNKNOWN
 ) -> dict[str, list[float]]:
     """Each feature of the four products for a query."""
-    table = features(found_of(folder, ROWS, text), np.array(popularity, np.float32))
+    table = compute_features(found_of(folder, ROWS, text), np.array(popularity, np.float32))
     assert np.isnan(table[:, :2]).all(), "the cross-encoder has not spoken yet"
     table = with_relevance(table, np.array(relevance, np.float32))
     assert table.shape == (4, len(FEATURE_NAMES)) and table.dtype == np.float32

@@ -10,7 +10,7 @@ from core.plan import Plan
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine
 from engine.protocol import DeadlineExceeded, EngineError
-from retrieval.pipeline.answer import Answer, Degradation, StageScore
+from retrieval.pipeline.result import Degradation, SearchResult, StageScore
 from retrieval.pipeline.search import search
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -25,7 +25,7 @@ async def ask(
     plan: Plan = _PLAN,
     seconds: float | None = None,
     engine: FakeEngine | None = None,
-) -> Answer:
+) -> SearchResult:
     release = make_release(folder, engine=engine, words=words)
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     return await search(Query("5 red shoes", top_k=4), plan, release, Permit(), deadline)
@@ -36,7 +36,7 @@ async def test_what_both_find_goes_first(tmp_path: Path) -> None:
     # 1/61 + 1/63... : 6 has ranks 2 and 2; 5 and 30 rank 1 of one source, the lower row first.
     assert [hit.row for hit in answer.hits] == [6, 5, 30, 7]
     assert [hit.score for hit in answer.hits] == pytest.approx([2 / 62, 1 / 61, 1 / 61, 1 / 63])
-    assert answer.found.rows.tolist() == [6, 5, 30, 7, 31, 8]
+    assert answer.candidates.rows.tolist() == [6, 5, 30, 7, 31, 8]
     assert answer.degraded == []
 
 
@@ -55,18 +55,18 @@ async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
     words = Spoken([30, 6, 31])
     both, dense, lexical, _ = (await ask(tmp_path, words)).hits
     close = pytest.approx
-    assert both.said == (
+    assert both.stage_scores == (
         StageScore("retrieve", close(0.99), 2),
         StageScore("lexical", close(3.5), 2),
         StageScore("fuse", both.score, 1),
     )
     # Product 5 was found by the towers alone and product 30 by words alone: ranks of 0, scores none the less.
-    assert dense.said == (
+    assert dense.stage_scores == (
         StageScore("retrieve", 1, 1),
         StageScore("lexical", close(3), 0),
         StageScore("fuse", dense.score, 2),
     )
-    assert lexical.said == (
+    assert lexical.stage_scores == (
         StageScore("retrieve", close(0.75), 0),
         StageScore("lexical", 15.5, 1),
         StageScore("fuse", lexical.score, 2),
@@ -86,7 +86,7 @@ async def test_the_cross_encoder_rescores_the_first_of_both(tmp_path: Path) -> N
     plan = _PLAN.model_copy(update={"rerank_depth": 3, "minimum_rerank": 1})
     hits = (await ask(tmp_path, Spoken([30, 6, 31]), plan)).hits
     assert [hit.row for hit in hits] == [30, 6, 5, 7]  # the higher row has the higher logit; 7 was not rescored
-    assert [hit.by("rescore") is not None for hit in hits] == [True, True, True, False]
+    assert [hit.stage_score("rescore") is not None for hit in hits] == [True, True, True, False]
     assert hits[3].score == pytest.approx(1 / 63 - 1)
 
 
@@ -95,8 +95,8 @@ async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan)
     words = Spoken([30]) if plan.lexical_candidates == 0 else None
     answer = await ask(tmp_path, words, plan)
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
-    assert [said.stage for said in answer.hits[0].said] == ["retrieve"]
-    assert answer.degraded == [] and answer.found.lexical is None
+    assert [said.stage for said in answer.hits[0].stage_scores] == ["retrieve"]
+    assert answer.degraded == [] and answer.candidates.lexical is None
 
 
 @pytest.mark.parametrize("call", ["search", "evidence"])
@@ -157,22 +157,22 @@ async def test_a_release_that_closes_closes_its_words(tmp_path: Path) -> None:
 async def test_rewrites_change_the_query_for_every_stage(tmp_path: Path) -> None:
     release = make_release(tmp_path, words=Spoken([30]))
     answer = await search(Query("5 scarlet shoes", top_k=1), _PLAN, release, Permit(), None)
-    assert answer.searched == "5 red shoes"
-    assert (await search(Query("5 red shoes", top_k=1), _PLAN, release, Permit(), None)).searched == ""
+    assert answer.searched_query == "5 red shoes"
+    assert (await search(Query("5 red shoes", top_k=1), _PLAN, release, Permit(), None)).searched_query == ""
 
 
 async def test_both_sources_and_the_cross_encoder_see_the_query_as_it_is_spelt(tmp_path: Path) -> None:
     release = make_release(tmp_path, words=Spoken([30]))
     answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), None)
-    assert answer.searched == "5 red shoes"
+    assert answer.searched_query == "5 red shoes"
 
 
 async def test_a_query_stays_as_it_is_where_spelling_fails_or_words_are_off(tmp_path: Path) -> None:
     broken = make_release(tmp_path, words=Spoken([30], broken="spelt"))
-    assert not (await search(Query("5 reed shoes", top_k=1), _PLAN, broken, Permit(), None)).searched
+    assert not (await search(Query("5 reed shoes", top_k=1), _PLAN, broken, Permit(), None)).searched_query
     whole = make_release(tmp_path, words=Spoken([30]))
     off = _PLAN.model_copy(update={"lexical_candidates": 0})
-    assert not (await search(Query("5 reed shoes", top_k=1), off, whole, Permit(), None)).searched
+    assert not (await search(Query("5 reed shoes", top_k=1), off, whole, Permit(), None)).searched_query
 
 
 async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) ->
     loop = asyncio.get_running_loop()
     began = loop.time()
     answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), began + 1)
-    assert [hit.row for hit in answer.hits] == [5] and not answer.searched
+    assert [hit.row for hit in answer.hits] == [5] and not answer.searched_query
     assert [entry.reason for entry in answer.degraded] == ["LEXICAL_FAILED"]
     [encode] = [stage for stage in answer.stages if stage.name == "encode"]
     assert encode.seconds < 0.5 < loop.time() - began < 1

@@ -15,9 +15,9 @@ from core.plan import Plan
 from engine.fake import FakeEngine
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
-from retrieval.pipeline.answer import Answer, Degradation
+from retrieval.pipeline.lexical import LexicalRetriever
+from retrieval.pipeline.result import Degradation, SearchResult
 from retrieval.pipeline.search import search
-from retrieval.pipeline.words import LexicalRetriever
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -50,7 +50,7 @@ async def ask(
     explain: bool = False,
     engine: FakeEngine | None = None,
     words: Spoken | None = None,
-) -> Answer:
+) -> SearchResult:
     release = make_release(folder, engine=engine, words=words or Spoken([30, 6, 31]), final=Sum())
     return await search(Query("5 red shoes", top_k=4, explain=explain), plan, release, Permit(), None)
 
@@ -59,7 +59,7 @@ async def test_the_cross_encoder_is_asked_of_what_the_final_score_puts_first(tmp
     answer = await ask(tmp_path)
     # By words alone the order is 31, 30, 8, 7, 6, 5; the first two are rescored, 31 with the higher logit.
     assert [hit.row for hit in answer.hits] == [31, 30, 8, 7]
-    assert [hit.by("rescore") is not None for hit in answer.hits] == [True, True, False, False]
+    assert [hit.stage_score("rescore") is not None for hit in answer.hits] == [True, True, False, False]
     assert [stage.name for stage in answer.stages] == [
         "encode",
         "lexical",
@@ -73,16 +73,16 @@ async def test_the_cross_encoder_is_asked_of_what_the_final_score_puts_first(tmp
 
 async def test_the_score_is_the_final_one_and_every_stage_is_told(tmp_path: Path) -> None:
     first = (await ask(tmp_path)).hits[0]
-    assert [said.stage for said in first.said] == ["retrieve", "lexical", "fuse", "rescore", "final"]
-    relevance, final = first.by("rescore"), first.by("final")
+    assert [said.stage for said in first.stage_scores] == ["retrieve", "lexical", "fuse", "rescore", "final"]
+    relevance, final = first.stage_score("rescore"), first.stage_score("final")
     assert relevance is not None and final is not None
     assert first.score == final.score == pytest.approx(1 + 10 * relevance.score)
     assert (relevance.rank, final.rank) == (1, 1)
 
 
 async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
-    assert (await ask(tmp_path)).hits[0].reasons == ()
-    reasons = (await ask(tmp_path, explain=True)).hits[0].reasons
+    assert (await ask(tmp_path)).hits[0].contributions == ()
+    reasons = (await ask(tmp_path, explain=True)).hits[0].contributions
     assert [reason.feature for reason in reasons] == ["rerank_probability", "title_bm25"]
     assert reasons[1].value > reasons[1].contribution == pytest.approx(1)
     assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
@@ -116,10 +116,10 @@ async def test_reasons_are_told_of_the_first_hits_and_not_on_the_event_loop(tmp_
     plan = Plan(candidates=80, lexical_candidates=80, rerank_depth=2, minimum_rerank=1)
     query = Query("5 red shoes", top_k=80, explain=True)
     explained = await search(query, plan, many(tmp_path, final, 90), Permit(), None)
-    assert [bool(hit.reasons) for hit in explained.hits] == [True] * 50 + [False] * 30
+    assert [bool(hit.contributions) for hit in explained.hits] == [True] * 50 + [False] * 30
     assert final.threads["contributions"].isdisjoint({threading.get_ident()})
     plain = await search(replace(query, explain=False), plan, many(tmp_path, final, 90), Permit(), None)
-    assert [replace(hit, reasons=()) for hit in explained.hits] == plain.hits
+    assert [replace(hit, contributions=()) for hit in explained.hits] == plain.hits
 
 
 async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
         answer = await search(Query("5 red shoes", top_k=5, explain=True), _PLAN, release, Permit(), deadline)
     finally:
         final.go.set()
-    assert len(answer.hits) == 5 and not any(hit.reasons for hit in answer.hits)
+    assert len(answer.hits) == 5 and not any(hit.contributions for hit in answer.hits)
     assert answer.degraded == [Degradation("EXPLANATION_SKIPPED", "explaining the scores took too long")]
 
 
@@ -158,7 +158,7 @@ async def test_many_candidates_are_scored_aside_from_the_event_loop(tmp_path: Pa
     final = Watched()
     plan = Plan(candidates=count, lexical_candidates=count, rerank_depth=2, minimum_rerank=1)
     answer = await search(Query("5 red shoes", top_k=5), plan, many(tmp_path, final, count), Permit(), None)
-    assert len(answer.found.rows) == count
+    assert len(answer.candidates.rows) == count
     assert final.threads["scores"].isdisjoint({threading.get_ident()}) == aside
 
 
@@ -166,18 +166,18 @@ async def test_without_the_cross_encoder_the_final_score_still_ranks(tmp_path: P
     answer = await ask(tmp_path, engine=FakeEngine(COUNT, broken=["rescore"]))
     assert [hit.row for hit in answer.hits] == [31, 30, 8, 7]
     assert [entry.reason for entry in answer.degraded] == ["RERANK_FAILED"]
-    assert all(hit.by("rescore") is None and hit.by("final") is not None for hit in answer.hits)
+    assert all(hit.stage_score("rescore") is None and hit.stage_score("final") is not None for hit in answer.hits)
 
 
 async def test_without_words_the_order_is_that_of_the_cross_encoder(tmp_path: Path) -> None:
     answer = await ask(tmp_path, words=Spoken([30], broken="search"))
     assert [hit.row for hit in answer.hits] == [6, 5, 7, 8]
-    assert answer.hits[0].by("final") is None
+    assert answer.hits[0].stage_score("final") is None
 
 
 async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_plan_has_its_own(tmp_path: Path) -> None:
-    def fused(answer: Answer) -> dict[int, float]:
-        return dict(zip(answer.found.rows.tolist(), answer.found.scores.tolist(), strict=True))
+    def fused(answer: SearchResult) -> dict[int, float]:
+        return dict(zip(answer.candidates.rows.tolist(), answer.candidates.scores.tolist(), strict=True))
 
     assert fused(await ask(tmp_path))[5] == pytest.approx(0.5 / 61)
     plan = _PLAN.model_copy(update={"dense_weight": 2.0})
@@ -185,7 +185,7 @@ async def test_fusion_takes_the_weights_tuned_with_the_final_score_unless_the_pl
 
 
 async def test_as_many_are_rescored_as_the_final_score_needs_unless_the_plan_says_how_many(tmp_path: Path) -> None:
-    def rescored(answer: Answer) -> int:
+    def rescored(answer: SearchResult) -> int:
         return int(np.count_nonzero(~np.isnan(answer.relevance)))
 
     open_plan = _PLAN.model_copy(update={"rerank_depth": None})
@@ -213,10 +213,10 @@ async def test_a_product_that_the_query_names_by_its_code_comes_first(
     plan = _PLAN.model_copy(update={"rerank_depth": depth})
     answer = await search(Query(query, top_k=4, explain=True), plan, release, Permit(), None)
     assert answer.hits[0].row == 9
-    reasons = [[reason.feature for reason in hit.reasons[:1]] for hit in answer.hits]
+    reasons = [[reason.feature for reason in hit.contributions[:1]] for hit in answer.hits]
     assert [told == ["code_match_rule"] for told in reasons] == [final is not None, False, False, False]
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
-    assert (answer.hits[0].by("rescore") is not None) == (depth > 0)
+    assert (answer.hits[0].stage_score("rescore") is not None) == (depth > 0)
 
 
 async def test_a_code_that_many_hold_names_none(tmp_path: Path) -> None:

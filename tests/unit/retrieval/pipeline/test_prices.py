@@ -9,7 +9,7 @@ from doubles import Spoken, make_release, rows_of
 from core.plan import Plan
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
-from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
@@ -35,11 +35,11 @@ class ByWords:
         return table[:, _WORDS]
 
 
-async def ask(release: LoadedRelease, text: str, top_k: int = 6, explain: bool = False) -> Answer:
+async def ask(release: LoadedRelease, text: str, top_k: int = 6, explain: bool = False) -> SearchResult:
     return await search(Query(text, top_k=top_k, explain=explain), _PLAN, release, Permit(), None)
 
 
-def falling(answer: Answer) -> bool:
+def falling(answer: SearchResult) -> bool:
     scores = [hit.score for hit in answer.hits]
     return scores == sorted(scores, reverse=True)
 
@@ -49,8 +49,8 @@ async def test_what_costs_as_much_comes_first_and_is_rescored_first(tmp_path: Pa
     answer = await ask(release, "5 things between 7 and 10")
     # 7, 8 and 9 cost 7.01 to 9.01; rescored are these and 5, the first of the others; a higher row is more relevant.
     assert [hit.row for hit in answer.hits] == [9, 8, 7, 5, 6, 10]
-    assert [hit.by("rescore") is not None for hit in answer.hits] == [True, True, True, True, False, False]
-    assert answer.searched == "5 things" and falling(answer)
+    assert [hit.stage_score("rescore") is not None for hit in answer.hits] == [True, True, True, True, False, False]
+    assert answer.searched_query == "5 things" and falling(answer)
 
 
 async def test_where_nothing_costs_as_much_all_stay_as_they_are(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_the_final_score_gives_way_and_says_so(tmp_path: Path) -> None:
     # 5, 6 and 7 cost less; of those the first trees put 7 and 6 first, which are rescored.
     assert {hit.row for hit in answer.hits[:3]} == {5, 6, 7} and [hit.row for hit in answer.hits[3:5]] == [31, 30]
     assert falling(answer)
-    told = [[reason.feature for reason in hit.reasons] for hit in answer.hits]
+    told = [[reason.feature for reason in hit.contributions] for hit in answer.hits]
     assert ["price_bounds_rule" in features for features in told] == [False] * 3 + [True] * (len(told) - 3)
 
 

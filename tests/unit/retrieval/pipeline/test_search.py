@@ -11,7 +11,7 @@ from doubles import COUNT, PAIR_TOKENS, make_release, rows_of
 from core.plan import Plan
 from engine.fake import FakeEngine
 from engine.protocol import DeadlineExceeded, EngineError
-from retrieval.pipeline.answer import Answer, StageScore
+from retrieval.pipeline.result import SearchResult, StageScore
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
@@ -20,7 +20,9 @@ from retrieval.wire.request import Query
 _PLAN = Plan(candidates=20, rerank_depth=12, minimum_rerank=4)
 
 
-async def ask(release: LoadedRelease, seconds: float | None = None, plan: Plan = _PLAN, top_k: int = 10) -> Answer:
+async def ask(
+    release: LoadedRelease, seconds: float | None = None, plan: Plan = _PLAN, top_k: int = 10
+) -> SearchResult:
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     return await search(Query("5 red shoes", top_k=top_k), plan, release, Permit(), deadline)
 
@@ -55,17 +57,21 @@ async def test_rescored_products_come_by_relevance(release: LoadedRelease) -> No
     assert [hit.row for hit in hits] == list(range(16, 6, -1))
     for place, hit in enumerate(hits, 1):
         assert hit.score == pytest.approx(60 / (60 + place))
-        assert hit.by("rescore") == StageScore("rescore", pytest.approx(probability(hit.row)), place)
-        assert hit.by("mix") == StageScore("mix", hit.score, place)
-        assert hit.by("retrieve") == StageScore("retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4)
+        assert hit.stage_score("rescore") == StageScore("rescore", pytest.approx(probability(hit.row)), place)
+        assert hit.stage_score("mix") == StageScore("mix", hit.score, place)
+        assert hit.stage_score("retrieve") == StageScore(
+            "retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4
+        )
 
 
 async def test_the_rest_follows_by_similarity_less_one(release: LoadedRelease) -> None:
     hits = (await ask(release, top_k=20)).hits
     assert [hit.row for hit in hits] == [*range(16, 4, -1), *range(17, 25)]
     for hit in hits[12:]:
-        assert hit.by("rescore") is None
-        assert hit.by("retrieve") == StageScore("retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4)
+        assert hit.stage_score("rescore") is None
+        assert hit.stage_score("retrieve") == StageScore(
+            "retrieve", pytest.approx(1 - 0.01 * (hit.row - 5)), hit.row - 4
+        )
         assert hit.score == pytest.approx(-0.01 * (hit.row - 5))
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
@@ -81,7 +87,7 @@ async def test_both_orders_are_mixed_by_their_ranks(tmp_path: Path, mix: float, 
     assert [hit.row for hit in hits[:4]] == first
     ahead = max(mix, 1 - mix)
     assert hits[0].score == pytest.approx(60 * (ahead / 61 + (1 - ahead) / 62))
-    assert hits[0].by("mix") == StageScore("mix", hits[0].score, 1)
+    assert hits[0].stage_score("mix") == StageScore("mix", hits[0].score, 1)
     assert [hit.row for hit in hits[12:]] == list(range(17, 25)) and hits[11].score > hits[12].score
 
 
@@ -98,7 +104,7 @@ async def test_a_cross_encoder_whose_word_does_not_count_is_not_asked(release: L
     # A plan that asks for it all the same hears what it says, in the order of retrieval.
     answer = await ask(release)
     assert [hit.row for hit in answer.hits] == list(range(5, 15))
-    assert answer.hits[0].by("rescore") == StageScore("rescore", pytest.approx(probability(5)), 12)
+    assert answer.hits[0].stage_score("rescore") == StageScore("rescore", pytest.approx(probability(5)), 12)
 
 
 async def test_equal_relevance_keeps_the_order_of_retrieval(tmp_path: Path) -> None:
@@ -203,7 +209,7 @@ async def test_after_rescoring_that_was_cut_off_there_is_time_to_answer(
     deadline = loop.time() + 0.6
     answer = await search(Query("5 red shoes"), _PLAN, release, Permit(), deadline)
     assert [entry.reason for entry in answer.degraded] == ["RERANK_FAILED"]
-    left = deadline - answer.settled
+    left = deadline - answer.arranging_since
     assert 0.5 * 0.6 * reserved <= left <= 0.6 * reserved + 0.01
 
 

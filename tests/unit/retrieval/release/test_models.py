@@ -12,7 +12,7 @@ from core.plan import Plan
 from engine.cache import Caches
 from engine.fake import FakeEngine
 from engine.protocol import EngineError
-from retrieval.pipeline.answer import Answer
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.models import CachedModels
@@ -38,7 +38,7 @@ def calls(release: LoadedRelease) -> list[tuple[str, int]]:
 
 async def ask(
     release: LoadedRelease, text: str = "5 red shoes", seconds: float | None = None, plan: Plan = _PLAN
-) -> Answer:
+) -> SearchResult:
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     return await search(Query(text), plan, release, Permit(), deadline)
 
@@ -94,15 +94,15 @@ async def test_another_tower_never_gives_the_old_ones_vectors(tmp_path: Path, ca
 
     old = cached(tmp_path / "old", caches)
     new = cached(tmp_path / "new", caches, query_tower="r", engine=Further(COUNT))
-    assert {int(row) for row in (await ask(old)).found.rows} == set(range(5, 25))
-    assert {int(row) for row in (await ask(new)).found.rows} == set(range(6, 26))
+    assert {int(row) for row in (await ask(old)).candidates.rows} == set(range(5, 25))
+    assert {int(row) for row in (await ask(new)).candidates.rows} == set(range(6, 26))
 
 
 async def test_another_index_finds_its_own_products(tmp_path: Path, caches: Caches) -> None:
     old = cached(tmp_path / "old", caches)
     new = cached(tmp_path / "new", caches, index="j", engine=FakeEngine(10))
-    assert {int(row) for row in (await ask(old)).found.rows} == set(range(5, 25))
-    assert {int(row) for row in (await ask(new)).found.rows} == set(range(10))
+    assert {int(row) for row in (await ask(old)).candidates.rows} == set(range(5, 25))
+    assert {int(row) for row in (await ask(new)).candidates.rows} == set(range(10))
     assert calls(new) == [("retrieve", 1), ("rescore", 5)]  # 5 to 9 were rescored for the other
 
 
@@ -110,7 +110,7 @@ async def test_what_words_found_is_compared_once(tmp_path: Path, caches: Caches)
     release = cached(tmp_path, caches, words=Spoken([2, 30, 6]))
     first, again = await ask(release), await ask(release)
     assert [call for call in calls(release) if call[0] == "score_rows"] == [("score_rows", 2)]
-    assert first.hits == again.hits and first.found.fused
+    assert first.hits == again.hits and first.candidates.fused
 
 
 async def test_found_products_cannot_be_changed(tmp_path: Path, caches: Caches) -> None:

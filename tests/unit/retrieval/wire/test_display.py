@@ -9,7 +9,7 @@ from builders import product
 from doubles import make_release
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from retrieval.pipeline.answer import Answer, FeatureContribution, Hit, StageScore
+from retrieval.pipeline.result import FeatureContribution, Hit, SearchResult, StageScore
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire import response as wire
 from retrieval.wire import turns as turns_module
@@ -25,13 +25,13 @@ def release_of(folder: Path, count: int, **fields: Any) -> LoadedRelease:
     return make_release(folder, [product(f"p{i}" * 40, f"title {i}", **fields) for i in range(count)])
 
 
-def answer_of(release: LoadedRelease, count: int, reasons: int = 0) -> Answer:
+def answer_of(release: LoadedRelease, count: int, reasons: int = 0) -> SearchResult:
     said = tuple(StageScore(stage, 0.5, 1) for stage in STAGES)
     told = tuple(FeatureContribution(f"feature {i}", 1.0, 0.5) for i in range(reasons))
-    return Answer(release.view, hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
+    return SearchResult(release.view, hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
 
 
-def respond(release: LoadedRelease, answer: Answer, paths: list[str]) -> search_pb2.SearchResponse:
+def respond(release: LoadedRelease, answer: SearchResult, paths: list[str]) -> search_pb2.SearchResponse:
     request = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=paths))
     return asyncio.run(wire.response(request, read_query(request), answer, release, "id"))
 

@@ -7,7 +7,7 @@ from doubles import make_release
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from retrieval.pipeline.answer import Answer, Degradation, Hit, StageReport, StageScore
+from retrieval.pipeline.result import Degradation, Hit, SearchResult, StageReport, StageScore
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire import response as wire
 from retrieval.wire.display import money
@@ -17,7 +17,7 @@ from tandem.v1 import search_pb2
 
 def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: object) -> search_pb2.SearchResponse:
     message = search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=paths), **request)
-    answer = Answer(
+    answer = SearchResult(
         release.view,
         hits=[
             Hit(row, 0.75, (StageScore("retrieve", 0.5, 2), StageScore("rescore", 0.75, 1))),

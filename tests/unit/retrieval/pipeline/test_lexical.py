@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from wordings import lexical_index, titles
 
-from retrieval.pipeline.words import LexicalFailed, LexicalRetriever
+from retrieval.pipeline.lexical import LexicalFailed, LexicalRetriever
 from text.synonyms import Synonyms
 
 

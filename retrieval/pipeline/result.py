@@ -1,4 +1,4 @@
-"""What a request comes to: the final list, and how it came about."""
+"""The result of a search: the hits, and how they came about."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ RULE_LABELS = {CODE_MATCH_RULE: "named by a code", PRICE_RULE: "beyond the price
 
 @dataclass(frozen=True, slots=True)
 class StageScore:
-    """What one stage said of a product. `rank` is its place by that stage alone, from 1; 0 where it was scored without
-    having been found."""
+    """The score that one stage gave a product. `rank` is its place by that stage alone, from 1; 0 where a source scored
+    a product that it did not retrieve."""
 
     stage: str
     score: float
@@ -50,16 +50,16 @@ class FeatureContribution:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product of the answer by its catalog row. `reasons` are given where the caller asks for them."""
+    """A product of the result by its row of the view. `contributions` are there where the request asks to explain."""
 
     row: int
     score: float
-    said: tuple[StageScore, ...]
-    reasons: tuple[FeatureContribution, ...] = ()
+    stage_scores: tuple[StageScore, ...]
+    contributions: tuple[FeatureContribution, ...] = ()
 
-    def by(self, stage: str) -> StageScore | None:
-        """What the stage said, or None where it said nothing."""
-        return next((said for said in self.said if said.stage == stage), None)
+    def stage_score(self, stage: str) -> StageScore | None:
+        """The score of the stage, or None where it did not score the product."""
+        return next((score for score in self.stage_scores if score.stage == stage), None)
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """A named reason why the answer is less than the plan asked for.
+    """A named reason why the result is less than the plan asks for.
 
     `cause` is for the log alone: it may name paths and hosts.
     """
@@ -85,27 +85,27 @@ class Degradation:
 
 
 @dataclass(slots=True)
-class Answer:
-    """The final list, best first, the candidates it was made of, and how it came about.
+class SearchResult:
+    """The hits, best first, the candidates they were chosen from, and how they came about.
 
-    `view` is the revision of the catalog whose rows all of them are.
-    `relevance` is of the candidates, in their order; NaN where the cross-encoder did not speak. `searched` is the query
-    where a rewrite changed it. `settled` is the time of the loop's clock when the stages that can be done without had
-    ended, or ought to have; 0 before.
+    `view` is the revision of the catalog whose rows all of them are. `relevance` is of the candidates, in their order;
+    NaN where the cross-encoder did not score one. `searched_query` is the query where rewrites or spelling changed it.
+    `arranging_since` is the time of the loop's clock when the stages that can be left out had ended, or ought to have;
+    0 before.
     """
 
     view: CatalogView
     hits: list[Hit] = field(default_factory=list)
-    searched: str = ""
-    found: CandidateSet = field(default_factory=CandidateSet)
+    searched_query: str = ""
+    candidates: CandidateSet = field(default_factory=CandidateSet)
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[Degradation] = field(default_factory=list)
-    settled: float = 0.0
+    arranging_since: float = 0.0
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:
-        """Names what another engine than the one asked did while the block ran."""
+        """Names the calls that the fallback engine answered while the block ran."""
         with noting() as notes:
             yield
         if notes:
@@ -114,7 +114,7 @@ class Answer:
 
     @contextmanager
     def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:
-        """Times a stage and adds it to the answer's reports, in the order in which stages start."""
+        """Times a stage and adds it to the result's reports, in the order in which stages start."""
         report = StageReport(name, candidates_in)
         self.stages.append(report)
         start = asyncio.get_running_loop().time()

@@ -1,0 +1,109 @@
+"""Ranks the shortlist when all stages have scored it: by the final score, or by a mix of two orders."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.protocol import Vectors
+from ranker.mix import mixed_scores
+from retrieval.pipeline.candidates import CandidateSet
+from retrieval.pipeline.context import RequestContext
+from retrieval.pipeline.features import code_matches, with_relevance
+from retrieval.pipeline.final_score import final_scores
+from retrieval.pipeline.prerank import Shortlist
+from retrieval.pipeline.result import CODE_MATCH_RULE, PRICE_RULE, StageScore
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """c candidates, ranked. `order` has their places, best first; `scores`, shape (c,), fall in that order.
+
+    `stage_scores` has, by the place of a candidate, the score of the stage that ranked it. Where a final score ranked,
+    `table` has the features, shape (c, f), and `rules` by how much each rule moved each candidate, shape (c,).
+    """
+
+    order: NDArray[np.intp]
+    scores: Vectors
+    stage_scores: dict[int, StageScore]
+    table: Vectors | None = None
+    rules: dict[str, Vectors] = field(default_factory=dict)
+
+
+async def rank(context: RequestContext, shortlist: Shortlist, relevance: Vectors) -> Ranking:
+    """Ranks by the final score of the release where the shortlist has features, else by a mix of retrieval's order and
+    the cross-encoder's; `relevance` is what `rescore` returns."""
+    if shortlist.table is None:
+        return rank_by_mix(shortlist, relevance, context.release.mix)
+    return await _rank_by_final_score(context, shortlist, with_relevance(shortlist.table, relevance), relevance)
+
+
+async def _rank_by_final_score(
+    context: RequestContext, shortlist: Shortlist, table: Vectors, relevance: Vectors
+) -> Ranking:
+    """Of equal scores, the candidate that was worth more before rescoring comes first. Products outside the price
+    bounds come below all others."""
+    trees = await final_scores(context.release, table, rescored=not np.isnan(relevance).all())
+    # What the query names by its code comes first, whatever trees say that were trained on other queries.
+    lifted = np.where(code_matches(shortlist.candidates), trees + np.ptp(trees) + 1, trees)
+    scores = _below_all_others(lifted, shortlist.outside)
+    order = np.argsort(-scores, kind="stable")
+    stage_scores = {
+        place: StageScore("final", score, rank)
+        for rank, (place, score) in enumerate(
+            zip(order[: context.query.top_k].tolist(), scores[order[: context.query.top_k]].tolist(), strict=True), 1
+        )
+    }
+    rules = {CODE_MATCH_RULE: lifted - trees, PRICE_RULE: scores - lifted}
+    return Ranking(order, scores, stage_scores, table, rules)
+
+
+def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking:
+    """Rescored candidates by the mix of both orders, then the others in their order, by their score less 1, which is
+    below. Products outside the price bounds come last.
+
+    `relevance`, shape (c,), is NaN from the first candidate on that was not rescored.
+    """
+    candidates = shortlist.candidates
+    rescored = int(np.count_nonzero(~np.isnan(relevance)))
+    named = code_matches(candidates)  # what the query names by its code is what is wanted
+    mixed = np.where(named[:rescored], 1, mixed_scores(relevance[:rescored], mix))
+    retrieved = np.where(named, candidates.scores.max(initial=0), candidates.scores)[rescored:]
+    scores = np.concatenate([mixed, retrieved - 1.0 if rescored else retrieved])
+    best = np.argsort(-mixed, kind="stable")
+    order = np.concatenate([best, np.arange(rescored, len(candidates.rows))])
+    stage_scores = {
+        place: StageScore("mix", score, rank)
+        for rank, (place, score) in enumerate(zip(best.tolist(), mixed[best].tolist(), strict=True), 1)
+    }
+    outside = shortlist.outside
+    if outside.any() and not outside.all():
+        scores = _below_all_others(scores, outside)
+        order = order[np.argsort(-scores[order], kind="stable")]
+    return Ranking(order, scores, stage_scores)
+
+
+def relevance_ranks(relevance: Vectors) -> dict[int, int]:
+    """The ranks by relevance alone, from 1, by the places of the candidates that were rescored."""
+    rescored = np.flatnonzero(~np.isnan(relevance))
+    order = rescored[np.argsort(-relevance[rescored], kind="stable")]
+    return {int(place): rank for rank, place in enumerate(order, 1)}
+
+
+def source_scores(candidates: CandidateSet, places: NDArray[np.intp]) -> list[tuple[StageScore, ...]]:
+    """The scores of each source for the candidates at these places, and the fused score, by which they are ordered."""
+    stages = dict(candidates.sources)
+    if candidates.fused is not None:
+        stages["fuse"] = candidates.fused
+    columns = [(name, one.scores[places].tolist(), one.ranks[places].tolist()) for name, one in stages.items()]
+    return [
+        tuple(StageScore(name, scores[place], ranks[place]) for name, scores, ranks in columns)
+        for place in range(len(places))
+    ]
+
+
+def _below_all_others(scores: Vectors, outside: NDArray[np.bool_]) -> Vectors:
+    """Scores of which those outside the price bounds are below all others, in the same order; shape (c,)."""
+    if not outside.any() or outside.all():
+        return scores
+    return np.where(outside, scores - np.ptp(scores) - 1, scores)
