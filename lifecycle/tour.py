@@ -17,9 +17,10 @@ from evaluation.judgments import load_judgments
 from lifecycle.background import Background
 from lifecycle.cli.failures import describe_failure
 from lifecycle.cli.show_tour import Grades, show_both, show_improvement, show_once, spread
+from lifecycle.client import connect
 from lifecycle.improvement import Improvement, Shop, read_improvement
 from lifecycle.sample.shop import SHOWN
-from retrieval.client import SearchClient
+from tandem.client import SearchClient
 from tandem.v1 import search_pb2
 
 _QUERIES = 5
@@ -114,8 +115,7 @@ class Tour:
 
     def run(self, address: str, announce: Announce) -> None:
         """All of it. Raises TandemError when the service does not answer, or training fails."""
-        with SearchClient(address, _DEADLINE) as client:
-            client.wait()
+        with connect(address, _DEADLINE) as client:
             queries = queries_of(self._shop, self._store, self._catalog)
             first = self._ask(client, queries)
             for asked, answer in zip(queries, first, strict=True):

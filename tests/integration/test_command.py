@@ -9,7 +9,7 @@ import pytest
 from shops import command, environment, process
 
 from core.releases import ReleaseStore
-from retrieval.client import SearchClient
+from tandem.client import SearchClient
 from tandem.v1 import search_pb2
 
 

@@ -15,7 +15,7 @@ from shops import COLORS, THINGS, environment, write_feed
 
 from core.releases import ReleaseStore
 from indexer.models import ModelFolders
-from retrieval.client import SearchClient
+from tandem.client import SearchClient
 from tandem.v1 import search_pb2
 
 # Untuned towers are those of the tests, and training the script that is given.

@@ -20,7 +20,7 @@ from shops import ROOT, command, environment, index, process, write_feed
 from benchmarks.common import free_address
 from core.releases import ReleaseStore
 from indexer.models import ModelFolders
-from retrieval.client import service_config
+from tandem.client import service_config
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 # As gateways are told to: of equal options, channels would share one connection, and with it one process.

@@ -24,15 +24,14 @@ def search(
     from google.protobuf.json_format import MessageToDict
 
     from lifecycle.cli.show import show_answer
-    from retrieval.client import SearchClient
+    from lifecycle.client import connect
     from tandem.v1 import search_pb2
 
     try:
         request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)
     except UnicodeEncodeError:
         raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
-    with SearchClient(address, timeout) as client:
-        client.wait()
+    with connect(address, timeout) as client:
         answer = client.search(request)
     if as_json:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))

@@ -169,6 +169,10 @@ def test_environment_names_are_those_of_settings(page: Path) -> None:
     ],
 )
 def test_what_pages_show_is_what_the_program_prints(page: str, fragment: str) -> None:
-    sources = (path for folder in ("lifecycle", "retrieval", "engine") for path in (ROOT / folder).rglob("*.py"))
+    sources = (
+        path
+        for folder in ("lifecycle", "retrieval", "engine", "protos/tandem/client")
+        for path in (ROOT / folder).rglob("*.py")
+    )
     assert fragment in (ROOT / page).read_text("utf-8")
     assert any(fragment in path.read_text("utf-8") for path in sources)

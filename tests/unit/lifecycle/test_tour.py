@@ -15,6 +15,7 @@ from rich.console import Console
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
+from lifecycle import client as client_module
 from lifecycle import tour as module
 from lifecycle.background import Background
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
@@ -108,7 +109,7 @@ class Stage:
 def stage(
     shop: Shop, store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[list[str]], Stage]:
-    monkeypatch.setattr(module, "SearchClient", Client)
+    monkeypatch.setattr(client_module, "SearchClient", Client)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
     return lambda releases: Stage(shop, store, tmp_path, releases)
 

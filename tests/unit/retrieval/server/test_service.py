@@ -25,12 +25,12 @@ from core.manifest import Manifest
 from core.plan import Plan
 from core.releases import ReleaseStore
 from engine.fake import FakeEngine
-from retrieval.client import SearchClient
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import Running, running
 from retrieval.server.service import SearchService
 from retrieval.server.settings import ServeSettings
+from tandem.client import SearchClient, SearchError, Violation
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 SEARCH = "/tandem.v1.SearchService/Search"
@@ -517,16 +517,18 @@ async def test_the_client_answers_and_tells_reasons_on_one_line(tmp_path: Path) 
             client.wait()
             results: list[Any] = [client.search(search_pb2.SearchRequest(query="3 shoes", top_k=2)).hits[0].product_id]
             for request in (search_pb2.SearchRequest(), search_pb2.SearchRequest(query="x", catalog="none")):
-                with pytest.raises(TandemError) as error:
+                with pytest.raises(SearchError) as error:
                     client.search(request)
-                results.append(str(error.value))
+                results.append(error.value)
             return results
 
     async with Service(tmp_path).serve() as (_, server):
         found, empty, unknown = await asyncio.to_thread(talk, server.address)
     assert found == "p19"
-    assert empty == "INVALID_ARGUMENT: query: is empty; send the shopper's words"
-    assert unknown == "NOT_FOUND: catalog 'none' is not served here; there is shop"
+    assert str(empty) == "INVALID_ARGUMENT: query: is empty; send the shopper's words"
+    assert empty.violations == (Violation("query", "is empty; send the shopper's words"),)
+    assert unknown.code is grpc.StatusCode.NOT_FOUND and not unknown.violations
+    assert str(unknown) == "NOT_FOUND: catalog 'none' is not served here; there is shop"
 
 
 async def test_a_unix_socket_is_served_by_one_process_alone(tmp_path: Path) -> None:
@@ -566,7 +568,7 @@ async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
     service = Service(tmp_path, {"encode": 1.5})
 
     def talk(address: str) -> str:
-        with SearchClient(address) as client, pytest.raises(TandemError) as error:
+        with SearchClient(address) as client, pytest.raises(SearchError) as error:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 
@@ -584,7 +586,7 @@ async def test_the_client_tells_the_reason_beside_details_that_make_no_sense(det
         await context.abort(grpc.StatusCode.NOT_FOUND, "no\nsuch", (("grpc-status-details-bin", details),))
 
     def talk(address: str) -> str:
-        with SearchClient(address) as client, pytest.raises(TandemError) as error:
+        with SearchClient(address) as client, pytest.raises(SearchError) as error:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 
@@ -600,7 +602,7 @@ async def test_the_client_tells_the_reason_beside_details_that_make_no_sense(det
 
 async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
     def talk() -> str:
-        with SearchClient(f"127.0.0.1:{unused_tcp_port}", 20.0) as client, pytest.raises(TandemError) as error:
+        with SearchClient(f"127.0.0.1:{unused_tcp_port}", 20.0) as client, pytest.raises(SearchError) as error:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 

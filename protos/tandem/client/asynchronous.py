@@ -1,0 +1,64 @@
+"""The client for asyncio."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from tandem.client.errors import search_error
+from tandem.client.retries import channel_options, seconds_to_wait
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+
+class AsyncSearchClient:
+    """One channel to the service, for any number of tasks of an event loop. Use it as a context manager or close it."""
+
+    def __init__(
+        self,
+        address: str,
+        timeout: float = 5.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """As `SearchClient` takes them."""
+        self._address = address
+        self._timeout = timeout
+        every = channel_options(options)
+        self._channel = (
+            grpc.aio.insecure_channel(address, every)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, every)
+        )
+        self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and the calls in flight."""
+        await self._channel.close()
+
+    async def search(
+        self, request: search_pb2.SearchRequest, timeout: float | None = None, request_id: str = ""
+    ) -> search_pb2.SearchResponse:
+        """As `SearchClient.search`; cancelling the task cancels the call. Raises SearchError."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._timeout if timeout is None else timeout)
+        metadata = (("x-request-id", request_id),) if request_id else None
+        attempt = 1
+        while True:
+            try:
+                return await self._stub.Search(request, timeout=until - loop.time(), metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                seconds = seconds_to_wait(error, attempt, until - loop.time())
+                if seconds is None:
+                    raise search_error(error, self._address) from None
+            await asyncio.sleep(seconds)
+            attempt += 1

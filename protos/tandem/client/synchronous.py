@@ -1,0 +1,91 @@
+"""The client for threads."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
+from tandem.client.retries import channel_options, seconds_to_wait
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+_PROBE_SECONDS = 0.2
+
+
+class SearchClient:
+    """One channel to the service, for any number of threads. Use it as a context manager, or close it."""
+
+    def __init__(
+        self,
+        address: str,
+        timeout: float = 5.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """`address` is HOST:PORT or another target of gRPC; `timeout` is each call's deadline in seconds.
+
+        Without `credentials` the connection is not encrypted. `options` are the channel's, beside the retries'.
+        """
+        self._address = address
+        self._timeout = timeout
+        every = channel_options(options)
+        self._channel = (
+            grpc.insecure_channel(address, every)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, every)
+        )
+        self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and the calls in flight."""
+        self._channel.close()
+
+    def search(
+        self, request: search_pb2.SearchRequest, timeout: float | None = None, request_id: str = ""
+    ) -> search_pb2.SearchResponse:
+        """The response. A refused call is sent again when the service says, if the deadline allows.
+
+        `timeout` in seconds replaces the client's; `request_id` names the call in the service's log.
+
+        Raises SearchError.
+        """
+        until = time.monotonic() + (self._timeout if timeout is None else timeout)
+        metadata = (("x-request-id", request_id),) if request_id else None
+        attempt = 1
+        while True:
+            try:
+                return self._stub.Search(request, timeout=until - time.monotonic(), metadata=metadata)
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                seconds = seconds_to_wait(error, attempt, until - time.monotonic())
+                if seconds is None:
+                    raise search_error(error, self._address) from None
+            time.sleep(seconds)
+            attempt += 1
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits until the service accepts connections, for `timeout` seconds or the client's. Raises SearchError."""
+        try:
+            grpc.channel_ready_future(self._channel).result(self._timeout if timeout is None else timeout)
+        except grpc.FutureTimeoutError:
+            raise self._reason() from None
+
+    def _reason(self) -> Exception:
+        """Why there is no connection: a call that does not wait for one fails at once with the reason."""
+        try:
+            self._stub.Search(search_pb2.SearchRequest(), timeout=_PROBE_SECONDS)
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return search_error(error, self._address)
+        return NotReachableError(NOTHING_LISTENS.format(self._address))
