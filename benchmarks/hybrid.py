@@ -32,7 +32,7 @@ from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.quality.evaluate import FINAL, grades_of, rows_by_stage
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from ranker.final import FinalScore
@@ -129,7 +129,7 @@ def _shops(options: argparse.Namespace) -> Iterator[Shop]:
 def _opened(shop: Shop, final: FinalScore, steps: Steps) -> LoadedRelease:
     store = ReleaseStore(shop.releases)
     models = ModelFolders(shop.models / "encoder", shop.models / "ranker")
-    outcome = index_feed(shop.catalog, mapping_of(shop.mapping), models, IndexOptions(), store, steps)
+    outcome = index_feed(shop.catalog, read_mapping(shop.mapping), models, IndexOptions(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
     release.final = final
     return release

@@ -37,7 +37,7 @@ from indexer.embed import embed_products
 from indexer.index_kinds import EXACT
 from indexer.products import clean_feed
 from lifecycle.cli.progress import Bars
-from lifecycle.sample.judgments import Shelf
+from lifecycle.sample.judgments import SampleCatalog
 from lifecycle.sample.products import iter_products
 from lifecycle.sample.queries import make_queries
 from lifecycle.sample.shop import CATALOG, MAPPING, write_sample
@@ -97,7 +97,7 @@ def _vectors(folder: Path, products: int, tower: BiEncoder) -> tuple[NDArray[np.
 
 def _queries(options: argparse.Namespace, tower: BiEncoder) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Vectors of queries to choose an index by, and of others, of other templates, to measure it on."""
-    shelf = Shelf(iter_products(min(options.products, _SHELF), _SEED))
+    shelf = SampleCatalog(iter_products(min(options.products, _SHELF), _SEED))
     made = make_queries(shelf, {"train": options.queries, "test": options.queries}, _SEED)
     model = OnnxModel(tower.model_path("query"))
     train, test = ([query.text for query in made if query.split == split] for split in ("train", "test"))

@@ -20,7 +20,7 @@ from indexer.models import ModelFolders
 from indexer.products import clean_feed
 from indexer.publish import COLUMNS_FILE
 from lifecycle.cli.progress import Bars
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class BenchShop:
 
     def index(self, models: ModelFolders | None = None, options: IndexOptions | None = None) -> IndexOutcome:
         """Publishes the catalog under the models, unless that is done."""
-        bars, mapping = Bars(Console(stderr=True)), mapping_of(self.mapping)
+        bars, mapping = Bars(Console(stderr=True)), read_mapping(self.mapping)
         return index_feed(self.catalog, mapping, models or self.models, options or IndexOptions(), self.store, bars)
 
     def columns(self, manifest: Manifest) -> ProductTable:
@@ -65,7 +65,7 @@ class BenchShop:
 
         The feed of them is written into `work`.
         """
-        columns = ProductTable(clean_feed(self.catalog, mapping_of(self.mapping), work / "cleaned").columns)
+        columns = ProductTable(clean_feed(self.catalog, read_mapping(self.mapping), work / "cleaned").columns)
         titles = {row["id"]: row["title"] for batch in columns.batches() for row in batch.to_pylist()}
         judged = (product for products in self.questions.grades.values() for product in products)
         chosen = list(dict.fromkeys([*(product for product in judged if product in titles), *titles]))[:count]

@@ -38,7 +38,7 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.quality.evaluate import grades_of
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from lifecycle.recipes.recipe import Source, general
@@ -109,7 +109,7 @@ def _measured(
     if source is None:
         raise TandemError(f"--set {wanted}: no such source of recipe general")
     store = ReleaseStore(options.work / name)
-    mapping = mapping_of(mapping_file(source, options.data), name)
+    mapping = read_mapping(mapping_file(source, options.data), name)
     given = ModelFolders(models / "encoder", None if planted else models / "ranker")
     outcome = index_feed(options.data / source.catalog, mapping, given, IndexOptions(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))

@@ -23,8 +23,8 @@ class Background:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, command: Sequence[str], tell: Callable[[str], None]) -> int | None:
-        """Hands each line that it prints to `tell`; returns its exit status, or None when it was stopped.
+    def run(self, command: Sequence[str], on_line: Callable[[str], None]) -> int | None:
+        """Passes each line that it prints to `on_line`; returns its exit status, or None when it was stopped.
 
         Its standard input is a pipe that nothing is written to, and closes when this process ends, however it does.
         """
@@ -41,7 +41,7 @@ class Background:
             with process:
                 assert process.stdout is not None, "it was opened with pipes"
                 for line in process.stdout:
-                    tell(line.rstrip())
+                    on_line(line.rstrip())
         return None if self.stopped else process.returncode
 
     def stop(self) -> None:
@@ -58,8 +58,8 @@ class Background:
                 process.wait(_STOP_SECONDS)
                 return
 
-    def last_words(self) -> str:
-        """The last line of the log, where a command says why it failed."""
+    def last_error(self) -> str:
+        """The last line of the log, where a command reports why it failed."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()
         except FileNotFoundError:

@@ -1,11 +1,11 @@
-"""The mapping a command is to use."""
+"""Reads the mapping of a feed."""
 
 from pathlib import Path
 
 from indexer.cleaning.mapping import FeedMapping, load_mapping
 
 
-def mapping_of(file: Path | None, name: str | None = None) -> FeedMapping:
+def read_mapping(file: Path | None, name: str | None = None) -> FeedMapping:
     """The file's mapping, or the one by usual column names without a file; `name` overrides the catalog's.
 
     Raises FeedError.

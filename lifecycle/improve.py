@@ -20,7 +20,7 @@ from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
 from lifecycle.models import with_lineage
 from lifecycle.quality.evaluate import grades_of, served_ndcg
@@ -46,7 +46,7 @@ def improve(
     Raises FeedError, ModelError or ReleaseError.
     """
     assert shop.judgments is not None, "without judgments nothing is trained"
-    mapping = mapping_of(shop.mapping)
+    mapping = read_mapping(shop.mapping)
     catalog = mapping.catalog.name
     output.mkdir(parents=True, exist_ok=True)
     split = _held_out(shop.judgments)

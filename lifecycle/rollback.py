@@ -1,4 +1,4 @@
-"""Returning to what served well before."""
+"""Returns a catalog to an earlier release, or to earlier models."""
 
 import logging
 
@@ -13,7 +13,7 @@ from lifecycle.models import models_of
 log = logging.getLogger("tandem.releases")
 
 
-def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
+def rollback_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
     """Points the catalog to an earlier release, products and all: the named one, or the last whole one served before.
 
     Served before is what the pointer named until the release in service came, whatever their names and the clock say:
@@ -22,29 +22,29 @@ def to_release(store: ReleaseStore, catalog: str, release: str | None) -> str:
     """
     with store.lock(catalog):
         if release is None:
-            release = _before(store, catalog)
+            release = _last_whole_release(store, catalog)
         else:
             store.verify(catalog, release)
         store.point(catalog, release)
     return release
 
 
-def to_model(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> IndexOutcome:
+def rollback_models(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> IndexOutcome:
     """Publishes the current products under an earlier model set, so that no old stock comes back.
 
     Raises ReleaseError when no release of the catalog has that model set, or its files or the products are damaged.
     """
     manifests = store.manifests(catalog)
-    having = [entry for entry in manifests if entry.model.model_id == model]
-    if not having:
+    matching = [entry for entry in manifests if entry.model.model_id == model]
+    if not matching:
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
         raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
-    models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(having)])
+    models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(matching)])
     return apply_models(catalog, models, IndexOptions(), store, steps)
 
 
 def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> ModelFolders:
-    """Of the first release whose models are whole. Raises ReleaseError of the last one where none is."""
+    """The models of the first release that has them whole. Raises ReleaseError of the last one where none has."""
     for release in releases[:-1]:
         try:
             return models_of(store, catalog, release)
@@ -53,7 +53,7 @@ def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> Mo
     return models_of(store, catalog, releases[-1])
 
 
-def _before(store: ReleaseStore, catalog: str) -> str:
+def _last_whole_release(store: ReleaseStore, catalog: str) -> str:
     """The last release before the one in service that is whole."""
     current, damaged = store.current(catalog), []
     for release in store.earlier(catalog):

@@ -1,4 +1,4 @@
-"""The whole way in one command: a release, the service, answers; then training beside it, and the answers again."""
+"""Runs a whole shop: a release, the service, answers; then training beside it, and the answers again."""
 
 import sys
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from indexer.job import index_feed
 from lifecycle.background import Background
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.show import show_release
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.improvement import Shop, trained_folder
 from lifecycle.models import resolve_models
 from lifecycle.serving import announce, run_service
@@ -39,7 +39,7 @@ def run_shop(
     triton: Path,
     prepare: str | None = None,
 ) -> None:
-    """Serves until Ctrl-C or SIGTERM: what is there, or untuned towers, and what training makes once it is done.
+    """Serves until Ctrl-C or SIGTERM: the models there are, or untuned ones, and trained ones once they are better.
 
     `triton` is the folder of a Triton server, which is installed and run where the settings ask for that engine.
     `prepare` is a shell command to run before training, such as one that installs what it needs. Raises TandemError.
@@ -50,7 +50,7 @@ def run_shop(
     shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
     _check(shop)
     store = ReleaseStore(releases)
-    chosen = mapping_of(shop.mapping)
+    chosen = read_mapping(shop.mapping)
     name = chosen.catalog.name
     with Bars(console).step("models to begin with"):
         models = resolve_models(None, None, store, name)
@@ -62,10 +62,10 @@ def run_shop(
         with _engine(settings, triton, console) as settings:
 
             def ready(address: str, serving: dict[str, str]) -> None:
-                def tell(release: str) -> None:
+                def announce_release(release: str) -> None:
                     announce(console, settings, address, serving | {name: release})
 
-                tour.start(address, tell)
+                tour.start(address, announce_release)
 
             run_service(settings, ready)
     finally:
@@ -74,7 +74,7 @@ def run_shop(
 
 
 def _check(shop: Shop) -> None:
-    """Whether the files can be used, before anything is made of them."""
+    """Checks the files before anything is made of them. Raises FeedError."""
     for path in shop.files:
         if not path.is_file():
             raise FeedError(f"{path}: no such file")

@@ -1,4 +1,4 @@
-"""Serves in one process or in several, and says so."""
+"""Serves in one process or in several, and prints how to query the service."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from core.address import UNIX
 from retrieval.server.settings import ServeSettings
 
 Ready = Callable[[str, dict[str, str]], None]
-"""Told, once calls are accepted, the address and the release of each catalog."""
+"""Called once calls are accepted, with the address and the release of each catalog."""
 
 
 def run_service(settings: ServeSettings, ready: Ready) -> None:
@@ -43,10 +43,10 @@ def announce(console: Console, settings: ServeSettings, address: str, releases: 
         call = f"grpcurl -plaintext -d '{request}' {target} tandem.v1.SearchService/Search"
         console.print(f"  or:        {call}", highlight=False, soft_wrap=True)
     if settings.processes > 1:
-        console.print(f"  processes: {_each(settings)}", highlight=False, soft_wrap=True)
+        console.print(f"  processes: {_describe_processes(settings)}", highlight=False, soft_wrap=True)
 
 
-def _each(settings: ServeSettings) -> str:
+def _describe_processes(settings: ServeSettings) -> str:
     share = settings.share(0)
     models = settings.engine == "embedded" or settings.fallback == "embedded"
     threads = f"each with {settings.lanes_each} lane(s) for its models and" if models else "each with"

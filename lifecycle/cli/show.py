@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NANOS = Decimal(10) ** 9
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
 
-_BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # signs of rank, price and frames, and of a stage's column
+_BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # characters of rank, price and frames, and of a stage's column
 _LEAST_TITLE, _MOST_TITLE = 16, 72
 
 
@@ -39,7 +39,7 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
         table.add_column(name, justify="right", min_width=8)
     for hit in answer.hits:
         scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
-        price = price_of(hit.product.price) if hit.product.HasField("price") else ""
+        price = format_price(hit.product.price) if hit.product.HasField("price") else ""
         table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
     console.print(table)
     if answer.searched_query:
@@ -67,7 +67,7 @@ def show_releases(console: Console, releases: Sequence[Release], current: str | 
 
 
 def show_damage(console: Console, damage: str) -> None:
-    """One line."""
+    """Prints why a release is damaged, in one line."""
     console.print(f"damaged: {damage}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -82,7 +82,7 @@ def _release_cells(entry: Manifest) -> list[str]:
 
 
 def show_release(console: Console, manifest: Manifest, embedded: int | None) -> None:
-    """What an index job made."""
+    """The outcome of an index job."""
     if embedded is None:
         console.print(f"nothing changed: release {manifest.release_id} stays", highlight=False)
         return
@@ -99,7 +99,7 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
 
 
 def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
-    """How the feed was read, and one value of each kind that could not be."""
+    """How the feed was read, and an example of each kind of value that could not be read."""
     lines = [f"feed read as {cleaning['format']} in {cleaning['encoding']}"] if "encoding" in cleaning else []
     lines += [f"note: {note}" for note in cleaning.get("notes", ())]
     dropped = cleaning.get("dropped", {})
@@ -112,7 +112,7 @@ def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
 
 
 def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
-    """What `lifecycle.tracking.lineage.release_lineage` found, one fact a line."""
+    """The lineage from `lifecycle.tracking.lineage.release_lineage`, one fact a line."""
     lines = [f"release {lineage['release']} of catalog {lineage['catalog']}", f"  products {lineage['snapshot']}"]
     lines += [f"    {name:<9} {digest or '-'}" for name, digest in lineage["inputs"].items()]
     lines.append(f"  model set {lineage['model_set']}")
@@ -121,14 +121,14 @@ def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
-def _training_lines(kind: str, told: Mapping[str, Any] | None) -> list[str]:
-    if told is None:
+def _training_lines(kind: str, record: Mapping[str, Any] | None) -> list[str]:
+    if record is None:
         return [f"    {kind}: no training known"]
-    facts = {"started": told["started"], "code": told["git"] or "-", **told["data"]}
-    if told["run"]:
-        run = told["run"]
+    facts = {"started": record["started"], "code": record["git"] or "-", **record["data"]}
+    if record["run"]:
+        run = record["run"]
         facts |= {"run": f"{run['run_id']} in {run['uri']}", "version": f"{run['version']} of {run['model']}"}
-    return [f"    {kind}: from {told['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
+    return [f"    {kind}: from {record['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
 
 
 def show_models(console: Console, models: "Sequence[ModelVersion]") -> None:
@@ -166,7 +166,7 @@ def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
 
 
 def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
-    """What a final score is worth on queries held out of its training, stage by stage."""
+    """The quality of a final score on queries held out of its training, stage by stage."""
     spec = outcome.spec
     table = Table(title="held-out queries, nDCG@10 of the full catalog", title_justify="left")
     table.add_column("order by", min_width=28)
@@ -186,7 +186,7 @@ def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
 
 
 def counts(manifest: Manifest) -> dict[str, int]:
-    """Cleaning's counts, nested ones flattened, zeros left out."""
+    """The counts of the cleaning, nested ones flattened, zeros left out."""
     flat: dict[str, int] = {}
     for name, value in manifest.snapshot.cleaning.items():
         if name == "dropped":
@@ -198,7 +198,7 @@ def counts(manifest: Manifest) -> dict[str, int]:
     return flat
 
 
-def price_of(price: search_pb2.Money) -> str:
+def format_price(price: search_pb2.Money) -> str:
     """An amount with its currency."""
     amount = price.units + Decimal(price.nanos) / _NANOS
     return f"{amount:,.2f} {price.currency_code}".strip()

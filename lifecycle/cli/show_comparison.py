@@ -15,15 +15,15 @@ _TITLE = 60
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
-    """Measures, slices, examples, and what the probabilities are worth."""
+    """Measures, slices, examples, and how far the probabilities can be trusted."""
     a, b = comparison.a.evaluation, comparison.b.evaluation
     lines = [f"A {a.release_id}, B {b.release_id}, split {b.split}, {len(b.grades)} queries; p after Holm's correction"]
     if not comparison.same_catalog:
         lines.append("the catalogs differ: only the judged pools of products that both hold are compared")
-    _say(console, *lines)
+    _print_lines(console, *lines)
     _rows(console, "measures", "stage", comparison.measures)
-    told = [row for row in comparison.slices if row.measure == comparison.headline]
-    _rows(console, f"slices, {comparison.headline}, as served", "slice", told)
+    headline = [row for row in comparison.slices if row.measure == comparison.headline]
+    _rows(console, f"slices, {comparison.headline}, as served", "slice", headline)
     for title, examples in (("gained most", comparison.gains), ("lost most", comparison.losses)):
         _examples(console, f"{title}, {comparison.headline}", examples)
     _trust(console, comparison)
@@ -31,14 +31,14 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def show_stages(console: Console, stages: Stages, served: str) -> None:
-    """What each stage is worth beside what is served, by slice too, and queries where either is ahead."""
-    _say(console, f"each stage (A) against what is served, {served} (B); p after Holm's correction")
+    """Compares each stage with the served list, by slice too, with queries where either is ahead."""
+    _print_lines(console, f"each stage (A) against what is served, {served} (B); p after Holm's correction")
     _rows(console, "stages", "stage", stages.rows)
-    names = list(dict.fromkeys(stage for of in stages.slices.values() for stage in of))
+    names = list(dict.fromkeys(stage for estimates in stages.slices.values() for stage in estimates))
     table = _table("slices, nDCG@10 of the full catalog", "slice", "queries", *names)
-    for name, of in stages.slices.items():
-        cells = [f"{of[stage].mean:.3f}" if stage in of else "" for stage in names]
-        table.add_row(Text(name), str(max(entry.queries for entry in of.values())), *cells)
+    for name, estimates in stages.slices.items():
+        cells = [f"{estimates[stage].mean:.3f}" if stage in estimates else "" for stage in names]
+        table.add_row(Text(name), str(max(entry.queries for entry in estimates.values())), *cells)
     console.print(table, highlight=False)
     for stage in stages.gains:
         _examples(console, f"{served} most ahead of {stage}", stages.gains[stage])
@@ -46,13 +46,13 @@ def show_stages(console: Console, stages: Stages, served: str) -> None:
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:
-    """A row a rule, and the word."""
-    table = _table(f"may {verdict.candidate} replace {verdict.against}?", "rule", "seen", "wanted", "holds")
+    """A row for each rule, and the verdict."""
+    table = _table(f"may {verdict.candidate} replace {verdict.against}?", "rule", "measured", "required", "holds")
     for finding in verdict.findings:
         table.add_row(finding.rule, finding.seen, finding.wanted, _STATES[finding.holds])
     console.print(table, highlight=False)
     failed = ", ".join(finding.rule for finding in verdict.findings if finding.holds is False)
-    _say(console, "released" if verdict.released else f"refused: {failed or 'no rule could be judged'}")
+    _print_lines(console, "released" if verdict.released else f"refused: {failed or 'no rule could be judged'}")
 
 
 def _rows(console: Console, title: str, first: str, rows: list[Row]) -> None:
@@ -60,9 +60,9 @@ def _rows(console: Console, title: str, first: str, rows: list[Row]) -> None:
     names = [first, *(["measure"] if measured else []), "queries", "A", "B", "B - A", "p", "won", "lost"]
     table = _table(title, *names)
     for row in rows:
-        found = row.found
-        cells = [f"{found.difference.queries:,}", f"{found.a:.3f}", f"{found.b:.3f}", _interval(found.difference, "+")]
-        last = [f"{row.p_holm:.3f}", str(found.wins), str(found.losses)]
+        pair = row.found
+        cells = [f"{pair.difference.queries:,}", f"{pair.a:.3f}", f"{pair.b:.3f}", _interval(pair.difference, "+")]
+        last = [f"{row.p_holm:.3f}", str(pair.wins), str(pair.losses)]
         table.add_row(Text(row.name), *([row.measure] if measured else []), *cells, *last)
     console.print(table, highlight=False)
 
@@ -86,7 +86,7 @@ def _trust(console: Console, comparison: Comparison) -> None:
     for name in ("precision", "recall"):
         cells = (_interval(getattr(t.nothing_fits, name)) if t else "" for t in trusts)
         table.add_row(f"nothing fits: {name}", *cells)
-    table.add_row("nothing fits: said, true", *(_counts(t.nothing_fits) if t else "" for t in trusts))
+    table.add_row("nothing fits: predicted, true", *(_counts(t.nothing_fits) if t else "" for t in trusts))
     table.add_row("calibration error", *(_interval(t.calibration_error) if t else "" for t in trusts))
     console.print(table, highlight=False)
 
@@ -119,6 +119,6 @@ def _product(title: str, grade: float | None) -> str:
     return f"{title[:_TITLE]} ({'unjudged' if grade is None else f'{grade:g}'})"
 
 
-def _say(console: Console, *lines: str) -> None:
+def _print_lines(console: Console, *lines: str) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False)

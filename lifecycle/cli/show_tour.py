@@ -1,4 +1,4 @@
-"""A few answers as shoppers would see them, once, or before and after beside each other; and what training brought."""
+"""Tables of answers as shoppers see them, once, or before and after training; and the gain of the training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,14 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lifecycle.cli.show import price_of
+from lifecycle.cli.show import format_price
 from lifecycle.improvement import Improvement, Mean
 from tandem.v1 import search_pb2
 
 Grades = Mapping[str, float]
 
 _LEAST_TITLE, _MOST_TITLE = 12, 72
-_BESIDE = 3  # signs before the first title, and between two sides
+_BESIDE = 3  # characters before the first title, and between two sides
 _PRICE, _GRADE = 12, 5
 
 
@@ -33,7 +33,7 @@ def show_both(
     after: search_pb2.SearchResponse,
     grades: Grades,
 ) -> None:
-    """Two answers to the same query, beside each other."""
+    """Two answers to the same query, side by side."""
     table = _table(query)
     for name in ("before", "now"):
         _add_side(table, name, (console.width - 2 * _BESIDE) // 2, bool(grades))
@@ -44,22 +44,22 @@ def show_both(
     _show(console, table, after)
 
 
-def show_improvement(console: Console, found: Improvement) -> None:
-    """nDCG@10 before and after, on queries that nothing was learned of, and what is served therefore."""
-    learned = "of which nothing was learned" if found.split == "test" else "which chose the best of each training"
-    title = f"nDCG@10 on {found.queries} {found.split} queries, {learned}"
+def show_improvement(console: Console, improvement: Improvement) -> None:
+    """nDCG@10 before and after, on held-out queries, and the release that is served therefore."""
+    learned = "of which nothing was learned" if improvement.split == "test" else "which chose the best of each training"
+    title = f"nDCG@10 on {improvement.queries} {improvement.split} queries, {learned}"
     console.print(title, style="bold", highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", "mean", "95% interval"):
         table.add_column(name, justify="right" if name else "left")
-    for name, mean in (("before", found.before), ("trained", found.after)):
+    for name, mean in (("before", improvement.before), ("trained", improvement.after)):
         table.add_row(name, f"{mean.mean:.3f}", _interval(mean))
-    table.add_row("gain", f"{found.gain.mean:+.3f}", _interval(found.gain, "+"))
+    table.add_row("gain", f"{improvement.gain.mean:+.3f}", _interval(improvement.gain, "+"))
     console.print(table)
     verdict = (
         "what was trained ranks worse, so it is not published and the release in service stays"
-        if found.release is None
-        else f"published as {found.release}, in place of {found.replaced}"
+        if improvement.release is None
+        else f"published as {improvement.release}, in place of {improvement.replaced}"
     )
     console.print(verdict, highlight=False, markup=False, soft_wrap=True)
 
@@ -75,7 +75,7 @@ def _table(query: str) -> Table:
 
 
 def _add_side(table: Table, name: str, room: int, graded: bool) -> None:
-    """Columns that share so many signs: a title, which gives way, a price and a grade."""
+    """Columns that share `room` characters: a title, which gives way, a price and a grade."""
     room -= _PRICE + 1 + graded * (_GRADE + 1)
     table.add_column(name, width=max(_LEAST_TITLE, min(_MOST_TITLE, room)), no_wrap=True, overflow="ellipsis")
     table.add_column("price", width=_PRICE, justify="right", no_wrap=True)
@@ -85,7 +85,7 @@ def _add_side(table: Table, name: str, room: int, graded: bool) -> None:
 
 def _cells(hit: search_pb2.Hit, grades: Grades) -> list[Text | str]:
     product = hit.product
-    price = price_of(product.price) if product.HasField("price") else ""
+    price = format_price(product.price) if product.HasField("price") else ""
     cells: list[Text | str] = [Text(product.title), price]
     if grades:
         grade = grades.get(hit.product_id)

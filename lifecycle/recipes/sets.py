@@ -20,7 +20,7 @@ from indexer.products import clean_feed
 from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
 from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.recipes.recipe import FinalStage, Source
 from lifecycle.training.fine_tuning import known_judgments
 
@@ -102,7 +102,7 @@ def _some_queries(table: pa.Table, late: FinalStage, seed: int) -> pa.Table:
 def _read(
     source: Source, judged: pa.Table | None, data: Path, forbidden: set[str], seed: int, steps: Steps
 ) -> LearningSet:
-    mapping = mapping_of(mapping_file(source, data), source.name)
+    mapping = read_mapping(mapping_file(source, data), source.name)
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
         columns = ProductTable(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))

@@ -8,17 +8,17 @@ from itertools import islice
 from random import Random
 
 from lifecycle.sample.vocabulary import Brand, ProductType, Vocabulary, vocabulary
-from lifecycle.sample.wording import TitleStyle, describe, model_name, noun_of, noun_phrase
+from lifecycle.sample.wording import TitleStyle, describe, model_name, noun_phrase, type_noun
 
 _FEATURE_SHARE = 0.4
-_DENIED_SHARE = 0.3  # features a product lacks that its feed row denies in so many words
+_DENIED_SHARE = 0.3  # features a product lacks that its feed row denies in words
 _STOCK = (("in_stock", 0.86), ("out_of_stock", 0.95), ("backorder", 0.985), ("preorder", 1.0))
 _SHOP = "https://shop.example"
 
 
 @dataclass(slots=True)
-class Line:
-    """What the variants of one item group share. `price` is in cents, before the variant's size counts."""
+class ProductLine:
+    """The facts that all variants of an item group share. `price` is in cents, before the size of a variant counts."""
 
     number: int
     kind: ProductType
@@ -41,7 +41,7 @@ class SampleProduct:
     """One product's facts: the truth from which both its feed row and its judgments follow."""
 
     number: int
-    line: Line
+    line: ProductLine
     color: str | None
     color_family: str | None
     size: str | None
@@ -61,7 +61,7 @@ class SampleProduct:
         line, voc = self.line, vocabulary()
         tags = {f"{facet}:{value}" for facet, value in line.facets.items()}
         tags |= {f"feature:{feature}" for feature in line.features}
-        tags |= {f"material:{word}" for word in voc.words_of(line.material)}
+        tags |= {f"material:{word}" for word in voc.material_words(line.material)}
         tags |= {f"brand:{line.brand.name}", f"color:{self.color_family}", f"size:{self.size}", f"use:{line.use}"}
         wearers = ("women", "men") if line.audience in (None, "unisex") else (line.audience,)
         return frozenset(tags | {f"audience:{wearer}" for wearer in wearers})
@@ -110,37 +110,39 @@ def _products(seed: int) -> Iterator[SampleProduct]:
             yield SampleProduct(number, line, color, family, size, price, stock)
 
 
-def _lines(rng: Random, voc: Vocabulary) -> Iterator[Line]:
-    """Lines without end: every type once, then by Zipf's law, so that small shops have all types too."""
+def _lines(rng: Random, voc: Vocabulary) -> Iterator[ProductLine]:
+    """An endless stream of lines: every type once, then by Zipf's law, so that small shops have all types too."""
     types = list(voc.types.values())
-    made: defaultdict[tuple[str, str], int] = defaultdict(int)
+    counts: defaultdict[tuple[str, str], int] = defaultdict(int)
     first = rng.sample(types, len(types))
     number = 0
     while True:
         kind = first.pop() if first else types[min(bisect_left(voc.weights, rng.random()), len(types) - 1)]
         number += 1
-        yield _line(rng, voc, kind, number, made)
+        yield _line(rng, voc, kind, number, counts)
 
 
-def _line(rng: Random, voc: Vocabulary, kind: ProductType, number: int, made: dict[tuple[str, str], int]) -> Line:
+def _line(
+    rng: Random, voc: Vocabulary, kind: ProductType, number: int, counts: dict[tuple[str, str], int]
+) -> ProductLine:
     pick = _picker(rng)
     brand = kind.brands[int(len(kind.brands) * rng.random() ** 1.3)]
-    nth = made[brand.name, kind.key]
-    made[brand.name, kind.key] = nth + 1
+    nth = counts[brand.name, kind.key]
+    counts[brand.name, kind.key] = nth + 1
     model = model_name(voc, brand, kind, nth)
     material = pick(kind.materials) if kind.materials else None
     audience = pick(kind.audiences) if kind.audiences else None
     facets = {facet: pick(values) for facet, values in kind.facets.items()}
-    ruled_out = {*voc.words_of(material), *facets.values(), audience or ""}
+    ruled_out = {*voc.material_words(material), *facets.values(), audience or ""}
     features, denied = _features(rng, kind, ruled_out)
     uses = [use for use in kind.uses if ruled_out.isdisjoint(kind.conflicts.get(use, ()))]
     use = pick(uses) if uses and rng.random() < 0.8 else None
     shown = pick(features) if features and rng.random() < 0.45 else None
     noun, detail = noun_phrase(
-        voc, kind, noun_of(brand, kind), audience, facets, material if rng.random() < 0.7 else None,
+        voc, kind, type_noun(brand, kind), audience, facets, material if rng.random() < 0.7 else None,
         (brand.terms.get(shown) or voc.features[shown].title) if shown else None,
     )  # fmt: skip
-    return Line(
+    return ProductLine(
         number=number,
         kind=kind,
         brand=brand,
@@ -164,7 +166,7 @@ def _picker(rng: Random) -> Callable[[list[str]], str]:
 
 
 def _features(rng: Random, kind: ProductType, ruled_out: set[str]) -> tuple[list[str], list[str]]:
-    """What a line can do, and what its feed row denies."""
+    """The features of a line, and those that its feed row denies."""
     can = [name for name in kind.always if ruled_out.isdisjoint(kind.conflicts.get(name, ()))]
     cannot = []
     for name in kind.features:
@@ -194,7 +196,7 @@ def _attributes(
     features: list[str],
     denied: list[str],
 ) -> dict[str, str]:
-    """Extra columns of a row. A feature with a house word appears under that word alone."""
+    """Extra columns of a row. A feature with a brand's own word appears under that word alone."""
     attributes = {"attr_audience": audience} if audience else {}
     attributes |= {f"attr_{facet}": value for facet, value in facets.items()}
     if use:
@@ -206,7 +208,9 @@ def _attributes(
     return attributes | {f"attr_{feature}": "no" for feature in denied}
 
 
-def _variants(rng: Random, voc: Vocabulary, line: Line) -> Iterator[tuple[str | None, str | None, str | None, int]]:
+def _variants(
+    rng: Random, voc: Vocabulary, line: ProductLine
+) -> Iterator[tuple[str | None, str | None, str | None, int]]:
     """Colour, its family, size and price of each variant."""
     sizes = _sizes(voc, line)
     span = 1 + int(4 * rng.random() ** 1.5) if sizes else 1
@@ -221,15 +225,15 @@ def _variants(rng: Random, voc: Vocabulary, line: Line) -> Iterator[tuple[str | 
             yield color, family, sizes[index], price
 
 
-def _sizes(voc: Vocabulary, line: Line) -> list[str]:
+def _sizes(voc: Vocabulary, line: ProductLine) -> list[str]:
     if line.kind.size_run:
         return voc.size_runs[line.kind.size_run][line.audience or "unisex"]
     return line.kind.sizes
 
 
-def _colors(rng: Random, voc: Vocabulary, line: Line) -> list[tuple[str | None, str | None]]:
+def _colors(rng: Random, voc: Vocabulary, line: ProductLine) -> list[tuple[str | None, str | None]]:
     palette = voc.palettes[line.kind.palette] if line.kind.palette else []
-    if not palette or (line.material and not voc.bare.isdisjoint(voc.words_of(line.material))):
+    if not palette or (line.material and not voc.bare.isdisjoint(voc.material_words(line.material))):
         return [(None, None)]
     start, count = int(rng.random() * len(palette)), 1 + int(3 * rng.random() ** 1.7)
     families = [palette[(start + step) % len(palette)] for step in range(min(count, len(palette)))]

@@ -1,13 +1,13 @@
-"""Queries as shoppers type them, each with the intent it states, made from templates and one product's facts."""
+"""Queries as shoppers type them, each with its intent, made from templates and the facts of one product."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from lifecycle.sample.judgments import Intent, Shelf, Wish, neighbours
+from lifecycle.sample.judgments import Intent, Requirement, SampleCatalog, neighbour_types
 from lifecycle.sample.products import SampleProduct
-from lifecycle.sample.speech import mistyped, plural, spoken, with_article
+from lifecycle.sample.speech import add_typo, pluralise, query_forms, with_article
 from lifecycle.sample.vocabulary import ProductType, Vocabulary, tables, vocabulary
 from lifecycle.sample.wording import goes_before
 
@@ -17,15 +17,15 @@ _WEARERS = {
     "men": ("mens", "men", "gents", "him"),
     "kids": ("kids", "children", "childrens", "a child"),
 }
-_BARE_SHARE = 0.85  # of queries typed without a capital
-_MOST_ANSWERS = 1 / 75  # of the shop: a query that more products answer in full says too little to measure by
+_LOWER_CASE_SHARE = 0.85  # of queries typed without a capital
+_MOST_ANSWERS = 1 / 75  # of the shop: a query that more products answer in full is too broad to measure by
 _NEEDS_SHARE = 0.45  # of the queries, at most
 _TRIES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query, the template it came from (what a feature or need adds in words included), and what it asks for."""
+    """A query, its template (with the words that a feature or a need adds), its split and its intent."""
 
     text: str
     template: str
@@ -35,7 +35,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A way of asking. `price` makes it ask for a "low" or a "high" price; `typo` slips a finger."""
+    """A template of queries. `price` makes them require a "low" or a "high" price; `typo` adds a typo."""
 
     text: str
     weight: float
@@ -43,21 +43,21 @@ class Template:
     typo: bool = False
 
 
-class Unfit(Exception):
-    """The product lacks what the template speaks of; another one is tried."""
+class TemplateMismatch(Exception):
+    """The product has no value for a slot of the template; another one is tried."""
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A query in the making: the product it starts from, and what the slots said so far."""
+    """A query in the making: its product, and the requirements of the slots that are filled."""
 
-    shelf: Shelf
+    catalog: SampleCatalog
     row: int
-    turn: int  # 0 for the ways of asking of the training split, 1 for those of the test split
+    parity: int  # 0 for the phrases of the training split, 1 for those of the test split
     rng: Random
     voc: Vocabulary
     word: str
-    wishes: list[Wish] = field(default_factory=list)
+    requirements: list[Requirement] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     max_price: int | None = None
     min_price: int | None = None
@@ -65,7 +65,7 @@ class _Draft:
 
     @property
     def product(self) -> SampleProduct:
-        return self.shelf.products[self.row]
+        return self.catalog.products[self.row]
 
     @property
     def kind(self) -> ProductType:
@@ -74,48 +74,47 @@ class _Draft:
     @property
     def rows(self) -> list[int]:
         """All products of the type."""
-        return self.shelf.by_type[self.kind.key]
+        return self.catalog.by_type[self.kind.key]
 
-    def turns(self, ways: list[str]) -> str:
-        """One of the ways that belong to the split."""
-        mine = ways[self.turn :: 2] or ways
-        return self.rng.choice(mine)
+    def choose_phrase(self, phrases: list[str]) -> str:
+        """One of the phrases that belong to the split."""
+        return self.rng.choice(phrases[self.parity :: 2] or phrases)
 
-    def wish(self, *tags: str, hard: bool = False) -> None:
-        self.wishes.append(Wish(frozenset(tags), hard))
+    def require(self, *tags: str, hard: bool = False) -> None:
+        self.requirements.append(Requirement(frozenset(tags), hard))
 
-    def refuse(self, tags: list[str]) -> str:
-        """Refuses one of the tags that this product lacks and others of its type have; returns its value."""
-        mine = self.shelf.tags[self.row]
-        others = {tag for row in self.rows for tag in self.shelf.tags[row]}
-        tag = self.one([tag for tag in tags if tag in others and tag not in mine])
+    def exclude(self, tags: list[str]) -> str:
+        """Excludes one of the tags that this product lacks and others of its type have; returns its value."""
+        own = self.catalog.tags[self.row]
+        others = {tag for row in self.rows for tag in self.catalog.tags[row]}
+        tag = self.choose([tag for tag in tags if tag in others and tag not in own])
         self.excluded.add(tag)
         return tag.partition(":")[2]
 
-    def one(self, values: list[str]) -> str:
+    def choose(self, values: list[str]) -> str:
         """One of the values; raises Unfit if there is none."""
         if not values:
-            raise Unfit
+            raise TemplateMismatch
         return self.rng.choice(values)
 
 
-def make_queries(shelf: Shelf, counts: dict[str, int], seed: int) -> list[Query]:
+def make_queries(catalog: SampleCatalog, counts: dict[str, int], seed: int) -> list[Query]:
     """Queries for the splits named in `counts`; no text occurs twice, whatever the case of its letters.
 
-    Training and validation share templates, the test split has its own. A shelf too small to fill a count gives fewer.
+    Training and validation share templates, the test split has its own. A small catalog may give fewer.
     """
-    rng, seen = Random(seed + 1), set[str]()
+    rng, texts = Random(seed + 1), set[str]()
     queries: list[Query] = []
     for source, splits in (("train", ("train", "valid")), ("test", ("test",))):
-        wanted = sum(counts.get(split, 0) for split in splits)
-        made = list(_needs(shelf, source))[: int(wanted * _NEEDS_SHARE)]
+        target = sum(counts.get(split, 0) for split in splits)
+        made = list(_need_queries(catalog, source))[: int(target * _NEEDS_SHARE)]
         templates = [Template(**table) for table in tables("templates")[source]]
-        for _ in range(_TRIES * wanted):
-            if len(made) >= wanted:
+        for _ in range(_TRIES * target):
+            if len(made) >= target:
                 break
-            query = _from_template(shelf, templates, source, rng)
-            if query and query.text.casefold() not in seen:
-                seen.add(query.text.casefold())
+            query = _fill_template(catalog, templates, source, rng)
+            if query and query.text.casefold() not in texts:
+                texts.add(query.text.casefold())
                 made.append(query)
         rng.shuffle(made)
         for split in splits:
@@ -124,123 +123,127 @@ def make_queries(shelf: Shelf, counts: dict[str, int], seed: int) -> list[Query]
     return queries
 
 
-def _needs(shelf: Shelf, split: str) -> Iterator[Query]:
-    """Vague wishes that the shelf can meet; each phrase is a template of its own."""
+def _need_queries(catalog: SampleCatalog, split: str) -> Iterator[Query]:
+    """Queries for vague needs that the catalog can meet; each phrase is a template of its own."""
     for need in tables("needs").values():
-        wishes = tuple(Wish(frozenset([tag])) for tag in need.get("wishes", ()))
+        requirements = tuple(Requirement(frozenset([tag])) for tag in need.get("requirements", ()))
         least, most = (euros * 100 if (euros := need.get(name)) else None for name in ("min_price", "max_price"))
         intent = Intent(
-            frozenset(need["types"]), related=frozenset(need["near"]), wishes=wishes, min_price=least, max_price=most
+            frozenset(need["types"]),
+            related=frozenset(need["near"]),
+            requirements=requirements,
+            min_price=least,
+            max_price=most,
         )
-        if shelf.graded(intent)[3]:
+        if catalog.rows_by_grade(intent)[3]:
             yield from (Query(phrase, phrase, split, intent) for phrase in need[split])
 
 
-def _from_template(shelf: Shelf, templates: list[Template], split: str, rng: Random) -> Query | None:
+def _fill_template(catalog: SampleCatalog, templates: list[Template], split: str, rng: Random) -> Query | None:
     """One query from a random template and a random product, or None if the two do not fit."""
     template = rng.choices(templates, [template.weight for template in templates])[0]
-    kind = vocabulary().types[rng.choice(sorted(shelf.by_type))]
+    kind = vocabulary().types[rng.choice(sorted(catalog.by_type))]
     word = rng.choice([*kind.words, *kind.slang, *kind.slang])
-    draft = _Draft(shelf, rng.choice(shelf.by_type[kind.key]), int(split == "test"), rng, vocabulary(), word)
+    draft = _Draft(catalog, rng.choice(catalog.by_type[kind.key]), int(split == "test"), rng, vocabulary(), word)
     draft.pattern = template.text
     try:
-        _price_wish(draft, template.price)
+        _require_price(draft, template.price)
         text = _SLOT.sub(lambda slot: _SLOTS[slot[1]](draft), template.text)
-    except Unfit:
+    except TemplateMismatch:
         return None
-    siblings, related = neighbours(draft.voc, kind.key)
+    siblings, related = neighbour_types(draft.voc, kind.key)
     intent = Intent(
-        frozenset([kind.key]), siblings, related, tuple(draft.wishes), frozenset(draft.excluded),
+        frozenset([kind.key]), siblings, related, tuple(draft.requirements), frozenset(draft.excluded),
         draft.max_price, draft.min_price,
     )  # fmt: skip
-    if not 0 < len(shelf.graded(intent)[3]) <= _MOST_ANSWERS * len(shelf.products):
+    if not 0 < len(catalog.rows_by_grade(intent)[3]) <= _MOST_ANSWERS * len(catalog.products):
         return None
     if template.typo:
-        straight, text = text, mistyped(text, rng)
+        straight, text = text, add_typo(text, rng)
         if text == straight:
             return None
-    return Query(_as_typed(text, rng), draft.pattern + " (mistyped)" * template.typo, split, intent)
+    return Query(_vary_capitals(text, rng), draft.pattern + " (mistyped)" * template.typo, split, intent)
 
 
-def _as_typed(text: str, rng: Random) -> str:
+def _vary_capitals(text: str, rng: Random) -> str:
     text = " ".join(text.split())
-    return text.lower() if rng.random() < _BARE_SHARE else text[:1].upper() + text[1:]
+    return text.lower() if rng.random() < _LOWER_CASE_SHARE else text[:1].upper() + text[1:]
 
 
-def _price_wish(draft: _Draft, price: str | None) -> None:
-    """Low is the cheapest third of the type, high the dearest; a type with few prices has neither."""
+def _require_price(draft: _Draft, price: str | None) -> None:
+    """Requires a low price, of the cheapest third of the type, or a high one; a type with few prices has neither."""
     if price is None:
         return
-    prices = sorted(draft.shelf.products[row].price for row in draft.rows)
+    prices = sorted(draft.catalog.products[row].price for row in draft.rows)
     low, high = prices[len(prices) // 3], prices[-1 - len(prices) // 3]
-    mine = draft.product.price
-    if len(prices) < 6 or low == high or (mine > low if price == "low" else mine < high):
-        raise Unfit
+    price_here = draft.product.price
+    if len(prices) < 6 or low == high or (price_here > low if price == "low" else price_here < high):
+        raise TemplateMismatch
     draft.max_price, draft.min_price = (low, None) if price == "low" else (None, high)
 
 
 def _color(draft: _Draft) -> str:
     family = draft.product.color_family
     if not family or any("color:" in tag for tag in draft.excluded):
-        raise Unfit
-    draft.wish(f"color:{family}")
+        raise TemplateMismatch
+    draft.require(f"color:{family}")
     return "gray" if family == "grey" and draft.rng.random() < 0.3 else family
 
 
 def _material(draft: _Draft) -> str:
-    words = draft.voc.words_of(draft.product.line.material)
-    word = draft.one(words)
-    draft.wish(f"material:{word}")
+    words = draft.voc.material_words(draft.product.line.material)
+    word = draft.choose(words)
+    draft.require(f"material:{word}")
     return word
 
 
 def _brand(draft: _Draft) -> str:
-    draft.wish(f"brand:{draft.product.line.brand.name}")
+    draft.require(f"brand:{draft.product.line.brand.name}")
     return draft.product.line.brand.name
 
 
 def _size(draft: _Draft) -> str:
     size = draft.product.size
     if not size:
-        raise Unfit
-    draft.wish(f"size:{size}", hard=True)
-    return draft.turns(spoken(size))
+        raise TemplateMismatch
+    draft.require(f"size:{size}", hard=True)
+    return draft.choose_phrase(query_forms(size))
 
 
 def _wearer(draft: _Draft) -> str:
     """Who is to wear it, in the split's word: the audiences of a line, where it has any."""
     audience = draft.product.line.audience
     if audience not in _WEARERS:
-        raise Unfit
-    draft.wish(f"audience:{audience}", hard=True)
+        raise TemplateMismatch
+    draft.require(f"audience:{audience}", hard=True)
     return audience
 
 
 def _facet(draft: _Draft) -> str:
     """The type with one of its facets: "wireless mouse", "kettle 1.7 litre"."""
     facets = draft.product.line.facets
-    facet = draft.one([name for name in draft.kind.headline if facets[name] not in ("plain", "unperfumed")])
+    facet = draft.choose([name for name in draft.kind.headline if facets[name] not in ("plain", "unperfumed")])
     value = facets[facet]
-    draft.wish(f"{facet}:{value}")
+    draft.require(f"{facet}:{value}")
     if facet in draft.voc.after:
         return f"{draft.word} {draft.voc.after[facet].format(value)}"
-    said = draft.turns(spoken(value))
-    return f"{said} {draft.word}" if goes_before(draft.voc, facet, value) else f"{draft.word} {said}"
+    phrase = draft.choose_phrase(query_forms(value))
+    return f"{phrase} {draft.word}" if goes_before(draft.voc, facet, value) else f"{draft.word} {phrase}"
 
 
 def _feature(draft: _Draft) -> str:
-    feature = draft.one(draft.product.line.features)
-    draft.wish(f"feature:{feature}")
-    ask = draft.turns(draft.voc.features[feature].asks)
+    feature = draft.choose(draft.product.line.features)
+    draft.require(f"feature:{feature}")
+    ask = draft.choose_phrase(draft.voc.features[feature].phrases)
     draft.pattern = re.sub(r"\{(a_)?feature\}", ask.replace("{}", "{type}"), draft.pattern)
     return ask.format(draft.word)
 
 
-def _refused(draft: _Draft) -> str:
+def _without_feature(draft: _Draft) -> str:
     kind = draft.kind
     able = [f"feature:{name}" for name in [*kind.features, *kind.always] if draft.voc.features[name].without]
-    feature = draft.refuse(able)
-    ask = draft.turns(draft.voc.features[feature].without)
+    feature = draft.exclude(able)
+    ask = draft.choose_phrase(draft.voc.features[feature].without)
     draft.pattern = draft.pattern.replace("{refused}", ask.replace("{}", "{type}"))
     return ask.format(draft.word)
 
@@ -248,57 +251,57 @@ def _refused(draft: _Draft) -> str:
 def _use(draft: _Draft) -> str:
     use = draft.product.line.use
     if not use:
-        raise Unfit
-    draft.wish(f"use:{use}")
-    ask = draft.turns(draft.voc.uses[use].asks)
+        raise TemplateMismatch
+    draft.require(f"use:{use}")
+    ask = draft.choose_phrase(draft.voc.uses[use].phrases)
     draft.pattern = draft.pattern.replace("{use}", ask)
     return ask
 
 
 def _not_material(draft: _Draft) -> str:
     words = {word for material in draft.kind.materials for word in draft.voc.materials[material]}
-    return draft.refuse([f"material:{word}" for word in sorted(words)])
+    return draft.exclude([f"material:{word}" for word in sorted(words)])
 
 
 def _not_color(draft: _Draft) -> str:
     if not draft.product.color_family:
-        raise Unfit
-    return draft.refuse([f"color:{family}" for family in draft.voc.colors])
+        raise TemplateMismatch
+    return draft.exclude([f"color:{family}" for family in draft.voc.colors])
 
 
 def _not_brand(draft: _Draft) -> str:
-    return draft.refuse([f"brand:{brand.name}" for brand in draft.kind.brands])
+    return draft.exclude([f"brand:{brand.name}" for brand in draft.kind.brands])
 
 
-def _step(draft: _Draft) -> tuple[int, int]:
+def _price_step(draft: _Draft) -> tuple[int, int]:
     """This product's price in euros, and how far round prices near it are apart."""
     price = draft.product.price // 100
     return price, 5 if price < 50 else 10 if price < 100 else 50
 
 
-def _bound(draft: _Draft) -> str:
+def _upper_bound(draft: _Draft) -> str:
     """A round price that this product keeps and some of its type do not."""
-    price, step = _step(draft)
+    price, step = _price_step(draft)
     euros = (price // step + 1) * step
-    if all(draft.shelf.products[row].price <= euros * 100 for row in draft.rows):
-        raise Unfit
+    if all(draft.catalog.products[row].price <= euros * 100 for row in draft.rows):
+        raise TemplateMismatch
     draft.max_price = euros * 100
     return str(euros)
 
 
-def _least(draft: _Draft) -> str:
+def _lower_bound(draft: _Draft) -> str:
     """A round price below this product's; some of its type cost less."""
-    price, step = _step(draft)
+    price, step = _price_step(draft)
     euros = (price // step - 1) * step
-    if euros <= 0 or all(draft.shelf.products[row].price >= euros * 100 for row in draft.rows):
-        raise Unfit
+    if euros <= 0 or all(draft.catalog.products[row].price >= euros * 100 for row in draft.rows):
+        raise TemplateMismatch
     draft.min_price = euros * 100
     return str(euros)
 
 
 _SLOTS: dict[str, Callable[[_Draft], str]] = {
     "type": lambda draft: draft.word,
-    "types": lambda draft: plural(draft.word),
+    "types": lambda draft: pluralise(draft.word),
     "a_type": lambda draft: with_article(draft.word, draft.word),
     "color": _color,
     "material": _material,
@@ -309,12 +312,12 @@ _SLOTS: dict[str, Callable[[_Draft], str]] = {
     "facet": _facet,
     "feature": _feature,
     "a_feature": lambda draft: with_article(_feature(draft), draft.word),
-    "refused": _refused,
+    "refused": _without_feature,
     "use": _use,
     "not_material": _not_material,
     "not_color": _not_color,
     "not_brand": _not_brand,
-    "price": _bound,
-    "low": _least,
-    "high": _bound,
+    "price": _upper_bound,
+    "low": _lower_bound,
+    "high": _upper_bound,
 }

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import FeedError
-from lifecycle.sample.judgments import Pool, Shelf, judge
+from lifecycle.sample.judgments import Pool, SampleCatalog, judge_query
 from lifecycle.sample.products import SampleProduct, iter_products
 from lifecycle.sample.queries import Query, make_queries
 
 CATALOG, MAPPING, JUDGMENTS = "catalog.jsonl.gz", "mapping.toml", "judgments.parquet"
 QUERIES = {"train": 580, "valid": 160, "test": 280}
 # Of the test queries, those that `tandem run` shows: one of each kind of difficulty.
-SHOWN = (
+EXAMPLE_QUERIES = (
     "take my computer to meetings",
     "headphones under 50",
     "silence the crying baby on my flight",
@@ -70,16 +70,16 @@ def write_sample(folder: Path, products: int = 3000, seed: int = 7) -> SampleRep
     folder.mkdir(parents=True, exist_ok=True)
     write_catalog(folder / CATALOG, iter_products(products, seed))
     (folder / MAPPING).write_text(_mapping(), encoding="utf-8")
-    shelf = Shelf(iter_products(min(products, _QUERIED), seed))
-    queries = make_queries(shelf, QUERIES, seed)
-    table = judgment_table(shelf, queries, seed)
+    catalog = SampleCatalog(iter_products(min(products, _QUERIED), seed))
+    queries = make_queries(catalog, QUERIES, seed)
+    table = judgment_table(catalog, queries, seed)
     pq.write_table(table, folder / JUDGMENTS, compression="zstd")
     return SampleReport(
         catalog=folder / CATALOG,
         mapping=folder / MAPPING,
         judgments=folder / JUDGMENTS,
         products=products,
-        types=len(shelf.by_type),
+        types=len(catalog.by_type),
         queries=dict(Counter(query.split for query in queries)),
         judged=table.num_rows,
     )
@@ -92,12 +92,12 @@ def write_catalog(path: Path, products: Iterable[SampleProduct]) -> None:
             out.write(json.dumps(product.row(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
 
-def judgment_table(shelf: Shelf, queries: Iterable[Query], seed: int) -> pa.Table:
+def judgment_table(catalog: SampleCatalog, queries: Iterable[Query], seed: int) -> pa.Table:
     """One row per judged pair: query, product_id, grade 0 to 3, split, template."""
     rng, rows = Random(seed + 2), []
     for query in queries:
-        for row, grade in judge(shelf, query.intent, query.text, POOLS[query.split], rng):
-            rows.append((query.text, shelf.products[row].id, float(grade), query.split, query.template))
+        for row, grade in judge_query(catalog, query.intent, query.text, POOLS[query.split], rng):
+            rows.append((query.text, catalog.products[row].id, float(grade), query.split, query.template))
     return pa.Table.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
 
 

@@ -1,4 +1,4 @@
-"""How shoppers say things: plurals, units, sizes, slips of the finger."""
+"""How shoppers write: plurals, units, sizes, typos."""
 
 from random import Random
 
@@ -33,10 +33,10 @@ _SIZES = {
 _MASS = ("food", "litter", "kibble", "cutlery", "silverware", "luggage", "soap", "shampoo", "linen", "nightwear",
          "swimwear", "delph", "hair wash")  # fmt: skip
 _LINKED = (" for ", " of ", " in ", " with ", " without ")
-_ODD = {"knife": "knives", "shelf": "shelves", "mouse": "mice", "scarf": "scarves", "bookshelf": "bookshelves"}
+_IRREGULAR = {"knife": "knives", "shelf": "shelves", "mouse": "mice", "scarf": "scarves", "bookshelf": "bookshelves"}
 
 
-def spoken(value: str) -> list[str]:
+def query_forms(value: str) -> list[str]:
     """The ways to type a size or a figure with its unit; the value itself, lowercased, where there is one way."""
     if value in _SIZES:
         return _SIZES[value]
@@ -49,13 +49,13 @@ def spoken(value: str) -> list[str]:
     return [form.format(figure) for form in _UNITS.get(unit, [])] or [value.lower()]
 
 
-def plural(words: str) -> str:
+def pluralise(words: str) -> str:
     """The plural of a type's name; what has none, or is one already, stays."""
     if is_mass(words) or any(link in words for link in _LINKED):
         return words
     head, space, last = words.rpartition(" ")
-    if last in _ODD:
-        last = _ODD[last]
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
     elif last.endswith("y") and last[-2] not in "aeiou":
         last = last[:-1] + "ies"
     else:
@@ -69,24 +69,24 @@ def is_mass(words: str) -> bool:
 
 
 def with_article(words: str, name: str) -> str:
-    """`words`, which speak of a `name`, after its article."""
+    """The words, which name a `name`, after its article."""
     if is_mass(name):
         return words
     return f"an {words}" if words[:1] in "aeiou" and not words.startswith(("eu", "us")) else f"a {words}"
 
 
-def mistyped(text: str, rng: Random) -> str:
-    """The text with one slip in one of its longer words: a swap, a gap, a double or a neighbouring key."""
+def add_typo(text: str, rng: Random) -> str:
+    """The text with one typo in one of its longer words: a swap, a gap, a double or a neighbouring key."""
     words = text.split(" ")
     long = [index for index, word in enumerate(words) if len(word) >= 5 and word.isalpha()]
     if not long:
         return text
     index = rng.choice(long)
-    words[index] = _slip(words[index], rng)
+    words[index] = _add_typo_to_word(words[index], rng)
     return " ".join(words)
 
 
-def _slip(word: str, rng: Random) -> str:
+def _add_typo_to_word(word: str, rng: Random) -> str:
     at = rng.randrange(1, len(word) - 1)
     match rng.randrange(4):
         case 0 if word[at] != word[at + 1]:

@@ -1,4 +1,4 @@
-"""What the sample shop is made of: the data files beside this module, read once."""
+"""The vocabulary of the sample shop, read once from the data files beside this module."""
 
 import tomllib
 from collections.abc import Iterable
@@ -13,25 +13,25 @@ _ZIPF = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """What a product can do. In `asks` and `without`, {} stands for the type; they take turns between splits."""
+    """A feature of a product. In `phrases` and `without`, {} stands for the type; splits alternate between them."""
 
     title: str
-    says: list[str]
-    asks: list[str]
+    sentences: list[str]
+    phrases: list[str]
     without: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a product is made for; `asks` follow the type and take turns between splits."""
+class UseCase:
+    """The use of a product; `phrases` follow the type, and splits alternate between them."""
 
-    says: list[str]
-    asks: list[str]
+    sentences: list[str]
+    phrases: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """A maker: groups of types it makes, how it names and prices, and its own words for features."""
+    """A maker: groups of types it makes, how it names and prices, its slogan, and its own words for features."""
 
     name: str
     groups: list[str]
@@ -39,7 +39,7 @@ class Brand:
     style: str
     tier: float
     fancy: bool
-    says: str | None = None
+    slogan: str | None = None
     terms: dict[str, str] = field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ class Vocabulary:
     weights: tuple[float, ...]
     brands: dict[str, Brand]
     features: dict[str, Feature]
-    uses: dict[str, Use]
+    uses: dict[str, UseCase]
     colors: dict[str, list[str]]
     palettes: dict[str, list[str]]
     materials: dict[str, list[str]]
@@ -91,7 +91,7 @@ class Vocabulary:
     before: frozenset[str]
     after: dict[str, str]
 
-    def words_of(self, material: str | None) -> list[str]:
+    def material_words(self, material: str | None) -> list[str]:
         """The words under which shoppers ask for a material, itself included."""
         return [material, *self.materials[material]] if material else []
 
@@ -107,7 +107,7 @@ def vocabulary() -> Vocabulary:
         weights=_zipf(len(types)),
         brands=brands,
         features={key: Feature(**table) for key, table in tables("features").items()},
-        uses={key: Use(**table) for key, table in tables("uses").items()},
+        uses={key: UseCase(**table) for key, table in tables("uses").items()},
         **common | {"bare": frozenset(common["bare"]), "before": frozenset(common["before"])},
     )
 
@@ -119,14 +119,14 @@ def tables(name: str) -> dict[str, Any]:
 
 def _types(brands: Iterable[Brand]) -> list[ProductType]:
     makers = list(brands)
-    found = []
+    types = []
     departments = sorted(item.name for item in (files(__package__) / "data").iterdir() if item.name.endswith(".toml"))
     for department in departments:
         name = department.removesuffix(".toml")
         for key, table in ({} if name in _SHARED else tables(name)).items():
             groups = set(table["makers"].split("+"))
-            found.append(ProductType(key=key, brands=tuple(b for b in makers if groups & set(b.groups)), **table))
-    return found
+            types.append(ProductType(key=key, brands=tuple(b for b in makers if groups & set(b.groups)), **table))
+    return types
 
 
 def _zipf(count: int) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""How the shop words things: names of models, titles by the style of the house, descriptions."""
+"""The texts of the shop: names of models, titles in the style of a brand, descriptions."""
 
 from random import Random
 from zlib import crc32
@@ -9,7 +9,7 @@ _POSSESSIVE = {"women": "Women's", "men": "Men's", "kids": "Kids'"}
 _SILENT = frozenset({"plain"})  # values no shop prints in a title
 _BEHIND = ("with ", "on ", "for ")
 
-# Each house's title: pieces before the variant, and how colour and size are attached.
+# The title of each style: pieces before the variant, and how colour and size are attached.
 _STYLES = {
     "comma": ("{brand} {model} {noun}", ", {}", ", {}", ", {}", ""),
     "maker_last": ("{model} {noun} by {brand}", ", {}", ", {}", ", {}", ""),
@@ -30,12 +30,12 @@ def model_name(voc: Vocabulary, brand: Brand, kind: ProductType, nth: int) -> st
     return word if not lap else f"{word} {lap + 1}"
 
 
-def noun_of(brand: Brand, kind: ProductType) -> str:
-    """The word this house has for the type."""
+def type_noun(brand: Brand, kind: ProductType) -> str:
+    """The word that this brand has for the type."""
     return kind.nouns[crc32(f"{kind.key}:{brand.name}".encode()) % len(kind.nouns)]
 
 
-def capitals(text: str) -> str:
+def capitalise(text: str) -> str:
     """Words with a capital, as titles have them; figures, units and capitals inside stay."""
     return " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
 
@@ -54,15 +54,15 @@ def noun_phrase(
     material: str | None,
     feature: str | None,
 ) -> tuple[str, str]:
-    """The type with what the title tells of it, and the details that stand behind, joined by commas."""
+    """The type with its details in the title, and those that stand behind it, joined by commas."""
     shown = [(facet, facets[facet]) for facet in kind.headline if facets[facet] not in _SILENT]
     words = [_POSSESSIVE[audience]] if audience in _POSSESSIVE else []
     if feature and not feature.startswith(_BEHIND) and feature.split("-")[0][:4].lower() not in noun.lower():
         words.append(feature)
     ahead = [value for facet, value in shown if goes_before(voc, facet, value)]
-    words += [capitals(value) for value in ahead if value not in noun.lower()]
+    words += [capitalise(value) for value in ahead if value not in noun.lower()]
     if material and material.split()[-1].lower() not in " ".join([noun, *words]).lower():
-        words.append(capitals(material))
+        words.append(capitalise(material))
     words.append(noun)
     tails = [voc.after[facet].format(value) for facet, value in shown if "with" in voc.after.get(facet, "")]
     if feature and feature.startswith(_BEHIND):
@@ -102,7 +102,7 @@ def describe(
     features: list[str],
     use: str | None,
 ) -> str | None:
-    """One to three sentences, or none, as feeds have it. A house's own word for a feature is not explained."""
+    """One to three sentences, or none, as feeds have it. A brand's own word for a feature is not explained."""
     if rng.random() < 0.2 - 0.12 * brand.tier:
         return None
     pick = rng.random()
@@ -110,13 +110,13 @@ def describe(
     if features:
         feature = features[int(pick * len(features))]
         term = brand.terms.get(feature)
-        says = voc.features[feature].says
-        sentences.append(f"With {term}." if term else says[int(pick * 7) % len(says)])
+        choices = voc.features[feature].sentences
+        sentences.append(f"With {term}." if term else choices[int(pick * 7) % len(choices)])
     if use and pick < 0.7:
-        says = voc.uses[use].says
-        sentences.append(says[int(pick * 11) % len(says)])
-    if len(sentences) < 3 and brand.says and pick > 0.6:
-        sentences.append(brand.says)
+        choices = voc.uses[use].sentences
+        sentences.append(choices[int(pick * 11) % len(choices)])
+    if len(sentences) < 3 and brand.slogan and pick > 0.6:
+        sentences.append(brand.slogan)
     if len(sentences) < 3 and material and pick > 0.3:
         care = next((voc.care[word] for word in voc.materials[material] if word in voc.care), None)
         if care and not ("ash" in care and "machine_washable" in features):

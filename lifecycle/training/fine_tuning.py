@@ -25,7 +25,7 @@ from indexer.products import clean_feed
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.examples.products import Products
 from lifecycle.examples.rounds import FOUND, found_first, mine_negatives
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from lifecycle.tracking.curves import CURVES_FILE, draw_curves
 from lifecycle.tracking.lineage import RUN_FILE, Lineage, git_revision, write_lineage
 from lifecycle.tracking.reliability import RELIABILITY_FILE, draw_reliability
@@ -108,7 +108,7 @@ def train_model(
 def read_inputs(inputs: Inputs, steps: Steps) -> Shop:
     """Reads the catalog, through the same cleaning as indexing, and the judgments. Raises FeedError."""
     table = load_judgments(inputs.judgments, to_learn=True)
-    mapping = mapping_of(inputs.mapping)
+    mapping = read_mapping(inputs.mapping)
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
         columns = ProductTable(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))

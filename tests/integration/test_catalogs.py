@@ -15,7 +15,7 @@ from core.progress import Silent
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE
 from indexer.models import ModelFolders
-from lifecycle.rollback import to_model, to_release
+from lifecycle.rollback import rollback_models, rollback_release
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease, open_release
@@ -68,7 +68,7 @@ def test_an_earlier_model_set_comes_back_without_its_old_products(
     assert new.embedded == 30  # another model: everything
     assert new.manifest.model.model_id != old.model.model_id
     assert new.manifest.model.lineage == lineage
-    back = to_model(store, "default", old.model.model_id, Silent())
+    back = rollback_models(store, "default", old.model.model_id, Silent())
     assert back.embedded == 2  # the old model had seen the rest
     assert back.manifest.model == old.model
     assert back.manifest.snapshot.catalog_id == new.manifest.snapshot.catalog_id
@@ -91,7 +91,7 @@ def test_a_release_without_a_ranker_and_back(store: ReleaseStore, models: ModelF
     for hit in answer.hits:
         fused = hit.stage_score("fuse")
         assert hit.stage_score("rescore") is None and fused is not None and hit.score == fused.score
-    assert to_release(store, "default", first) == first == store.current("default")
+    assert rollback_release(store, "default", first) == first == store.current("default")
 
 
 async def answer_of(release: LoadedRelease, text: str) -> SearchResult:

@@ -26,7 +26,7 @@ from indexer.job import IndexOutcome, index_feed
 from indexer.models import ModelFolders
 from indexer.publish import LEXICAL_FOLDER
 from lifecycle.models import resolve_models
-from lifecycle.rollback import to_model, to_release
+from lifecycle.rollback import rollback_models, rollback_release
 
 DAMAGES = {"cut": b"{", "other": b"{}\n", "empty": b""}
 
@@ -152,7 +152,7 @@ def test_an_earlier_model_set_is_indexed_as_the_products_were(
     options = IndexOptions(index=settings, max_rejected=0.5)
     old = index(feed, ModelFolders(encoders[0], None), store, options).manifest
     index(feed, ModelFolders(encoders[1], None), store, options)
-    back = to_model(store, "default", old.model.model_id, Silent()).manifest
+    back = rollback_models(store, "default", old.model.model_id, Silent()).manifest
     assert back.model.model_id == old.model.model_id
     assert back.snapshot.index["kind"] == "ivf_sq8"
     assert back.settings == old.settings == {"index": settings.model_dump(), "max_rejected": 0.5}
@@ -164,7 +164,7 @@ def test_an_earlier_model_set_is_indexed_as_the_products_were(
         IndexOptions(index=IndexSettings(kind="ivf_fp16")),
     ):
         assert index(feed, ModelFolders(encoders[0], None), store, change).embedded == 0
-        assert to_release(store, "default", back.release_id) == back.release_id
+        assert rollback_release(store, "default", back.release_id) == back.release_id
 
 
 @pytest.mark.parametrize("damaged", ["keys", "vectors", "cut", "empty", "text"])

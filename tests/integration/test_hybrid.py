@@ -21,7 +21,7 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.final_score.train import train_final
 from lifecycle.models import resolve_models
-from lifecycle.rollback import to_model
+from lifecycle.rollback import rollback_models
 from ranker.train.final import FinalTraining
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
@@ -123,7 +123,7 @@ async def test_a_final_score_is_learned_released_explained_and_rolled_back(
         index(write_feed(tmp_path / "b.jsonl", "b-"), ModelFolders(models.encoder, None, final=output), store)
     plain = index(write_feed(tmp_path / "b.jsonl", "b-"), models, store)
     assert plain.manifest.model.final is None
-    back = to_model(store, "default", outcome.manifest.model.model_id, Silent())
+    back = rollback_models(store, "default", outcome.manifest.model.model_id, Silent())
     assert back.manifest.model.final == outcome.manifest.model.final
     assert json.loads((store.path("default", back.manifest.release_id) / "final" / "final.json").read_text())["ranker"]
 

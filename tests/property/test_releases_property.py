@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from core.errors import ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
-from lifecycle.rollback import to_release
+from lifecycle.rollback import rollback_release
 
 _CATALOGS = st.sampled_from(["shop", "other"])
 _CONTENTS = st.dictionaries(
@@ -105,11 +105,11 @@ class Releases(RuleBasedStateMachine):
         trail = self.trail[catalog]
         whole = self._whole(catalog, trail[:-1])
         if whole:
-            assert to_release(self.store, catalog, None) == whole[-1]
+            assert rollback_release(self.store, catalog, None) == whole[-1]
             self.trail[catalog] = trail[: trail.index(whole[-1]) + 1]
         elif trail:
             with pytest.raises(ReleaseError, match=r"has no release before|is whole; choose one"):
-                to_release(self.store, catalog, None)
+                rollback_release(self.store, catalog, None)
 
     @rule(manifest=released)
     def is_damaged(self, manifest: Manifest) -> None:

@@ -75,7 +75,7 @@ def index(
     from indexer.job import index_feed
     from indexer.queries import read_golden, read_queries
     from lifecycle.cli.show import show_release
-    from lifecycle.feeds import mapping_of
+    from lifecycle.feeds import read_mapping
     from lifecycle.halves import add_halves
     from lifecycle.models import resolve_models
     from text.synonyms import Synonyms, read_synonyms
@@ -89,7 +89,7 @@ def index(
         synonyms=(Synonyms() if synonyms == Path("off") else read_synonyms(synonyms)) if synonyms else None,
         device=device.value,
     )
-    chosen = mapping_of(mapping, name)
+    chosen = read_mapping(mapping, name)
     models = resolve_models(encoder, ranker, store, chosen.catalog.name, final)
     if precision == Precision.FP16:
         add_halves(models, encoder, ranker, store)

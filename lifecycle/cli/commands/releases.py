@@ -62,17 +62,17 @@ def rollback(
 ) -> None:
     """Return to an earlier release, or to an earlier model set on the current catalog."""
     from lifecycle.cli.show import show_release
-    from lifecycle.rollback import to_model, to_release
+    from lifecycle.rollback import rollback_models, rollback_release
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if to and model:
         raise TandemError("give --to or --model, not both")
     if model:
-        outcome = to_model(store, name, model, Bars(console))
+        outcome = rollback_models(store, name, model, Bars(console))
         show_release(console, outcome.manifest, outcome.embedded)
     else:
-        console.print(f"catalog {name} is back at release {to_release(store, name, to)}", highlight=False)
+        console.print(f"catalog {name} is back at release {rollback_release(store, name, to)}", highlight=False)
 
 
 def _keep_newest(store: ReleaseStore, catalog: str, keep: int) -> list[str]:

@@ -34,10 +34,10 @@ def test_it_runs_at_low_priority(background: Background) -> None:
 
 
 def test_the_last_line_of_the_last_commands_errors_is_kept(background: Background) -> None:
-    assert background.last_words() == ""
+    assert background.last_error() == ""
     background.run(shell("echo first >&2"), print)
     background.run(shell("echo why >&2; echo >&2; exit 1"), print)
-    assert background.last_words() == "why"
+    assert background.last_error() == "why"
 
 
 def test_stopping_ends_the_command_with_all_that_it_started(background: Background) -> None:

@@ -18,8 +18,8 @@ from indexer.models import ModelFolders
 from lifecycle import run
 from lifecycle.improvement import Shop
 from lifecycle.run import _sample, _training, run_shop
-from lifecycle.sample.shop import SHOWN
-from lifecycle.tour import Training, queries_of
+from lifecycle.sample.shop import EXAMPLE_QUERIES
+from lifecycle.tour import Training, choose_queries
 from retrieval.server.settings import ServeSettings
 
 _TRITON = Path("no server")
@@ -130,7 +130,7 @@ def test_the_sample_is_made_once_and_told_in_one_line(tmp_path: Path, store: Rel
     assert line.startswith(
         "sample shop: 3,000 products of 220 types, 1,020 queries (580 train, 160 valid, 280 test), "
     ) and line.endswith(f"judgments in {tmp_path / 'sample'}")
-    assert [asked.query for asked in queries_of(shop, store, "sample")] == list(SHOWN)
+    assert [asked.query for asked in choose_queries(shop, store, "sample")] == list(EXAMPLE_QUERIES)
     written = shop.catalog.stat().st_mtime_ns
     assert _sample(tmp_path / "sample", console) == shop and shop.catalog.stat().st_mtime_ns == written
 
@@ -215,10 +215,10 @@ sys.modules.update(dict.fromkeys(needed))  # importing them fails
 from pathlib import Path
 import encoder.bundled, lifecycle.cli.app, lifecycle.run, lifecycle.tour, retrieval.server.main
 from lifecycle.improvement import Shop, read_improvement
-from lifecycle.tour import queries_of
+from lifecycle.tour import choose_queries
 judged = Path({str(shop.judgments)!r})
 judged.write_text("query,product_id,grade,split\\nmug,a,1,test\\nmug,b,0,test\\n")
-assert [asked.query for asked in queries_of(Shop(judged, None, judged), None, "shop")] == ["mug"]
+assert [asked.query for asked in choose_queries(Shop(judged, None, judged), None, "shop")] == ["mug"]
 assert read_improvement(judged.parent) is None
 """
     result = subprocess.run(

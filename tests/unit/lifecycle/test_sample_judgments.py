@@ -11,39 +11,47 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import FeedError
-from lifecycle.sample.judgments import Intent, Pool, Shelf, Wish, judge, misses, neighbours
+from lifecycle.sample.judgments import (
+    Intent,
+    Pool,
+    Requirement,
+    SampleCatalog,
+    count_misses,
+    judge_query,
+    neighbour_types,
+)
 from lifecycle.sample.products import iter_products
 from lifecycle.sample.queries import Query, make_queries
 from lifecycle.sample.shop import POOLS, QUERIES, write_sample
-from lifecycle.sample.speech import mistyped
+from lifecycle.sample.speech import add_typo
 from lifecycle.sample.vocabulary import vocabulary
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf(iter_products(3000))
+def shelf() -> SampleCatalog:
+    return SampleCatalog(iter_products(3000))
 
 
 @pytest.fixture(scope="module")
-def queries(shelf: Shelf) -> list[Query]:
+def queries(shelf: SampleCatalog) -> list[Query]:
     return make_queries(shelf, QUERIES, 7)
 
 
-def first(shelf: Shelf, key: str) -> int:
+def first(shelf: SampleCatalog, key: str) -> int:
     return shelf.by_type[key][0]
 
 
-def wish(*tags: str, hard: bool = False) -> Wish:
-    return Wish(frozenset(tags), hard)
+def wish(*tags: str, hard: bool = False) -> Requirement:
+    return Requirement(frozenset(tags), hard)
 
 
-def intent_of(shelf: Shelf, row: int, *wishes: Wish, **more: object) -> Intent:
+def intent_of(shelf: SampleCatalog, row: int, *requirements: Requirement, **more: object) -> Intent:
     key = shelf.products[row].line.kind.key
-    siblings, related = neighbours(vocabulary(), key)
-    return Intent(frozenset([key]), siblings, related, wishes, **more)  # type: ignore[arg-type]
+    siblings, related = neighbour_types(vocabulary(), key)
+    return Intent(frozenset([key]), siblings, related, requirements, **more)  # type: ignore[arg-type]
 
 
-def test_right_type_loses_a_grade_for_each_wish_it_misses(shelf: Shelf) -> None:
+def test_right_type_loses_a_grade_for_each_wish_it_misses(shelf: SampleCatalog) -> None:
     row = first(shelf, "kettle")
     held, missed = wish(next(iter(shelf.tags[row]))), wish("color:none such")
     assert shelf.grade(intent_of(shelf, row), row) == 3
@@ -54,7 +62,7 @@ def test_right_type_loses_a_grade_for_each_wish_it_misses(shelf: Shelf) -> None:
     assert shelf.grade(intent_of(shelf, row, wish("size:none such", hard=True)), row) == 1
 
 
-def test_what_is_refused_earns_one_at_most(shelf: Shelf) -> None:
+def test_what_is_refused_earns_one_at_most(shelf: SampleCatalog) -> None:
     row = first(shelf, "kettle")
     material = shelf.products[row].line.material
     refused = frozenset([f"material:{material}"])
@@ -62,7 +70,7 @@ def test_what_is_refused_earns_one_at_most(shelf: Shelf) -> None:
     assert shelf.grade(intent_of(shelf, row, wish("color:none such"), excluded=refused), row) == 0
 
 
-def test_siblings_related_and_strangers(shelf: Shelf) -> None:
+def test_siblings_related_and_strangers(shelf: SampleCatalog) -> None:
     kettle, missed = first(shelf, "kettle"), wish("color:none such")
     plain, one, two = (intent_of(shelf, kettle, *[missed] * count) for count in range(3))
     sibling, related, stranger = first(shelf, "stove_kettle"), first(shelf, "teapot"), first(shelf, "tent")
@@ -73,7 +81,7 @@ def test_siblings_related_and_strangers(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(("price", "count"), [(3000, 0), (3001, 1), (4500, 1), (4501, 2)])
 def test_a_price_far_over_the_bound_misses_twice(price: int, count: int) -> None:
-    assert misses(Intent(frozenset(["kettle"]), max_price=3000), price, frozenset()) == count
+    assert count_misses(Intent(frozenset(["kettle"]), max_price=3000), price, frozenset()) == count
 
 
 def test_faux_leather_is_not_leather() -> None:
@@ -84,14 +92,14 @@ def test_faux_leather_is_not_leather() -> None:
 def test_neighbours_are_mutual() -> None:
     voc = vocabulary()
     for key in voc.types:
-        siblings, related = neighbours(voc, key)
-        assert all(key in neighbours(voc, other)[0] for other in siblings)
+        siblings, related = neighbour_types(voc, key)
+        assert all(key in neighbour_types(voc, other)[0] for other in siblings)
         assert siblings.isdisjoint(related)
 
 
-def test_pools_keep_their_caps_and_judge_nothing_twice(shelf: Shelf) -> None:
+def test_pools_keep_their_caps_and_judge_nothing_twice(shelf: SampleCatalog) -> None:
     intent = intent_of(shelf, first(shelf, "mug"))
-    judged = judge(shelf, intent, "mug", Pool(12, 8, 6, 6, 4), Random(1))
+    judged = judge_query(shelf, intent, "mug", Pool(12, 8, 6, 6, 4), Random(1))
     counts = [[grade for _, grade in judged].count(grade) for grade in range(4)]
     assert counts[3] == 12 and counts[2] <= 8 and counts[1] == 6 and 4 <= counts[0] <= 10
     assert len({row for row, _ in judged}) == len(judged)
@@ -113,19 +121,21 @@ def test_queries_are_filled_in_and_come_in_many_ways(queries: list[Query]) -> No
     intents = [query.intent for query in queries]
     assert sum(bool(intent.excluded) for intent in intents) > 60
     assert sum(intent.max_price is not None for intent in intents) > 30
-    assert sum(any("feature:" in tag for wish in intent.wishes for tag in wish.accept) for intent in intents) > 100
+    assert (
+        sum(any("feature:" in tag for wish in intent.requirements for tag in wish.accept) for intent in intents) > 100
+    )
     assert sum("(mistyped)" in query.template for query in queries) > 40
     assert sum("{" not in query.template for query in queries) > 100  # vague wishes
 
 
-def test_every_query_has_an_answer_and_a_zero(shelf: Shelf, queries: list[Query]) -> None:
+def test_every_query_has_an_answer_and_a_zero(shelf: SampleCatalog, queries: list[Query]) -> None:
     rng = Random(0)
     for query in queries:
-        grades = [grade for _, grade in judge(shelf, query.intent, query.text, POOLS[query.split], rng)]
+        grades = [grade for _, grade in judge_query(shelf, query.intent, query.text, POOLS[query.split], rng)]
         assert 3 in grades and 0 in grades, query.text
 
 
-def test_a_refusal_bites(shelf: Shelf, queries: list[Query]) -> None:
+def test_a_refusal_bites(shelf: SampleCatalog, queries: list[Query]) -> None:
     """For every negation some product of the type holds what is refused, and grades 1 at most."""
     for query in queries:
         if query.intent.excluded:
@@ -137,9 +147,9 @@ def test_a_refusal_bites(shelf: Shelf, queries: list[Query]) -> None:
 def test_a_slip_changes_one_word_a_little() -> None:
     rng = Random(5)
     for _ in range(200):
-        typed = mistyped("red electric kettle", rng)
+        typed = add_typo("red electric kettle", rng)
         assert typed.startswith("red ") and abs(len(typed) - len("red electric kettle")) <= 1
-    assert mistyped("red mug", rng) == "red mug"
+    assert add_typo("red mug", rng) == "red mug"
 
 
 def test_the_files_are_the_same_for_the_same_seed(tmp_path: Path) -> None:

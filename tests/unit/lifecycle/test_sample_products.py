@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from lifecycle.sample.products import SampleProduct, ean13, iter_products
-from lifecycle.sample.speech import plural, spoken, with_article
+from lifecycle.sample.speech import pluralise, query_forms, with_article
 from lifecycle.sample.vocabulary import ProductType, vocabulary
 from lifecycle.sample.wording import model_name
 
@@ -100,12 +100,14 @@ def test_rows_tell_the_facts(shop: list[SampleProduct]) -> None:
 def test_conflicts_are_kept(shop: list[SampleProduct]) -> None:
     for product in shop:
         line = product.line
-        holds = {*VOC.words_of(line.material), *line.facets.values(), line.audience}
+        holds = {*VOC.material_words(line.material), *line.facets.values(), line.audience}
         for name, never in line.kind.conflicts.items():
             if name in line.features or name == line.use:
                 assert holds.isdisjoint(never), product.title
     assert not any(
-        product.color for product in shop if product.line.material and "wood" in VOC.words_of(product.line.material)
+        product.color
+        for product in shop
+        if product.line.material and "wood" in VOC.material_words(product.line.material)
     )
 
 
@@ -118,20 +120,20 @@ def test_vocabulary_refers_to_what_exists(kind: ProductType) -> None:
     assert set(kind.headline) <= set(kind.facets) and kind.price[0] < kind.price[1]
     assert kind.palette is None or set(VOC.palettes[kind.palette]) <= set(VOC.colors)
     assert set(kind.conflicts) <= {*kind.features, *kind.always, *kind.uses}
-    known = {word for material in kind.materials for word in VOC.words_of(material)}
+    known = {word for material in kind.materials for word in VOC.material_words(material)}
     known |= {value for values in kind.facets.values() for value in values} | set(kind.audiences)
     assert {word for words in kind.conflicts.values() for word in words} <= known
 
 
-def test_words_belong_to_one_type_and_features_have_asks_for_both_splits() -> None:
+def test_words_belong_to_one_type_and_features_have_phrases_for_both_splits() -> None:
     for names in (
         [noun for kind in VOC.types.values() for noun in kind.nouns],
         [word for kind in VOC.types.values() for word in (*kind.words, *kind.slang)],
     ):
         assert not [name for name, count in Counter(names).items() if count > 1]
     for feature in VOC.features.values():
-        for asks in filter(None, (feature.asks, feature.without)):
-            assert len(asks) == len(set(asks)) >= 2 and all("{}" in ask for ask in asks)
+        for phrases in filter(None, (feature.phrases, feature.without)):
+            assert len(phrases) == len(set(phrases)) >= 2 and all("{}" in phrase for phrase in phrases)
 
 
 def test_model_names_never_repeat() -> None:
@@ -141,10 +143,10 @@ def test_model_names_never_repeat() -> None:
 
 
 def test_speech() -> None:
-    assert [plural(word) for word in ("kettle", "knitted scarf", "diary", "dress", "jeans", "dog food")] == [
+    assert [pluralise(word) for word in ("kettle", "knitted scarf", "diary", "dress", "jeans", "dog food")] == [
         "kettles", "knitted scarves", "diaries", "dresses", "jeans", "dog food",
     ]  # fmt: skip
-    assert spoken("1.7 L")[:2] == ["1.7l", "1.7 litre"] and spoken("EU 42")[0] == "size 42"
-    assert spoken("90 x 200 cm")[:2] == ["90x200", "90 by 200"] and spoken("oval") == ["oval"]
+    assert query_forms("1.7 L")[:2] == ["1.7l", "1.7 litre"] and query_forms("EU 42")[0] == "size 42"
+    assert query_forms("90 x 200 cm")[:2] == ["90x200", "90 by 200"] and query_forms("oval") == ["oval"]
     assert with_article("electric kettle", "electric kettle") == "an electric kettle"
     assert with_article("trainers", "trainers") == "trainers"

@@ -19,8 +19,8 @@ from lifecycle import client as client_module
 from lifecycle import tour as module
 from lifecycle.background import Background
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
-from lifecycle.sample.shop import SHOWN
-from lifecycle.tour import Asked, Tour, Training, queries_of
+from lifecycle.sample.shop import EXAMPLE_QUERIES
+from lifecycle.tour import Tour, TourQuery, Training, choose_queries
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
@@ -115,22 +115,22 @@ def stage(
 
 
 def test_five_test_queries_are_asked_spread_over_the_split(shop: Shop, store: ReleaseStore) -> None:
-    found = queries_of(shop, store, "shop")
+    found = choose_queries(shop, store, "shop")
     assert [asked.query for asked in found] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
     assert found[0].grades == {"a": 3.0, "b": 0.0}
 
 
 def test_the_sample_shops_telling_queries_are_asked(tmp_path: Path, store: ReleaseStore) -> None:
     path = tmp_path / "judged.csv"
-    rows = [f"{query},{judged},test\n" for query in ("first", *SHOWN, "last") for judged in ("a,1", "b,0")]
+    rows = [f"{query},{judged},test\n" for query in ("first", *EXAMPLE_QUERIES, "last") for judged in ("a,1", "b,0")]
     path.write_text("query,product_id,grade,split\n" + "".join(rows))
-    assert [asked.query for asked in queries_of(Shop(tmp_path, None, path), store, "shop")] == list(SHOWN)
+    assert [asked.query for asked in choose_queries(Shop(tmp_path, None, path), store, "shop")] == list(EXAMPLE_QUERIES)
 
 
 def test_a_small_split_is_asked_whole(tmp_path: Path, store: ReleaseStore) -> None:
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,a,1,test\nmug,b,0,test\nlamp,b,0,valid\n")
-    assert queries_of(Shop(tmp_path, None, path), store, "shop") == [Asked("mug", {"a": 1.0, "b": 0.0})]
+    assert choose_queries(Shop(tmp_path, None, path), store, "shop") == [TourQuery("mug", {"a": 1.0, "b": 0.0})]
 
 
 @pytest.mark.parametrize("judged", [False, True])
@@ -140,7 +140,7 @@ def test_without_test_queries_the_words_of_titles_are_asked(tmp_path: Path, stor
     publish(store, tmp_path / "scratch", {"products.arrow": columns.read_bytes()})
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,1,1,train\nmug,2,0,train\n")
-    found = queries_of(Shop(tmp_path, None, path if judged else None), store, "shop")
+    found = choose_queries(Shop(tmp_path, None, path if judged else None), store, "shop")
     assert [asked.query for asked in found] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
 
 
@@ -189,7 +189,7 @@ def test_a_training_that_fails_is_one_line_that_says_why(
 ) -> None:
     at = stage(["r-1"])
     tour = at.tour("echo 'Traceback' >&2; echo 'tandem: no split valid' >&2; exit 2", f"touch {at.folder / 'begun'}")
-    tour._guarded("here:1", lambda _: None)
+    tour._run_safely("here:1", lambda _: None)
     assert capsys.readouterr().err == (
         f"tandem: training failed, {at.background.log} has more: no split valid; the service goes on\n"
     )

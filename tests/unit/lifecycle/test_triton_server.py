@@ -12,7 +12,7 @@ from shops import environment
 
 from core.errors import TandemError
 from lifecycle import triton_server
-from lifecycle.triton_server import TritonMissing, install
+from lifecycle.triton_server import TritonNotInstalled, install
 
 
 def server(folder: Path, script: str) -> Path:
@@ -26,7 +26,7 @@ def server(folder: Path, script: str) -> Path:
 
 def test_without_a_server_it_is_said_how_to_get_one(tmp_path: Path) -> None:
     with (
-        pytest.raises(TritonMissing, match="`tandem triton install` puts it there"),
+        pytest.raises(TritonNotInstalled, match="`tandem triton install` puts it there"),
         triton_server.triton_server(tmp_path / "none", tmp_path / "models"),
     ):
         pass
@@ -93,7 +93,7 @@ def test_a_wheel_that_cannot_be_had_is_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(triton_server.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(TandemError) as error:
         install(tmp_path / "server")
-    assert str(error.value).endswith("cannot be had: ERROR: No matching distribution")
+    assert str(error.value).endswith("cannot be downloaded: ERROR: No matching distribution")
     assert not (tmp_path / "server").exists()
 
 
