@@ -37,6 +37,7 @@ class CatalogView:
         """
         self.segments = (base, *fresh)
         self.revision = revision
+        self._only_table = base.table if len(self.segments) == 1 else None
         self._starts = np.cumsum([0, *map(len, self.segments)])
         self._alive = None if deleted is None or not deleted.any() else ~deleted
         if deleted is not None and deleted.shape != (self.rows,):
@@ -82,16 +83,22 @@ class CatalogView:
 
     def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
         """See `ProductTable.row`."""
+        if self._only_table is not None:
+            return self._only_table.row(row, fields)
         segment, own = self._locate(row)
         return segment.table.row(own, fields)
 
     def attributes(self, row: int, most: int) -> list[tuple[str, str]]:
         """See `ProductTable.attributes`."""
+        if self._only_table is not None:
+            return self._only_table.attributes(row, most)
         segment, own = self._locate(row)
         return segment.table.attributes(own, most)
 
     def id(self, row: int) -> str:
         """The product's id."""
+        if self._only_table is not None:
+            return self._only_table.id(row)
         segment, own = self._locate(row)
         return segment.table.id(own)
 
@@ -108,10 +115,10 @@ class CatalogView:
         """The popularity, shape (r,), as a share of the base segment's products; NaN where it is unknown."""
         return self._gather(rows, [segment.popularity for segment in self.segments])
 
-    def tokens(self, rows: Rows) -> list[NDArray[np.int32]]:
+    def tokens(self, rows: Rows) -> Sequence[NDArray[np.int32]]:
         """The cross-encoder's token ids, shape (t,), of each of r products; for releases that have a cross-encoder."""
         if len(self.segments) == 1:
-            return list(_tokens(self.base, rows))
+            return _tokens(self.base, rows)
         result: list[NDArray[np.int32]] = [np.empty(0, np.int32)] * len(rows)
         for part in self.parts(rows):
             found = _tokens(self.segments[part.segment], part.rows)
@@ -120,8 +127,6 @@ class CatalogView:
         return result
 
     def _locate(self, row: int) -> tuple[Segment, int]:
-        if len(self.segments) == 1:
-            return self.segments[0], row
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.segments[number], row - int(self._starts[number])
 

@@ -20,7 +20,8 @@ async def arrange(context: RequestContext, shortlist: Shortlist, ranking: Rankin
     for i, (place, stages) in enumerate(zip(places.tolist(), source_scores(shortlist.candidates, places), strict=True)):
         if place in ranks:
             stages = (*stages, StageScore("rescore", float(relevance[place]), ranks[place]))
-        if (last := ranking.stage_scores.get(place)) is not None:
+        if place < len(ranking.stage_scores):
+            last = StageScore(ranking.stage, float(ranking.stage_scores[place]), int(ranking.stage_ranks[place]))
             stages = (*stages, last)
         hits.append(Hit(rows[i], scores[i], stages, contributions[i] if i < len(contributions) else ()))
     return hits

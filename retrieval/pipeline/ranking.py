@@ -19,13 +19,16 @@ from retrieval.pipeline.result import CODE_MATCH_RULE, PRICE_RULE, StageScore
 class Ranking:
     """c candidates, ranked. `order` has their places, best first; `scores`, shape (c,), fall in that order.
 
-    `stage_scores` has, by the place of a candidate, the score of the stage that ranked it. Where a final score ranked,
-    `table` has the features, shape (c, f), and `rules` by how much each rule moved each candidate, shape (c,).
+    `stage` ranked them; `stage_scores` and `stage_ranks`, from 1, are its own, both of shape (k,), of the candidates at
+    the first k places. Where a final score ranked, `table` has the features, shape (c, f), and `rules` by how much each
+    rule moved each candidate, shape (c,).
     """
 
     order: NDArray[np.intp]
     scores: Vectors
-    stage_scores: dict[int, StageScore]
+    stage: str
+    stage_scores: Vectors
+    stage_ranks: NDArray[np.intp]
     table: Vectors | None = None
     rules: dict[str, Vectors] = field(default_factory=dict)
 
@@ -48,14 +51,8 @@ async def _rank_by_final_score(
     lifted = np.where(code_matches(shortlist.candidates), trees + np.ptp(trees) + 1, trees)
     scores = _below_all_others(lifted, shortlist.outside)
     order = np.argsort(-scores, kind="stable")
-    stage_scores = {
-        place: StageScore("final", score, rank)
-        for rank, (place, score) in enumerate(
-            zip(order[: context.query.top_k].tolist(), scores[order[: context.query.top_k]].tolist(), strict=True), 1
-        )
-    }
     rules = {CODE_MATCH_RULE: lifted - trees, PRICE_RULE: scores - lifted}
-    return Ranking(order, scores, stage_scores, table, rules)
+    return Ranking(order, scores, "final", scores, _ranks(order), table, rules)
 
 
 def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking:
@@ -72,15 +69,18 @@ def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking
     scores = np.concatenate([mixed, retrieved - 1.0 if rescored else retrieved])
     best = np.argsort(-mixed, kind="stable")
     order = np.concatenate([best, np.arange(rescored, len(candidates.rows))])
-    stage_scores = {
-        place: StageScore("mix", score, rank)
-        for rank, (place, score) in enumerate(zip(best.tolist(), mixed[best].tolist(), strict=True), 1)
-    }
     outside = shortlist.outside
     if outside.any() and not outside.all():
         scores = _below_all_others(scores, outside)
         order = order[np.argsort(-scores[order], kind="stable")]
-    return Ranking(order, scores, stage_scores)
+    return Ranking(order, scores, "mix", mixed, _ranks(best))
+
+
+def _ranks(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The rank, from 1, of each of k places that are given in their order."""
+    ranks = np.empty(len(order), np.intp)
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks
 
 
 def relevance_ranks(relevance: Vectors) -> dict[int, int]:

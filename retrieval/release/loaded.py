@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,11 +95,11 @@ class LoadedRelease:
         """What there is to do to rescore the products of these rows of the view."""
         return self.models.rescoring(*self._tokens_of(text, rows, view), self._pack)
 
-    def _tokens_of(self, text: str, rows: np.ndarray, view: CatalogView) -> tuple[Tokens, list[Tokens]]:
+    def _tokens_of(self, text: str, rows: np.ndarray, view: CatalogView) -> tuple[Tokens, Sequence[Tokens]]:
         assert self.ranker is not None
         return self.ranker.tokenize_query(text), view.tokens(rows)
 
-    def _pack(self, query: Tokens, products: list[Tokens]) -> list[Pair]:
+    def _pack(self, query: Tokens, products: Sequence[Tokens]) -> list[Pair]:
         assert self.ranker is not None
         return [Pair(*packed) for packed in self.ranker.pack_all(query, products)]
 

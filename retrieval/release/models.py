@@ -12,7 +12,7 @@ from catalog.view import CatalogView
 from engine.cache import Caches, found_key, pair_keys, tokens_key
 from engine.protocol import Candidates, Engine, Pair, Tokens, Vectors
 
-Pack: TypeAlias = Callable[[Tokens, list[Tokens]], list[Pair]]
+Pack: TypeAlias = Callable[[Tokens, Sequence[Tokens]], list[Pair]]
 
 
 class CachedModels:
@@ -64,7 +64,7 @@ class CachedModels:
         [compared] = await self._caches.candidates.fetch([key], compute)
         return compared.scores
 
-    def rescoring(self, query: Tokens, products: list[Tokens], pack: Pack) -> "Rescoring":
+    def rescoring(self, query: Tokens, products: Sequence[Tokens], pack: Pack) -> "Rescoring":
         """What there is to do for a query and these products; `pack` makes pairs of them."""
         keys = pair_keys(self._cross_encoder, query, products) if self._caches.scores.limit else []
         return Rescoring(
@@ -126,5 +126,5 @@ def _fixed(rows: NDArray[np.int64], scores: Vectors) -> Candidates:
     return Candidates(rows, scores)
 
 
-def _packed(query: Tokens, products: list[Tokens], pack: Pack, places: list[int]) -> list[Pair]:
+def _packed(query: Tokens, products: Sequence[Tokens], pack: Pack, places: list[int]) -> list[Pair]:
     return pack(query, [products[place] for place in places])
