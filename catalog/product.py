@@ -93,16 +93,16 @@ def product_text(row: Mapping[str, object]) -> str:
     """
     title = str(row["title"])
     parts = [title]
-    seen = title.casefold()
+    written = title.casefold()
     for name in ("brand", "product_type", "color", "size", "material"):
         value = row.get(name)
-        if value and str(value).casefold() not in seen:
+        if value and str(value).casefold() not in written:
             parts.append(str(value))
-            seen += " " + str(value).casefold()
+            written += " " + str(value).casefold()
     attributes = row.get("attributes") or ()
     pairs = attributes.items() if isinstance(attributes, Mapping) else attributes
     for name, value in list(pairs)[:_ATTRIBUTE_LIMIT]:  # type: ignore[call-overload]
-        if value.casefold() not in seen:
+        if value.casefold() not in written:
             parts.append(f"{name.replace('_', ' ')}: {value}")
     description = row.get("description")
     if description:

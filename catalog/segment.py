@@ -1,4 +1,4 @@
-"""A segment: some products of a catalog, numbered from 0, and everything that is asked about them. It never changes."""
+"""A segment: some products of a catalog, numbered from 0, and all that a request reads of them. It never changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

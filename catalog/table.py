@@ -15,7 +15,7 @@ from core.errors import ReleaseError
 from core.formats import PRODUCT_TABLE
 
 Read = Callable[..., Any]
-"""A column's value at a place of its batch; of a map, the first pairs, if so many are asked for."""
+"""Returns a column's value at a place of its batch; of a map the first pairs, given how many."""
 
 
 class ProductTable:
@@ -36,7 +36,7 @@ class ProductTable:
             raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
         self._batches = batches
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
-        self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made when asked for
+        self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made at first use
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -1,6 +1,6 @@
 """One immutable revision of a catalog: the base segment, fresh segments, and which products are deleted.
 
-A request takes one view and asks everything through it. Rows are numbered through the view, the base segment's first.
+A request takes one view and reads everything through it. Rows are numbered through the view, the base segment's first.
 Where there is the base segment alone and nothing is deleted, each call goes straight through to it.
 """
 
@@ -17,8 +17,8 @@ from catalog.segment import Mask, Rows, Scores, Segment
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Those of the rows asked about that lie in one segment: the segment's number, the places of the rows among those
-    asked about, and the rows as the segment numbers them; both of shape (p,)."""
+    """The rows of one segment among given rows: the segment's number, the places of its rows among the given ones, and
+    the rows as the segment numbers them; both of shape (p,)."""
 
     segment: int
     places: NDArray[np.intp]
@@ -121,8 +121,8 @@ class CatalogView:
             return _tokens(self.base, rows)
         result: list[NDArray[np.int32]] = [np.empty(0, np.int32)] * len(rows)
         for part in self.parts(rows):
-            found = _tokens(self.segments[part.segment], part.rows)
-            for place, tokens in zip(part.places.tolist(), found, strict=True):
+            own = _tokens(self.segments[part.segment], part.rows)
+            for place, tokens in zip(part.places.tolist(), own, strict=True):
                 result[place] = tokens
         return result
 

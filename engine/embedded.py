@@ -31,8 +31,8 @@ class Model(Protocol):
 class Batches:
     """The most tokens or queries of a batch, and how few tokens are not divided among free lanes.
 
-    `padding` is the most tokens of a batch that may be padding: about what one more batch costs. `compare_at_once` is
-    the most rows that are compared where they are asked for, which takes less than a way to a lane and back. `urgent`
+    `padding` is the most tokens of a batch that may be padding: about what one more batch costs. `score_at_once` is
+    the most rows that are scored in the caller's own thread, which takes less than a way to a lane and back. `urgent`
     are the calls that do not wait for running batches where their deadline is near.
     """
 
@@ -41,7 +41,7 @@ class Batches:
     retrieve: int
     least_rescore: int
     padding: int
-    compare_at_once: int = 0
+    score_at_once: int = 0
     urgent: tuple[str, ...] = ()
 
 
@@ -52,7 +52,7 @@ CPU_BATCHES = Batches(
     retrieve=32,
     least_rescore=128,
     padding=16,
-    compare_at_once=256,
+    score_at_once=256,
     urgent=("encode", "retrieve", "score_rows"),
 )
 # A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
@@ -73,13 +73,13 @@ class EmbeddedEngine:
         """`index` has the base segment's vectors. `lanes` is the number of worker threads, each bound to one core's
         worth of work; default: one a core."""
         self._index = index
-        self._at_once = batches.compare_at_once
+        self._at_once = batches.score_at_once
         self._cross_encoder = cross_encoder
         kinds = [
             WorkQueue("encode", query_tower.run, batches.encode, padding=batches.padding),
             WorkQueue("retrieve", self._search, batches.retrieve),
-            WorkQueue("score_rows", self._compare, batches.retrieve),
-            WorkQueue("rescore", self._score, batches.rescore, batches.least_rescore, batches.padding),
+            WorkQueue("score_rows", self._score_rows, batches.retrieve),
+            WorkQueue("rescore", self._rescore, batches.rescore, batches.least_rescore, batches.padding),
         ]
         self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), use_one_thread, batches.urgent)
 
@@ -128,15 +128,15 @@ class EmbeddedEngine:
                 result[place] = _candidates(rows[i, :k], scores[i, :k])
         return [result[place] for place in range(len(payloads))]
 
-    def _compare(self, payloads: list[tuple[Vectors, NDArray[np.int64], CatalogView | None]]) -> list[Vectors]:
+    def _score_rows(self, payloads: list[tuple[Vectors, NDArray[np.int64], CatalogView | None]]) -> list[Vectors]:
         return [score_view_rows(self._index, view, vector, rows) for vector, rows, view in payloads]
 
-    def _score(self, pairs: list[Pair]) -> Vectors:
+    def _rescore(self, pairs: list[Pair]) -> Vectors:
         if self._cross_encoder is None:
             raise EngineError("this release has no cross-encoder")
         return self._cross_encoder.run([pair.tokens for pair in pairs], [pair.segments for pair in pairs])
 
 
 def _candidates(rows: np.ndarray, scores: np.ndarray) -> Candidates:
-    found = rows >= 0  # an approximate index may find fewer than k
-    return Candidates(rows[found], scores[found])
+    real = rows >= 0  # an approximate index may return fewer than k
+    return Candidates(rows[real], scores[real])

@@ -3,7 +3,7 @@
 Each lane runs one batch at a time on one core, so that models never compete for threads of their own. A lane that is
 free takes work at once and never waits for a batch to fill; while all are busy, calls queue up and share the next
 batch, which is made of what has waited longest and of what is nearly as long as it. A lane that is done takes its next
-batch itself, under a lock, rather than wait for its turn on a busy event loop; results are told on the loop.
+batch itself, under a lock, rather than wait for its turn on a busy event loop; results are delivered on the loop.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _SLOWER, _FASTER = 0.5, 0.02  # how far a batch moves what the longest took, up 
 
 @dataclass(slots=True)
 class WorkQueue:
-    """One sort of work. `run` takes the payloads of a batch and returns a result for each, in their order.
+    """One kind of work. `run` takes the payloads of a batch and returns a result for each, in their order.
 
     A payload's cost is its length (in tokens; 1 for a query of the index), and a batch costs as if all of it were as
     long as its longest. `budget` bounds that; `least` is the cost below which a batch is not divided among free lanes;
@@ -43,7 +43,7 @@ class WorkQueue:
 
 @dataclass(slots=True)
 class _Call:
-    """What one caller waits for: all its results, or the first error. All but `soon` runs on the caller's loop."""
+    """One caller's wait for all its results, or for the first error. All but `call_soon` runs on the caller's loop."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[list[Any]]"
@@ -61,10 +61,10 @@ class _Call:
         if not self.future.done():
             self.future.set_exception(error)
 
-    def soon(self, tell: Callable[..., None], *arguments: Any) -> None:
+    def call_soon(self, deliver: Callable[..., None], *arguments: Any) -> None:
         """Calls it on the loop, from any thread."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(tell, *arguments)
+            self.loop.call_soon_threadsafe(deliver, *arguments)
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Lanes:
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=prepare)
         self._urgent = frozenset(urgent)
         self._longest = 0.0  # seconds that batches of other kinds took of late, at the longest
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="urgent", initializer=prepare)
+        self._urgent_pool = ThreadPoolExecutor(1, thread_name_prefix="urgent", initializer=prepare)
 
     async def submit(
         self, kind: str, payloads: Sequence[Any], costs: Sequence[int], deadline: float | None
@@ -115,8 +115,8 @@ class Lanes:
                 raise EngineError("the engine was closed")
             queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
             queue.extend(items)
-            if not self._asleep and self._presses(kind, deadline, loop.time()):
-                self._beside.submit(self._run_beside, kind)
+            if not self._asleep and self._is_urgent(kind, deadline, loop.time()):
+                self._urgent_pool.submit(self._run_urgent, kind)
             for _ in range(min(self._asleep, len(items))):
                 self._asleep -= 1
                 self._pool.submit(self._work)
@@ -129,13 +129,13 @@ class Lanes:
             waiting = [item for _, queue in self._queues() for item in queue]
             self._kinds = {}  # they hold the models, and the models' engine holds this
             self._pool.shutdown(wait=False)
-            self._beside.shutdown(wait=False)
+            self._urgent_pool.shutdown(wait=False)
         _fail(waiting, EngineError("the engine was closed"))
 
     def _work(self) -> None:
         """Runs batches on a lane's thread until there is nothing to do."""
-        while found := self._take_next():
-            kind, batch = found
+        while work := self._take_next():
+            kind, batch = work
             began = time.monotonic()
             self._run(kind, batch)
             with self._lock:
@@ -149,15 +149,15 @@ class Lanes:
             results = kind.run([item.payload for item in batch])
             if len(results) != len(batch):
                 raise EngineError(f"{len(results)} results came of a batch of {len(batch)}")
-        except BaseException as error:  # whatever it is, callers are told, and the lane goes on
+        except BaseException as error:  # whatever it is, callers get it, and the lane goes on
             _fail(batch, error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}"))
         else:
-            batch[0].call.soon(_tell, batch, results)
+            batch[0].call.call_soon(_deliver, batch, results)
 
-    def _presses(self, kind: str, deadline: float | None, now: float) -> bool:
+    def _is_urgent(self, kind: str, deadline: float | None, now: float) -> bool:
         return kind in self._urgent and deadline is not None and deadline - now < _NEAR * self._longest
 
-    def _run_beside(self, name: str) -> None:
+    def _run_urgent(self, name: str) -> None:
         """Runs what waits of a kind, if no lane has taken it by now."""
         with self._lock:
             kind = self._kinds.get(name)
@@ -170,12 +170,12 @@ class Lanes:
 
     def _take_next(self) -> tuple[WorkQueue, list[_Item]] | None:
         with self._lock:
-            found = self._next()
-            if found:
+            work = self._next()
+            if work:
                 self._free -= 1
             else:
                 self._asleep += 1
-            return found
+            return work
 
     def _queues(self) -> "list[tuple[WorkQueue, deque[_Item]]]":
         """In the order in which they are served."""
@@ -214,23 +214,23 @@ def _drop_dead(queue: "deque[_Item]") -> None:
     if not queue:
         return
     now = queue[0].call.loop.time()
-    dead = [item for item in queue if _dead(item.call, now)]
+    dead = [item for item in queue if _is_dead(item.call, now)]
     if dead:
-        alive = [item for item in queue if not _dead(item.call, now)]
+        alive = [item for item in queue if not _is_dead(item.call, now)]
         queue.clear()
         queue.extend(alive)
         _fail(dead, DeadlineExceeded())
 
 
-def _dead(call: _Call, now: float) -> bool:
+def _is_dead(call: _Call, now: float) -> bool:
     return call.future.done() or (call.deadline is not None and call.deadline <= now)
 
 
-def _tell(batch: list[_Item], results: Sequence[Any]) -> None:
+def _deliver(batch: list[_Item], results: Sequence[Any]) -> None:
     for item, result in zip(batch, results, strict=True):
         item.call.put(item.place, result)
 
 
 def _fail(batch: list[_Item], error: Exception) -> None:
     for item in batch:
-        item.call.soon(item.call.fail, error)
+        item.call.call_soon(item.call.fail, error)

@@ -1,16 +1,16 @@
-"""What of the remaining time stages may take, and how many pairs it allows to rescore."""
+"""How much of the remaining time stages may take, and how many pairs it allows to rescore."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 
 # Left for arranging the answer and sending it: at the least, as a share, and as a multiple of what it took at its
 # slowest of late, which a busy machine makes long; but no more than half of the time there is.
-_LEAST_RESERVE, _RESERVE_SHARE, _TIMES_SEEN, _MOST_RESERVE_SHARE = 0.008, 0.05, 1.5, 0.5
+_LEAST_RESERVE, _RESERVE_SHARE, _TIMES_OBSERVED, _MOST_RESERVE_SHARE = 0.008, 0.05, 1.5, 0.5
 # Left for an answer by words alone, where the towers hang.
 _WORDS_SHARE = 0.1
 _SMOOTHING = 0.2
 _RELAX = 0.9
-_SLOWER, _FASTER = 0.5, 0.02  # how far what is seen moves the reserve up, and down
+_SLOWER, _FASTER = 0.5, 0.02  # how far an observation moves the reserve up, and down
 _DEVIATIONS = 2.0  # beyond the mean pace, that a request may meet
 
 
@@ -18,15 +18,15 @@ class Reserve:
     """Seconds that an answer takes to be made once the stages that can be done without have ended, at the longest."""
 
     def __init__(self) -> None:
-        self._seen = 0.0
+        self._observed = 0.0
 
     def observe(self, seconds: float) -> None:
         """Takes in how long it took one request: at once where that is long, and slowly where it is short."""
-        self._seen += (_SLOWER if seconds > self._seen else _FASTER) * (seconds - self._seen)
+        self._observed += (_SLOWER if seconds > self._observed else _FASTER) * (seconds - self._observed)
 
     def usable(self, seconds: float) -> float:
         """What stages that can be done without may take of the seconds left until the deadline."""
-        wanted = max(_RESERVE_SHARE * seconds, _TIMES_SEEN * self._seen)
+        wanted = max(_RESERVE_SHARE * seconds, _TIMES_OBSERVED * self._observed)
         return seconds - max(_LEAST_RESERVE, min(wanted, _MOST_RESERVE_SHARE * seconds))
 
 
@@ -36,7 +36,7 @@ def before_words(seconds: float) -> float:
 
 
 class RerankCostModel:
-    """Seconds of waiting per token rescored, as seen lately: queues under load are part of it."""
+    """Seconds of waiting per token rescored, as observed lately: queues under load are part of it."""
 
     def __init__(self) -> None:
         self._pace = 0.0
@@ -59,7 +59,7 @@ class RerankCostModel:
             self._deviation += weight * (abs(difference) - self._deviation)
 
     def relax(self) -> None:
-        """After a request that could not be rescored: nothing was seen, so lean back towards an idle engine's pace."""
+        """After a request that was not rescored, and so not observed: leans back towards an idle engine's pace."""
         self._pace = max(self._unloaded, self._pace * _RELAX)
         self._deviation *= _RELAX
 

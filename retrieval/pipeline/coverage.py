@@ -1,34 +1,34 @@
-"""How much of a query products say by what names them: what ranks alone do not tell."""
+"""How much of a query the names of products cover, which ranks alone do not show."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.lexical.index import UNITS, Evidence, LexicalQuery
 
-# A description tells of much that a product is not.
-_TELLING = ("description", UNITS)
-# What a product that says all of a query gets beside its reciprocal ranks. Chosen with untuned towers: nDCG@10 of Home
-# Depot's validation queries still rises beyond it (.394 in place of .358, by .05 to .402), CrowdFlower's no more (.805,
-# .803; .795).
+# A description mentions much that a product is not.
+_DESCRIPTIVE = ("description", UNITS)
+# What a product whose names cover all of a query gets beside its reciprocal ranks. Chosen with untuned towers: of Home
+# Depot's validation queries nDCG@10 still rises beyond it (.394 in place of .358, by .05 to .402), of CrowdFlower's no
+# more (.805, .803; .795).
 _COVERAGE = 0.03
-# More than ranks and coverage can differ by: for products that say it all where few do, and once more for those whose
-# title says nothing else.
+# More than ranks and coverage can differ by: for products that cover it all where few do, and once more for those
+# whose title holds nothing else.
 _AHEAD = 0.1
 _FEW = 5
 
 
 def favour(query: LexicalQuery, evidence: Evidence, weight: float) -> NDArray[np.float32]:
-    """What r products get beside their reciprocal ranks for the words of a query that they say; shape (r,).
+    """What r products get beside their reciprocal ranks for the words of a query that their names cover; shape (r,).
 
     `weight` is that of words in fusion.
     """
     if not query.words or not weight:
         return np.zeros(len(evidence.scores), np.float32)
-    naming = np.array([field not in _TELLING for field in evidence.fields])
-    said = np.minimum(evidence.matched[:, naming].max(1, initial=0), 1)
+    naming = np.array([field not in _DESCRIPTIVE for field in evidence.fields])
+    matched = np.minimum(evidence.matched[:, naming].max(1, initial=0), 1)
     weights = np.array(query.weights, np.float32)
-    covered = said @ weights / max(float(weights.sum()), 1e-6)
-    whole = (said >= 1).all(1)
+    covered = matched @ weights / max(float(weights.sum()), 1e-6)
+    whole = (matched >= 1).all(1)
     few = whole if np.count_nonzero(whole) <= _FEW else np.zeros_like(whole)
     ahead = few.astype(np.float32) + _titled(query, evidence)
     return (weight * _COVERAGE * covered + min(weight, 1.0) * _AHEAD * ahead).astype(np.float32)

@@ -14,17 +14,17 @@ _FEW = 5
 _Column = NDArray[np.float32] | np.float32
 
 
-def code_matches(found: CandidateSet) -> NDArray[np.bool_]:
+def code_matches(candidates: CandidateSet) -> NDArray[np.bool_]:
     """Which of c candidates a model number or GTIN of the query names, shape (c,): few hold it, and as a whole.
 
     Of those, the ones whose own it is, where there are any: others may be what goes with them.
     """
-    result = np.zeros(len(found.rows), bool)
-    if found.query is None or found.evidence is None:
+    result = np.zeros(len(candidates.rows), bool)
+    if candidates.query is None or candidates.evidence is None:
         return result
-    for place, word in enumerate(found.query.words):
+    for place, word in enumerate(candidates.query.words):
         if word.is_code:
-            few = (held for held in _holding(found.evidence, place) if 0 < np.count_nonzero(held) <= _FEW)
+            few = (held for held in _holding(candidates.evidence, place) if 0 < np.count_nonzero(held) <= _FEW)
             result |= next(few, np.zeros_like(result))
     return result
 
@@ -42,23 +42,27 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     yield within(*evidence.fields)
 
 
-def compute_features(found: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The features of c candidates that both sources were asked about, shape (c, f) in the order of the schema.
+def compute_features(candidates: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The features of c candidates that both sources scored, shape (c, f) in the order of the schema.
 
     `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.
     """
-    assert found.dense and found.lexical and found.query and found.evidence, "both sources take part"
-    similarity = found.dense.scores
+    assert candidates.dense and candidates.lexical and candidates.query and candidates.evidence, (
+        "both sources take part"
+    )
+    similarity = candidates.dense.scores
     columns: dict[str, _Column] = {
         "rerank_probability": MISSING,
         "rerank_probability_gap": MISSING,
         "cosine_similarity": similarity,
         "cosine_similarity_gap": similarity - similarity.max(initial=-1),
-        **_of_words(found.query, found.evidence),
+        **_lexical_features(candidates.query, candidates.evidence),
         "popularity_percentile": popularity,
         "popularity_percentile_gap": popularity - np.fmax.reduce(popularity, initial=MISSING),
     }
-    return np.stack([np.broadcast_to(columns[name], len(found.rows)) for name in FEATURE_NAMES], 1).astype(np.float32)
+    return np.stack([np.broadcast_to(columns[name], len(candidates.rows)) for name in FEATURE_NAMES], 1).astype(
+        np.float32
+    )
 
 
 def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -70,13 +74,13 @@ def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -
     return result
 
 
-def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
+def _lexical_features(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
     title = np.array([field == "title" for field in evidence.fields])
     weights = np.array(query.weights, np.float32)
     total = max(float(weights.sum()), 1e-6)
     anywhere = np.minimum(evidence.matched.max(1, initial=0), 1)
     in_title = np.minimum(evidence.matched[:, title].max(1, initial=0), 1)
-    asked = [place for place, word in enumerate(query.words) if word.unit]
+    quantities = [place for place, word in enumerate(query.words) if word.unit]
     codes = [place for place, word in enumerate(query.words) if word.has_digit and not word.unit]
     names = [place for place, word in enumerate(query.words) if not word.has_digit]
     known = {word for term in query.terms for word in term.words}
@@ -88,16 +92,18 @@ def _of_words(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
         "title_term_coverage": in_title @ weights / total,
         "last_term_match": anywhere[:, names[-1]] if names else MISSING,
         "code_coverage": _share(anywhere, codes),
-        "quantity_coverage": _share(_whole(anywhere), asked),
-        "conflicting_quantities": (evidence.conflicting_quantity & (anywhere < 1))[:, asked].sum(1).astype(np.float32),
-        **_of_brands(query, evidence, anywhere),
+        "quantity_coverage": _share(_whole(anywhere), quantities),
+        "conflicting_quantities": (evidence.conflicting_quantity & (anywhere < 1))[:, quantities]
+        .sum(1)
+        .astype(np.float32),
+        **_brand_features(query, evidence, anywhere),
         "query_length": np.float32(len(query.words)),
         "unknown_term_share": np.float32(1 - len(known) / max(len(query.words), 1)),
         "title_length": evidence.lengths[:, title].sum(1).astype(np.float32),
     }
 
 
-def _of_brands(query: LexicalQuery, evidence: Evidence, anywhere: NDArray[np.float32]) -> dict[str, _Column]:
+def _brand_features(query: LexicalQuery, evidence: Evidence, anywhere: NDArray[np.float32]) -> dict[str, _Column]:
     brands = sorted(query.brands)
     if not brands:
         return {"brand_coverage": MISSING, "conflicting_brand_terms": np.float32(0)}

@@ -1,4 +1,4 @@
-"""The lexical source of a release, on a thread of its own."""
+"""The lexical retriever of a release, on a thread of its own."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from engine.protocol import Candidates
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
 
-_READ = 256  # queries read are kept: each is read to be spelt, and again to be searched
+_PARSED = 256  # parsed queries that are kept: each is parsed for its spelling, and again for its search
 _WORD = re.compile(r"\w+")
 _Result = TypeVar("_Result")
 
@@ -30,14 +30,14 @@ class LexicalFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LexicalMatches:
-    """What was found by words: the query as it was read, and the candidates."""
+    """The query as it was parsed, and the products that match it."""
 
     query: LexicalQuery
     candidates: Candidates
 
 
 class LexicalRetriever:
-    """Searches a lexical index off the event loop. One thread, since reading a query keeps state."""
+    """Searches a lexical index off the event loop. It has one thread, since parsing a query keeps state."""
 
     def __init__(
         self,
@@ -49,28 +49,28 @@ class LexicalRetriever:
     ) -> None:
         """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47).
 
-        `is_word` tells words of the language, on whose spelling there is nothing to mend.
+        `is_word` returns whether a text is a word of the language, whose spelling is right.
         """
         self._index = index
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
-        self._read = lru_cache(_READ)(LexicalQueryParser(index, language, synonyms, is_word).read)
+        self._parse = lru_cache(_PARSED)(LexicalQueryParser(index, language, synonyms, is_word).read)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     async def apply_rewrites(self, text: str) -> str:
-        """The query as it is to be searched, by the release's rewrites. Raises LexicalFailed."""
+        """The query after the release's rewrites. Raises LexicalFailed."""
         return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
 
     async def correct_spelling(self, text: str) -> str:
         """The query with likelier spellings of words that no product holds. Raises LexicalFailed."""
-        return await self._run(lambda: _spelt(text, self._read(text).spellings))
+        return await self._run(lambda: _apply_spellings(text, self._parse(text).spellings))
 
     async def search(self, text: str, k: int, view: CatalogView | None = None) -> LexicalMatches:
         """The k best products of the view; without one, of the base segment. Raises LexicalFailed."""
 
         def work() -> LexicalMatches:
-            query = self._read(text)
+            query = self._parse(text)
             return LexicalMatches(query, search_view(self._index, view, query, self._weights, k))
 
         return await self._run(work)
@@ -80,7 +80,7 @@ class LexicalRetriever:
         return await self._run(lambda: evidence_of_view(self._index, view, query, rows))
 
     def scores(self, evidence: Evidence) -> NDArray[np.float32]:
-        """The score, shape (r,), that `search` gives products that hold so much."""
+        """The score, shape (r,), that `search` gives the products with this evidence."""
         return evidence.scores @ self._fields
 
     def close(self) -> None:
@@ -94,8 +94,8 @@ class LexicalRetriever:
             raise LexicalFailed(f"{type(error).__name__}: {error}") from error
 
 
-def _spelt(text: str, spellings: Mapping[str, str]) -> str:
-    """With each word that has a likelier spelling, which is in lower case, in that."""
+def _apply_spellings(text: str, spellings: Mapping[str, str]) -> str:
+    """The text with the likelier spelling, in lower case, of each word that has one."""
     if not spellings:
         return text
     return _WORD.sub(lambda word: spellings.get(word[0].casefold(), word[0]), text)

@@ -94,8 +94,8 @@ class DenseSource:
     policy = FailurePolicy(
         reason=DENSE_FAILED,
         required=True,
-        failed="found by words alone: the towers failed",
-        late="found by words alone: the towers took too long",
+        failed="words alone answer: the bi-encoder failed",
+        late="words alone answer: the bi-encoder took too long",
     )
 
     def __init__(self, context: RequestContext) -> None:

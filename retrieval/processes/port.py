@@ -12,7 +12,7 @@ from core.errors import TandemError
 
 
 def refused(address: str) -> TandemError:
-    """What a user is told of an address that cannot be listened on."""
+    """The error for an address that cannot be listened on."""
     if address.startswith(UNIX):
         return TandemError(f"cannot listen on {address}: its folder is missing or not writable; choose another path")
     return TandemError(f"cannot listen on {address}: the port is taken or not allowed; choose another")
@@ -60,8 +60,8 @@ def reserve_address(address: str) -> Iterator[str]:
 
 def _places(host: str, port: int) -> list[tuple[int, tuple]]:
     """Families and addresses of a host; localhost has one of IPv4 and one of IPv6."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in addresses))
 
 
 def _hold(family: int, place: tuple) -> socket.socket | None:

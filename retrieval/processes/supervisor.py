@@ -24,7 +24,7 @@ _KILL_SECONDS = 5.0  # beyond the grace
 _LISTEN = 1.0  # seconds between two looks at who is silent
 
 Ready = Callable[[str, dict[str, str]], None]
-"""Told, once all processes serve, the address and the release of each catalog."""
+"""Called once all processes serve, with the address and the release of each catalog."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`ready` is told once, when all serve, the release of each catalog; `start` starts a process by number."""
+        """`ready` is called once, when all serve, with each catalog's release; `start` starts a process by number."""
         self._count = settings.processes
         self._grace = settings.grace_seconds
         self._hang = settings.hang_seconds
@@ -136,8 +136,8 @@ class Supervisor:
             pause = restarts.pause(served)
             if restarts.hopeless and not self._serving:
                 raise TandemError(f"no serving process can be kept up; the last one after {served:.0f} s: {why}")
-            told = "process %d (pid %d) is started again in %.1f s; %d of %d serve: %s"
-            log.error(told, number + 1, worker.pid, pause, self._serving, self._count, why)
+            line = "process %d (pid %d) is started again in %.1f s; %d of %d serve: %s"
+            log.error(line, number + 1, worker.pid, pause, self._serving, self._count, why)
             await self._sleep(pause)
 
     async def _listen(self) -> None:
@@ -192,10 +192,10 @@ class Supervisor:
         """Has those swap that need not wait any longer."""
         for number in agreed(self._members):
             member = self._members[number]
-            assert member.waits is not None, "only who waits is told"
+            assert member.waits is not None, "only a process that waits gets this message"
             catalog, release = member.waits
             member.serves[catalog], member.waits = release, None
-            member.worker.tell({"swap": [catalog, release]})
+            member.worker.send({"swap": [catalog, release]})
 
     async def _drain(self, worker: Worker) -> None:
         worker.drain()

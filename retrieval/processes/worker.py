@@ -75,7 +75,7 @@ class Link:
         await swap.wait()
 
     def watch_supervisor(self, grace: float) -> None:
-        """Does as it is told, on a thread of its own, until the supervisor is gone; then ends this process.
+        """Follows the supervisor's messages, on a thread of its own, until it is gone; then ends this process.
 
         On a thread, so that a process ends that loads or hangs.
         """
@@ -89,7 +89,7 @@ class Link:
 
 
 def main() -> None:
-    """Serves until SIGTERM, SIGINT or the supervisor's end. What cannot be served is told to the supervisor."""
+    """Serves until SIGTERM, SIGINT or the supervisor's end. What cannot be served is reported to the supervisor."""
     faulthandler.enable()
     link = Link(socket.socket(fileno=int(sys.argv[1])))
     first = link.read()

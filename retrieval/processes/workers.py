@@ -1,4 +1,4 @@
-"""A serving process as its supervisor sees it: what it says, what it is told, and how it ends."""
+"""A serving process as its supervisor sees it: the messages from it and to it, and how it ends."""
 
 import asyncio
 import contextlib
@@ -32,13 +32,13 @@ class Worker:
         return self._process.pid
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What it says, until it ends."""
+        """Its messages, until it ends."""
         with contextlib.suppress(ConnectionError):
             while (line := await self._reader.readline()).endswith(b"\n"):  # what a killed one began is left
                 yield json.loads(line)
 
-    def tell(self, message: Message) -> None:
-        """Sends it a message; one that has ended hears nothing."""
+    def send(self, message: Message) -> None:
+        """Sends it a message; one that has ended gets nothing."""
         self._writer.write(json.dumps(message).encode() + b"\n")
 
     def drain(self) -> None:
@@ -73,5 +73,5 @@ async def start_worker(settings: ServeSettings, number: int) -> Worker:
             start_new_session=True,
         )
     worker = Worker(process, *await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE))
-    worker.tell({"number": number, "settings": settings.share(number).model_dump(mode="json")})
+    worker.send({"number": number, "settings": settings.share(number).model_dump(mode="json")})
     return worker

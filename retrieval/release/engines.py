@@ -55,8 +55,8 @@ def gpu_engine(
     models = [tower.model_path("query"), *([ranker.model_path] if ranker is not None else [])]
     lacking = [half_path(model).name for model in models if not half_path(model).is_file()]
     if lacking and settings.device == "auto":
-        told = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
-        log.warning(told, manifest.release_id, " and ".join(lacking))
+        message = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
+        log.warning(message, manifest.release_id, " and ".join(lacking))
         return embedded_engine(folder, manifest, tower, ranker, settings.lanes_each)
     index = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index)
     on_gpu = copy_to_gpus(index, settings.gpus, settings.gpu_spread, settings.gpu_search)

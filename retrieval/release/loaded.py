@@ -108,12 +108,12 @@ class LoadedRelease:
         assert self.ranker is not None
         return self.ranker.scores(logits, similarities)
 
-    def features(self, found: CandidateSet) -> NDArray[np.float32]:
+    def features(self, candidates: CandidateSet) -> NDArray[np.float32]:
         """The features of c candidates of the release as published, before they are rescored; shape (c, f)."""
-        return compute_features(found, self.view.popularity(found.rows))
+        return compute_features(candidates, self.view.popularity(candidates.rows))
 
     def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
-        """See `read_price_bounds`; None as well where prices are asked for in a currency that is not the catalog's."""
+        """See `read_price_bounds`; None as well where the query names a currency that is not the catalog's."""
         rest, bounds = read_price_bounds(text)
         if bounds is None or (bounds.currencies and self.manifest.currency not in {None, *bounds.currencies}):
             return text, None
@@ -133,7 +133,7 @@ class LoadedRelease:
         )
 
     def rerank_depth(self, plan: Plan) -> int:
-        """How many candidates to rescore: the plan's, else as many as the final score was found to need.
+        """How many candidates to rescore: the plan's, else as many as the final score needs.
 
         None where there is no final score and the cross-encoder's word would not count.
         """
@@ -195,7 +195,7 @@ def embedded_engine(
 def open_release(
     folder: Path, manifest: Manifest, make_engine: MakeEngine = embedded_engine, caches: Caches | None = None
 ) -> LoadedRelease:
-    """Loads a release whose files were verified; its models are asked through the caches.
+    """Loads a release whose files were verified; its models are called through the caches.
 
     Raises ReleaseError or ModelError when its parts do not fit.
     """
@@ -234,18 +234,18 @@ def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tup
 
 def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRetriever | None:
     """The lexical source, where the release was made with one."""
-    told = manifest.snapshot.lexical
-    if told is None:
+    report = manifest.snapshot.lexical
+    if report is None:
         return None
-    if problem := LEXICAL_INDEX.problem(told.format, "run `tandem index`"):
+    if problem := LEXICAL_INDEX.problem(report.format, "run `tandem index`"):
         raise ReleaseError(f"release {manifest.release_id}: {problem}")
-    if told.format != FORMAT:
+    if report.format != FORMAT:
         log.warning(
             "release %s: its words are of format %d, this version reads %d: names, compounds and scripts are found "
             "less well by words until you run `tandem index` again",
-            *(manifest.release_id, told.format, FORMAT),
+            *(manifest.release_id, report.format, FORMAT),
         )
-    index = LexicalIndex(folder / "lexical", list(told.weights), manifest.snapshot.products)
+    index = LexicalIndex(folder / "lexical", list(report.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
-    return LexicalRetriever(index, manifest.language, told.weights, synonyms, tower.is_word)
+    return LexicalRetriever(index, manifest.language, report.weights, synonyms, tower.is_word)

@@ -29,7 +29,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused r
 _MOST_NAMES = 10  # of catalogs, in an error
 
 OpenRelease = Callable[[Path, Manifest], LoadedRelease]
-# Asked with catalog and release once it is warm; returns when it is to be swapped in.
+# Called with catalog and release once it is warm; returns when it is to be swapped in.
 SwapBarrier = Callable[[str, str], Awaitable[None]]
 
 
@@ -38,7 +38,7 @@ async def at_once(catalog: str, release: str) -> None:
 
 
 class UnknownCatalog(Exception):
-    """The catalog asked for is not served here."""
+    """The catalog of the request is not served here."""
 
 
 class NotReady(Exception):
@@ -66,7 +66,7 @@ class ReleaseManager:
         clock: Callable[[], float] = time.monotonic,
         agree: SwapBarrier = at_once,
     ) -> None:
-        """`clock` tells seconds, for the pauses before a refused release is tried again."""
+        """`clock` returns seconds, for the pauses before a refused release is tried again."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
@@ -193,8 +193,8 @@ class ReleaseManager:
         if before and before.reason == reason:
             return
         served = self._loaded.get(catalog)
-        kept = f"{served.release_id} stays" if served else "nothing is served"
-        log.error("catalog %s: release %s refused, %s: %s", catalog, release, kept, reason)
+        consequence = f"{served.release_id} stays" if served else "nothing is served"
+        log.error("catalog %s: release %s refused, %s: %s", catalog, release, consequence, reason)
 
     async def _ready(self, catalog: str, release: str) -> LoadedRelease:
         """The release, loaded and warm, once it is to be swapped in."""
@@ -218,8 +218,8 @@ class ReleaseManager:
                 self._passed_over[release] = str(error)
                 continue
             self._swap(catalog, fresh)
-            told = "catalog %s: release %s, which was served before, stands in for %s until that is whole"
-            log.error(told, catalog, release, wanted)
+            message = "catalog %s: release %s, which was served before, stands in for %s until that is whole"
+            log.error(message, catalog, release, wanted)
             return
 
     async def _check(self, catalog: str, served: LoadedRelease) -> None:

@@ -1,4 +1,4 @@
-"""A release's models, asked through the caches."""
+"""A release's models, called through the caches."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class CachedModels:
 
         async def compute(_: list[int]) -> Sequence[Vectors]:
             vectors = await self._engine.encode([tokens], deadline)
-            vectors.setflags(write=False)  # others will be handed the same
+            vectors.setflags(write=False)  # others get the same array
             return [vectors[0]]
 
         [vector] = await self._caches.vectors.fetch([tokens_key(self._query_tower, tokens)], compute)
@@ -45,8 +45,8 @@ class CachedModels:
         """The k products of the view most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            found = await self._engine.retrieve(vector[None], k, deadline, view)
-            return [_fixed(found[0].rows, found[0].scores)]
+            [candidates] = await self._engine.retrieve(vector[None], k, deadline, view)
+            return [_read_only(candidates.rows, candidates.scores)]
 
         key = found_key(self._index, vector, "retrieve", k, _revision(view))
         [candidates] = await self._caches.candidates.fetch([key], compute)
@@ -58,7 +58,7 @@ class CachedModels:
         """The similarity, shape (r,), of r products of the view to a vector of shape (d,); raises as `retrieve`."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            return [_fixed(rows, await self._engine.score_rows(vector, rows, deadline, view))]
+            return [_read_only(rows, await self._engine.score_rows(vector, rows, deadline, view))]
 
         key = found_key(self._index, vector, "score_rows", _revision(view), rows.tobytes())
         [compared] = await self._caches.candidates.fetch([key], compute)
@@ -109,7 +109,7 @@ class Rescoring:
         return np.array(await self._scores.fetch(self._keys[:depth], compute), np.float32)
 
     def _pairs_of(self, places: list[int]) -> dict[int, Pair]:
-        """All pairs packed so far, these among them: what is kept is not even packed."""
+        """All pairs packed so far, these among them; one whose score is cached is not even packed."""
         missing = [place for place in places if place not in self._pairs]
         self._pairs |= zip(missing, self._pack(missing), strict=True)
         return self._pairs
@@ -119,8 +119,8 @@ def _revision(view: CatalogView | None) -> int:
     return 0 if view is None else view.revision
 
 
-def _fixed(rows: NDArray[np.int64], scores: Vectors) -> Candidates:
-    """Others will be handed the same."""
+def _read_only(rows: NDArray[np.int64], scores: Vectors) -> Candidates:
+    """Others get the same arrays."""
     for values in (rows, scores):
         values.setflags(write=False)
     return Candidates(rows, scores)

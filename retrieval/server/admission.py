@@ -1,4 +1,4 @@
-"""Admission: a bounded number of requests is in flight, and the rest is refused at once."""
+"""Admission: a bounded number of requests is in flight, and all others are refused at once."""
 
 import random
 import threading
@@ -15,13 +15,13 @@ _SPREAD = 0.25
 # An answer that its caller takes no bytes of gives way to a new call after so many seconds.
 _SENDING_SECONDS = 0.25
 _SENDING_SHARE = 2  # answers that are being sent, for each place
-# Seconds over which calls let in and refused are compared; with more refused for each let in, retries are pointless.
+# Seconds over which refused calls are counted for each admitted one; with more than so many, retries are pointless.
 _RECENT_SECONDS, _HOPELESS = 2.0, 1.0
 
 
 class Overloaded(Exception):
     """Too many requests are in flight. `retry_after` is in seconds; `hopeless` says that so many were refused of late
-    that trying again by itself would only add to it."""
+    that automatic retries would only add to it."""
 
     def __init__(self, limit: int, retry_after: float, hopeless: bool = False) -> None:
         super().__init__(f"{limit} requests are in flight already; try again in {retry_after * 1000:.0f} ms")
@@ -30,28 +30,28 @@ class Overloaded(Exception):
 
 
 class Permit:
-    """Proof of admission: what does a request's work asks for one, and only `Admission` makes it.
+    """Proof of admission, which a request's work takes as an argument; only `Admission` makes one.
 
     It is held until `release`, which may be called more than once and on any thread.
     """
 
-    __slots__ = ("_admission", "begun", "give_up", "since")
+    __slots__ = ("_admission", "cancel_call", "in_use", "since")
 
     def __init__(self, admission: "Admission | None" = None) -> None:
-        """Without an admission it is nobody's place."""
+        """Without an admission it holds no place."""
         self._admission = admission
         self.since = admission.clock() if admission else 0.0
-        self.begun = False
-        self.give_up: Callable[[], object] = lambda: None
+        self.in_use = False
+        self.cancel_call: Callable[[], object] = lambda: None
 
-    def sends(self, give_up: Callable[[], object]) -> None:
-        """The work is done and its answer is being sent; `give_up` ends the call if its place is needed."""
+    def start_sending(self, cancel_call: Callable[[], object]) -> None:
+        """The work is done and its answer is being sent; `cancel_call` ends the call if its place is needed."""
         if self._admission is not None:
-            self._admission.sends(self, give_up)
+            self._admission.start_sending(self, cancel_call)
 
-    def leave(self) -> None:
-        """Gives the place back where nobody has begun to use it."""
-        if not self.begun:
+    def release_unused(self) -> None:
+        """Gives the place back unless a handler uses it."""
+        if not self.in_use:
             self.release()
 
     def release(self) -> None:
@@ -71,7 +71,7 @@ class Admission:
         self._mean_seconds = seconds
         self._working: set[Permit] = set()
         self._sending: dict[Permit, float] = {}  # since when, the oldest first
-        self._let_in, self._refused = Decaying(_RECENT_SECONDS), Decaying(_RECENT_SECONDS)
+        self._admitted, self._refused = Decaying(_RECENT_SECONDS), Decaying(_RECENT_SECONDS)
 
     @property
     def in_flight(self) -> int:
@@ -84,9 +84,10 @@ class Admission:
         return len(self._sending)
 
     def take(self) -> Permit | None:
-        """A place, or None when all are taken, or too many answers have hardly begun to be sent.
+        """A place, or None when all are taken, or too many answers have only just started to be sent.
 
-        Who has an answer may ask again, and is not to be refused since nobody has noted yet that it was sent."""
+        A caller that has its answer may call again before this side notes that the answer was sent; it is not refused
+        for that."""
         stuck = None
         with self._lock:
             now = self.clock()
@@ -98,11 +99,11 @@ class Admission:
                 return None
             if stuck is not None:
                 del self._sending[stuck]
-            self._let_in.add(now)
+            self._admitted.add(now)
             permit = Permit(self)
             self._working.add(permit)
         if stuck is not None:
-            stuck.give_up()
+            stuck.cancel_call()
         return permit
 
     @contextmanager
@@ -117,28 +118,28 @@ class Admission:
             permit.release()
 
     def refusal(self) -> Overloaded:
-        """What a caller without a place hears: to come back when a request will have been answered, and the later the
-        more were refused for each that was let in."""
+        """The refusal of a caller without a place: to come back when a request will have been answered, and later, the
+        more calls were refused for each that was admitted."""
         with self._lock:
             now = self.clock()
-            turned_away = self._refused.at(now) / max(self._let_in.at(now), 1.0)
-            seconds = self._mean_seconds * (1 + turned_away) * random.uniform(1 - _SPREAD, 1 + _SPREAD)
-        return Overloaded(self.limit, min(max(seconds, _LEAST_RETRY), _MOST_RETRY), turned_away > _HOPELESS)
+            refused_share = self._refused.at(now) / max(self._admitted.at(now), 1.0)
+            seconds = self._mean_seconds * (1 + refused_share) * random.uniform(1 - _SPREAD, 1 + _SPREAD)
+        return Overloaded(self.limit, min(max(seconds, _LEAST_RETRY), _MOST_RETRY), refused_share > _HOPELESS)
 
-    def give_up(self, seconds: float) -> None:
-        """Ends the calls whose answers have been on their way for longer than this."""
+    def cancel_sending(self, seconds: float) -> None:
+        """Cancels the calls whose answers have been on their way for longer than this."""
         with self._lock:
             latest = self.clock() - seconds
             stuck = [permit for permit, since in self._sending.items() if since <= latest]
         for permit in stuck:
-            permit.give_up()
+            permit.cancel_call()
 
-    def sends(self, permit: Permit, give_up: Callable[[], object]) -> None:
-        """See `Permit.sends`."""
+    def start_sending(self, permit: Permit, cancel_call: Callable[[], object]) -> None:
+        """See `Permit.start_sending`."""
         with self._lock:
             if permit in self._working:
                 now = self.clock()
-                permit.give_up = give_up
+                permit.cancel_call = cancel_call
                 self._working.discard(permit)
                 self._sending[permit] = now
                 self._observe(now - permit.since)

@@ -30,7 +30,7 @@ class Unreadable:
 
     @property
     def error(self) -> InvalidRequest:
-        """As the caller is to hear of it."""
+        """The error that the caller gets."""
         return InvalidRequest([Violation("request", self.reason)])
 
 
@@ -49,7 +49,7 @@ def reader(kind: type[Message]) -> Callable[[bytes], Any]:
 
 
 def guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    """The method of one answer, whose unexpected exceptions are logged and told as INTERNAL without their text."""
+    """The method of one answer; unexpected exceptions are logged and end the call as INTERNAL, without their text."""
 
     @wraps(method)
     async def call(request: Any, context: Context) -> Any:

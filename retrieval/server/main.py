@@ -18,11 +18,12 @@ from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
 from retrieval.release.manager import ReleaseManager, SwapBarrier, at_once
 from retrieval.server.admission import Admission
+from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
-from retrieval.server.gate import Gate
+from retrieval.server.health import HEALTH, Health
+from retrieval.server.reflection import REFLECTIONS, Reflection
 from retrieval.server.service import METHODS, SERVICE, SearchService
 from retrieval.server.settings import ServeSettings
-from retrieval.server.standing import HEALTH, REFLECTIONS, Health, Reflection
 
 log = logging.getLogger("tandem.server")
 
@@ -81,7 +82,7 @@ async def running(
 async def serve(
     settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: SwapBarrier = at_once
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. `ready` is told once calls are accepted."""
+    """Serves until SIGTERM or SIGINT, then drains. `ready` is called with the server once calls are accepted."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -114,10 +115,10 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, holder: ReleaseManager, draining: asyncio.Event) -> tuple[Gate, str]:
+def _server(settings: ServeSettings, holder: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
     # Of releases in service the slowest: whoever is refused before any request was answered hears of it.
     seconds = max(release.warm_seconds for release in holder.loaded.values())
-    server = Gate(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
+    server = CallServer(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
     service = SearchService(holder, settings.plan, settings.default_deadline, settings.longest_deadline)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(
@@ -126,7 +127,7 @@ def _server(settings: ServeSettings, holder: ReleaseManager, draining: asyncio.E
     return server, _bind(server, settings.address)
 
 
-def _bind(server: Gate, address: str) -> str:
+def _bind(server: CallServer, address: str) -> str:
     """The address with its port, which is chosen where it is 0. Raises TandemError when it cannot be listened on."""
     if address.startswith(UNIX):
         check_free(Path(address.removeprefix(UNIX)))

@@ -12,8 +12,8 @@ from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
 from retrieval.server.admission import Permit
+from retrieval.server.call_server import Call
 from retrieval.server.calls import guarded, reader, request_id
-from retrieval.server.gate import Call
 from retrieval.wire import response as wire
 from retrieval.wire.request import check_market, read_query
 from retrieval.wire.status import abort

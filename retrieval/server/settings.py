@@ -1,4 +1,4 @@
-"""What can be set of the online service."""
+"""The settings of the online service."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ TRITON_FOLDER = "triton"  # among the releases, unless another is set
 # Seconds. Connections are shared out anew by age: with several processes soon, since each stays with the one it met.
 _CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
 # With 12 let in, two cores that rescore 32 of Home Depot keep a p99 of 600 ms at twice the load that they can answer.
-# What a GPU or a Triton server answers, cores here do not tell.
+# How much a GPU or a Triton server answers does not depend on the cores here.
 _PLACES_A_CORE, _PLACES_ELSEWHERE = 6, 64
 
 
@@ -135,7 +135,7 @@ class ServeSettings(BaseSettings):
 
     @property
     def connection_age(self) -> float:
-        """Seconds after which a client is asked to connect anew."""
+        """Seconds after which a client has to connect anew."""
         return self.max_connection_age or (_CONNECTION_AGE if self.processes == 1 else _SHARED_CONNECTION_AGE)
 
     def share(self, number: int) -> "ServeSettings":

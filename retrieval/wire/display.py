@@ -29,7 +29,7 @@ _COLUMNS = {"price": ("price_micros", "currency"), "attributes": ()}
 
 
 class Display:
-    """Fills in products while there is room. `cut` has the rows of those that show less than was asked for."""
+    """Fills in products while there is room. `cut` has the rows of those that show less than the request asks for."""
 
     def __init__(self, view: CatalogView, room: int) -> None:
         """`room` is in bytes, for all products together."""

@@ -33,15 +33,15 @@ class InvalidRequest(Exception):
     """
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        told = [f"{v.field}: {v.description}" for v in violations[:_MOST_IN_MESSAGE]]
-        more = [f"and {len(violations) - len(told)} more"] if len(violations) > len(told) else []
-        super().__init__("; ".join(told + more))
+        named = [f"{v.field}: {v.description}" for v in violations[:_MOST_IN_MESSAGE]]
+        more = [f"and {len(violations) - len(named)} more"] if len(violations) > len(named) else []
+        super().__init__("; ".join(named + more))
         self.violations = list(violations[:_MOST_VIOLATIONS])
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a shopper asked, ready to be searched. `language` and `country` are empty when not given."""
+    """A shopper's query, ready to be searched. `language` and `country` are empty when not given."""
 
     text: str
     top_k: int = DEFAULT_TOP_K

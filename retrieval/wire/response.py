@@ -12,7 +12,7 @@ from retrieval.wire.status import duration
 from retrieval.wire.turns import Turns
 from tandem.v1 import search_pb2
 
-# Clients take messages of up to 4 MiB unless told otherwise.
+# Clients take messages of up to 4 MiB unless they are configured otherwise.
 MAX_ANSWER_BYTES = 1 << 20
 _LABELS = LABELS | RULE_LABELS
 _FRAME = 256  # bytes, more than enough for the lengths of a hit and its product, and for saying what was cut

@@ -27,7 +27,7 @@ Detail: TypeAlias = error_details_pb2.BadRequest | error_details_pb2.RetryInfo
 
 
 class Context(Protocol):
-    """What methods need of a call: `retrieval.server.gate.Call` has it, and `grpc.aio.ServicerContext`."""
+    """What methods need of a call: `retrieval.server.call_server.Call` has it, and `grpc.aio.ServicerContext`."""
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """Ends the call with this status."""

@@ -129,7 +129,7 @@ async def test_words_answer_when_the_towers_fail(tmp_path: Path, stage: str) -> 
     answer = await ask(tmp_path, Spoken([30, 6, 31]), plan, engine=FakeEngine(COUNT, broken=[stage]))
     assert [hit.row for hit in answer.hits] == [30, 6, 31]
     assert [hit.score for hit in answer.hits] == pytest.approx([15.5, 3.5, 16])
-    detail = "found by words alone: the towers failed"
+    detail = "words alone answer: the bi-encoder failed"
     assert answer.degraded == [Degradation("DENSE_FAILED", detail, cause=f"{stage} is broken")]
 
 
@@ -191,7 +191,7 @@ async def test_towers_that_hang_leave_time_for_words(tmp_path: Path) -> None:
     answer = await ask(tmp_path, Spoken([30, 6]), seconds=0.4, engine=engine)
     assert [hit.row for hit in answer.hits] == [30, 6]
     [degraded] = answer.degraded
-    assert degraded.reason == "DENSE_FAILED" and degraded.detail.endswith("the towers took too long")
+    assert degraded.reason == "DENSE_FAILED" and degraded.detail.endswith("the bi-encoder took too long")
 
 
 async def test_an_engine_that_stood_in_is_named(tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ class Process:
     pid = 7
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.drained = self.killed = False
         self.drains = True
         self._says: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-    def send(self, *messages: dict[str, Any]) -> None:
+    def report(self, *messages: dict[str, Any]) -> None:
         for message in messages:
             self._says.put_nowait(message)
 
@@ -41,8 +41,8 @@ class Process:
         while (message := await self._says.get()) is not None:
             yield message
 
-    def tell(self, message: dict[str, Any]) -> None:
-        self.told.append(message)
+    def send(self, message: dict[str, Any]) -> None:
+        self.received.append(message)
 
     def drain(self) -> None:
         self.drained = True
@@ -66,7 +66,7 @@ class Fleet:
         self.ready: list[dict[str, str]] = []
         self.started: dict[int, list[Process]] = {}
         self.stop = asyncio.Event()
-        self.on_start: Callable[[int, Process], None] = lambda _, process: process.send(READY)
+        self.on_start: Callable[[int, Process], None] = lambda _, process: process.report(READY)
         self.supervisor = Supervisor(
             ServeSettings(processes=processes, grace_seconds=grace).model_copy(
                 update={"hang_seconds": hang, "load_seconds": load}
@@ -130,14 +130,14 @@ async def test_ready_is_told_once_when_all_serve() -> None:
     fleet = Fleet()
     fleet.on_start = lambda *_: None
     async with fleet.running():
-        fleet.last(1).send(READY)
+        fleet.last(1).report(READY)
         await settle()
         assert not fleet.ready
-        fleet.last(0).send(READY)
+        fleet.last(0).report(READY)
         await settle()
         assert fleet.ready == [{"shop": "r-1"}]
         fleet.last(0).end()
-        fleet.on_start = lambda _, process: process.send(READY)
+        fleet.on_start = lambda _, process: process.report(READY)
         await settle()
         assert len(fleet.started[0]) == 2 and len(fleet.ready) == 1
 
@@ -163,10 +163,10 @@ async def test_a_process_that_hangs_is_killed_and_started_again(
     fleet = Fleet(hang=0.05)
     async with fleet.running():
         hangs = fleet.last(0)
-        hangs.send({"lives": True})
+        hangs.report({"lives": True})
         async with asyncio.timeout(5):
             while not hangs.killed:
-                fleet.last(1).send({"lives": True})
+                fleet.last(1).report({"lives": True})
                 await asyncio.sleep(0)
         await settle()
         assert len(fleet.started[0]) == 2 and len(fleet.started[1]) == 1 and not fleet.last(1).killed
@@ -181,7 +181,7 @@ async def test_one_that_loads_and_lives_is_left_to_load(monkeypatch: pytest.Monk
     def count(served: bool) -> bool:
         nonlocal looks
         looks += 1
-        fleet.last(0).send({"lives": True})
+        fleet.last(0).report({"lives": True})
         return served
 
     fleet.on_start = lambda *_: None
@@ -200,14 +200,14 @@ async def test_one_that_hangs_while_it_loads_is_killed_and_started_again(
     monkeypatch.setattr("retrieval.processes.supervisor._LISTEN", 0.01)
     fleet = Fleet(hang=0.05, load=60 if sign else 0.05)
     async with fleet.running():
-        fleet.on_start = lambda _, process: process.send(*([{"lives": True}] if sign else []))
+        fleet.on_start = lambda _, process: process.report(*([{"lives": True}] if sign else []))
         fleet.last(0).end()
         await settle()
         loads = fleet.last(0)
         async with asyncio.timeout(5):
             while not loads.killed:
                 await asyncio.sleep(0)
-        fleet.on_start = lambda _, process: process.send(READY)
+        fleet.on_start = lambda _, process: process.report(READY)
         await settle()
         assert loads is not fleet.last(0) and not fleet.last(1).killed
     assert ("it hung for" if sign else "it did not serve within") in caplog.text
@@ -231,10 +231,10 @@ async def test_one_that_cannot_start_at_first_ends_all_with_its_own_reason() -> 
 
     def start(number: int, process: Process) -> None:
         if number == 1:
-            process.send({"failed": "no release can be served from x: make one"})
+            process.report({"failed": "no release can be served from x: make one"})
             process.end(2)
         else:
-            process.send(READY)
+            process.report(READY)
 
     fleet.on_start = start
     async with fleet.running() as task:
@@ -265,7 +265,7 @@ async def test_one_that_read_what_was_cut_off_is_told_with_the_cause() -> None:
 async def test_it_gives_up_when_nobody_can_be_started_any_more() -> None:
     fleet = Fleet(1)
     async with fleet.running() as task:
-        fleet.on_start = lambda _, process: (process.send({"failed": "disk is gone"}), process.end(2))  # type: ignore[assignment]
+        fleet.on_start = lambda _, process: (process.report({"failed": "disk is gone"}), process.end(2))  # type: ignore[assignment]
         fleet.last(0).end()
         await settle()
         assert task.done()
@@ -298,34 +298,34 @@ async def test_stopping_drains_all_and_kills_who_does_not_end(monkeypatch: pytes
 async def test_a_release_is_swapped_in_once_every_process_has_loaded_it() -> None:
     fleet = Fleet()
     async with fleet.running():
-        fleet.last(0).send({"waits": ["shop", "r-2"]})
+        fleet.last(0).report({"waits": ["shop", "r-2"]})
         await settle()
-        assert not fleet.last(0).told and not fleet.last(1).told
-        fleet.last(1).send({"waits": ["shop", "r-2"]})
+        assert not fleet.last(0).received and not fleet.last(1).received
+        fleet.last(1).report({"waits": ["shop", "r-2"]})
         await settle()
-        assert fleet.last(0).told == fleet.last(1).told == [{"swap": ["shop", "r-2"]}]
+        assert fleet.last(0).received == fleet.last(1).received == [{"swap": ["shop", "r-2"]}]
 
 
 async def test_a_process_that_dies_is_not_waited_for() -> None:
     fleet = Fleet()
     async with fleet.running():
-        fleet.last(0).send({"waits": ["shop", "r-2"]})
+        fleet.last(0).report({"waits": ["shop", "r-2"]})
         await settle()
         fleet.on_start = lambda *_: None
         fleet.last(1).end()
         await settle()
-        assert fleet.last(0).told == [{"swap": ["shop", "r-2"]}]
+        assert fleet.last(0).received == [{"swap": ["shop", "r-2"]}]
 
 
 async def test_a_process_that_refuses_the_release_is_waited_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.processes.supervisor._SWAP_SECONDS", 0.01)
     fleet = Fleet()
     async with fleet.running():
-        fleet.last(0).send({"waits": ["shop", "r-2"]})
+        fleet.last(0).report({"waits": ["shop", "r-2"]})
         async with asyncio.timeout(5):
-            while not fleet.last(0).told:
+            while not fleet.last(0).received:
                 await asyncio.sleep(0.005)
-        assert fleet.last(0).told[0] == {"swap": ["shop", "r-2"]}
+        assert fleet.last(0).received[0] == {"swap": ["shop", "r-2"]}
 
 
 def member(waits: tuple[str, str] | None = None, serving: bool = True, **serves: str) -> Member:

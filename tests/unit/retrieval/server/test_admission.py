@@ -62,9 +62,9 @@ def test_a_place_is_given_back_after_an_error_and_only_once() -> None:
 def test_a_place_is_left_where_nobody_has_begun_and_kept_where_someone_has() -> None:
     admission = Admission(2)
     unused, used = taken(admission), taken(admission)
-    used.begun = True
-    unused.leave()
-    used.leave()
+    used.in_use = True
+    unused.release_unused()
+    used.release_unused()
     assert admission.in_flight == 1
 
 
@@ -83,7 +83,7 @@ def test_sending_an_answer_is_no_part_of_what_a_request_takes(clock: Clock) -> N
     admission = Admission(1, 0.2, clock)
     permit = taken(admission)
     clock.now += 1.2
-    permit.sends(lambda: None)
+    permit.start_sending(lambda: None)
     clock.now += 50
     permit.release()
     assert admission.refusal().retry_after == pytest.approx(0.3)
@@ -115,7 +115,7 @@ def test_refused_callers_come_back_at_different_times() -> None:
 
 def test_who_has_its_answer_finds_a_place_before_it_is_noted_as_sent() -> None:
     admission = Admission(1)
-    taken(admission).sends(lambda: None)
+    taken(admission).start_sending(lambda: None)
     assert taken(admission) and admission.in_flight == 2
 
 
@@ -123,9 +123,9 @@ def test_the_answer_that_has_been_sent_longest_gives_way(clock: Clock) -> None:
     admission = Admission(1, 0.1, clock)
     given_up: list[str] = []
     first = taken(admission)
-    first.sends(lambda: given_up.append("first"))
+    first.start_sending(lambda: given_up.append("first"))
     clock.now += 0.2
-    taken(admission).sends(lambda: given_up.append("second"))
+    taken(admission).start_sending(lambda: given_up.append("second"))
     assert admission.take() is None and not given_up  # neither has had a quarter of a second
     clock.now += 0.1
     taken(admission)
@@ -139,8 +139,8 @@ def test_what_takes_too_long_to_be_sent_is_given_up(clock: Clock) -> None:
     admission = Admission(3, 0.1, clock)
     given_up: list[str] = []
     for name in ("first", "second"):
-        taken(admission).sends(lambda name=name: given_up.append(name))
+        taken(admission).start_sending(lambda name=name: given_up.append(name))
         clock.now += 3
     taken(admission)  # at work, and not to be ended
-    admission.give_up(5)
+    admission.cancel_sending(5)
     assert given_up == ["first"]

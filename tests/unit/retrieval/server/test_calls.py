@@ -12,8 +12,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from retrieval.server.admission import Admission
+from retrieval.server.call_server import CallServer
 from retrieval.server.calls import guarded, guarded_stream, reader
-from retrieval.server.gate import Gate
 from tandem.v1 import search_pb2
 
 Request, Response = search_pb2.SearchRequest, search_pb2.SearchResponse
@@ -38,7 +38,7 @@ async def serving(
         "One": grpc.unary_unary_rpc_method_handler(guarded(one), **kinds),
         "Many": grpc.unary_stream_rpc_method_handler(guarded_stream(many), **kinds),
     }
-    server = Gate(Admission(2), (), (), 5)
+    server = CallServer(Admission(2), (), (), 5)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

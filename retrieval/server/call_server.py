@@ -1,8 +1,8 @@
-"""The door: a thread of its own takes calls, refuses what has no place, and hands the rest to the event loop.
+"""The server of calls: one thread takes them, refuses those without a place, and hands the others to the event loop.
 
 grpc.aio takes each call by several turns of the loop that also answers. When more comes than can be answered, those
 turns are what is short: calls wait unseen until their deadlines have passed, and refusing one costs five times as much.
-Here gRPC's threaded server listens. Its one thread decides before anything of a request is read; a call that was let in
+Here gRPC's threaded server listens. Its one thread decides before anything of a request is read; an admitted call
 has a thread for its bytes, and its handler, written as for grpc.aio, runs on the loop.
 """
 
@@ -24,7 +24,7 @@ log = logging.getLogger("tandem.requests")
 
 # Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
 _SHORT_CALLS, _STREAMS = 4, 1000
-_REFUSAL_SECONDS = 0.02  # for so long the same is told to all who are refused
+_REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refusal
 _SWEEP_SECONDS = 0.5
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
 _SWITCH_SECONDS = 0.001
@@ -35,10 +35,10 @@ _FULL = "too many streams are open; close some, or ask another process"
 
 
 def _nothing() -> None:
-    """What there is to do for a call without a place."""
+    """The end of a call without a place."""
 
 
-class Ended(grpc.aio.AbortError):
+class CallAborted(grpc.aio.AbortError):
     """What `Call.abort` raises."""
 
     def __init__(self, code: grpc.StatusCode, details: str, metadata: Metadata) -> None:
@@ -47,16 +47,16 @@ class Ended(grpc.aio.AbortError):
 
 
 class Call:
-    """What a handler is given: the part of `grpc.aio.ServicerContext` that handlers here use, and the call's place."""
+    """What a handler gets: the part of `grpc.aio.ServicerContext` that handlers here use, and the call's place."""
 
     def __init__(self, context: grpc.ServicerContext, permit: Permit) -> None:
-        """`permit` is nobody's place where the method needs none."""
+        """`permit` holds no place where the method needs none."""
         self._context = context
         self.permit = permit
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """Ends the call with this status."""
-        raise Ended(code, details, trailing_metadata)
+        raise CallAborted(code, details, trailing_metadata)
 
     def invocation_metadata(self) -> Metadata:
         """What the caller sent beside the request."""
@@ -68,8 +68,8 @@ class Call:
         return None if seconds is None or seconds > _NO_DEADLINE else seconds
 
 
-class Gate(grpc.GenericRpcHandler):
-    """A server of handlers that run on an event loop. Those of `bounded` methods need a place of the admission."""
+class CallServer(grpc.GenericRpcHandler):
+    """Serves handlers that run on an event loop. Calls of `bounded` methods need a place of the admission."""
 
     def __init__(
         self, admission: Admission, bounded: Collection[str], options: Sequence[tuple[str, int]], sending: float
@@ -118,19 +118,19 @@ class Gate(grpc.GenericRpcHandler):
         if method.request_streaming or method.response_streaming:
             return self._stream(method)
         if name not in self._bounded:
-            self._threads.next(self._threads.short)
+            self._threads.assign(self._threads.short)
             return self._unary(method, Permit())
         permit = self._admission.take()
         if permit is None:
-            self._threads.next(None)
+            self._threads.assign(None)
             return self._refused.handler
-        self._threads.next(self._threads.admitted, permit.leave)
+        self._threads.assign(self._threads.admitted, permit.release_unused)
         return self._unary(method, permit)
 
     def _find(self, name: str, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        found = (handler.service(details) for handler in self._handlers)
-        method = next((each for each in found if each is not None), None)
-        if method is not None:  # others are made up by callers, without end
+        methods = (handler.service(details) for handler in self._handlers)
+        method = next((each for each in methods if each is not None), None)
+        if method is not None:  # callers make up other names without end
             self._methods[name] = method
         return method
 
@@ -140,7 +140,7 @@ class Gate(grpc.GenericRpcHandler):
 
     def _answer(self, method: grpc.RpcMethodHandler, permit: Permit, request: Any, context: Any) -> bytes:
         """Runs a handler on the loop and waits for it, on the call's own thread."""
-        permit.begun = True
+        permit.in_use = True
         handler: Any = method.unary_unary
         future = asyncio.run_coroutine_threadsafe(_outcome(handler(request, Call(context, permit))), self._loop)
         # Called when the call has ended, however that came about, and all that was to be sent has been.
@@ -150,14 +150,14 @@ class Gate(grpc.GenericRpcHandler):
         try:
             answer = _result(future, context)
         finally:
-            permit.sends(context.cancel)
+            permit.start_sending(context.cancel)
         return answer if serialize is None else serialize(answer)
 
     def _stream(self, method: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         if not self._streams.enter():
-            self._threads.next(None)
+            self._threads.assign(None)
             return self._full
-        self._threads.next(self._threads.streams, self._streams.leave)
+        self._threads.assign(self._threads.streams, self._streams.leave)
         kinds = {"request_deserializer": method.request_deserializer, "response_serializer": method.response_serializer}
         if method.request_streaming:
             return grpc.stream_stream_rpc_method_handler(partial(self._answers, method.stream_stream, True), **kinds)
@@ -182,14 +182,14 @@ class Gate(grpc.GenericRpcHandler):
             yield request
 
     async def _sweep(self) -> None:
-        """Gives up, for ever, what takes too long to be sent, also where nobody needs its place."""
+        """Cancels, for ever, calls whose answers take too long to be sent, also where nobody needs their places."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            self._admission.give_up(self._sending)
+            self._admission.cancel_sending(self._sending)
 
 
 class _Threads(ThreadPoolExecutor):
-    """Where gRPC runs calls: it asks for a thread right after it called `Gate.service`, which names one here."""
+    """The threads of calls. gRPC submits each call right after `CallServer.service`, which assigns its pool here."""
 
     def __init__(self, places: int) -> None:
         super().__init__(1)  # never used itself
@@ -199,20 +199,20 @@ class _Threads(ThreadPoolExecutor):
         self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
         self._next: tuple[ThreadPoolExecutor | None, Callable[[], None]] = (None, _nothing)
 
-    def next(self, pool: ThreadPoolExecutor | None, leave: Callable[[], None] = _nothing) -> None:
-        """The next call runs there; at once where it is None. `leave` is called when it has run, or was given up."""
-        self._next = (pool, leave)
+    def assign(self, pool: ThreadPoolExecutor | None, on_end: Callable[[], None] = _nothing) -> None:
+        """Has the next call run in this pool; at once where it is None. `on_end` is called when it ended."""
+        self._next = (pool, on_end)
 
     def submit(self, work: Callable, /, *arguments: Any, **named: Any) -> Any:
         """As of any executor. What runs at once has no future."""
-        pool, leave = self._next
+        pool, on_end = self._next
         if pool is None:
             work(*arguments, **named)
             return None
         try:
-            return pool.submit(_work, leave, work, arguments, named)
+            return pool.submit(_work, on_end, work, arguments, named)
         except RuntimeError:  # it was shut down
-            leave()
+            on_end()
             raise
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ class _Threads(ThreadPoolExecutor):
 
 
 class _Streams:
-    """How many are open. Entered on gRPC's thread, left on any."""
+    """Counts open streams. They enter on gRPC's thread and leave on any."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._open = limit, 0
@@ -242,7 +242,7 @@ class _Streams:
 
 
 class _Refusals:
-    """What refuses calls, made anew now and then and not for each of them."""
+    """Refuses calls by one handler, which is made anew every few milliseconds and not for each call."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -251,7 +251,7 @@ class _Refusals:
 
     @property
     def handler(self) -> grpc.RpcMethodHandler:
-        """Tells when to try again, as measured now."""
+        """States when to try again, as measured now."""
         now = self._admission.clock()
         if self._handler is None or now >= self._until:
             message, metadata = refusal(self._admission.refusal())
@@ -261,7 +261,7 @@ class _Refusals:
 
 
 def _refusing(message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
-    """What ends calls before their requests are read. A stream, since for others gRPC reads the request first."""
+    """A handler that ends calls before their requests are read. It is a stream's, since for others gRPC reads first."""
 
     def refuse(_: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
         context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -272,11 +272,11 @@ def _refusing(message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _work(leave: Callable[[], None], work: Callable, arguments: tuple, named: dict) -> Any:
+def _work(on_end: Callable[[], None], work: Callable, arguments: tuple, named: dict) -> Any:
     try:
         return work(*arguments, **named)
     finally:
-        leave()
+        on_end()
 
 
 def _end(future: Future, permit: Permit) -> None:
@@ -285,22 +285,22 @@ def _end(future: Future, permit: Permit) -> None:
 
 
 def _result(future: Future, context: Any) -> Any:
-    """What the handler returned. A failure becomes the call's status."""
+    """The handler's result. A failure becomes the call's status."""
     try:
         outcome = future.result()
     except CancelledError:  # the caller has gone
-        outcome = Ended(grpc.StatusCode.CANCELLED, "", ())
+        outcome = CallAborted(grpc.StatusCode.CANCELLED, "", ())
     if not isinstance(outcome, Exception):
         return outcome
-    if not isinstance(outcome, Ended):
+    if not isinstance(outcome, CallAborted):
         log.error("a call failed", exc_info=outcome)
-        outcome = Ended(grpc.StatusCode.INTERNAL, _FAILED, ())
+        outcome = CallAborted(grpc.StatusCode.INTERNAL, _FAILED, ())
     context.set_trailing_metadata(outcome.metadata)
     context.abort(outcome.code, outcome.details)
 
 
 async def _outcome(work: Awaitable[Any]) -> Any:
-    """What comes of it, its failure too: of a call that has ended meanwhile nobody asks for either."""
+    """The result or the error: of a call that has ended meanwhile nobody reads either."""
     try:
         return await work
     except Exception as error:
