@@ -72,8 +72,8 @@ def _fake(folder: Path, manifest: Manifest, *_: Any) -> FakeEngine:
 def _serve(releases: Path, told: Connection) -> None:
     async def run() -> None:
         settings = ServeSettings(releases=releases, address="127.0.0.1:0", plan=Plan(lexical_candidates=0))
-        holder = ReleaseManager(ReleaseStore(releases), open=partial(open_release, make_engine=_fake))
-        async with running(settings, holder) as server:
+        manager = ReleaseManager(ReleaseStore(releases), open=partial(open_release, make_engine=_fake))
+        async with running(settings, manager) as server:
             told.send(server.address)
             await asyncio.Event().wait()
 

@@ -26,7 +26,7 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     from retrieval.server.main import Running, serve
 
     def served(running: Running) -> None:
-        ready(running.address, {catalog: release.release_id for catalog, release in running.holder.loaded.items()})
+        ready(running.address, {catalog: release.release_id for catalog, release in running.manager.loaded.items()})
 
     asyncio.run(serve(settings, served))
 

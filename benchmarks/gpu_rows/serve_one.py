@@ -31,10 +31,10 @@ def main() -> None:
     releases, address, device = sys.argv[1:]
     settings = ServeSettings.model_validate({"releases": releases, "address": address, "device": device})
     make = engine_maker(settings) if device == "cuda" else partial(_stand_in, device)
-    holder = ReleaseManager(
+    manager = ReleaseManager(
         ReleaseStore(settings.releases), open=partial(open_release, make_engine=make, caches=Caches())
     )
-    asyncio.run(_serve(settings, holder))
+    asyncio.run(_serve(settings, manager))
 
 
 def _stand_in(device: str, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> Engine:
@@ -44,8 +44,8 @@ def _stand_in(device: str, folder: Path, manifest: Manifest, tower: BiEncoder, r
     return EmbeddedEngine(query, exact_index(index, [device]), scorer, lanes=1, batches=GPU_BATCHES)
 
 
-async def _serve(settings: ServeSettings, holder: ReleaseManager) -> None:
-    async with running(settings, holder):
+async def _serve(settings: ServeSettings, manager: ReleaseManager) -> None:
+    async with running(settings, manager):
         await asyncio.Event().wait()
 
 

@@ -45,7 +45,7 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
 def compute_features(candidates: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features of c candidates that both sources scored, shape (c, f) in the order of the schema.
 
-    `popularity` has shape (c,), NaN where it is not known. Relevance is missing, as before the cross-encoder spoke.
+    `popularity` has shape (c,), NaN where it is not known. The cross-encoder's columns are missing.
     """
     assert candidates.dense and candidates.lexical and candidates.query and candidates.evidence, (
         "both sources take part"
@@ -66,7 +66,7 @@ def compute_features(candidates: CandidateSet, popularity: NDArray[np.float32]) 
 
 
 def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The table of c candidates, shape (c, f), with what the cross-encoder says of each, shape (c,), in it."""
+    """The table of c candidates, shape (c, f), with the cross-encoder's probability of each, shape (c,), filled in."""
     names = FEATURE_NAMES
     result = table.copy()
     result[:, names.index("rerank_probability")] = relevance

@@ -63,7 +63,7 @@ def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking
     """
     candidates = shortlist.candidates
     rescored = int(np.count_nonzero(~np.isnan(relevance)))
-    named = code_matches(candidates)  # what the query names by its code is what is wanted
+    named = code_matches(candidates)  # a product named by its code is the one that is wanted
     mixed = np.where(named[:rescored], 1, mixed_scores(relevance[:rescored], mix))
     retrieved = np.where(named, candidates.scores.max(initial=0), candidates.scores)[rescored:]
     scores = np.concatenate([mixed, retrieved - 1.0 if rescored else retrieved])

@@ -48,14 +48,14 @@ async def _rescore(context: RequestContext, candidates: CandidateSet, most: int)
                 release.reserve.observe(late)  # the end of the call itself came no earlier
             raise
         except (TimeoutError, DeadlineExceeded):
-            context.result.arranging_since = until or 0.0  # how late this comes belongs to what is to be reserved
-            release.pace.observe(work.tokens, _UNFINISHED * work.seconds)
+            context.result.arranging_since = until or 0.0  # the delay of this belongs to the time to reserve
+            release.rerank_cost.observe(work.tokens, _UNFINISHED * work.seconds)
             context.degrade(RERANK_FAILED, f"rescoring {depth} candidates took too long")
             return none
         except EngineError as error:
             context.degrade(RERANK_FAILED, f"rescoring {depth} candidates failed", error)
             return none
-        release.pace.observe(work.tokens, work.seconds)
+        release.rerank_cost.observe(work.tokens, work.seconds)
         stage.candidates_out = depth
         return release.relevance(logits, candidates.dense.scores[:depth])
 
@@ -66,12 +66,12 @@ def _affordable_depth(context: RequestContext, costs: list[int]) -> int:
     seconds, release = context.seconds_left(), context.release
     if seconds is None:
         return len(costs)
-    depth = release.pace.affordable(costs, release.reserve.usable(seconds))
+    depth = release.rerank_cost.affordable(costs, release.reserve.usable(seconds))
     if depth == len(costs):
         return depth
     detail = f"{seconds * 1000:.0f} ms left allow {depth} of {len(costs)} candidates"
     if depth < min(context.plan.minimum_rerank, len(costs)):
-        release.pace.relax()
+        release.rerank_cost.relax()
         context.degrade(RERANK_SKIPPED, detail)
         return 0
     context.degrade(RERANK_REDUCED, detail)

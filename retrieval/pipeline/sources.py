@@ -1,6 +1,6 @@
 """The sources of candidates: a list, each with its own policy for when it fails or is late.
 
-To add one, write a class with the protocol `Source` and put it into the list that a pipeline asks (`search_sources`).
+To add one, write a class with the protocol `Source` and put it into the list of a pipeline (`search_sources`).
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class DenseSource:
     )
 
     def __init__(self, context: RequestContext) -> None:
-        """Asks nothing yet."""
+        """Retrieves nothing yet."""
         self._context = context
         self._vector = np.zeros(0, np.float32)
         self.weight = context.release.fusion_weights(context.plan)[0]
@@ -137,7 +137,7 @@ class LexicalSource:
     )
 
     def __init__(self, context: RequestContext) -> None:
-        """For releases that have a lexical index. Asks nothing yet."""
+        """For releases that have a lexical index. Retrieves nothing yet."""
         assert context.release.words is not None
         self._context = context
         self._words = context.release.words

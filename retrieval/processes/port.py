@@ -25,7 +25,7 @@ def check_free(path: Path) -> None:
     """
     try:
         kind = path.stat().st_mode
-    except OSError:  # nothing is there, or it cannot be listened on, which listening says
+    except OSError:  # nothing is there, or listening will report why it fails
         return
     if not stat.S_ISSOCK(kind):
         raise TandemError(f"cannot listen on {UNIX}{path}: a file is there; choose another path")
@@ -68,7 +68,7 @@ def _hold(family: int, place: tuple) -> socket.socket | None:
     """A socket bound there; None where this machine does not have the address."""
     try:
         with _bound(family, place, socket.SO_REUSEADDR) as probe:
-            probe.listen(1)  # fails beside whoever listens there or holds it, whatever options they have
+            probe.listen(1)  # fails beside any socket that listens there or holds it, whatever its options
             place = probe.getsockname()
         holder = _bound(family, place, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     except OSError as error:

@@ -41,13 +41,13 @@ class Restarts:
 
     @property
     def hopeless(self) -> bool:
-        """Whether it was tried often enough, where nobody else serves either."""
+        """Whether it was tried often enough, where no other process serves either."""
         return self.failures >= _TRIES
 
 
 @dataclass(slots=True)
 class Member:
-    """What is known of one running process. `waits` is a catalog and the release of it that was loaded."""
+    """The state of one running process. `waits` is a catalog and the release of it that was loaded."""
 
     worker: Worker
     serves: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Member:
     loading: int = 0  # looks since it was started, until it serves
 
 
-def agreed(members: Mapping[int, Member]) -> list[int]:
+def swappable(members: Mapping[int, Member]) -> list[int]:
     """Which of the waiting processes swap now.
 
     Those whose release every serving process has loaded or serves already; one that waits for another release is not
@@ -190,7 +190,7 @@ class Supervisor:
 
     def _swap(self) -> None:
         """Has those swap that need not wait any longer."""
-        for number in agreed(self._members):
+        for number in swappable(self._members):
             member = self._members[number]
             assert member.waits is not None, "only a process that waits gets this message"
             catalog, release = member.waits

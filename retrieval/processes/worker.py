@@ -41,7 +41,7 @@ class Link:
         return json.loads(line) if line else {}
 
     def send(self, message: dict[str, Any]) -> None:
-        """Tells the supervisor, if it is there."""
+        """Sends the supervisor a message, if it is there."""
         with contextlib.suppress(OSError):  # it is gone, and `watch_supervisor` has this process end
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
@@ -49,13 +49,13 @@ class Link:
         """Serves, and reports meanwhile, while it loads too, that the event loop turns."""
         pulse = asyncio.create_task(self._live())
         try:
-            await serve(settings, self.serves, self.agree)
+            await serve(settings, self.serves, self.wait_for_swap)
         finally:
             pulse.cancel()
 
     def serves(self, running: Running) -> None:
         """Reports to the supervisor that calls are accepted."""
-        releases = {catalog: release.release_id for catalog, release in running.holder.loaded.items()}
+        releases = {catalog: release.release_id for catalog, release in running.manager.loaded.items()}
         self.send({"serves": releases})
         self._serving = True
 
@@ -65,8 +65,8 @@ class Link:
                 self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
             await asyncio.sleep(_PULSE)
 
-    async def agree(self, catalog: str, release: str) -> None:
-        """Returns when the supervisor says that the processes swap; at once while this one starts."""
+    async def wait_for_swap(self, catalog: str, release: str) -> None:
+        """Returns when the supervisor has the processes swap; at once while this one starts."""
         if not self._serving:
             return
         swap = asyncio.Event()
@@ -79,7 +79,7 @@ class Link:
 
         On a thread, so that a process ends that loads or hangs.
         """
-        while self.read():  # there is one thing it says: swap
+        while self.read():  # its only message is to swap
             if self._waiting is not None:
                 loop, swap = self._waiting
                 loop.call_soon_threadsafe(swap.set)

@@ -42,7 +42,7 @@ class Worker:
         self._writer.write(json.dumps(message).encode() + b"\n")
 
     def drain(self) -> None:
-        """Asks it to answer what is in flight and to end."""
+        """Has it answer the calls in flight and end."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 

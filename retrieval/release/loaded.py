@@ -70,7 +70,7 @@ class LoadedRelease:
         self.models = models or CachedModels(engine, Caches())
         self.words = words
         self.final = final
-        self.pace = RerankCostModel()
+        self.rerank_cost = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.view = CatalogView(make_segment(columns, tokens))
@@ -92,7 +92,7 @@ class LoadedRelease:
         return self._pack(*self._tokens_of(text, rows, self.view))
 
     def rescoring(self, text: str, rows: np.ndarray, view: CatalogView) -> Rescoring:
-        """What there is to do to rescore the products of these rows of the view."""
+        """The work of rescoring the products of these rows of the view."""
         return self.models.rescoring(*self._tokens_of(text, rows, view), self._pack)
 
     def _tokens_of(self, text: str, rows: np.ndarray, view: CatalogView) -> tuple[Tokens, Sequence[Tokens]]:
@@ -170,7 +170,7 @@ class LoadedRelease:
                 pairs = self.pack(_WARM_QUERY, rows)
                 start = loop.time()
                 await self.engine.rescore(pairs, None)
-                self.pace.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
+                self.rerank_cost.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
             self.warm_seconds = loop.time() - began
 
     def _close_when_done(self) -> None:
@@ -215,7 +215,7 @@ def open_release(
 
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
-    """Of the query tower, of the index, and of the cross-encoder with its tokenizer, which says how pairs are packed;
+    """Of the query tower, the index, and the cross-encoder with its tokenizer, which decides how pairs are packed;
     empty where there is none."""
     files = manifest.files
     query = tower.model_path("query")
@@ -227,7 +227,7 @@ def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tup
 
     return (
         digests("encoder", [query, half_path(query)]),
-        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # which says how it is searched
+        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # with the settings of its search
         digests("ranker", scorer),
     )
 

@@ -23,7 +23,7 @@ from retrieval.wire.request import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
 
-_POINTER = "the pointer"  # in place of a release's name, where it cannot be read
+_UNREADABLE_POINTER = "the pointer"  # in place of a release's name, where it cannot be read
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
 
 _MOST_NAMES = 10  # of catalogs, in an error
@@ -33,8 +33,8 @@ OpenRelease = Callable[[Path, Manifest], LoadedRelease]
 SwapBarrier = Callable[[str, str], Awaitable[None]]
 
 
-async def at_once(catalog: str, release: str) -> None:
-    """Where nobody else has to be waited for."""
+async def swap_at_once(catalog: str, release: str) -> None:
+    """The barrier of a single process: it waits for no other."""
 
 
 class UnknownCatalog(Exception):
@@ -64,13 +64,13 @@ class ReleaseManager:
         poll_seconds: float = 1.0,
         open: OpenRelease = open_release,
         clock: Callable[[], float] = time.monotonic,
-        agree: SwapBarrier = at_once,
+        swap_barrier: SwapBarrier = swap_at_once,
     ) -> None:
         """`clock` returns seconds, for the pauses before a refused release is tried again."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
-        self._agree = agree
+        self._swap_barrier = swap_barrier
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
@@ -81,7 +81,7 @@ class ReleaseManager:
 
     @property
     def loaded(self) -> dict[str, LoadedRelease]:
-        """What is in service, by catalog."""
+        """The releases in service, by catalog."""
         return dict(self._loaded)
 
     @property
@@ -119,22 +119,22 @@ class ReleaseManager:
         is served, the last whole release that was served before stands in for it.
         """
         for catalog in self._store.catalogs():
-            wanted = self._wanted(catalog) or _POINTER
+            wanted = self._wanted(catalog) or _UNREADABLE_POINTER
             served = self._loaded.get(catalog)
             if served is not None and served.release_id == wanted:
                 self._refused.pop(catalog, None)
                 await self._check(catalog, served)
                 continue
-            if self._pauses(catalog, wanted) or (served is not None and wanted == _POINTER):
+            if self._pauses(catalog, wanted) or (served is not None and wanted == _UNREADABLE_POINTER):
                 if served is not None:
                     await self._check(catalog, served)
                 continue
             try:
-                if wanted == _POINTER:
+                if wanted == _UNREADABLE_POINTER:
                     raise ReleaseError(self._unreadable.get(catalog, "it is gone"))
                 fresh = await self._ready(catalog, wanted)
             except Exception as error:
-                # whatever is wrong with it, what is in service stays and later ones get their turn
+                # whatever is wrong with it, the release in service stays, and other catalogs get their turn
                 self._refuse(catalog, wanted, str(error))
                 if served is None and not isinstance(error, EngineError):
                     await self._stand_in(catalog, wanted)
@@ -156,7 +156,7 @@ class ReleaseManager:
             self._return_memory()
 
     def close(self) -> None:
-        """Lets go of every release once its requests are done."""
+        """Retires every release; each closes once its requests are done."""
         for release in self._loaded.values():
             release.retire()
         self._loaded.clear()
@@ -201,7 +201,7 @@ class ReleaseManager:
         fresh = await asyncio.to_thread(self._load, catalog, release)
         try:
             await fresh.warm()
-            await self._agree(catalog, release)
+            await self._swap_barrier(catalog, release)
         except BaseException:
             fresh.retire()
             raise

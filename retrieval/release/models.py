@@ -65,7 +65,7 @@ class CachedModels:
         return compared.scores
 
     def rescoring(self, query: Tokens, products: Sequence[Tokens], pack: Pack) -> "Rescoring":
-        """What there is to do for a query and these products; `pack` makes pairs of them."""
+        """The work of rescoring these products for a query; `pack` makes pairs of them."""
         keys = pair_keys(self._cross_encoder, query, products) if self._caches.scores.limit else []
         return Rescoring(
             self._engine, self._caches, keys or [b""] * len(products), partial(_packed, query, products, pack)
@@ -73,7 +73,7 @@ class CachedModels:
 
 
 class Rescoring:
-    """The pairs of one request. `tokens` and `seconds` are of what it had computed, not of what was there already."""
+    """The pairs of one request. `tokens` and `seconds` are of the scores it computed, not of those in the cache."""
 
     def __init__(
         self, engine: Engine, caches: Caches, keys: list[bytes], pack: Callable[[list[int]], list[Pair]]

@@ -20,7 +20,7 @@ _RECENT_SECONDS, _HOPELESS = 2.0, 1.0
 
 
 class Overloaded(Exception):
-    """Too many requests are in flight. `retry_after` is in seconds; `hopeless` says that so many were refused of late
+    """Too many requests are in flight. `retry_after` is in seconds; `hopeless` is set where so many were refused lately
     that automatic retries would only add to it."""
 
     def __init__(self, limit: int, retry_after: float, hopeless: bool = False) -> None:
@@ -61,7 +61,7 @@ class Permit:
 
 
 class Admission:
-    """Lets in at most `limit` requests at a time, beside twice as many answers on their way. For any thread."""
+    """Admits at most `limit` requests at a time, beside twice as many answers on their way. For any thread."""
 
     def __init__(self, limit: int, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         """`seconds` is what a request was measured to need before any came."""

@@ -24,7 +24,7 @@ _ENDINGS = (grpc.aio.AbortError, grpc.aio.InternalError)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Bytes that are no request, and what is wrong with them."""
+    """Bytes that are no request; `reason` is why."""
 
     reason: str
 

@@ -16,7 +16,7 @@ from engine.cache import Caches
 from retrieval.processes.port import check_free, refused
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
-from retrieval.release.manager import ReleaseManager, SwapBarrier, at_once
+from retrieval.release.manager import ReleaseManager, SwapBarrier, swap_at_once
 from retrieval.server.admission import Admission
 from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
@@ -41,32 +41,34 @@ class Running:
     """A server that accepts calls."""
 
     address: str
-    holder: ReleaseManager
+    manager: ReleaseManager
     caches: Caches
 
 
 @asynccontextmanager
 async def running(
-    settings: ServeSettings, holder: ReleaseManager | None = None, agree: SwapBarrier = at_once
+    settings: ServeSettings, manager: ReleaseManager | None = None, swap_barrier: SwapBarrier = swap_at_once
 ) -> AsyncIterator[Running]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
-    `agree` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the port is
-    taken or no release can be served.
+    `swap_barrier` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the
+    port is taken or no release can be served.
     """
     caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
-    holder = holder or ReleaseManager(ReleaseStore(settings.releases), settings.poll_seconds, open_one, agree=agree)
-    await holder.refresh()
-    if not holder.loaded:
-        why = "; ".join(holder.refusals) or "make one with `tandem index`"
+    manager = manager or ReleaseManager(
+        ReleaseStore(settings.releases), settings.poll_seconds, open_one, swap_barrier=swap_barrier
+    )
+    await manager.refresh()
+    if not manager.loaded:
+        why = "; ".join(manager.refusals) or "make one with `tandem index`"
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
-    server, address = _server(settings, holder, draining)
+    server, address = _server(settings, manager, draining)
     await server.start()
-    watch = asyncio.create_task(holder.watch())
+    watch = asyncio.create_task(manager.watch())
     try:
-        yield Running(address, holder, caches)
+        yield Running(address, manager, caches)
     finally:
         watch.cancel()
         [ended] = await asyncio.gather(watch, return_exceptions=True)
@@ -75,19 +77,19 @@ async def running(
         draining.set()
         await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)
-        holder.close()
+        manager.close()
         log.info("caches: %s", caches)
 
 
 async def serve(
-    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, agree: SwapBarrier = at_once
+    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, swap_barrier: SwapBarrier = swap_at_once
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. `ready` is called with the server once calls are accepted."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    async with running(settings, agree=agree) as server:
+    async with running(settings, swap_barrier=swap_barrier) as server:
         ready(server)
         await stop.wait()
         log.info("draining")
@@ -115,11 +117,11 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, holder: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
-    # Of releases in service the slowest: whoever is refused before any request was answered hears of it.
-    seconds = max(release.warm_seconds for release in holder.loaded.values())
+def _server(settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
+    # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
+    seconds = max(release.warm_seconds for release in manager.loaded.values())
     server = CallServer(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
-    service = SearchService(holder, settings.plan, settings.default_deadline, settings.longest_deadline)
+    service = SearchService(manager, settings.plan, settings.default_deadline, settings.longest_deadline)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(
         (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())

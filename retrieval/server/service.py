@@ -34,9 +34,9 @@ _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the 
 class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
-    def __init__(self, holder: ReleaseManager, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
+    def __init__(self, manager: ReleaseManager, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
         """Seconds: `default_deadline` for calls that set none, `longest_deadline` for those that set a later one."""
-        self._holder = holder
+        self._manager = manager
         self._plan = plan
         self._default_deadline = default_deadline
         self._longest_deadline = longest_deadline
@@ -56,7 +56,7 @@ class SearchService:
 
         Raises InvalidRequest."""
         deadline, name = self._deadline(context), request_id(context)
-        if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # it waited until nobody waits for it
+        if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # by then its caller no longer waits
             await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
         try:
             async with asyncio.timeout_at(deadline):
@@ -75,7 +75,7 @@ class SearchService:
         self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
     ) -> search_pb2.SearchResponse:
         query = read_query(request)
-        with self._holder.get(request.catalog).lease() as release:
+        with self._manager.get(request.catalog).lease() as release:
             check_market(query, release.manifest.language, release.manifest.country)
             answer = await search(query, self._plan, release, permit, deadline)
             self._causes.log(answer, request_id)

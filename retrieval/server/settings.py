@@ -14,7 +14,7 @@ from engine.device import Device
 TRITON_FOLDER = "triton"  # among the releases, unless another is set
 # Seconds. Connections are shared out anew by age: with several processes soon, since each stays with the one it met.
 _CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
-# With 12 let in, two cores that rescore 32 of Home Depot keep a p99 of 600 ms at twice the load that they can answer.
+# With 12 admitted, two cores that rescore 32 of Home Depot keep a p99 of 600 ms at twice the load that they can answer.
 # How much a GPU or a Triton server answers does not depend on the cores here.
 _PLACES_A_CORE, _PLACES_ELSEWHERE = 6, 64
 
@@ -139,7 +139,7 @@ class ServeSettings(BaseSettings):
         return self.max_connection_age or (_CONNECTION_AGE if self.processes == 1 else _SHARED_CONNECTION_AGE)
 
     def share(self, number: int) -> "ServeSettings":
-        """What the process of this number, from 0, gets of what is bounded for the whole service.
+        """The share of the process of this number, from 0, in what is bounded for the whole service.
 
         Requests in flight add up to `places`, but each process takes one at least; cache bytes are divided.
         """

@@ -21,7 +21,7 @@ _FRAME = 256  # bytes, more than enough for the lengths of a hit and its product
 async def response(
     request: search_pb2.SearchRequest, query: Query, answer: SearchResult, release: LoadedRelease, request_id: str
 ) -> search_pb2.SearchResponse:
-    """The answer as a message of 1 MiB at most, with the display fields that the query asked for.
+    """The answer as a message of 1 MiB at most, with the display fields that the query names.
 
     A large one is built in turns with whatever else the event loop has to do.
     """

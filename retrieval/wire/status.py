@@ -54,7 +54,7 @@ def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest
 
 
 def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
-    """The detail that says when to try again."""
+    """The detail that states when to try again."""
     return error_details_pb2.RetryInfo(retry_delay=duration(seconds))
 
 

@@ -7,7 +7,7 @@ _LONGEST = 0.0005  # seconds
 
 
 class Turns:
-    """Lets others have the event loop whenever this has held it for half a millisecond."""
+    """Yields the event loop whenever this has held it for half a millisecond."""
 
     def __init__(self) -> None:
         """The first turn begins now."""

@@ -43,7 +43,7 @@ def opposite_ranker(folder: Path) -> Path:
 async def swapped(server: Running, release: str) -> None:
     """Waits until the release is in service, without asking it anything."""
     async with asyncio.timeout(30):
-        while server.holder.get("").release_id != release:
+        while server.manager.get("").release_id != release:
             await asyncio.sleep(0.02)
 
 

@@ -35,10 +35,10 @@ def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
 
 
 async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
-    holder = ReleaseManager(store)
-    await holder.refresh()
-    held = parts(holder.get("default"))
-    with holder.get("default").lease() as release:
+    manager = ReleaseManager(store)
+    await manager.refresh()
+    held = parts(manager.get("default"))
+    with manager.get("default").lease() as release:
         answer = await search(Query("red kettle"), Plan(), release, Permit(), None)
     assert answer.hits and not answer.degraded
     del release, answer
@@ -46,8 +46,8 @@ async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: 
     gc.collect()
     gc.disable()
     try:
-        await holder.refresh()
+        await manager.refresh()
         assert [name for name, part in held.items() if part() is not None] == []
     finally:
         gc.enable()
-        holder.close()
+        manager.close()

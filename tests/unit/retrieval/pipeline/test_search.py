@@ -148,12 +148,12 @@ async def test_a_small_catalog_gives_all_it_has(tmp_path: Path) -> None:
 
 async def test_less_than_the_least_worth_rescoring_is_rescored_when_there_is_no_more(tmp_path: Path) -> None:
     release = make_release(tmp_path, rows=rows_of(3))
-    release.pace.calibrate(1, 1.0)
+    release.rerank_cost.calibrate(1, 1.0)
     assert (await ask(release, 1000)).degraded == []
 
 
 async def test_a_near_deadline_reduces_the_depth(release: LoadedRelease) -> None:
-    release.pace.calibrate(1, 1.0)  # a second a token: a pair takes six
+    release.rerank_cost.calibrate(1, 1.0)  # a second a token: a pair takes six
     answer = await ask(release, PAIR_TOKENS * 7.5)
     [degraded] = answer.degraded
     assert degraded.reason == "RERANK_REDUCED"
@@ -164,9 +164,9 @@ async def test_a_near_deadline_reduces_the_depth(release: LoadedRelease) -> None
 
 
 async def test_a_nearer_deadline_skips_rescoring_and_relaxes_the_pace(release: LoadedRelease) -> None:
-    release.pace.calibrate(1, 1.0)
+    release.rerank_cost.calibrate(1, 1.0)
     for _ in range(100):
-        release.pace.observe(1, 4.0)
+        release.rerank_cost.observe(1, 4.0)
     answer = await ask(release, PAIR_TOKENS * 4 * 3.5)  # three fit, four are the least
     [degraded] = answer.degraded
     assert degraded.reason == "RERANK_SKIPPED" and "allow 3 of 12" in degraded.detail
@@ -174,15 +174,15 @@ async def test_a_nearer_deadline_skips_rescoring_and_relaxes_the_pace(release: L
     assert [hit.score for hit in answer.hits] == pytest.approx([1 - 0.01 * i for i in range(10)])
     assert [stage.candidates_out for stage in answer.stages if stage.name == "rescore"] == [0]
     # 4 s * 0.9 a token: after one skipped request, one pair of six tokens takes 21.6 s and no longer 24.
-    assert release.pace.affordable([PAIR_TOKENS], 22.5) == 1
+    assert release.rerank_cost.affordable([PAIR_TOKENS], 22.5) == 1
 
 
 async def test_enough_time_degrades_nothing_and_is_learned_from(release: LoadedRelease) -> None:
-    release.pace.calibrate(1, 1.0)
+    release.rerank_cost.calibrate(1, 1.0)
     assert (await ask(release, 1000)).degraded == []
     # The fake engine took no time: 1 s + 0.2 * (0 - 1 s) = 0.8 s a token, and twice the 0.2 s that it differed.
-    assert release.pace.affordable([PAIR_TOKENS], 7.3) == 1
-    assert release.pace.affordable([PAIR_TOKENS], 7.1) == 0
+    assert release.rerank_cost.affordable([PAIR_TOKENS], 7.3) == 1
+    assert release.rerank_cost.affordable([PAIR_TOKENS], 7.1) == 0
 
 
 async def test_rescoring_that_takes_too_long_fails_into_the_order_of_retrieval(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_rescoring_that_takes_too_long_fails_into_the_order_of_retrieval(t
     assert degraded.reason == "RERANK_FAILED" and "12 candidates took too long" in degraded.detail
     assert [hit.row for hit in answer.hits] == list(range(5, 15))
     # 72 tokens took 96 ms at least, and a fifth of that counts: 72 more no longer fit into 23 ms less the reserve.
-    assert release.pace.affordable([PAIR_TOKENS] * 12, 0.023) < 12
+    assert release.rerank_cost.affordable([PAIR_TOKENS] * 12, 0.023) < 12
 
 
 @pytest.mark.parametrize(("seen", "reserved"), [(0.0, 0.05), (0.1, 0.25), (10.0, 0.5)])
@@ -235,7 +235,7 @@ async def test_a_call_that_was_late_has_the_next_ones_reserve_more(tmp_path: Pat
 
 async def test_rescoring_that_fails_degrades_and_says_why(tmp_path: Path) -> None:
     release = make_release(tmp_path, engine=FakeEngine(COUNT, broken=["rescore"]))
-    release.pace.calibrate(1, 0.1)
+    release.rerank_cost.calibrate(1, 0.1)
     for deadline in (None, 100, 100, 100, 100):
         answer = await ask(release, deadline)
         [degraded] = answer.degraded
@@ -243,19 +243,19 @@ async def test_rescoring_that_fails_degrades_and_says_why(tmp_path: Path) -> Non
         assert re.fullmatch(r"rescoring \d+ candidates failed", degraded.detail)
         assert [hit.row for hit in answer.hits] == list(range(5, 15))
     # A failure tells nothing of how long rescoring takes.
-    assert release.pace.affordable([PAIR_TOKENS] * 2, 0.7) == 1
+    assert release.rerank_cost.affordable([PAIR_TOKENS] * 2, 0.7) == 1
 
 
 async def test_a_cancelled_request_tells_nothing_of_how_long_rescoring_takes(tmp_path: Path) -> None:
     release = make_release(tmp_path, engine=FakeEngine(COUNT, {"rescore": 60.0}))
-    release.pace.calibrate(1, 0.1)
+    release.rerank_cost.calibrate(1, 0.1)
     for _ in range(5):
         request = asyncio.create_task(ask(release, 100))
         await asyncio.sleep(0.005)
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
-    assert release.pace.affordable([PAIR_TOKENS] * 2, 0.7) == 1
+    assert release.rerank_cost.affordable([PAIR_TOKENS] * 2, 0.7) == 1
 
 
 @pytest.mark.parametrize("stage", ["encode", "retrieve"])
@@ -279,7 +279,7 @@ async def test_warming_runs_every_model_and_sets_the_pace(tmp_path: Path) -> Non
     await release.warm()
     assert engine.calls == [("encode", 1), ("retrieve", 1), ("rescore", 32)] * 3
     # 32 pairs of 6 tokens took at least 10 ms.
-    assert release.pace.affordable([PAIR_TOKENS] * 64, 0.01) <= 32
+    assert release.rerank_cost.affordable([PAIR_TOKENS] * 64, 0.01) <= 32
 
 
 async def test_a_release_closes_once_retired_and_done(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import TandemError
-from retrieval.processes.supervisor import Member, Restarts, Supervisor, agreed
+from retrieval.processes.supervisor import Member, Restarts, Supervisor, swappable
 from retrieval.server.settings import ServeSettings
 
 READY = {"serves": {"shop": "r-1"}}
@@ -344,7 +344,7 @@ def member(waits: tuple[str, str] | None = None, serving: bool = True, **serves:
     ],
 )
 def test_who_waits_for_whom(members: list[Member], swap: list[int]) -> None:
-    assert agreed(dict(enumerate(members))) == swap
+    assert swappable(dict(enumerate(members))) == swap
 
 
 def test_the_supervisor_loads_neither_grpc_nor_models() -> None:

@@ -52,7 +52,7 @@ class Shop:
         folder.mkdir(exist_ok=True)
         return make_release(folder, rows_of(20, prefix), manifest=manifest, engine=engine)
 
-    def holder(self, poll_seconds: float = 0.005) -> ReleaseManager:
+    def manager(self, poll_seconds: float = 0.005) -> ReleaseManager:
         return ReleaseManager(self.store, poll_seconds, self.open, lambda: self.now)
 
 
@@ -68,44 +68,44 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_nothing_is_served_before_the_first_release(shop: Shop) -> None:
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.loaded == {}
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.loaded == {}
     for name in ("", "shop"):
         with pytest.raises(NotReady):
-            holder.get(name)
+            manager.get(name)
 
 
 async def test_the_current_release_is_loaded_and_warmed(shop: Shop) -> None:
     release = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.get("shop").release_id == holder.get("").release_id == release
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.get("shop").release_id == manager.get("").release_id == release
     assert len(shop.engines[release].calls) == 9  # warm before it serves
-    await holder.refresh()
+    await manager.refresh()
     assert shop.opened == [release]
 
 
 async def test_several_catalogs_need_a_name(shop: Shop) -> None:
     mine, other = shop.publish("a-"), shop.publish("b-", "other")
-    holder = shop.holder()
-    await holder.refresh()
-    assert (holder.get("shop").release_id, holder.get("other").release_id) == (mine, other)
+    manager = shop.manager()
+    await manager.refresh()
+    assert (manager.get("shop").release_id, manager.get("other").release_id) == (mine, other)
     with pytest.raises(InvalidRequest, match="is needed, since several are served: other, shop") as error:
-        holder.get("")
+        manager.get("")
     assert [violation.field for violation in error.value.violations] == ["catalog"]
     with pytest.raises(UnknownCatalog, match="'third' is not served here; there is other, shop"):
-        holder.get("third")
+        manager.get("third")
 
 
 async def test_a_new_release_is_swapped_in_and_the_old_one_closes_after_its_last_lease(shop: Shop) -> None:
     old = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
-    with holder.get("").lease() as held:
+    manager = shop.manager()
+    await manager.refresh()
+    with manager.get("").lease() as held:
         new = shop.publish("b-")
-        await holder.refresh()
-        assert holder.get("").release_id == new
+        await manager.refresh()
+        assert manager.get("").release_id == new
         assert held.release_id == old and not shop.engines[old].closed
     assert shop.engines[old].closed and not shop.engines[new].closed
 
@@ -113,14 +113,14 @@ async def test_a_new_release_is_swapped_in_and_the_old_one_closes_after_its_last
 async def test_no_answer_is_made_of_two_releases(shop: Shop) -> None:
     shop.delays = {"encode": 0.002, "retrieve": 0.002, "rescore": 0.002}
     prefixes = {shop.publish("a-"): "a-"}
-    holder = shop.holder()
-    await holder.refresh()
-    watch = asyncio.create_task(holder.watch())
+    manager = shop.manager()
+    await manager.refresh()
+    watch = asyncio.create_task(manager.watch())
     stop, seen = asyncio.Event(), set()
 
     async def client() -> None:
         while not stop.is_set():
-            with holder.get("shop").lease() as release:
+            with manager.get("shop").lease() as release:
                 answer = await search(Query("3 shoes"), Plan(), release, Permit(), None)
                 ids = [release.columns.id(hit.row) for hit in answer.hits]
             assert len(ids) == 10 and all(name.startswith(prefixes[release.release_id]) for name in ids)
@@ -150,42 +150,42 @@ async def test_a_damaged_release_is_refused_once_with_a_reason_and_the_old_one_s
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     bad = shop.publish("b-")
     damage_products(shop, bad)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            await holder.refresh()
-    assert holder.get("").release_id == old and not shop.engines[old].closed
+            await manager.refresh()
+    assert manager.get("").release_id == old and not shop.engines[old].closed
     [message] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert f"release {bad} refused, {old} stays" in message and "products.arrow differs" in message
     assert shop.opened == [old]
     good = shop.publish("c-")
-    await holder.refresh()
-    assert holder.get("").release_id == good
+    await manager.refresh()
+    assert manager.get("").release_id == good
 
 
 async def test_a_refused_release_is_served_once_it_is_mended(shop: Shop) -> None:
     shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     bad = shop.publish("b-")
     whole = damage_products(shop, bad)
-    await holder.refresh()
+    await manager.refresh()
     (shop.store.path("shop", bad) / "products.arrow").write_bytes(whole)
     shop.now = 1.9
-    await holder.refresh()
-    assert holder.get("").release_id != bad
+    await manager.refresh()
+    assert manager.get("").release_id != bad
     shop.now = 2.0
-    await holder.refresh()
-    assert holder.get("").release_id == bad
+    await manager.refresh()
+    assert manager.get("").release_id == bad
 
 
 async def test_tries_of_a_refused_release_grow_rare_and_a_reason_is_told_once(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    holder = shop.holder()
+    manager = shop.manager()
     shop.publish("a-")
     shop.error = ModelError("no model")
     tries = []
@@ -194,7 +194,7 @@ async def test_tries_of_a_refused_release_grow_rare_and_a_reason_is_told_once(
         if second == 150:
             shop.error = OSError("too many open files")
         before = len(shop.opened)
-        await holder.refresh()
+        await manager.refresh()
         tries += [second] * (len(shop.opened) - before)
     assert tries == [0, 2, 6, 14, 30, 62, 122, 182]
     told = [record.getMessage().rpartition(": ")[2] for record in caplog.records if record.levelno == logging.ERROR]
@@ -204,40 +204,40 @@ async def test_tries_of_a_refused_release_grow_rare_and_a_reason_is_told_once(
 @pytest.mark.parametrize("error", [ModelError("no model"), OSError("gone"), ValueError("odd"), RuntimeError("odder")])
 async def test_a_release_that_does_not_open_is_refused_whatever_is_wrong(shop: Shop, error: Exception) -> None:
     old = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
-    watch = asyncio.create_task(holder.watch())
+    manager = shop.manager()
+    await manager.refresh()
+    watch = asyncio.create_task(manager.watch())
     shop.error = error
     bad = shop.publish("b-")
     await until(lambda: bad in shop.opened)
-    assert holder.get("").release_id == old
+    assert manager.get("").release_id == old
     shop.error = None
     good = shop.publish("c-")
-    await until(lambda: holder.get("").release_id == good)
+    await until(lambda: manager.get("").release_id == good)
     assert shop.opened.count(bad) == 1
     watch.cancel()
 
 
 async def test_a_release_that_does_not_warm_is_refused_and_closed(shop: Shop) -> None:
     old = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     shop.broken = ["rescore"]
     bad = shop.publish("b-")
-    await holder.refresh()
-    assert holder.get("").release_id == old
+    await manager.refresh()
+    assert manager.get("").release_id == old
     assert shop.engines[bad].closed and not shop.engines[old].closed
 
 
 async def test_the_first_release_refused_leaves_nothing_served_until_a_good_one(shop: Shop) -> None:
     damage_products(shop, shop.publish("a-"))
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     with pytest.raises(NotReady):
-        holder.get("")
+        manager.get("")
     good = shop.publish("b-")
-    await holder.refresh()
-    assert holder.get("").release_id == good
+    await manager.refresh()
+    assert manager.get("").release_id == good
 
 
 @pytest.mark.parametrize("what", ["products.arrow", "manifest.json", "current"])
@@ -249,16 +249,16 @@ async def test_where_nothing_is_served_the_last_whole_release_before_stands_in(
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(b"\xff")
-    holder = shop.holder()
+    manager = shop.manager()
     for _ in range(3):
-        await holder.refresh()
+        await manager.refresh()
     served = bad if what == "current" else old  # of a damaged pointer the newest release is taken
-    assert holder.get("").release_id == served and oldest not in shop.opened
+    assert manager.get("").release_id == served and oldest not in shop.opened
     assert caplog.text.count(f"release {served}, which was served before, stands in for") == 1
     path.write_bytes(whole)
     shop.now = 2.0
-    await holder.refresh()
-    assert holder.get("").release_id == bad and holder.refusals == []
+    await manager.refresh()
+    assert manager.get("").release_id == bad and manager.refusals == []
 
 
 async def test_damaged_releases_are_passed_over_by_what_stands_in_and_a_new_one_replaces_it(
@@ -267,35 +267,35 @@ async def test_damaged_releases_are_passed_over_by_what_stands_in_and_a_new_one_
     whole, *others = (shop.publish(prefix) for prefix in ("a-", "b-", "c-"))
     for release in others:
         damage_products(shop, release)
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.get("").release_id == whole and shop.opened == [whole]
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.get("").release_id == whole and shop.opened == [whole]
     assert f"release {others[0]} is passed over" in caplog.text
-    assert [others[1] in refusal for refusal in holder.refusals] == [True]
+    assert [others[1] in refusal for refusal in manager.refusals] == [True]
     new = shop.publish("d-")
-    await holder.refresh()
-    assert holder.get("").release_id == new and shop.engines[whole].closed
+    await manager.refresh()
+    assert manager.get("").release_id == new and shop.engines[whole].closed
     shop.store.point("shop", whole)
-    await holder.refresh()
-    assert holder.get("").release_id == whole and holder.refusals == []
+    await manager.refresh()
+    assert manager.get("").release_id == whole and manager.refusals == []
 
 
 async def test_what_was_rolled_back_from_does_not_stand_in(shop: Shop) -> None:
     old, new = shop.publish("a-"), shop.publish("b-")
     shop.store.point("shop", old)
     damage_products(shop, old)
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.loaded == {} and new not in shop.opened
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.loaded == {} and new not in shop.opened
 
 
 async def test_an_engine_that_is_down_is_no_reason_for_another_release(shop: Shop) -> None:
     shop.publish("a-")
     new = shop.publish("b-")
     shop.error = EngineError("no server")
-    holder = shop.holder()
-    await holder.refresh()
-    assert shop.opened == [new] and holder.loaded == {}
+    manager = shop.manager()
+    await manager.refresh()
+    assert shop.opened == [new] and manager.loaded == {}
 
 
 @pytest.mark.parametrize("stands_in", [False, True])
@@ -305,35 +305,35 @@ async def test_a_file_cut_short_in_service_is_reported_once(
     release = shop.publish("a-")
     if stands_in:
         damage_products(shop, shop.publish("b-"))
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     os.truncate(shop.store.path("shop", release) / "products.arrow", 1)
     for _ in range(3):
-        await holder.refresh()
+        await manager.refresh()
     assert caplog.text.count("files in service changed on disk") == 1
     assert "products.arrow differs from its manifest" in caplog.text
-    assert holder.get("").release_id == release
+    assert manager.get("").release_id == release
 
 
 async def test_a_broken_catalog_does_not_keep_another_from_being_served(shop: Shop) -> None:
     damage_products(shop, shop.publish("a-"))
     good = shop.publish("b-", "zebra")
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.get("").release_id == good
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.get("").release_id == good
 
 
 async def test_a_folder_that_is_no_catalog_does_not_stop_watching(shop: Shop) -> None:
     shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     odd = shop.store.root / "catalogs" / "not a catalog"
     odd.mkdir()
     (odd / "current").write_text("r-1\n")
-    watch = asyncio.create_task(holder.watch())
+    watch = asyncio.create_task(manager.watch())
     await asyncio.sleep(0.02)
     new = shop.publish("b-")
-    await until(lambda: holder.get("shop").release_id == new)
+    await until(lambda: manager.get("shop").release_id == new)
     assert not watch.done()
     watch.cancel()
 
@@ -344,19 +344,19 @@ async def test_a_pointer_that_cannot_be_read_stops_no_catalog(
 ) -> None:
     old = shop.publish("a-")
     shop.publish("b-", "zebra")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     pointer = shop.store.folder("shop") / "current"
     pointer.unlink()
     damage_pointer(pointer)
-    watch = asyncio.create_task(holder.watch())
+    watch = asyncio.create_task(manager.watch())
     newer = shop.publish("c-", "zebra")
-    await until(lambda: holder.get("zebra").release_id == newer)
-    assert holder.get("shop").release_id == old and not watch.done()
+    await until(lambda: manager.get("zebra").release_id == newer)
+    assert manager.get("shop").release_id == old and not watch.done()
     assert caplog.text.count("catalog shop: its pointer cannot be read") == 1
     pointer.rmdir() if pointer.is_dir() else pointer.unlink()
     again = shop.publish("d-")
-    await until(lambda: holder.get("shop").release_id == again)
+    await until(lambda: manager.get("shop").release_id == again)
     watch.cancel()
 
 
@@ -364,8 +364,8 @@ async def test_watching_outlives_whatever_goes_wrong(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
+    manager = shop.manager()
+    await manager.refresh()
     catalogs, tries = shop.store.catalogs, 0
 
     def fail() -> list[str]:
@@ -376,9 +376,9 @@ async def test_watching_outlives_whatever_goes_wrong(
         return catalogs()
 
     monkeypatch.setattr(shop.store, "catalogs", fail)
-    watch = asyncio.create_task(holder.watch())
+    watch = asyncio.create_task(manager.watch())
     new = shop.publish("b-")
-    await until(lambda: holder.get("").release_id == new)
+    await until(lambda: manager.get("").release_id == new)
     assert tries >= 5 and caplog.text.count("RuntimeError: odd") == 1
     watch.cancel()
 
@@ -387,12 +387,12 @@ async def test_memory_goes_back_once_replaced_releases_are_gone(shop: Shop, monk
     trims = []
     monkeypatch.setattr("retrieval.release.manager.trim_memory", lambda: trims.append(shop.now))
     shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
-    watch = asyncio.create_task(holder.watch())
-    with holder.get("").lease() as held:
+    manager = shop.manager()
+    await manager.refresh()
+    watch = asyncio.create_task(manager.watch())
+    with manager.get("").lease() as held:
         new = shop.publish("b-")
-        await until(lambda: holder.get("").release_id == new)
+        await until(lambda: manager.get("").release_id == new)
         assert not trims
     del held
     await until(lambda: bool(trims))
@@ -402,21 +402,21 @@ async def test_memory_goes_back_once_replaced_releases_are_gone(shop: Shop, monk
 
 async def test_rolling_back_swaps_back(shop: Shop) -> None:
     old, new = shop.publish("a-"), shop.publish("b-")
-    holder = shop.holder()
-    await holder.refresh()
-    assert holder.get("").release_id == new
+    manager = shop.manager()
+    await manager.refresh()
+    assert manager.get("").release_id == new
     shop.store.point("shop", old)
-    await holder.refresh()
-    assert holder.get("").release_id == old and shop.engines[new].closed
+    await manager.refresh()
+    assert manager.get("").release_id == old and shop.engines[new].closed
 
 
 async def test_closing_lets_go_once_requests_are_done(shop: Shop) -> None:
     release = shop.publish("a-")
-    holder = shop.holder()
-    await holder.refresh()
-    with holder.get("").lease():
-        holder.close()
+    manager = shop.manager()
+    await manager.refresh()
+    with manager.get("").lease():
+        manager.close()
         assert not shop.engines[release].closed
         with pytest.raises(NotReady):
-            holder.get("")
+            manager.get("")
     assert shop.engines[release].closed

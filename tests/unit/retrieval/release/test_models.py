@@ -133,7 +133,7 @@ async def test_a_product_whose_text_changed_is_scored_anew_and_no_other(tmp_path
 async def test_what_was_kept_costs_nothing_of_the_deadline(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches)
     await ask(release)
-    release.pace.calibrate(72, 72.0)  # a second a token
+    release.rerank_cost.calibrate(72, 72.0)  # a second a token
     assert (await ask(release, seconds=1.0)).degraded == []
     # Another query of as many letters: its first four products were rescored for the other one.
     deeper = _PLAN.model_copy(update={"rerank_depth": 16})
@@ -146,13 +146,13 @@ async def test_what_was_kept_costs_nothing_of_the_deadline(tmp_path: Path, cache
 async def test_only_what_was_computed_teaches_the_pace(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches)
     await ask(release)
-    release.pace.calibrate(72, 72.0)
+    release.rerank_cost.calibrate(72, 72.0)
     for _ in range(50):
         await ask(release)
-    assert release.pace.affordable([1] * 200, 100.5) == 100  # still a second a token
+    assert release.rerank_cost.affordable([1] * 200, 100.5) == 100  # still a second a token
     # Two pairs of twelve tokens in no time move it by a sixth of what 72 would: to 0.9667 s, 0.0333 s from before.
     await ask(release, plan=_PLAN.model_copy(update={"rerank_depth": 14}))
-    assert release.pace.affordable([1] * 200, 104.0) == 100
+    assert release.rerank_cost.affordable([1] * 200, 104.0) == 100
 
 
 async def test_an_engine_that_fails_leaves_nothing_behind(tmp_path: Path, caches: Caches) -> None:
@@ -169,7 +169,7 @@ async def test_late_scores_are_not_kept_and_still_teach_the_pace(tmp_path: Path,
     release = cached(tmp_path, caches, engine=FakeEngine(COUNT, {"rescore": 5.0}))
     assert [entry.reason for entry in (await ask(release, seconds=0.6)).degraded] == ["RERANK_FAILED"]
     assert len(caches.scores) == 0
-    assert release.pace.affordable([PAIR_TOKENS] * 12, 0.023) < 12
+    assert release.rerank_cost.affordable([PAIR_TOKENS] * 12, 0.023) < 12
 
 
 async def test_kept_vectors_cannot_be_changed(tmp_path: Path, caches: Caches) -> None:

@@ -39,10 +39,10 @@ class Broken:
 
 
 async def test_it_serves_and_drains_though_watching_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    holder = Broken(tmp_path)
+    manager = Broken(tmp_path)
     settings = ServeSettings(address="127.0.0.1:0", grace_seconds=1)
-    async with running(settings, holder) as server, grpc.aio.insecure_channel(server.address) as channel:  # type: ignore[arg-type]
+    async with running(settings, manager) as server, grpc.aio.insecure_channel(server.address) as channel:  # type: ignore[arg-type]
         stub = search_pb2_grpc.SearchServiceStub(channel)
         assert (await stub.Search(search_pb2.SearchRequest(query="3 shoes"), timeout=10)).hits
-    assert holder.closed
+    assert manager.closed
     assert "watching for new releases had ended: RuntimeError('odd')" in caplog.text

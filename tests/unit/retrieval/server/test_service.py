@@ -66,10 +66,10 @@ class Service:
 
     @asynccontextmanager
     async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
-        holder = ReleaseManager(self.store, 60, self.open)
+        manager = ReleaseManager(self.store, 60, self.open)
         usual = {"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2}
         chosen = ServeSettings(**(usual | settings))
-        async with running(chosen, holder) as server:
+        async with running(chosen, manager) as server:
             self.engine.calls.clear()
             self.engine.delays, self.engine.broken = self.delays, set(self.broken)
             async with grpc.aio.insecure_channel(server.address) as channel:
@@ -256,7 +256,7 @@ async def test_a_call_that_is_late_already_is_not_begun(tmp_path: Path) -> None:
 
     service = Service(tmp_path)
     async with service.serve() as (_, server):
-        search = SearchService(server.holder, Plan(), 1.0, 60.0).search
+        search = SearchService(server.manager, Plan(), 1.0, 60.0).search
         with pytest.raises(ValueError, match="DEADLINE_EXCEEDED"):
             # Not even its fields are looked at, which are at fault.
             await search(search_pb2.SearchRequest(top_k=-1), Caller())  # type: ignore[arg-type]
@@ -278,7 +278,7 @@ async def test_a_deadline_near_rescoring_degrades_the_answer(tmp_path: Path) -> 
         answer = await ask(channel, timeout=None, top_k=2)
         assert [entry.reason for entry in answer.degraded] == [search_pb2.DEGRADATION_REASON_RERANK_FAILED]
         assert [hit.product_id for hit in answer.hits] == ["p3", "p4"]
-        service.release.pace.calibrate(1, 1000)
+        service.release.rerank_cost.calibrate(1, 1000)
         answer = await ask(channel, timeout=None, top_k=2)
         assert [entry.reason for entry in answer.degraded] == [search_pb2.DEGRADATION_REASON_RERANK_SKIPPED]
 
@@ -322,7 +322,7 @@ async def test_why_an_answer_is_degraded_is_logged_once_and_not_told(
 
 async def test_a_service_whose_releases_are_gone_is_unavailable(tmp_path: Path) -> None:
     async with Service(tmp_path).serve() as (channel, server):
-        server.holder.close()
+        server.manager.close()
         error, _ = await failure(ask(channel))
     assert error.code() is grpc.StatusCode.UNAVAILABLE and "no release is loaded yet" in (error.details() or "")
 
@@ -349,9 +349,9 @@ async def test_a_cancelled_call_is_dropped_and_gives_its_place_back(tmp_path: Pa
 
 async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> None:
     service = Service(tmp_path, {"encode": 0.3})
-    holder = ReleaseManager(service.store, 60, service.open)
+    manager = ReleaseManager(service.store, 60, service.open)
     settings = ServeSettings(address="127.0.0.1:0", releases=service.store.root, grace_seconds=5)
-    manager = running(settings, holder)
+    manager = running(settings, manager)
     server = await manager.__aenter__()
     service.engine.delays = service.delays
     async with grpc.aio.insecure_channel(server.address) as channel:
