@@ -95,12 +95,12 @@ class CompoundSplitter:
 
     def _heads(self, form: str) -> list[_Head]:
         """The words that a form ends with: known ones first, then those that most words share."""
-        found = []
+        heads = []
         for cut in range(_SHORTEST, len(form) - _SHORTEST + 1):
             head = self._head(form[cut:])
             if head and self._is_modifier(form[:cut], head):
-                found.append(head)
-        return sorted(found, key=lambda head: (-head.known, -head.words))[:_MOST_HEADS]
+                heads.append(head)
+        return sorted(heads, key=lambda head: (-head.known, -head.words))[:_MOST_HEADS]
 
     def _read_head(self, end: str) -> _Head | None:
         if end in _ENDS or self._analyser.is_stop_word(end):

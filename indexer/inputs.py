@@ -63,8 +63,8 @@ def digest_settings(options: IndexOptions) -> str:
 
 def replace_models(inputs: dict[str, str], options: IndexOptions, models: OpenModels) -> dict[str, str]:
     """The digests of a release's inputs, with those of other options and models in their places."""
-    kept = {name: digest for name, digest in inputs.items() if name not in ("final", "half")}
-    return {**kept, "settings": digest_settings(options), **models.digests()}
+    unchanged = {name: digest for name, digest in inputs.items() if name not in ("final", "half")}
+    return {**unchanged, "settings": digest_settings(options), **models.digests()}
 
 
 def manifest_settings(options: IndexOptions) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def _can_be_served(store: ReleaseStore, served: Manifest) -> bool:
 
 
 def _served_synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
-    """Those of the release in service, or none. Raises ReleaseError when they are damaged."""
+    """The synonyms of the release in service, or none. Raises ReleaseError when they are damaged."""
     served = _release_in_service(store, catalog)
     name = f"{LEXICAL_FOLDER}/{SYNONYMS_FILE}"
     if served is None or name not in served.snapshot.files:

@@ -57,8 +57,8 @@ THOUSANDTHS = frozenset(["BHD", "JOD", "KWD", "LYD", "OMR", "TND"])
 _DOLLARS = "USD AUD BBD BMD BND BSD BZD CAD CLP COP ARS FJD GYD HKD JMD KYD LRD MXN NAD NZD SBD SGD SRD TTD TWD UYU XCD"
 DOLLARS = tuple(_DOLLARS.split())
 _POUNDS = ("GBP", "EGP", "FKP", "GIP", "SHP")
-# Signs and words without spaces and points, in lower case. What follows "?" is meant only where it is the catalog's own
-# currency; otherwise the first is meant.
+# Signs and words without spaces and points, in lower case. Currencies after "?" count only where they are the catalog's
+# own; otherwise the first one counts.
 _WORDS = """
 € EUR;  euro EUR;  euros EUR;  ευρώ EUR;  ευρω EUR;  евро EUR;  євро EUR;  лв BGN;  lv BGN
 £ GBP EGP FKP GIP SHP;  ₤ GBP;  pound GBP;  pounds GBP;  stg GBP;  us$ USD;  u$ USD;  u$s USD;  usd$ USD

@@ -65,8 +65,8 @@ _NAMES_SHOWN = 20
 _NAME_SHOWN = 60
 
 
-def _refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
-    for key in given:
+def _refuse_unknown(keys: Iterable[str], known: Iterable[str]) -> None:
+    for key in keys:
         if key not in known:
             raise ValueError(f"unknown name {key!r}{_hint(key, known)}")
 
@@ -119,7 +119,7 @@ _Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 class CatalogSettings(_Strict):
     """Whose products these are. Language by ISO 639, country by ISO 3166, currency by ISO 4217.
 
-    `encoding` is that of the feed's text, where it is neither UTF-8 nor told rightly by the language's letters.
+    `encoding` is that of the feed's text, where it is neither UTF-8 nor detected by the language's letters.
     """
 
     name: str = Field(default="default", description="Name of the catalog, as requests give it.")
@@ -286,10 +286,10 @@ def default_mapping(
         if export and (own := _export_columns(export, name, columns)):
             fields[name] = FieldSource(columns=own)
             continue
-        found = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
-        if found is None and name in REQUIRED:
+        column = next((by_name[_normal(n)] for n in (name, *_ALIASES.get(name, ())) if _normal(n) in by_name), None)
+        if column is None and name in REQUIRED:
             raise FeedError(f"no column looks like the {name}: write a mapping; the columns are {_list_names(columns)}")
-        fields[name] = FieldSource(columns=(found or name,))
+        fields[name] = FieldSource(columns=(column or name,))
     rules = attributes or AttributeRules()
     listed = next((name for name in _ATTRIBUTE_COLUMNS if name in columns), None)
     if not rules.include and listed and (export or listed == _ATTRIBUTE_COLUMNS[0]):

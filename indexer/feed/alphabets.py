@@ -1,4 +1,4 @@
-"""What text of a language looks like, and the old encodings that it is written in."""
+"""The letters of languages, how well a text fits them, and their old encodings."""
 
 import unicodedata
 from collections.abc import Callable
@@ -62,7 +62,17 @@ _LETTERS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ja": ("Japanese", ("cp932", "euc_jp", "euc_jis_2004"), ""),
     "zh": ("Chinese", ("gb18030", "cp950", "big5hkscs"), ""),
 }
-_SAME = {"no": "nb", "nn": "nb", "gl": "es", "eu": "es", "bs": "hr", "az": "tr", "iw": "he", "yue": "zh", "ur": "fa"}
+_SAME_LETTERS = {
+    "no": "nb",
+    "nn": "nb",
+    "gl": "es",
+    "eu": "es",
+    "bs": "hr",
+    "az": "tr",
+    "iw": "he",
+    "yue": "zh",
+    "ur": "fa",
+}
 _LATIN = frozenset(code for code, (_, _, letters) in _LETTERS.items() if letters and letters[0] < "\u0250")
 
 # Signs of any language: no evidence against one, and little for it.
@@ -86,7 +96,7 @@ class Alphabet:
     fit: Callable[[Triple], float]
 
 
-def _fit_of(code: str, letters: str) -> Callable[[Triple], float]:
+def _make_fit(code: str, letters: str) -> Callable[[Triple], float]:
     if code in ("ja", "zh", "ko"):
         return {"ja": _fit_japanese, "zh": _fit_chinese, "ko": _fit_korean}[code]
     latin, western = code in _LATIN, _LETTERS[code][1][0] == "cp1252"
@@ -200,11 +210,11 @@ def _first_byte(char: str, codec: str) -> int:
 
 
 ALPHABETS = {
-    code: Alphabet(code, name, codecs, _fit_of(code, letters)) for code, (name, codecs, letters) in _LETTERS.items()
+    code: Alphabet(code, name, codecs, _make_fit(code, letters)) for code, (name, codecs, letters) in _LETTERS.items()
 }
 
 
 def alphabet_of(language: str) -> Alphabet | None:
     """The alphabet of a language tag (BCP 47), or None for a language without an old encoding."""
     code = language.casefold().replace("_", "-").split("-")[0]
-    return ALPHABETS.get(_SAME.get(code, code))
+    return ALPHABETS.get(_SAME_LETTERS.get(code, code))

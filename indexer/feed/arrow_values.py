@@ -1,4 +1,4 @@
-"""Arrow arrays as Python values, as short as they were meant: 39.99, and not the nearest float's 39.9900016784668."""
+"""Converts Arrow arrays to Python values, floats to their shortest decimals: 39.99, not 39.9900016784668."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,16 +41,16 @@ def _texts(array: pa.Array) -> list[Any]:
     if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_string() if pa.types.is_string_view(array.type) else pa.large_binary())
     lengths = pc.max(pc.binary_length(array)).as_py()
-    values = array.to_pylist() if lengths is None or lengths <= TEXT_LIMIT else _cut(array)
+    values = array.to_pylist() if lengths is None or lengths <= TEXT_LIMIT else _truncate(array)
     return list(values)
 
 
-def _cut(array: pa.Array) -> list[Any]:
+def _truncate(array: pa.Array) -> list[Any]:
     """The beginnings alone become Python's, one by one."""
-    return [None if not value.is_valid else _beginning(value) for value in array]
+    return [None if not value.is_valid else _truncate_value(value) for value in array]
 
 
-def _beginning(value: pa.Scalar) -> Any:
+def _truncate_value(value: pa.Scalar) -> Any:
     data = value.as_buffer()[: 4 * TEXT_LIMIT].to_pybytes()
     if pa.types.is_binary(value.type) or pa.types.is_large_binary(value.type):
         return data[:TEXT_LIMIT]

@@ -27,7 +27,7 @@ _ALIASES = {"ansi": "cp1252", "macintosh": "mac_roman", "x-mac-cyrillic": "mac_c
 # Text for machines, not for people.
 _TECHNICAL = ("idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf_7")
 
-# The mean fit (-3 to 1) of text in its own language, from which on there is no doubt; below the second none is meant.
+# The mean fit (-3 to 1) of text in its own language: certain from the first on, another language's below the second.
 _SURE, _LEAST = 0.5, 0.25
 # What speaks against a reading before its letters do, in characters: each codec that its language uses more, a language
 # that fewer feeds without a mapping are in, and a language that is not the mapping's. Also by how much such a one must
@@ -36,7 +36,7 @@ _PER_CODEC, _PER_LANGUAGE, _NOT_THE_MAPPINGS, _CLEARLY_BETTER = 0.5, 3.0, 6.0, 0
 # Of a DOS or Macintosh, which nobody uses any more: considered for the mapping's language alone.
 _OLD = re.compile("mac_(?!roman$|cyrillic$)|cp(?!866$|874$|9)[4789]")
 _KANA = re.compile("[\u3041-\u30fa]")
-# Letters of which a language alone can be told.
+# Letters that suffice to detect a language.
 _FEW = 12
 
 

@@ -16,7 +16,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Encodings of seven bits, told by how they switch alphabets.
+# Encodings of seven bits, detected by their escapes between alphabets.
 _ESCAPES = ((b"\x1b$B", "iso2022_jp_2"), (b"\x1b$@", "iso2022_jp_2"), (b"\x1b$)C", "iso2022_kr"))
 # So many times as many letters as wrong bytes are UTF-8 whose texts were cut inside letters.
 _UTF8_TIMES = 2
@@ -39,7 +39,7 @@ class ByteSurvey:
 
     @property
     def is_utf8(self) -> bool:
-        """Whether it is UTF-8, but for lines with wrong bytes among as many or more that are good, or in good text."""
+        """Whether it is UTF-8, where at least half of the lines, or most letters of the others, are valid."""
         if self.utf8 >= self.other:
             return True
         text = self.sample.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What the command prints when something goes wrong: one line, whatever the cause."""
+"""Reports every failure of the command in one line."""
 
 import errno
 import faulthandler
@@ -37,7 +37,7 @@ _CHECK = "check the path and run again"
 
 
 def watch_for_crashes() -> None:
-    """Has a signal that ends the process print where it was; SIGBUS does where a mapped file was cut short."""
+    """Makes fatal signals print a traceback, such as SIGBUS, where a mapped file was cut short."""
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)
 

@@ -107,19 +107,19 @@ def make_queries(catalog: SampleCatalog, counts: dict[str, int], seed: int) -> l
     queries: list[Query] = []
     for source, splits in (("train", ("train", "valid")), ("test", ("test",))):
         target = sum(counts.get(split, 0) for split in splits)
-        made = list(_need_queries(catalog, source))[: int(target * _NEEDS_SHARE)]
+        drafts = list(_need_queries(catalog, source))[: int(target * _NEEDS_SHARE)]
         templates = [Template(**table) for table in tables("templates")[source]]
         for _ in range(_TRIES * target):
-            if len(made) >= target:
+            if len(drafts) >= target:
                 break
             query = _fill_template(catalog, templates, source, rng)
             if query and query.text.casefold() not in texts:
                 texts.add(query.text.casefold())
-                made.append(query)
-        rng.shuffle(made)
+                drafts.append(query)
+        rng.shuffle(drafts)
         for split in splits:
-            queries += [replace(query, split=split) for query in made[: counts.get(split, 0)]]
-            del made[: counts.get(split, 0)]
+            queries += [replace(query, split=split) for query in drafts[: counts.get(split, 0)]]
+            del drafts[: counts.get(split, 0)]
     return queries
 
 

@@ -16,7 +16,7 @@ from lifecycle.tracking.tracker import TrackingSettings, open_tracker
 
 
 class CompressSettings(TrackingSettings):
-    """What the `--config` file may say: `[tracking]`, and `[student]`, the knobs of its distillation."""
+    """The `--config` file: `[tracking]`, and `[student]`, the settings of its distillation."""
 
     student: dict[str, Any] = Field(default={}, description="Settings of the distillation.")
 

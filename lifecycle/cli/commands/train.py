@@ -17,7 +17,7 @@ from training.processes import is_main_process
 
 
 class TrainSettings(TrackingSettings):
-    """What the `--config` file may say: `[tracking]`, `[mining]`, and in `[encoder]`, `[ranker]`, `[final]` knobs."""
+    """The `--config` file: `[tracking]`, `[mining]`, and settings in `[encoder]`, `[ranker]` and `[final]`."""
 
     encoder: dict[str, Any] = Field(default={}, description="Settings of training the bi-encoder.")
     ranker: dict[str, Any] = Field(default={}, description="Settings of training the cross-encoder.")
