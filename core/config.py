@@ -19,11 +19,11 @@ def load_settings(kind: type[Settings], file: Path | None, options: dict[str, An
 
     Raises TandemError with the first setting at fault.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     try:
         from_file = _read(file) if file else {}
         from_environment = kind().model_dump(exclude_unset=True)
-        return kind(**_merged(_merged(from_file, from_environment), given))
+        return kind(**_merged(_merged(from_file, from_environment), chosen))
     except ValidationError as error:
         raise TandemError(f"setting {_first_fault(error)}") from None
 

@@ -130,11 +130,11 @@ def no_release(folder: Path) -> ReleaseError:
 
 def _unusable(release: str | Manifest, what: str, name: str = "") -> ReleaseError:
     """`name` is that of the file at fault. Models in it would not be taken from there again."""
-    given = ""
+    hint = ""
     if isinstance(release, Manifest):
-        given = f" with --{Path(name).parent}" if name in release.model.files else ""
+        hint = f" with --{Path(name).parent}" if name in release.model.files else ""
         release = release.release_id
-    return ReleaseError(f"release {release}: {what}; index again{given} or roll back")
+    return ReleaseError(f"release {release}: {what}; index again{hint} or roll back")
 
 
 def _unlisted(folder: Path, manifest: Manifest) -> list[str]:

@@ -26,7 +26,7 @@ _DIGEST_BYTES = 16
 
 
 @dataclass(slots=True)
-class Counts:
+class CacheCounts:
     """Since the start: values found, values computed, and values that another call was computing already."""
 
     hits: int = 0
@@ -34,14 +34,14 @@ class Counts:
     shared: int = 0
 
     @property
-    def asked(self) -> int:
+    def lookups(self) -> int:
         """All values asked for."""
         return self.hits + self.misses + self.shared
 
     @property
     def hit_rate(self) -> float:
         """The share of values that were not computed for the call that asked; 0 before any was asked for."""
-        return (self.hits + self.shared) / self.asked if self.asked else 0.0
+        return (self.hits + self.shared) / self.lookups if self.lookups else 0.0
 
 
 class Cache(Generic[Value]):
@@ -50,21 +50,21 @@ class Cache(Generic[Value]):
     def __init__(self, limit: int) -> None:
         """`limit` is in bytes; 0 keeps nothing."""
         self.limit = limit
-        self.counts = Counts()
-        self._kept: LRUCache[bytes, Value] = LRUCache(limit, getsizeof=_size)
+        self.counts = CacheCounts()
+        self._values: LRUCache[bytes, Value] = LRUCache(limit, getsizeof=_size)
         self._running: dict[bytes, asyncio.Future[Value]] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._values)
 
     @property
     def size(self) -> int:
         """Bytes in use."""
-        return int(self._kept.currsize)
+        return int(self._values.currsize)
 
     def holds(self, key: bytes) -> bool:
         """Whether the value is there. Counts for nothing."""
-        return key in self._kept
+        return key in self._values
 
     async def fetch(
         self, keys: Sequence[bytes], compute: Callable[[list[int]], Awaitable[Sequence[Value]]]
@@ -79,7 +79,7 @@ class Cache(Generic[Value]):
             self.counts.misses += len(keys)
             return list(await compute(list(range(len(keys)))))
         places = {key: place for place, key in enumerate(keys)}
-        values = self._held(places)
+        values = self._cached(places)
         self.counts.hits += len(values)
         failed = False
         while missing := [key for key in places if key not in values]:
@@ -93,7 +93,7 @@ class Cache(Generic[Value]):
                 if error is not None and failed:
                     raise error
                 failed = failed or error is not None
-                values |= self._held(key for key in missing if key not in values)
+                values |= self._cached(key for key in missing if key not in values)
         return [values[key] for key in keys]
 
     async def _make(
@@ -126,12 +126,12 @@ class Cache(Generic[Value]):
                     del self._running[key]
                 future.cancel()  # without effect where there is a value or an error
 
-    def _held(self, keys: Iterable[bytes]) -> dict[bytes, Value]:
-        return {key: value for key in keys if (value := self._kept.get(key)) is not None}
+    def _cached(self, keys: Iterable[bytes]) -> dict[bytes, Value]:
+        return {key: value for key in keys if (value := self._values.get(key)) is not None}
 
     def _keep(self, key: bytes, value: Value) -> None:
         if _size(value) <= self.limit:
-            self._kept[key] = value
+            self._values[key] = value
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ class Caches:
             "rerank scores": self.scores,
         }
         return "; ".join(
-            f"{name}: {cache.counts.hit_rate:.3f} of {cache.counts.asked} found, "
+            f"{name}: {cache.counts.hit_rate:.3f} of {cache.counts.lookups} found, "
             f"{len(cache)} kept in {cache.size / 2**20:.1f} MiB"
             for name, cache in named.items()
         )
@@ -178,10 +178,10 @@ def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[byt
     return keys
 
 
-def found_key(index: str, vector: Vectors, *asked: str | int | bytes) -> bytes:
-    """Of what the index with this digest is asked about a vector; `asked` are all other arguments, in their order."""
-    told = repr((index, asked)).encode()
-    return blake2b(told + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
+def found_key(index: str, vector: Vectors, *lookups: str | int | bytes) -> bytes:
+    """Of what the index with this digest is asked about a vector; `lookups` are all other arguments, in their order."""
+    data = repr((index, lookups)).encode()
+    return blake2b(data + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _outcomes(futures: Mapping[bytes, asyncio.Future[Value]]) -> tuple[dict[bytes, Value], BaseException | None]:

@@ -10,7 +10,7 @@ from core.errors import TandemError
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 # Distributions that install the same folder: whichever came last has written over the other's files.
-_RIVALS = (
+_CONFLICTING = (
     ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-cuda"),
     ("onnxruntime", "onnxruntime-gpu"),
 )
@@ -20,24 +20,24 @@ def chosen_device(device: Device) -> Literal["cpu", "cuda"]:
     """Where models run. Raises TandemError where a GPU is asked for and cannot be used."""
     if device == "cpu":
         return "cpu"
-    lacking = _lacking()
-    if lacking and device == "cuda":
-        raise TandemError(f"device cuda: {lacking}; or take --device cpu")
-    return "cpu" if lacking else "cuda"
+    problem = _gpu_problem()
+    if problem and device == "cuda":
+        raise TandemError(f"device cuda: {problem}; or take --device cpu")
+    return "cpu" if problem else "cuda"
 
 
 def check_packages() -> None:
     """Raises TandemError where packages are installed that write over each other, which pip does not prevent."""
-    for rivals in _RIVALS:
-        there = [name for name in rivals if _installed(name)]
-        if len(there) > 1:
+    for names in _CONFLICTING:
+        installed = [name for name in names if _installed(name)]
+        if len(installed) > 1:
             raise TandemError(
-                f"{' and '.join(there)} are both installed and write over each other's files: pip uninstall "
-                f"{' '.join(there)}, then pip install 'tandem-retrieval[cpu]' or 'tandem-retrieval[gpu]', not both"
+                f"{' and '.join(installed)} are both installed and write over each other's files: pip uninstall "
+                f"{' '.join(installed)}, then pip install 'tandem-retrieval[cpu]' or 'tandem-retrieval[gpu]', not both"
             )
 
 
-def _lacking() -> str:
+def _gpu_problem() -> str:
     """What keeps a GPU from being used; empty where nothing does."""
     if not _driver_sees_gpu():
         return "NVIDIA's driver shows no GPU here"

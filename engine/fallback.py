@@ -16,18 +16,18 @@ _Result = TypeVar("_Result")
 # Of the time left, for the first engine: the second needs some too.
 _SHARE = 0.6
 
-_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+_notes: ContextVar[list[str] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
-def noting() -> Iterator[list[str]]:
+def collect_notes() -> Iterator[list[str]]:
     """A list that gets a line for each call which the second engine answered, in this task and those it awaits."""
     notes: list[str] = []
-    token = _noted.set(notes)
+    token = _notes.set(notes)
     try:
         yield notes
     finally:
-        _noted.reset(token)
+        _notes.reset(token)
 
 
 class FallbackEngine:
@@ -100,6 +100,6 @@ async def _either(
             raise
         why = "it took too long"
     result = await second()
-    if (notes := _noted.get()) is not None:
+    if (notes := _notes.get()) is not None:
         notes.append(f"{call} in this process: {why}")
     return result

@@ -53,11 +53,11 @@ def has_half(model: Path) -> bool:
         return False
 
 
-def write_half(model: Path, tensors: "Mapping[str, torch.Tensor]", **told: Any) -> None:
-    """Writes an ONNX file's weights beside it; `told` are fields of `HalfSpec`."""
+def write_half(model: Path, tensors: "Mapping[str, torch.Tensor]", **fields: Any) -> None:
+    """Writes an ONNX file's weights beside it; `fields` are fields of `HalfSpec`."""
     from safetensors.torch import save_file
 
-    spec = HalfSpec(of=file_digest(model), **told)
+    spec = HalfSpec(of=file_digest(model), **fields)
     target = half_path(model)
     scratch = target.with_suffix(".part")
     halves = {name: tensor.detach().half().contiguous().clone() for name, tensor in tensors.items()}

@@ -49,7 +49,7 @@ class Report:
     precision: Estimate
     recall: Estimate
     f1: Estimate
-    said: int
+    predicted: int
     actual: int
     of: int
 
@@ -133,7 +133,7 @@ def resampled(sums: Numbers, statistic: Callable[[Numbers], Numbers], seed: int 
     count, flat = len(sums), sums.reshape(len(sums), -1)
     random = np.random.default_rng(seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        seen = np.atleast_1d(statistic(sums.sum(axis=0)))
+        observed = np.atleast_1d(statistic(sums.sum(axis=0)))
         drawn = [
             statistic(
                 (random.multinomial(count, np.full(count, 1 / count), _BATCH) @ flat).reshape(_BATCH, *sums.shape[1:])
@@ -141,7 +141,7 @@ def resampled(sums: Numbers, statistic: Callable[[Numbers], Numbers], seed: int 
             for _ in range(_RESAMPLES // _BATCH)
         ]
     columns = np.concatenate(drawn).T
-    return [_estimate(float(value), column, count) for value, column in zip(seen, columns, strict=True)]
+    return [_estimate(float(value), column, count) for value, column in zip(observed, columns, strict=True)]
 
 
 def _estimate(value: float, column: Numbers, queries: int) -> Estimate:
@@ -152,14 +152,14 @@ def _estimate(value: float, column: Numbers, queries: int) -> Estimate:
     return Estimate(value, float(low), float(high), queries)
 
 
-def _report(said: Flags, actual: Flags, queries: NDArray[np.int64]) -> Report:
+def _report(predicted: Flags, actual: Flags, queries: NDArray[np.int64]) -> Report:
     def measures(total: Numbers) -> Numbers:
         right, yes, there = total[..., 0], total[..., 1], total[..., 2]
         return np.stack([right / yes, right / there, 2 * right / (yes + there)], axis=-1)
 
-    sums = _sums(queries, np.stack([said & actual, said, actual], axis=1).astype(float))
+    sums = _sums(queries, np.stack([predicted & actual, predicted, actual], axis=1).astype(float))
     precision, recall, f1 = resampled(sums, measures)
-    return Report(precision, recall, f1, int(said.sum()), int(actual.sum()), len(said))
+    return Report(precision, recall, f1, int(predicted.sum()), int(actual.sum()), len(predicted))
 
 
 def _bin_sums(pairs: Pairs, bins: int) -> Numbers:

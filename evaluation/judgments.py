@@ -69,12 +69,12 @@ def load_frequencies(path: Path) -> dict[str, float] | None:
     if "query" not in table.column_names:
         raise FeedError(f"{path}: no column query; it has {', '.join(table.column_names)}")
     try:
-        asked = table[name].cast(pa.float64())
+        counts = table[name].cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise FeedError(f"{path}: column {name} holds {table[name].type}, which cannot be read as numbers") from None
-    numbers = pa.table({"query": _cast(table, "query", path), "asked": asked})
-    most = numbers.drop_null().group_by("query").aggregate([("asked", "max")])
-    return dict(zip(most["query"].to_pylist(), most["asked_max"].to_pylist(), strict=True))
+    numbers = pa.table({"query": _cast(table, "query", path), "count": counts})
+    most = numbers.drop_null().group_by("query").aggregate([("count", "max")])
+    return dict(zip(most["query"].to_pylist(), most["count_max"].to_pylist(), strict=True))
 
 
 def _read(path: Path) -> pa.Table:
@@ -106,12 +106,14 @@ def _read_jsonl(path: Path) -> pa.Table:
     rows = 0
     for number, row in _objects(path):
         for name, value in row.items():
-            kept = columns.setdefault(name, [])
+            values = columns.setdefault(name, [])
             if name in _TEXTS + _NUMBERS:
-                kept += [None] * (rows - len(kept)) + [_value(name, value, f"{path}, line {number}")]
+                values += [None] * (rows - len(values)) + [_value(name, value, f"{path}, line {number}")]
         rows += 1
     types = {name: pa.string() if name in _TEXTS else pa.float64() for name in columns}
-    return pa.table({name: pa.array(kept + [None] * (rows - len(kept)), types[name]) for name, kept in columns.items()})
+    return pa.table(
+        {name: pa.array(values + [None] * (rows - len(values)), types[name]) for name, values in columns.items()}
+    )
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -137,8 +139,8 @@ def _value(name: str, value: Any, where: str) -> str | float | None:
             return None
         return plain_text(value) if name in _TEXTS else float(value)
     except (ValueError, TypeError, OverflowError):
-        wanted = "a text" if name in _TEXTS else "a number"
-        raise FeedError(f"{where}: {name} holds {quoted(str(value))}; it must be {wanted}") from None
+        expected = "a text" if name in _TEXTS else "a number"
+        raise FeedError(f"{where}: {name} holds {quoted(str(value))}; it must be {expected}") from None
 
 
 def _missing(column: pa.ChunkedArray) -> int:

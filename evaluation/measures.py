@@ -52,8 +52,8 @@ def full_ranking_measures(grades: Grades, rankings: Rankings, lowest: float, rel
     """
     bar = _units(relevant, lowest)
     names = {nDCG @ 10: "nDCG@10", RR(rel=bar) @ 10: "MRR@10", R(rel=bar) @ 100: "recall@100", Judged @ 10: "judged@10"}
-    found = _measure(list(names), grades, rankings, lowest)
-    result: PerQuery = {name: found[measure] for measure, name in names.items()}
+    by_measure = _measure(list(names), grades, rankings, lowest)
+    result: PerQuery = {name: by_measure[measure] for measure, name in names.items()}
     useful = {
         "nDCG@10": {query for query, products in grades.items() if max(products.values()) > lowest},
         "MRR@10": (with_relevant := {q for q, products in grades.items() if max(products.values()) >= relevant}),

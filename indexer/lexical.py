@@ -175,7 +175,7 @@ def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, 
 
 
 def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
-    terms = {field: [term for word in field_words for term in word.held] for field, field_words in words.items()}
+    terms = {field: [term for word in field_words for term in word.all_terms] for field, field_words in words.items()}
     stated = {word.unit: None for field in _QUANTITY_FIELDS for word in words.get(field, ()) if word.unit}
     return terms | {UNITS: list(map(unit_term, stated))}
 

@@ -15,8 +15,8 @@ def elided(token: str) -> tuple[str, str]:
 
     In French l'eau is eau with its article, and L'Oréal is a name that is typed loreal.
     """
-    found = _ELISION.match(token)
-    return (token[found.end() :], token.replace("'", "")) if found else (token, "")
+    match = _ELISION.match(token)
+    return (token[match.end() :], token.replace("'", "")) if match else (token, "")
 
 
 def ampersand(token: str) -> tuple[str, tuple[str, ...]] | None:

@@ -68,9 +68,9 @@ class Phrases:
         """The leftmost phrases of a text, of those that begin at one place the longest; none overlaps another."""
         if not self._numbers:
             return []
-        found = {match for reading in self._readings(text) for match in self._matches(reading)}
+        matches = {match for reading in self._readings(text) for match in self._matches(reading)}
         result: list[Match] = []
-        for match in sorted(found, key=lambda match: (match.start, -match.end, match.numbers)):
+        for match in sorted(matches, key=lambda match: (match.start, -match.end, match.numbers)):
             if not result or match.start >= result[-1].end:
                 result.append(match)
         return result
@@ -100,18 +100,18 @@ def located(text: str, analyser: Analyser) -> list[tuple[Word, Span | None]]:
     does."""
     written = analyser.prepared(text)
     places = None if written == text else _places(written, text)
-    found: list[tuple[Word, Span | None]] = []
+    result: list[tuple[Word, Span | None]] = []
     start = end = 0
     for word in analyser.words(text):
         # Pairs of characters overlap: the next begins at this one's second character.
         beside = start + 1 if is_unspaced(word.text) and written.startswith(word.text, start + 1) else end
         place = written.find(word.text, beside)
         if place < 0:
-            found.append((word, None))
+            result.append((word, None))
             continue
         start, end = place, place + len(word.text)
-        found.append((word, (start, end) if places is None else (places[start][0], places[end - 1][1])))
-    return found
+        result.append((word, (start, end) if places is None else (places[start][0], places[end - 1][1])))
+    return result
 
 
 def _places(written: str, text: str) -> list[Span]:

@@ -130,7 +130,7 @@ def prepared(text: str, language: str = "") -> str:
         # Before NFKC, which would make 21/2 of two and a half.
         text = same_letters(_VULGAR.sub(_written_out, text))
     text = _JOINED.sub(" x ", text)
-    text = _SQUARED.sub(lambda found: "cuft" if found[0].startswith("cu") else "sqft", text)
+    text = _SQUARED.sub(lambda match: "cuft" if match[0].startswith("cu") else "sqft", text)
     return _FLUID.sub("floz", text)
 
 
@@ -139,10 +139,10 @@ def quantities(text: str) -> list[Quantity]:
     return list(_quantities(text))
 
 
-def dimensions(found: list[Quantity], text: str) -> list[tuple[Quantity, ...]]:
+def dimensions(amounts: list[Quantity], text: str) -> list[tuple[Quantity, ...]]:
     """Runs of two or more quantities with an x between them: '2 x 4', '5/8 in. x 4 ft. x 8 ft.'."""
     runs: list[list[Quantity]] = []
-    for before, after in itertools.pairwise(found):
+    for before, after in itertools.pairwise(amounts):
         if not _TIMES.fullmatch(text, before.end, after.start):
             continue
         if runs and runs[-1][-1] is before:
@@ -163,22 +163,22 @@ def number(value: float) -> str:
 
 
 def _quantities(text: str) -> Iterator[Quantity]:
-    for found in _NUMBER.finditer(text):
-        unit, end = _unit(text, found.end())
+    for match in _NUMBER.finditer(text):
+        unit, end = _unit(text, match.end())
         if unit or not _CODE.match(text, end):  # else it is part of a code, as in 48-11-1850
-            yield Quantity(_value(found), unit, found.start(), end)
+            yield Quantity(_value(match), unit, match.start(), end)
 
 
-def _written_out(found: "re.Match[str]") -> str:
-    before, fraction = found.groups()
+def _written_out(match: "re.Match[str]") -> str:
+    before, fraction = match.groups()
     return f"{before}-{_FRACTIONS[fraction]}" if before else f" {_FRACTIONS[fraction]}"
 
 
-def _value(found: "re.Match[str]") -> float:
-    if found["decimal"]:
-        decimal = found["decimal"]
+def _value(match: "re.Match[str]") -> float:
+    if match["decimal"]:
+        decimal = match["decimal"]
         return float(decimal.replace(",", "." if _COMMA.search(decimal) else ""))
-    return int(found["whole"] or 0) + int(found["top"]) / int(found["bottom"])
+    return int(match["whole"] or 0) + int(match["top"]) / int(match["bottom"])
 
 
 def _unit(text: str, end: int) -> tuple[str, int]:

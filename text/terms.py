@@ -73,7 +73,7 @@ class Word:
         return not self.unit and _CODE.fullmatch(self.term) is not None
 
     @property
-    def held(self) -> tuple[str, ...]:
+    def all_terms(self) -> tuple[str, ...]:
         """All terms that a product with this word holds."""
         return (self.term, *self.parts, *self.inside)
 
@@ -123,15 +123,15 @@ class Analyser:
         return word in self._stop_words
 
     def _words(self, text: str) -> Iterator[Word]:
-        found = quantities(text)
+        amounts = quantities(text)
         place = 0
-        for quantity in found:
+        for quantity in amounts:
             if not between(gap := text[place : quantity.start]):
                 yield from self._plain(gap)
             yield _quantity_word(quantity, text)
             place = quantity.end
         yield from self._plain(text[place:])
-        for run in dimensions(found, text):
+        for run in dimensions(amounts, text):
             if len(run) <= _MOST_SIDES:
                 yield from _size_words(run)
 
@@ -178,8 +178,8 @@ class Analyser:
         stop = text in self._stop_words
         if "'" not in text:
             return Word(text, self._term(text), stop=stop, inside=self._unaccented(text))
-        if self.language in _ELIDING and (found := elided(text))[1]:
-            word, whole = found
+        if self.language in _ELIDING and (elision := elided(text))[1]:
+            word, whole = elision
             stop = word in self._stop_words
             return Word(word, self._term(word), (self._term(whole),), stop, inside=self._unaccented(word))
         whole, pieces = apostrophe(text)

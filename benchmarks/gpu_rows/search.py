@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.gpu_rows.bench import Bench, attempts, ceilings
-from engine.gpu.exact import ExactSearch, Found, Mask
+from engine.gpu.exact import ExactSearch, Mask, SearchResult
 
 _K = 100
 _CHECKED = 4
@@ -40,7 +40,7 @@ class Vectors:
         first = self.queries[:_CHECKED]
         return np.concatenate([first @ self.between(start, start + _READ).T for start in starts], 1)
 
-    def best(self, k: int, allowed: Mask | None = None) -> Found:
+    def best(self, k: int, allowed: Mask | None = None) -> SearchResult:
         """Rows and scores of the first queries' k best, best first; row -1 where fewer are allowed."""
         scores = self.scores if allowed is None else np.where(allowed, self.scores, -np.inf).astype(np.float32)
         rows = np.argpartition(-scores, min(k, scores.shape[1] - 1), axis=1)[:, :k]

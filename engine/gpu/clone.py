@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ReleaseError
-from engine.gpu.exact import Found, Spread
+from engine.gpu.exact import SearchResult, Spread
 
 MOST = 2048  # the greatest k that FAISS finds on a GPU
 
@@ -40,7 +40,7 @@ class FaissClone:
             raise ReleaseError(f"{type(index).__name__} cannot be searched on a GPU: {reason}") from None
         return cls(copy, keep=resources)
 
-    def search(self, queries: NDArray[np.float32], k: int) -> Found:
+    def search(self, queries: NDArray[np.float32], k: int) -> SearchResult:
         """Rows and scores, both (n, k), k at most `limit`; row -1 where nothing was found."""
         scores, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
         return rows, scores

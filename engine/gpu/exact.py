@@ -19,7 +19,7 @@ Spread: TypeAlias = Literal["replica", "shard"]
 Mask: TypeAlias = NDArray[np.bool_]
 # Gives the vectors from one row up to another, (rows, d).
 Read: TypeAlias = Callable[[int, int], NDArray[np.float32] | NDArray[np.float16]]
-Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
+SearchResult: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 _GROUP = 32
 _MORE_GROUPS = 28
@@ -66,18 +66,18 @@ class ExactSearch:
             if stop > start
         ]
 
-    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
+    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
         """Rows and scores of the k best that are allowed, both (n, k), best first; row -1 where there are no more."""
         with torch.inference_mode():
             if self._spread == "shard":
                 return _merged([self._ask(shard, queries, k, allowed) for shard in self._shards], k)
             parts = np.array_split(queries, len(self._shards))
-            asked = [
+            pending = [
                 self._ask(shard, part, k, allowed)
                 for shard, part in zip(self._shards, parts, strict=True)
                 if len(part) or not len(queries)
             ]
-            rows, scores = zip(*(_fetched(found) for found in asked), strict=True)
+            rows, scores = zip(*(_fetched(results) for results in pending), strict=True)
             return np.concatenate(rows), np.concatenate(scores)
 
     def _ask(self, shard: _Shard, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> tuple[Tensor, Tensor]:
@@ -132,22 +132,22 @@ def _best(vectors: Tensor, queries: Tensor, groups: Tensor, k: int, mask: Tensor
     masks = mask.unflatten(0, (-1, _GROUP))
     inside = torch.arange(_GROUP, device=vectors.device)
     at_once = max(1, _GATHERED_BYTES // (groups.shape[1] * _GROUP * vectors.shape[1] * 4))
-    found = []
+    results = []
     for query, group in zip(queries.split(at_once), groups.split(at_once), strict=True):
         near = blocks[group].flatten(1, 2).float()
         scores = torch.bmm(near, query[:, :, None])[:, :, 0].masked_fill(~masks[group].flatten(1), -torch.inf)
         best = scores.topk(min(k, scores.shape[1]), dim=1)
         rows = (group[:, :, None] * _GROUP + inside).flatten(1).gather(1, best.indices)
-        found.append((rows, best.values))
-    rows, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
+        results.append((rows, best.values))
+    rows, scores = (torch.cat(parts) for parts in zip(*results, strict=True))
     return rows, scores
 
 
-def _merged(found: Sequence[tuple[Tensor, Tensor]], k: int) -> Found:
-    rows, scores = (np.concatenate(parts, 1) for parts in zip(*map(_fetched, found), strict=True))
+def _merged(results: Sequence[tuple[Tensor, Tensor]], k: int) -> SearchResult:
+    rows, scores = (np.concatenate(parts, 1) for parts in zip(*map(_fetched, results), strict=True))
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
 
-def _fetched(found: tuple[Tensor, Tensor]) -> Found:
-    return found[0].cpu().numpy(), found[1].cpu().numpy()
+def _fetched(results: tuple[Tensor, Tensor]) -> SearchResult:
+    return results[0].cpu().numpy(), results[1].cpu().numpy()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.errors import ReleaseError
 from engine.gpu.clone import FaissClone
-from engine.gpu.exact import ExactSearch, Found, Mask, Spread
+from engine.gpu.exact import ExactSearch, Mask, SearchResult, Spread
 from engine.protocol import EngineError
 from engine.vector.index import VectorIndex
 
@@ -32,7 +32,7 @@ _SPARE_BYTES = 2 << 30  # for what a search takes on the way, and the models bes
 class Searcher(Protocol):
     """What finds the k best of the products that a mask allows, (count,)."""
 
-    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
+    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
         """Rows and scores, both (n, k), best first; row -1 where there are no more."""
         ...
 
@@ -46,7 +46,7 @@ class GpuIndex:
         self.count = index.count
         self.dimensions = index.dimensions
 
-    def search(self, vectors: NDArray[np.float32], k: int, allowed: Mask | None = None) -> Found:
+    def search(self, vectors: NDArray[np.float32], k: int, allowed: Mask | None = None) -> SearchResult:
         """As `VectorIndex.search`, of the products that the mask, shape (count,), allows.
 
         Where it allows fewer than k, lines end with row -1. Raises EngineError for an answer that breaks the filter.
@@ -71,14 +71,14 @@ class Filtering:
         self._index = index
         self._copy = copy
 
-    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
+    def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
         """See `Searcher`. What is left to a narrow filter, or beyond the copy's limit, is searched by the processor."""
         left = self._index.count if allowed is None else int(allowed.sum())
-        wanted = k if allowed is None else int(np.ceil(_WIDER * k * self._index.count / max(1, left)))
-        wanted = min(max(wanted, k), self._index.count)
-        if left == 0 or wanted > self._copy.limit:
+        breadth = k if allowed is None else int(np.ceil(_WIDER * k * self._index.count / max(1, left)))
+        breadth = min(max(breadth, k), self._index.count)
+        if left == 0 or breadth > self._copy.limit:
             return self._alone(queries, k, allowed)
-        rows, scores = self._copy.search(queries, wanted)
+        rows, scores = self._copy.search(queries, breadth)
         if allowed is None:
             return rows, scores
         good = (rows >= 0) & allowed[rows]
@@ -91,12 +91,12 @@ class Filtering:
             rows[short], scores[short] = more, their
         return rows, scores
 
-    def _alone(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> Found:
+    def _alone(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
         """Scores the allowed products one and all, in chunks."""
-        kept = np.arange(self._index.count) if allowed is None else np.flatnonzero(allowed)
+        rows_left = np.arange(self._index.count) if allowed is None else np.flatnonzero(allowed)
         rows, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-        for start in range(0, len(kept), _CHUNK):
-            part = kept[start : start + _CHUNK]
+        for start in range(0, len(rows_left), _CHUNK):
+            part = rows_left[start : start + _CHUNK]
             both = np.concatenate([scores, queries @ self._index.vectors(part).T], 1)
             names = np.concatenate([rows, np.broadcast_to(part, (len(queries), len(part)))], 1)
             best = np.argsort(-both, axis=1, kind="stable")[:, :k]
@@ -109,8 +109,8 @@ def copy_to_gpus(index: VectorIndex, gpus: int = 1, spread: Spread = "replica", 
 
     Raises ReleaseError where there are fewer GPUs, no memory for it, or no way to search its kind there.
     """
-    if gpus > (there := torch.cuda.device_count()):
-        raise ReleaseError(f"{gpus} GPUs are asked for and torch sees {there}; set `gpus`")
+    if gpus > (visible := torch.cuda.device_count()):
+        raise ReleaseError(f"{gpus} GPUs are asked for and torch sees {visible}; set `gpus`")
     _check_memory(index, gpus, spread)
     built = faiss.get_num_gpus() >= gpus
     if library == "faiss" and not built:
@@ -145,8 +145,8 @@ def _check_memory(index: VectorIndex, gpus: int, spread: Spread) -> None:
 
 def _check(rows: NDArray[np.int64], count: int, allowed: Mask | None) -> None:
     """The last look before an answer leaves."""
-    found = rows[rows >= 0]
-    if len(found) and int(found.max()) >= count:
-        raise EngineError(f"the GPU's index found row {found.max()} of {count}")
-    if allowed is not None and not allowed[found].all():
+    inside = rows[rows >= 0]
+    if len(inside) and int(inside.max()) >= count:
+        raise EngineError(f"the GPU's index found row {inside.max()} of {count}")
+    if allowed is not None and not allowed[inside].all():
         raise EngineError("the GPU's index found products that the filter leaves out")

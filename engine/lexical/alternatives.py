@@ -17,7 +17,7 @@ class Alternative:
 
     `words` are the places of the words they stand for; terms that the query asks for by itself are among `numbers`, and
     not among `counted`. `weight` is how much of a word they are; `scale` makes their BM25 count as much as that of the
-    words would. `held` is how many products hold them.
+    words would. `frequency` is how many products hold them.
     """
 
     numbers: tuple[int, ...]
@@ -25,7 +25,7 @@ class Alternative:
     words: tuple[int, ...]
     weight: float
     scale: float = 1.0
-    held: int = 0
+    frequency: int = 0
 
 
 class _Term(Protocol):

@@ -36,7 +36,7 @@ _MOST_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
+class SimilarTerm:
     """A term, a way that texts write it, and how many typing errors that is away."""
 
     number: int
@@ -68,15 +68,15 @@ class Terms:
 
     def find(self, term: str) -> int | None:
         """The term's number, or None where the vocabulary lacks it."""
-        sought = term.encode()
-        place = self._first(sought)
-        return place if place < len(self) and self._raw(place) == sought else None
+        key = term.encode()
+        place = self._first(key)
+        return place if place < len(self) and self._raw(place) == key else None
 
     def beginning(self, start: str) -> Iterator[str]:
         """Terms that begin so, the term itself among them; the first ones."""
-        sought = start.encode()
-        for place in range(first := self._first(sought), min(first + _MOST_NEIGHBOURS, len(self))):
-            if not (raw := self._raw(place)).startswith(sought):
+        key = start.encode()
+        for place in range(first := self._first(key), min(first + _MOST_NEIGHBOURS, len(self))):
+            if not (raw := self._raw(place)).startswith(key):
                 return
             yield raw.decode()
 
@@ -89,7 +89,7 @@ class Terms:
         """Terms that end so, the term itself among them; the first ones. None in an index that did not note them."""
         if self._backwards is None:
             return
-        sought = end[::-1]
+        key = end[::-1]
 
         def backwards(place: int) -> str:
             return self[int(self._backwards[place])][::-1]  # type: ignore[index]
@@ -97,13 +97,13 @@ class Terms:
         low, high = 0, len(self._backwards)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if backwards(middle) < sought else (low, middle)
+            low, high = (middle + 1, high) if backwards(middle) < key else (low, middle)
         for place in range(low, min(low + _MOST_NEIGHBOURS, len(self._backwards))):
-            if not (term := backwards(place)).startswith(sought):
+            if not (term := backwards(place)).startswith(key):
                 return
             yield term[::-1]
 
-    def alike(self, word: str, edits: int) -> list[Alike]:
+    def similar(self, word: str, edits: int) -> list[SimilarTerm]:
         """Terms of letters that texts write within so many typing errors of a plain word, those with the fewest first,
         each as it is written with the fewest.
 
@@ -111,12 +111,12 @@ class Terms:
         signs count for nothing. What shares no two neighbouring letters with the word, edges counted, is not found, nor
         is the word itself; of very many that share some, those are that share the most.
         """
-        best: dict[int, Alike] = {}
+        best: dict[int, SimilarTerm] = {}
         for form in self._near(word, edits):  # of one term those written most often come first
             number, spelling = int(self._form_terms[form]), self._form(form)
             errors = int(OSA.distance(word, bare(spelling), score_cutoff=edits))
             if 0 < errors <= edits and (number not in best or errors < best[number].errors):
-                best[number] = Alike(number, spelling, errors)
+                best[number] = SimilarTerm(number, spelling, errors)
         return sorted(best.values(), key=lambda one: (one.errors, one.number))
 
     def _near(self, word: str, edits: int) -> list[int]:
@@ -136,12 +136,12 @@ class Terms:
             forms = np.sort(forms[np.argsort(-shared[forms], kind="stable")[:_MOST_COMPARED]])
         return forms.tolist()
 
-    def _first(self, sought: bytes) -> int:
+    def _first(self, key: bytes) -> int:
         """The number of the first term that is not before these bytes."""
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
-            if self._raw(middle) < sought:
+            if self._raw(middle) < key:
                 low = middle + 1
             else:
                 high = middle

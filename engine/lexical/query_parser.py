@@ -54,18 +54,18 @@ class LexicalQueryParser:
         words = list(different.values())[:_MOST_WORDS]
         terms = list(self._joined(words))
         synonyms = self._synonyms.read(text, words)
-        meant = list(itertools.chain.from_iterable(synonyms))
+        synonym_terms = list(itertools.chain.from_iterable(synonyms))
         joined = {place for term in terms for place in term.words}
-        joined |= {place for one in meant for place in one.words}  # what has a synonym is no unknown word
+        joined |= {place for one in synonym_terms for place in one.words}  # what has a synonym is no unknown word
         for place, word in enumerate(words):
             terms += self._single(word, place)
         terms = terms[:_MOST_TERMS]
         terms += self._nearly(words, {place for term in terms for place in term.words}, joined)
-        weights = tuple(self._weights(len(words), terms, meant))
+        weights = tuple(self._weights(len(words), terms, synonym_terms))
         units, brands = dict(self._units(words)), self._brands(terms)
         spellings = dict(self._speller.spellings(words, terms, joined))
         meaning = self._synonyms.scaled(synonyms, weights)
-        length = sum(len(word.held) for word in self._analyser.words(text))
+        length = sum(len(word.all_terms) for word in self._analyser.words(text))
         return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning, length)
 
     def _single(self, word: Word, place: int) -> Iterator[QueryTerm]:
@@ -79,24 +79,24 @@ class LexicalQueryParser:
         for part in parts:
             yield QueryTerm(part, _PART, (place,))
 
-    def _nearly(self, words: Sequence[Word], asked: Collection[int], joined: Collection[int]) -> list[QueryTerm]:
-        """What words ask for that no product holds, or few hold and many nearly so; the first of those. `asked` has the
-        places of words that ask for something, `joined` of those that do with others."""
-        found: list[QueryTerm] = []
+    def _nearly(self, words: Sequence[Word], answered: Collection[int], joined: Collection[int]) -> list[QueryTerm]:
+        """Terms like words that no product holds, or that few hold while many hold one spelt nearly so; the first words
+        alone. `answered` has the places of words with terms, `joined` of those with terms together with others."""
+        similar_terms: list[QueryTerm] = []
         looked = 0
         for place, word in enumerate(words):
             number = self._index.terms.find(word.term)
             held = 0 if number is None else self._index.document_frequency(number)
-            if looked == _MOST_SPELT or held > _RARE or (not held and (place in asked or place in joined)):
+            if looked == _MOST_SPELT or held > _RARE or (not held and (place in answered or place in joined)):
                 continue
             looked += 1
             if held:
-                found += self._speller.alike(word, place, 1, held * _OFTEN)
+                similar_terms += self._speller.similar(word, place, 1, held * _OFTEN)
             elif ending := ending_with(self._index, self._analyser, word, place):
-                found += ending
+                similar_terms += ending
             elif not self._speller.is_right(word):
-                found += self._speller.unknown(word, place)
-        return found
+                similar_terms += self._speller.unknown(word, place)
+        return similar_terms
 
     def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
         """'dish washer' also asks for dishwasher, and 'm a c' for mac."""
@@ -140,10 +140,10 @@ class LexicalQueryParser:
     def _most(self, number: int) -> int:
         return max(1, self._index.document_frequency(number))
 
-    def _weights(self, words: int, terms: Sequence[QueryTerm], meant: Sequence[Alternative]) -> Iterator[float]:
+    def _weights(self, words: int, terms: Sequence[QueryTerm], synonym_terms: Sequence[Alternative]) -> Iterator[float]:
         """Each word's inverse document frequency (Lucene's), by its commonest term, of a word without any by its
         commonest synonym; the highest for an unknown word."""
         for place in range(words):
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
-            frequency = max(held or [one.held for one in meant if place in one.words], default=0)
+            frequency = max(held or [one.frequency for one in synonym_terms if place in one.words], default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))

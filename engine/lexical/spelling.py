@@ -38,7 +38,7 @@ class Speller:
 
     def unknown(self, word: Word, place: int) -> list[QueryTerm]:
         """What an unknown word asks for: words with one error, else the two it is made of, else words with two."""
-        alike = self.alike(word, place, 2, 1)
+        alike = self.similar(word, place, 2, 1)
         return alike if any(term.errors == 1 for term in alike) else self.split(word, place) or alike
 
     def split(self, word: Word, place: int) -> list[QueryTerm]:
@@ -54,14 +54,14 @@ class Speller:
         least = 1 if self._index.compounds and len(text) > _LEAST_SPLIT else _LEAST_HELD
         return best[1] if best[0] >= least else []
 
-    def alike(self, word: Word, place: int, most: int, least: int) -> list[QueryTerm]:
+    def similar(self, word: Word, place: int, most: int, least: int) -> list[QueryTerm]:
         """The terms that are likeliest meant, not knowing the other words, with so many errors at most; `least`
         products or more hold each."""
         written = bare(word.text)
         if len(written) < _ONE_EDIT or not may_be_misspelt(written):
             return []
         own = self._index.terms.find(word.term)
-        near = self._index.terms.alike(written, most if len(written) >= _TWO_EDITS else 1)
+        near = self._index.terms.similar(written, most if len(written) >= _TWO_EDITS else 1)
         terms = [
             QueryTerm(one.number, _EDIT**one.errors, (place,), one.spelling, one.errors)
             for one in near

@@ -47,8 +47,8 @@ class SynonymReader:
             # Of Chinese, a phrase may begin or end in the midst of what was taken for a word.
             within = inside or {term for term, (start, end) in spans if start < match.end and end > match.start}
             found.append(self._alternatives(match, sorted(places[term] for term in within & places.keys()), words))
-        kept = sorted((one for ones in found for one in ones), key=lambda one: -one.held)[:_MOST]
-        return [[one for one in ones if one in kept] for ones in found]
+        best = sorted((one for ones in found for one in ones), key=lambda one: -one.frequency)[:_MOST]
+        return [[one for one in ones if one in best] for ones in found]
 
     def scaled(
         self, found: Sequence[Sequence[Alternative]], weights: Sequence[float]
@@ -69,8 +69,8 @@ class SynonymReader:
             for numbers in self._analysed(group):
                 counted = tuple(number for number in numbers if number not in own.values())
                 missed = tuple(place for place, number in own.items() if number not in numbers)
-                if counted and missed and (held := self._index.holding(numbers)):
-                    found[numbers] = Alternative(numbers, counted, missed, _WEIGHT, held=held)
+                if counted and missed and (frequency := self._index.holding(numbers)):
+                    found[numbers] = Alternative(numbers, counted, missed, _WEIGHT, frequency=frequency)
         return list(found.values())
 
     # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.

@@ -85,19 +85,19 @@ def _node(data: mmap.mmap, start: int, end: int) -> tuple[str, list[str]]:
 
 
 def _tensor(data: mmap.mmap, start: int, end: int) -> _Tensor:
-    found = _Tensor()
+    tensor = _Tensor()
     for number, begin, stop in _fields(data, start, end):
         if number == _TENSOR_NAME:
-            found.name = data[begin:stop].decode()
+            tensor.name = data[begin:stop].decode()
         elif number == _TENSOR_TYPE:
-            found.kind = _varint(data, begin)[0]
+            tensor.kind = _varint(data, begin)[0]
         elif number == _TENSOR_RAW:
-            found.start, found.size = begin, stop - begin
+            tensor.start, tensor.size = begin, stop - begin
         elif number == _TENSOR_DIMS:  # packed or one by one, both end where the field does
             while begin < stop:
                 size, begin = _varint(data, begin)
-                found.dims.append(size)
-    return found
+                tensor.dims.append(size)
+    return tensor
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -32,7 +32,9 @@ def tokenizing(tokenizer: Tokenizer, longest: int, special: bool) -> Tokenize:
     tokenizer.enable_truncation(longest)
 
     def ask(texts: list[str]) -> list[NDArray[np.int32]]:
-        return [np.array(found.ids, _KIND) for found in tokenizer.encode_batch_fast(texts, add_special_tokens=special)]
+        return [
+            np.array(encoding.ids, _KIND) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=special)
+        ]
 
     return ask
 
@@ -77,7 +79,7 @@ def _around(tokenizer: Tokenizer) -> tuple[bytes, bytes]:
 
 def _by_words(tokenizer: Tokenizer) -> bool:
     """Whether it is BERT's: letters normalised one by one, then cut at spaces and punctuation."""
-    told = json.loads(tokenizer.to_str())
-    parts = [(told[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
-    plain = not any(entry["lstrip"] or entry["rstrip"] or " " in entry["content"] for entry in told["added_tokens"])
+    settings = json.loads(tokenizer.to_str())
+    parts = [(settings[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
+    plain = not any(entry["lstrip"] or entry["rstrip"] or " " in entry["content"] for entry in settings["added_tokens"])
     return parts == ["BertNormalizer", "BertPreTokenizer", "WordPiece"] and plain

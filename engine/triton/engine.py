@@ -94,8 +94,8 @@ class TritonEngine:
         self._attend()
         _check_base_alone(view)
         parts = [vectors[start : start + RETRIEVE_ROWS] for start in range(0, len(vectors), RETRIEVE_ROWS)]
-        found = await _together([self._retrieve(part, k, deadline) for part in parts])
-        return [candidates for part in found for candidates in part]
+        results = await _together([self._retrieve(part, k, deadline) for part in parts])
+        return [candidates for part in results for candidates in part]
 
     async def score_rows(
         self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
@@ -157,8 +157,8 @@ class TritonEngine:
         rows, scores = named_outputs(answer, _OUTPUTS, shape)
         if rows.max(initial=-1) >= self._served.products:
             raise WrongAnswer(f"{answer.model_name} found row {rows.max()} of {self._served.products} products")
-        kept = rows >= 0  # an approximate index may find fewer than k
-        return [Candidates(rows[i, kept[i]], scores[i, kept[i]]) for i in range(len(rows))]
+        valid = rows >= 0  # an approximate index may find fewer than k
+        return [Candidates(rows[i, valid[i]], scores[i, valid[i]]) for i in range(len(rows))]
 
     async def _ask(
         self,
@@ -204,7 +204,7 @@ class TritonEngine:
     async def _probe(self, call: str, watch: Watch) -> None:
         """Asks the least there is, unless the model was heard of lately; asks again at once where that fails."""
         assert self._loop is not None
-        while self._loop.time() - watch.heard >= PROBE_SECONDS:
+        while self._loop.time() - watch.answered_at >= PROBE_SECONDS:
             request = infer_request(watch.name, self._least(call), PATIENCE_SECONDS, True)
             with contextlib.suppress(EngineError, DeadlineExceeded):
                 await watch.follow(self._stub.ModelInfer(request, timeout=PATIENCE_SECONDS), self._reader(call))

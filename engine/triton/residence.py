@@ -22,7 +22,7 @@ _LOAD_SECONDS = 300.0
 _UNLOAD_SECONDS = 10.0
 
 
-class NotThere(EngineError):
+class ServerMissing(EngineError):
     """Nobody listens at the server's address."""
 
 
@@ -75,7 +75,7 @@ class Residence:
             if self._lease.alone():
                 with _connected(self._address) as stub:
                     _unload(stub, [self._models.name(call) for call in self._models.calls])
-        except NotThere:
+        except ServerMissing:
             pass  # and so nothing is loaded
         except EngineError as error:
             log.warning("release %s stays loaded: %s", self._models.release, error)
@@ -111,18 +111,18 @@ def _unload(stub: rpc.GRPCInferenceServiceStub, names: Sequence[str]) -> None:
 @contextmanager
 def _connected(address: str) -> Iterator[rpc.GRPCInferenceServiceStub]:
     """A connection for a few calls, whose failures become EngineError."""
-    with grpc.insecure_channel(address) as channel, _told(address):
+    with grpc.insecure_channel(address) as channel, _as_engine_errors(address):
         stub = rpc.GRPCInferenceServiceStub(channel)
         stub.ServerReady(pb.ServerReadyRequest(), timeout=_QUICK_SECONDS)
         yield stub
 
 
 @contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
+def _as_engine_errors(address: str) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
         details = (error.details() or "").strip().splitlines()
         code = error.code().name
-        kind = NotThere if code == "UNAVAILABLE" else EngineError
+        kind = ServerMissing if code == "UNAVAILABLE" else EngineError
         raise kind(f"Triton at {address}: {code}: {details[0] if details else 'without a reason'}") from None

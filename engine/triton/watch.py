@@ -34,7 +34,7 @@ class Watch:
         self.name = name
         self.trouble: str | None = None
         self.missing = False
-        self.heard = clock()
+        self.answered_at = clock()
         self._clock = clock
         self._failures = 0
         self._waiting: set[grpc.aio.UnaryUnaryCall] = set()
@@ -76,7 +76,7 @@ class Watch:
             call.cancel()
 
     def _good(self) -> None:
-        self.heard = self._clock()
+        self.answered_at = self._clock()
         self._failures = 0
         if self.trouble is not None:
             log.info("%s is back", self.name)
@@ -91,7 +91,7 @@ class Watch:
                 raise DeadlineExceeded from None
             return
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            if self._clock() - sent >= PATIENCE_SECONDS * 0.9 and self.heard <= sent:
+            if self._clock() - sent >= PATIENCE_SECONDS * 0.9 and self.answered_at <= sent:
                 self._count(f"{self.name} does not answer")
             raise DeadlineExceeded from None
         if code == grpc.StatusCode.NOT_FOUND:
@@ -103,7 +103,7 @@ class Watch:
 
     def _answered(self) -> None:
         """The server is there, though it did not do this."""
-        self.heard = self._clock()
+        self.answered_at = self._clock()
 
     def _count(self, why: str) -> None:
         self._failures += 1

@@ -61,21 +61,21 @@ def only_output(answer: pb.ModelInferResponse, shape: tuple[int, int]) -> NDArra
 
 
 def named_outputs(
-    answer: pb.ModelInferResponse, wanted: Mapping[str, np.dtype], shape: tuple[int, int]
+    answer: pb.ModelInferResponse, types: Mapping[str, np.dtype], shape: tuple[int, int]
 ) -> list[NDArray]:
     """The named outputs, each of that shape and of its type. Raises WrongAnswer for anything else."""
     places = {output.name: place for place, output in enumerate(answer.outputs)}
-    if missing := sorted(wanted.keys() - places.keys()):
+    if missing := sorted(types.keys() - places.keys()):
         raise WrongAnswer(f"{answer.model_name} answered without {', '.join(missing)}")
-    return [_read(answer, places[name], dtype, shape) for name, dtype in wanted.items()]
+    return [_read(answer, places[name], dtype, shape) for name, dtype in types.items()]
 
 
 def _read(answer: pb.ModelInferResponse, place: int, dtype: np.dtype, shape: tuple[int, int]) -> NDArray:
-    told = answer.outputs[place]
-    where = f"{answer.model_name}: output {told.name}"
-    if tuple(told.shape) != shape or told.datatype != _NAMES[dtype]:
+    output = answer.outputs[place]
+    where = f"{answer.model_name}: output {output.name}"
+    if tuple(output.shape) != shape or output.datatype != _NAMES[dtype]:
         expected = f"{_NAMES[dtype]} {list(shape)}"
-        raise WrongAnswer(f"{where} is {told.datatype} {list(told.shape)} in place of {expected}")
+        raise WrongAnswer(f"{where} is {output.datatype} {list(output.shape)} in place of {expected}")
     content = answer.raw_output_contents[place] if place < len(answer.raw_output_contents) else b""
     if len(content) != dtype.itemsize * shape[0] * shape[1]:
         raise WrongAnswer(f"{where} has {len(content)} bytes, which is not {list(shape)}")

@@ -112,7 +112,7 @@ def _interval(entry: Estimate, sign: str = "") -> str:
 
 
 def _counts(report: Report) -> str:
-    return f"{report.said:,}, {report.actual:,} of {report.of:,} queries"
+    return f"{report.predicted:,}, {report.actual:,} of {report.of:,} queries"
 
 
 def _product(title: str, grade: float | None) -> str:

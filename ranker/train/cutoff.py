@@ -84,4 +84,4 @@ def _told(found: Report) -> dict[str, Any]:
     """Shares of nothing are None, as JSON knows no NaN."""
     shares = {"precision": found.precision.mean, "recall": found.recall.mean}
     told = {name: None if np.isnan(value) else value for name, value in shares.items()}
-    return told | {"said": found.said, "nothing_fits": found.actual, "queries": found.of}
+    return told | {"said": found.predicted, "nothing_fits": found.actual, "queries": found.of}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from catalog.view import CatalogView
-from engine.fallback import noting
+from engine.fallback import collect_notes
 from engine.protocol import Vectors
 from retrieval.pipeline.candidates import CandidateSet
 
@@ -106,7 +106,7 @@ class SearchResult:
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:
         """Names the calls that the fallback engine answered while the block ran."""
-        with noting() as notes:
+        with collect_notes() as notes:
             yield
         if notes:
             calls = (note.partition(":")[0] for note in notes)

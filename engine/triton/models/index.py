@@ -59,7 +59,9 @@ class TritonPythonModel:
     def _compare(self, vectors: np.ndarray, rows: np.ndarray) -> Any:
         try:
             each = zip(vectors, rows, strict=True)
-            return _found(rows, np.stack([self._index.similarities(vector, asked) for vector, asked in each]))
+            return _response(
+                rows, np.stack([self._index.similarities(vector, wanted_rows) for vector, wanted_rows in each])
+            )
         except Exception as error:  # whatever it is, the caller is told
             return failure(error)
 
@@ -74,9 +76,9 @@ class TritonPythonModel:
         start = 0
         for place, vectors, k in searched:
             stop = start + len(vectors)
-            answers[place] = _found(rows[start:stop, :k], scores[start:stop, :k])
+            answers[place] = _response(rows[start:stop, :k], scores[start:stop, :k])
             start = stop
 
 
-def _found(rows: np.ndarray, scores: np.ndarray) -> Any:
+def _response(rows: np.ndarray, scores: np.ndarray) -> Any:
     return answer({"found": rows.astype(np.int64), "scores": scores.astype(np.float32)})

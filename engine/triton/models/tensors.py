@@ -23,7 +23,7 @@ def taken(request: Any, name: str) -> np.ndarray | None:
 
 def answer(outputs: dict[str, np.ndarray]) -> Any:
     """A response of these outputs, which are copied: what came by DLPack may not leave by it."""
-    return triton.InferenceResponse([_given(name, np.array(array, order="C")) for name, array in outputs.items()])
+    return triton.InferenceResponse([_tensor(name, np.array(array, order="C")) for name, array in outputs.items()])
 
 
 def failure(error: Exception) -> Any:
@@ -36,7 +36,7 @@ def dropped() -> Any:
     return triton.InferenceResponse(error=triton.TritonError("was cancelled", triton.TritonError.CANCELLED))
 
 
-def _given(name: str, array: np.ndarray) -> Any:
+def _tensor(name: str, array: np.ndarray) -> Any:
     capsule = array.__dlpack__()
     tensor = triton.Tensor.from_dlpack(name, capsule)
     _rename(capsule, _TAKEN)

@@ -46,10 +46,11 @@ class TritonPythonModel:
         try:
             results = self._run(tokens, segments)
         except Exception as error:  # whatever it is, the callers are told
-            return [failure(error) if told is None else told for told in answers]
+            return [failure(error) if response is None else response for response in answers]
         places = np.array(owners)
         return [
-            answer({"output": results[places == place]}) if told is None else told for place, told in enumerate(answers)
+            answer({"output": results[places == place]}) if response is None else response
+            for place, response in enumerate(answers)
         ]
 
     def _run(self, tokens: Sequence[np.ndarray], segments: Sequence[np.ndarray]) -> np.ndarray:

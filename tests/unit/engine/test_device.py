@@ -8,13 +8,13 @@ from engine.device import check_packages, chosen_device
 
 
 def test_processors_are_taken_without_a_look_at_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_lacking", lambda: pytest.fail("looked"))
+    monkeypatch.setattr(device, "_gpu_problem", lambda: pytest.fail("looked"))
     assert chosen_device("cpu") == "cpu"
 
 
 @pytest.mark.parametrize("lacking", ["", "NVIDIA's driver shows no GPU here"])
 def test_auto_takes_what_is_there_and_cuda_insists(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
-    monkeypatch.setattr(device, "_lacking", lambda: lacking)
+    monkeypatch.setattr(device, "_gpu_problem", lambda: lacking)
     assert chosen_device("auto") == ("cpu" if lacking else "cuda")
     if lacking:
         with pytest.raises(TandemError, match="device cuda: NVIDIA's driver shows no GPU here; or take --device cpu"):
@@ -25,15 +25,15 @@ def test_auto_takes_what_is_there_and_cuda_insists(monkeypatch: pytest.MonkeyPat
 
 def test_what_is_lacking_is_looked_for_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_driver_sees_gpu", lambda: False)
-    assert "driver" in device._lacking()
+    assert "driver" in device._gpu_problem()
     monkeypatch.setattr(device, "_driver_sees_gpu", lambda: True)
     monkeypatch.setattr(device, "find_spec", lambda name: None)
-    assert "tandem-retrieval[gpu]" in device._lacking()
+    assert "tandem-retrieval[gpu]" in device._gpu_problem()
     monkeypatch.setattr(device, "find_spec", lambda name: name)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "built without CUDA" in device._lacking()
+    assert "built without CUDA" in device._gpu_problem()
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert device._lacking() == ""
+    assert device._gpu_problem() == ""
 
 
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.fake import FakeEngine
-from engine.fallback import FallbackEngine, noting
+from engine.fallback import FallbackEngine, collect_notes
 from engine.protocol import DeadlineExceeded, EngineError, Pair
 
 QUERY = [np.array([5], np.int32)]
@@ -22,7 +22,7 @@ async def every(engine: FallbackEngine, deadline: float | None = None) -> list[o
 
 async def test_the_second_rests_while_the_first_works() -> None:
     first, second = FakeEngine(40), FakeEngine(40)
-    with noting() as notes:
+    with collect_notes() as notes:
         answers = await every(FallbackEngine(first, second))
     assert answers[1] == [5, 6, 7] and answers[3] == [8]
     assert notes == [] and second.calls == []
@@ -32,7 +32,7 @@ async def test_the_second_rests_while_the_first_works() -> None:
 async def test_what_the_first_cannot_do_the_second_does_and_says_so(broken: str) -> None:
     whole = await every(FallbackEngine(FakeEngine(40), FakeEngine(40)))
     second = FakeEngine(40)
-    with noting() as notes:
+    with collect_notes() as notes:
         assert await every(FallbackEngine(FakeEngine(40, broken=[broken]), second)) == whole
     assert notes == [f"{broken} in this process: {broken} is broken"]
     assert [call for call, _ in second.calls] == [broken]
@@ -41,7 +41,7 @@ async def test_what_the_first_cannot_do_the_second_does_and_says_so(broken: str)
 async def test_a_first_that_takes_too_long_leaves_the_second_time() -> None:
     engine = FallbackEngine(FakeEngine(40, delays={"encode": 0.3}), FakeEngine(40))
     deadline = asyncio.get_running_loop().time() + 0.4
-    with noting() as notes:
+    with collect_notes() as notes:
         assert (await engine.encode(QUERY, deadline)).tolist() == [[5]]
     assert notes == ["encode in this process: it took too long"]
 
@@ -56,7 +56,7 @@ async def test_after_the_deadline_nobody_is_asked() -> None:
 
 async def test_both_failing_is_told_by_the_second() -> None:
     engine = FallbackEngine(FakeEngine(40, broken=["encode"]), FakeEngine(40, broken=["encode"]))
-    with noting() as notes, pytest.raises(EngineError):
+    with collect_notes() as notes, pytest.raises(EngineError):
         await engine.encode(QUERY, None)
     assert notes == []
 
@@ -65,7 +65,7 @@ async def test_requests_side_by_side_have_notes_of_their_own() -> None:
     broken = FallbackEngine(FakeEngine(40, delays={"encode": 0.01}, broken=["score_rows"]), FakeEngine(40))
 
     async def request(compares: int) -> int:
-        with noting() as notes:
+        with collect_notes() as notes:
             for _ in range(compares):
                 await asyncio.gather(broken.score_rows(np.zeros(1, np.float32), np.zeros(1, np.int64), None))
             return len(notes)

@@ -38,7 +38,7 @@ def test_pairs_are_the_graded_ones() -> None:
 def test_a_report_by_hand() -> None:
     found = report(PAIRS, 0.5)
     assert (found.precision.mean, found.recall.mean, found.f1.mean) == (0.75, 0.75, 0.75)
-    assert (found.said, found.actual, found.of) == (4, 4, 6)
+    assert (found.predicted, found.actual, found.of) == (4, 4, 6)
     # The resamples are query 0 twice (precision 1), each once (3/4), query 1 twice (1/2).
     assert (found.precision.low, found.precision.high) == (0.5, 1.0)
 
@@ -54,8 +54,8 @@ def test_a_report_against_scikit_learn() -> None:
 
 
 def test_the_cutoff_itself_counts_as_yes() -> None:
-    assert report(PAIRS, 0.6).said == 4
-    assert report(PAIRS, 0.61).said == 3
+    assert report(PAIRS, 0.6).predicted == 4
+    assert report(PAIRS, 0.61).predicted == 3
 
 
 def test_the_best_cutoff_by_hand() -> None:
@@ -67,7 +67,7 @@ def test_nothing_fits_by_hand() -> None:
     pairs = Pairs(np.array([0, 0, 1, 2]), np.array([0.3, 0.4, 0.2, 0.9]), np.array([False, False, True, True]))
     found = nothing_fits(pairs, 0.5)  # said of queries 0 and 1, true of 0
     assert (found.precision.mean, found.recall.mean) == (0.5, 1.0)
-    assert (found.said, found.actual, found.of) == (2, 1, 3)
+    assert (found.predicted, found.actual, found.of) == (2, 1, 3)
 
 
 @pytest.mark.parametrize(

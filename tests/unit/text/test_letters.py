@@ -67,9 +67,9 @@ def test_indic_words_are_whole() -> None:
 
 def test_products_hold_the_signs_of_words_without_spaces() -> None:
     [tea] = Analyser("zh").words("\u7eff\u8336")
-    assert tea.held == ("\u7eff\u8336", "\u7eff", "\u8336")
-    assert "\u8336" in {term for word in Analyser("ja").words("\u7dd1\u8336\u306e\u307f") for term in word.held}
-    assert "\ucef5" in {term for word in Analyser("ko").words("\uba38\uadf8\ucef5") for term in word.held}
+    assert tea.all_terms == ("\u7eff\u8336", "\u7eff", "\u8336")
+    assert "\u8336" in {term for word in Analyser("ja").words("\u7dd1\u8336\u306e\u307f") for term in word.all_terms}
+    assert "\ucef5" in {term for word in Analyser("ko").words("\uba38\uadf8\ucef5") for term in word.all_terms}
 
 
 def test_numbers_beside_words_without_spaces_are_numbers() -> None:
@@ -83,4 +83,4 @@ def test_products_hold_words_as_they_are_typed_without_accents() -> None:
     """Stems go by accents: Snowball makes cantas of one, and cantasi of the other."""
     [written] = Analyser("tr").words("\u00e7antas\u0131")
     [typed] = Analyser("tr").words("cantasi")
-    assert typed.term in written.held
+    assert typed.term in written.all_terms

@@ -13,7 +13,7 @@ import torch
 from core.errors import ReleaseError
 from engine.gpu import index as gpu_index
 from engine.gpu.clone import FaissClone
-from engine.gpu.exact import ExactSearch, Found, Mask
+from engine.gpu.exact import ExactSearch, Mask, SearchResult
 from engine.gpu.index import Filtering, GpuIndex, copy_to_gpus, exact_index
 from engine.protocol import EngineError
 from engine.vector.index import VectorIndex
@@ -57,7 +57,7 @@ def masks() -> dict[str, Mask | None]:
     }
 
 
-def brute_force(k: int, allowed: Mask | None) -> Found:
+def brute_force(k: int, allowed: Mask | None) -> SearchResult:
     scores = QUERIES @ VECTORS.T
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
@@ -127,7 +127,7 @@ def test_rows_are_scored_as_a_search_that_finds_them_scores_them(index: VectorIn
 @pytest.mark.parametrize(("row", "told"), [(7, "the filter leaves out"), (COUNT, "found row 5003 of 5003")])
 def test_an_answer_that_breaks_the_filter_does_not_leave(index: VectorIndex, row: int, told: str) -> None:
     class Blind:
-        def search(self, queries: np.ndarray, k: int, allowed: Mask | None) -> Found:
+        def search(self, queries: np.ndarray, k: int, allowed: Mask | None) -> SearchResult:
             return np.full((len(queries), k), row), np.ones((len(queries), k), np.float32)
 
     with pytest.raises(EngineError, match=told):
@@ -138,7 +138,7 @@ def test_widening_asks_no_more_than_faiss_can_find(index: VectorIndex) -> None:
     class Watched(FaissClone):
         asked: list[int] = []  # noqa: RUF012
 
-        def search(self, queries: np.ndarray, k: int) -> Found:
+        def search(self, queries: np.ndarray, k: int) -> SearchResult:
             self.asked.append(k)
             return super().search(queries, k)
 

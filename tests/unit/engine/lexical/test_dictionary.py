@@ -38,29 +38,29 @@ def test_terms_alike_are_those_that_a_look_at_all_finds(terms: Terms, word: str,
     ways = {term: [plain(form) for form in WRITTEN.get(term, [term]) if plain(form) != word] for term in letters}
     errors = {term: min((OSA.distance(word, form) for form in forms), default=9) for term, forms in ways.items()}
     expected = {term: count for term, count in errors.items() if count <= edits}
-    assert {terms[found.number]: found.errors for found in terms.alike(word, edits)} == expected
+    assert {terms[found.number]: found.errors for found in terms.similar(word, edits)} == expected
 
 
 def test_a_term_is_spelt_as_written_with_the_fewest_errors_then_most_often(terms: Terms) -> None:
     def spelling(word: str) -> str:
-        return next(found.spelling for found in terms.alike(word, 2) if terms[found.number] == "drill")
+        return next(found.spelling for found in terms.similar(word, 2) if terms[found.number] == "drill")
 
     assert spelling("driling") == "drilling" and spelling("drrill") == "drill" and spelling("driled") == "drilled"
     assert spelling("drillxd") == "drilled"  # one error; two to drill
 
 
 def test_numbers_and_codes_are_like_no_other(terms: Terms) -> None:
-    assert terms.alike("dcd772", 2) == []
-    assert terms.alike("19v", 1) == []
+    assert terms.similar("dcd772", 2) == []
+    assert terms.similar("19v", 1) == []
 
 
 def test_fewer_errors_come_first(terms: Terms) -> None:
-    assert [found.errors for found in terms.alike("drill", 2)] == [1, 1, 1, 2, 2]
+    assert [found.errors for found in terms.similar("drill", 2)] == [1, 1, 1, 2, 2]
 
 
 def test_a_vocabulary_of_codes_alone_has_nothing_alike(tmp_path: Path) -> None:
     write_terms(["1", "2"], {}, tmp_path)
-    assert Terms(tmp_path).alike("drill", 2) == []
+    assert Terms(tmp_path).similar("drill", 2) == []
 
 
 def test_terms_are_found_by_how_they_begin_and_end(terms: Terms) -> None:
@@ -71,8 +71,8 @@ def test_terms_are_found_by_how_they_begin_and_end(terms: Terms) -> None:
 
 def test_an_index_of_the_format_before_is_read(tmp_path: Path) -> None:
     write_terms(WORDS, WRITTEN, tmp_path)
-    expected = Terms(tmp_path).alike("drlil", 2)
+    expected = Terms(tmp_path).similar("drlil", 2)
     for name in ("form_lengths.npy", "backwards.npy"):
         (tmp_path / name).unlink()
-    assert Terms(tmp_path).alike("drlil", 2) == expected
+    assert Terms(tmp_path).similar("drlil", 2) == expected
     assert list(Terms(tmp_path).ending("rill")) == []

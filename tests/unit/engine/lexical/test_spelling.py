@@ -64,7 +64,7 @@ def test_a_query_looks_up_few_terms_whatever_it_says(
     tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = lexical_index(tmp_path, titles("abcd efgh drill", "\u65e0\u7ebf\u8033\u673a", "bcdef ghijk"), "de")
-    counts = {"find": 0, "alike": 0}
+    counts = {"find": 0, "similar": 0}
 
     def counting(name: str) -> None:
         real = getattr(terms.Terms, name)
@@ -77,9 +77,9 @@ def test_a_query_looks_up_few_terms_whatever_it_says(
 
     reader = LexicalQueryParser(index, "de")
     counting("find")
-    counting("alike")
+    counting("similar")
     query = reader.read(SCRIPTS[script][:MOST])
-    assert counts["find"] < 4000 and counts["alike"] <= 6
+    assert counts["find"] < 4000 and counts["similar"] <= 6
     assert len(query.words) <= 64 and len(query.terms) <= 260
 
 
@@ -96,7 +96,7 @@ def test_few_forms_are_compared_letter_by_letter(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(terms, "OSA", type("OSA", (), {"distance": staticmethod(distance)}))
     assert "drill" not in words
-    assert terms.Terms(tmp_path).alike("drill", 2)
+    assert terms.Terms(tmp_path).similar("drill", 2)
     assert compared <= 400
 
 
@@ -116,5 +116,5 @@ def test_a_long_text_has_words_in_proportion(script: str, language: str) -> None
     analyser = Analyser(language)
     once, twice = (len(analyser.words((SCRIPTS[script] + " ") * many)) for many in (1, 2))
     assert twice <= 2 * once + 2
-    held = [len(word.held) for word in analyser.words(SCRIPTS[script])]
+    held = [len(word.all_terms) for word in analyser.words(SCRIPTS[script])]
     assert max(held) <= 20 and all(len(word.term) <= LONGEST_WORD for word in analyser.words(SCRIPTS[script]))

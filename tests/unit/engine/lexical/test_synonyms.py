@@ -167,7 +167,7 @@ def test_there_is_an_end_to_what_a_query_asks_for(tmp_path: Path) -> None:
     groups = rules(*(names[start : start + 16] for start in range(0, 64, 16)))
     query = LexicalQueryParser(index, "en", groups).read(" ".join(names[::8]))
     chosen = [one for ones in query.synonyms for one in ones]
-    assert len(chosen) == 32 and {one.held for one in chosen} >= {2}
+    assert len(chosen) == 32 and {one.frequency for one in chosen} >= {2}
 
 
 def test_a_group_is_analysed_when_a_query_first_asks_for_it(seats: LexicalIndex) -> None:
