@@ -33,13 +33,14 @@ from evaluation.judgments import load_judgments
 from lifecycle.cli.progress import Bars
 from lifecycle.tracking.tracker import NullTracker
 from lifecycle.training.compression import ROW_FILE, Material, compress_model, trial_of
-from lifecycle.training.fine_tuning import Inputs, Kind, read_inputs
-from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.data import Inputs, read_data
+from lifecycle.training.record import Kind
+from lifecycle.training.scoring import TowerSimilarity
 from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, trial_rows
 from ranker.train.export import Logits, load_ranker
 from training.compress import Distillation, teacher_checkpoint
+from training.examples import judged
 from training.export import quiet_libraries, write_fp32
-from training.loop import judged
 
 WHOLE = "as it is"
 # Name -> what is kept. A vocabulary needs no teaching: the tokens that are left say what they said.
@@ -74,7 +75,7 @@ def main() -> None:
             material = Material(options.candidates, options.products)
             compress_model(kind, options.model, inputs, material, folder, given, bars, NullTracker())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
-    shop = read_inputs(inputs, bars)
+    shop = read_data(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)
     trial = trial_of(kind, judged(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
     subjects = {WHOLE: trial.subject(options.model)}

@@ -10,6 +10,7 @@ find for the test queries; differences are paired with the first, binary cross-e
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -20,15 +21,16 @@ from core.errors import TandemError
 from core.progress import Steps
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, by_query
-from lifecycle.examples.rounds import FOUND, found_first, mine_negatives
 from lifecycle.recipes.recipe import recipe_of
 from lifecycle.recipes.sets import LearningSet, read_sets
-from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.negatives import FOUND, found_first, mine_negatives
+from lifecycle.training.scoring import TowerSimilarity
 from ranker.train.examples import training_labels, training_lists
 from ranker.train.finetune import train_ranker
 from ranker.train.losses import rows_per_batch
 from ranker.train.settings import RankerTraining
-from training.loop import REPORT_FILE, judged
+from training.examples import Examples
+from training.stages import REPORT_FILE
 
 LOSSES = ("bce", "listwise", "pairwise")
 
@@ -66,31 +68,21 @@ def _options() -> argparse.Namespace:
 
 def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: RankerTraining, steps: Steps) -> None:
     similarity = TowerSimilarity(towers)
-    train = judged(entry.judgments, entry.texts, "train")
-    negatives = by_query(mine_negatives(train, entry.products, similarity, Mining(), steps).table)
-    valid = judged(entry.judgments, entry.texts, "valid")
-    found = found_first(valid, entry.products, similarity, FOUND, steps)
+    examples = Examples.of(entry.texts, entry.judgments, entry.products.language)
+    mined = mine_negatives(examples.train, entry.products, similarity, Mining(), steps)
+    retrieved = found_first(examples.valid, entry.products, similarity, FOUND, steps)
+    examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved, similarity=similarity)
     for loss, folder in models.items():
         if (folder / REPORT_FILE).is_file():
             continue
         chosen = settings.model_copy(update={"loss": loss})
         if loss == "bce":  # as many pairs a step as the lists hold, which are seldom full
-            labels = training_labels(train, entry.texts, chosen, negatives)
+            labels = training_labels(examples, chosen)
             lists = training_lists(labels, entry.texts, chosen)
             pairs = sum(map(len, lists["products"])) / len(lists) * rows_per_batch(settings)
             chosen = chosen.model_copy(update={"batch_size": round(pairs)})
         with steps.step(f"train {loss}") as report:
-            train_ranker(
-                entry.texts,
-                entry.judgments,
-                folder,
-                chosen,
-                similarity=similarity,
-                negatives=negatives,
-                found=found,
-                report=report,
-                language=entry.products.language,
-            )
+            train_ranker(examples, folder, chosen, report)
 
 
 if __name__ == "__main__":

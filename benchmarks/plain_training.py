@@ -28,7 +28,7 @@ from sentence_transformers.sentence_transformer.training_args import BatchSample
 from core.progress import Silent
 from encoder.train.export import export_model as export_towers
 from encoder.train.export import load_encoder
-from lifecycle.training.fine_tuning import Inputs, read_inputs
+from lifecycle.training.data import Inputs, read_data
 from ranker.train.export import export_model as export_ranker
 from ranker.train.export import load_ranker
 
@@ -51,7 +51,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     folder = options.data / "home_depot"
     inputs = Inputs(folder / "products.parquet", None, folder / "judgments.parquet")
-    shop = read_inputs(inputs, Silent())
+    shop = read_data(inputs, Silent())
     columns = (shop.judgments[name].to_pylist() for name in ("query", "product_id", "grade", "split"))
     rows = [
         (query, shop.texts[product], grade)

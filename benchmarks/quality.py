@@ -39,9 +39,8 @@ from evaluation.measures import (
 )
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.candidates import Candidates
-from lifecycle.training.fine_tuning import Inputs, read_inputs
-from lifecycle.training.similarity import TowerSimilarity
-from lifecycle.training.teacher import Teacher
+from lifecycle.training.data import Inputs, read_data
+from lifecycle.training.scoring import Teacher, TowerSimilarity
 
 BM25, UNTUNED, FUSED = "BM25", "untuned towers", "RRF of both"
 _DEPTH, _RERANKED = 100, 32
@@ -112,7 +111,7 @@ def _named(text: str) -> tuple[str, Path]:
 def shelf_of(folder: Path, split: str, steps: Steps) -> Shelf:
     """The set in a folder, to ask the queries of a split. Raises FeedError."""
     judgments = folder / "judgments.parquet"
-    texts = read_inputs(Inputs(folder / "products.parquet", None, judgments), steps).texts
+    texts = read_data(Inputs(folder / "products.parquet", None, judgments), steps).texts
     table = load_judgments(judgments)
     grades: dict[str, dict[str, float]] = {}
     trained: set[str] = set()

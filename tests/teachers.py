@@ -11,10 +11,10 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
-from encoder.train.export import export_model as export_towers
+from encoder.train.export import write_model as write_towers_of
 from encoder.train.export import load_encoder
 from evaluation.judgments import JUDGMENTS_SCHEMA
-from ranker.train.export import export_model as export_cross_encoder
+from ranker.train.export import write_model as write_ranker_of
 from ranker.train.export import load_ranker
 from training.export import quiet_libraries
 
@@ -48,7 +48,7 @@ def write_ranker(folder: Path) -> Path:
     model: CrossEncoder = load_ranker(str(write_base(folder / "base")))
     with quiet_libraries():
         model.save_pretrained(str(folder / "checkpoint"), create_model_card=False)
-    export_cross_encoder(model, "tiny", folder, limits={"max_query_tokens": 8})
+    write_ranker_of(model, "tiny", folder, limits={"max_query_tokens": 8})
     return folder
 
 
@@ -59,7 +59,7 @@ def write_towers(folder: Path) -> Path:
         layers = Transformer(str(base))
         modules = [layers, Pooling(layers.get_embedding_dimension()), Normalize()]
         SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "checkpoint"))
-    export_towers(load_encoder(str(folder / "checkpoint")), "tiny", folder, limits={"max_query_tokens": 8})
+    write_towers_of(load_encoder(str(folder / "checkpoint")), "tiny", folder, limits={"max_query_tokens": 8})
     return folder
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tiny
 
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
+from training.examples import Examples
 
 
 def teacher(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -21,8 +23,8 @@ def main(given: Path, output: Path) -> None:
     """Leaves each in a folder of its number."""
     for place, settings in enumerate(json.loads(given.read_text())):
         chosen = EncoderTraining.model_validate(settings)
-        made = train_encoder(tiny.TEXTS, tiny.judgments(), output / str(place), chosen, teacher=teacher)
-        assert made["best"] > 0
+        examples = replace(Examples.of(tiny.TEXTS, tiny.judgments()), teacher=teacher)
+        assert train_encoder(examples, output / str(place), chosen)["best"] > 0
 
 
 if __name__ == "__main__":

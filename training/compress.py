@@ -15,8 +15,9 @@ from core.errors import ModelError
 from core.progress import Report, ignore
 from training.export import CHECKPOINT
 from training.layers import keep_layers, kept_layers
-from training.loop import REPORT_FILE, Curve, TrainingSettings
+from training.loop import Curve
 from training.prune import prune_neurons
+from training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -69,13 +70,6 @@ def teacher_checkpoint(teacher: Path, output: Path) -> Path:
     if not (teacher / CHECKPOINT).is_dir():
         raise ModelError(f"{teacher}: has no {CHECKPOINT}; give a folder that `tandem train` left")
     return teacher / CHECKPOINT
-
-
-def clear_output(output: Path, spec: str) -> None:
-    """Until the end, the folder says that it is no model."""
-    for name in (spec, REPORT_FILE):
-        (output / name).unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
 
 
 def remembered(

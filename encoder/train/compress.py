@@ -3,13 +3,12 @@
 import itertools
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
@@ -24,15 +23,14 @@ from core.formats import ENCODER
 from core.progress import Report, ignore
 from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.embed import embed_all
-from encoder.train.export import export_model, load_encoder
-from encoder.train.finetune import EncoderTraining, parity_texts, shelf_of, validate
+from encoder.train.export import check_parity, load_encoder, write_model
+from encoder.train.finetune import SearchValidation, parity_texts, shelf_of, validate
+from encoder.train.settings import EncoderTraining
 from engine.folder import read_spec, read_tokenizer
 from engine.onnx.session import OnnxModel, length_batches
-from training.card import keep_card
 from training.compress import (
     TEACHER,
     Distillation,
-    clear_output,
     cut,
     forget,
     remembered,
@@ -40,17 +38,10 @@ from training.compress import (
     teacher_checkpoint,
     untaught,
 )
+from training.examples import Examples, validation_sample
 from training.export import CHECKPOINT, quiet_libraries
-from training.loop import (
-    evaluator,
-    judged,
-    run_trainer,
-    torch_threads,
-    total_steps,
-    trainer_arguments,
-    validation_sample,
-    write_report,
-)
+from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
+from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
 from training.vocabulary import trim_vocabulary
 
 QUERY_FILE, ITEM_FILE = "query.onnx", "item.onnx"
@@ -91,60 +82,100 @@ class _FromTeacher(EmbedDistillLoss):
         )
 
 
-def distil_encoder(
-    teacher: Path,
-    queries: Sequence[str],
-    products: Sequence[str],
-    texts: Mapping[str, str],
-    judgments: pa.Table,
-    output: Path,
-    settings: EncoderDistillation,
-    report: Report = ignore,
-    language: str | None = None,
-) -> dict[str, Any]:
-    """Cuts the towers that `teacher` holds, teaches them the teacher's vectors, and exports them to `output`.
+@dataclass(frozen=True)
+class DistillationTexts:
+    """Queries and product texts, judged or not, that a student learns its teacher's vectors of.
 
-    `teacher` is a folder that training left; `queries` and `products` are any texts of either kind, judged or not.
-    Cosine distance or mean squared error to the teacher's vectors (Kim et al. 2023, arXiv 2301.12005) keeps the
-    student in the teacher's space. Validation, on the valid split of `judgments`, and what is written are those of
-    `train_encoder`. Returns what `report.json` says. Raises ModelError for a folder without checkpoint, when there are
-    no texts, or for a base of another width or tokenizer.
+    `teacher` is a folder that training left; `examples` have the queries to validate on.
     """
-    began = time.monotonic()
-    checkpoint, master = teacher_checkpoint(teacher, output), BiEncoder.open(teacher)
-    sample = validation_sample(judged(judgments, texts, "valid"), settings)
-    shelf = shelf_of(sample, texts, EncoderTraining(seed=settings.seed, distractors=settings.distractors))
-    examples = _texts(master, queries, products, settings)
-    model = student(checkpoint, settings, examples, texts)
-    _check(model, master, settings)
-    clear_output(output, SPEC_FILE)
+
+    examples: Examples
+    teacher: Path
+    queries: Sequence[str]
+    products: Sequence[str]
+
+
+_Task = Task[DistillationTexts, EncoderDistillation]
+_Fitted = FittedModel[DistillationTexts, EncoderDistillation, SentenceTransformer, SearchValidation]
+_Exported = ExportedModel[DistillationTexts, EncoderDistillation, SentenceTransformer, SearchValidation, BiEncoder]
+
+
+def distil_encoder(
+    texts: DistillationTexts, output: Path, settings: EncoderDistillation, report: Report = ignore
+) -> dict[str, Any]:
+    """Cuts the teacher, trains the rest on the teacher's vectors of the texts, and exports it to `output`.
+
+    Cosine distance or mean squared error to the teacher's vectors (Kim et al. 2023, arXiv 2301.12005) keeps the
+    student in the teacher's space. Validation and report are those of `train_encoder`. Returns the content of
+    `report.json`. Raises ModelError for a folder without checkpoint, when there are no texts, or for a base of another
+    width or tokenizer.
+    """
+    return train(DISTILLATION, Task(texts, settings, output), report)
+
+
+def fit(task: _Task, report: Report) -> _Fitted:
+    """Trains the student; returns it with the best weights. Raises ModelError."""
+    material, examples, settings = task.examples, task.examples.examples, task.settings
+    checkpoint, teacher = teacher_checkpoint(material.teacher, task.output), BiEncoder.open(material.teacher)
+    sample = validation_sample(examples.valid, settings)
+    whole = EncoderTraining(seed=settings.seed, distractors=settings.distractors)
+    validation = SearchValidation(sample, shelf_of(sample, examples.texts, whole))
+    inputs = _inputs(teacher, material, settings)
+    model = student(checkpoint, settings, inputs, examples.texts)
+    _check_base(model, teacher, settings)
+    clear_output(task.output, SPEC_FILE)
     longest = model.max_seq_length
-    with quiet_libraries(), torch_threads(settings.threads):
-        items = None
-        if settings.side == "query":
-            items = embed_all(OnnxModel(master.model_path("item")), master.tokenize_items(list(shelf.values())))
+    items = None
+    if settings.side == "query":
+        tokens = teacher.tokenize_items(list(validation.shelf.values()))
+        items = embed_all(OnnxModel(teacher.model_path("item")), tokens)
 
-        def score(current: SentenceTransformer) -> float:
-            return validate(current, sample, shelf, items)
+    def score(current: SentenceTransformer) -> float:
+        return validate(current, validation, items)
 
-        if settings.epochs:
-            vectors = teacher_vectors(master, queries, products, output, settings)
-            model.max_seq_length = _longest(settings)
-            trainer = _trainer(model, examples, vectors, evaluator(score, sample), output, settings)
-            curve = run_trainer(trainer, settings, report, master.digest)
-            if curve.best[0] == 0:
-                taught, model = model, student(checkpoint, settings, examples, texts)  # nothing learned was better
-                keep_card(taught, model)
-            model.max_seq_length = longest
-        else:
-            curve = untaught(model, score(model))
-        model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-        parity = _export(model, master, output, settings, parity_texts(texts))
-    data = {"texts": len(examples), "valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
-    parts = {"data": data, "parity": parity, "teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
-    made = write_report(output, settings, curve, parts, model, language)
-    forget(output)
-    return made
+    if settings.epochs:
+        vectors = teacher_vectors(teacher, material.queries, material.products, task.output, settings)
+        model.max_seq_length = _longest(settings)
+        trainer = _trainer(model, inputs, vectors, evaluator(score, sample), task.output, settings)
+        curve = run_trainer(trainer, settings, report, teacher.digest)
+        model = best_of(model, curve, lambda: student(checkpoint, settings, inputs, examples.texts))
+        model.max_seq_length = longest
+    else:
+        curve = untaught(model, score(model))
+    counts = {"texts": len(inputs), "valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
+    return FittedModel(task, model, curve, validation, counts)
+
+
+def export(fitted: _Fitted) -> _Exported:
+    """Writes the fp32 checkpoint and the int8 student, with the teacher's token limits.
+
+    With side `query`, the teacher's item tower stands beside the student.
+    """
+    task, output = fitted.task, fitted.task.output
+    teacher = BiEncoder.open(task.examples.teacher)
+    fitted.model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
+    limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_item_tokens")}
+    texts = parity_texts(task.examples.examples.texts)
+    write_model(fitted.model, teacher.spec.base, output, texts, limits)
+    if task.settings.side == "query":
+        spec = read_spec(output, SPEC_FILE, BiEncoderSpec, ENCODER)
+        (output / spec.query_model).replace(output / QUERY_FILE)
+        shutil.copyfile(teacher.model_path("item"), output / ITEM_FILE)
+        spec = spec.model_copy(update={"query_model": QUERY_FILE, "item_model": ITEM_FILE})
+        (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    return ExportedModel(fitted, BiEncoder.open(output))
+
+
+def check(exported: _Exported) -> CheckedModel:
+    """Compares the int8 student with the original. Raises ModelError where it is too far from it."""
+    fitted, material = exported.fitted, exported.fitted.task.examples
+    parity = check_parity(fitted.model, exported.artifact, parity_texts(material.examples.texts))
+    forget(fitted.task.output)
+    measures = {"parity": parity, "teacher": BiEncoder.open(material.teacher).digest}
+    return CheckedModel(fitted, measures, material.examples.language)
+
+
+DISTILLATION = Stages(fit, export, check)
 
 
 def student(
@@ -193,19 +224,17 @@ def teacher_vectors(
     return remembered(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
 
 
-def _texts(
-    teacher: BiEncoder, queries: Sequence[str], products: Sequence[str], settings: EncoderDistillation
-) -> list[str]:
-    """What the student reads, in the order of `teacher_vectors`."""
-    texts = [teacher.spec.query_prefix + query for query in queries]
+def _inputs(teacher: BiEncoder, material: DistillationTexts, settings: EncoderDistillation) -> list[str]:
+    """The texts that the student reads, in the order of `teacher_vectors`."""
+    texts = [teacher.spec.query_prefix + query for query in material.queries]
     if settings.side == "both":
-        texts += [teacher.spec.item_prefix + product for product in products]
+        texts += [teacher.spec.item_prefix + product for product in material.products]
     if not texts:
         raise ModelError("no text to learn from; give queries or product texts")
     return texts
 
 
-def _check(model: SentenceTransformer, teacher: BiEncoder, settings: EncoderDistillation) -> None:
+def _check_base(model: SentenceTransformer, teacher: BiEncoder, settings: EncoderDistillation) -> None:
     width = model.get_embedding_dimension()
     if width != teacher.spec.dimensions:
         raise ModelError(
@@ -237,18 +266,3 @@ def _trainer(
 
 def _longest(settings: EncoderDistillation) -> int:
     return settings.query_tokens if settings.side == "query" else max(settings.query_tokens, settings.product_tokens)
-
-
-def _export(
-    model: SentenceTransformer, teacher: BiEncoder, output: Path, settings: EncoderDistillation, texts: Sequence[str]
-) -> dict[str, Any]:
-    """Writes the towers with the teacher's limits; with side `query`, the teacher's item tower beside the student."""
-    limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_item_tokens")}
-    parity = export_model(model, teacher.spec.base, output, texts, limits)
-    if settings.side == "query":
-        spec = read_spec(output, SPEC_FILE, BiEncoderSpec, ENCODER)
-        (output / spec.query_model).replace(output / QUERY_FILE)
-        shutil.copyfile(teacher.model_path("item"), output / ITEM_FILE)
-        spec = spec.model_copy(update={"query_model": QUERY_FILE, "item_model": ITEM_FILE})
-        (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    return parity

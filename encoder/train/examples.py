@@ -9,11 +9,11 @@ from datasets import Dataset
 
 from core.errors import ModelError
 from encoder.train.settings import EncoderTraining
-from training.loop import GOOD, POOR, Judged, spread
+from training.examples import GOOD, POOR, Judged, spread
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class TrainingRows:
     """m rows. `rows` has their texts and, as `label`, their numbers; `products` are n + 1 ids a row, good one first."""
 
     rows: Dataset
@@ -24,13 +24,13 @@ class Examples:
         return len(self.queries)
 
 
-def training_examples(
+def training_rows(
     train: Judged,
     texts: Mapping[str, str],
     settings: EncoderTraining,
     prompts: Mapping[str, str],
     mined: Mapping[str, Sequence[str]],
-) -> Examples:
+) -> TrainingRows:
     """Rows of one query, one good product and `settings.negatives` that are not judged good.
 
     These are `mined` ones (query -> ids) in their order and judged poor ones by turns, which a query's rows share out,
@@ -59,7 +59,7 @@ def training_examples(
                 chosen.append([str(name) for name in row])
     if not queries:
         raise ModelError("no query of the train split has a product in the upper half of the grades; nothing to learn")
-    return Examples(_dataset(queries, chosen, texts, prompts), queries, chosen)
+    return TrainingRows(_dataset(queries, chosen, texts, prompts), queries, chosen)
 
 
 def graded_pairs(

@@ -85,21 +85,28 @@ def export_encoder(base: str | None, output: Path, texts: Sequence[str] = ()) ->
     return export_model(load_encoder(base), base_name(base), output, texts)
 
 
-def export_model(
+def export_model(model: SentenceTransformer, name: str, output: Path, texts: Sequence[str] = ()) -> dict[str, Any]:
+    """Like `export_encoder`, of a model in memory whose base has this name."""
+    write_model(model, name, output, texts)
+    return check_parity(model, BiEncoder.open(output), texts)
+
+
+def write_model(
     model: SentenceTransformer, name: str, output: Path, texts: Sequence[str] = (), limits: dict[str, int] | None = None
-) -> dict[str, Any]:
-    """Like `export_encoder`, of a model in memory; `limits` are token limits of the spec."""
+) -> None:
+    """Writes towers of a model in memory; `name` is its base's, `limits` are token limits of the spec.
+
+    Weights are rounded by half of the texts.
+    """
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
     sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
-    known, others = halves(list(texts) or list(TEXTS))
     with quiet_libraries():
-        samples = _tokens(model, known, spec.max_item_tokens)
+        samples = _tokens(model, halves(list(texts) or list(TEXTS))[0], spec.max_item_tokens)
         for file, side in sides.items():
             write_int8(Pooled(model, side), example_inputs(), output / file, samples)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-    return _parity(model, BiEncoder.open(output), others)
 
 
 def example_inputs() -> dict[str, Tensor]:
@@ -131,15 +138,21 @@ def _tokens(model: SentenceTransformer, texts: Sequence[str], longest: int) -> l
     return [np.array(sequence, np.int32) for sequence in ids]
 
 
-def _parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[str]) -> dict[str, Any]:
-    sides: tuple[Side, ...] = ("query", "item") if has_two_models(model) else ("item",)
-    found = np.stack([cosines(model, tower, side, OnnxModel(tower.model_path(side)), texts) for side in sides])
-    if not (worst := found.mean(axis=1).min()) >= LEAST_PARITY:
+def check_parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[str] = ()) -> dict[str, Any]:
+    """How close the int8 towers come to the model on the other half of the texts: `{"cosine_mean", "cosine_min",
+    "texts"}`. Of one model for both sides its query file is read. Raises ModelError when the mean is below 0.98.
+    """
+    others = halves(list(texts) or list(TEXTS))[1]
+    files: dict[Side, Path] = {"item": tower.model_path("query")}
+    if has_two_models(model):
+        files = {"query": tower.model_path("query"), "item": tower.model_path("item")}
+    values = np.stack([cosines(model, tower, side, OnnxModel(path), others) for side, path in files.items()])
+    if not (worst := values.mean(axis=1).min()) >= LEAST_PARITY:
         raise ModelError(
             f"{tower.folder}: int8 vectors have a mean cosine of {worst:.3f} with the original's, "
             f"under {LEAST_PARITY}; choose a base model that can be made int8"
         )
-    return {"cosine_mean": float(found.mean()), "cosine_min": float(found.min()), "texts": len(texts)}
+    return {"cosine_mean": float(values.mean()), "cosine_min": float(values.min()), "texts": len(others)}
 
 
 def cosines(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from core.strings import query_key
-from encoder.train.examples import Examples
-from training.loop import POOR, Judged
+from encoder.train.examples import TrainingRows
+from training.examples import POOR, Judged
 
 _WORD = re.compile(r"\w+")
 # The Jaccard index of the words of two texts that are nearly the same.
@@ -18,13 +18,13 @@ _TWIN = 0.9
 
 
 class FalseNegatives:
-    """Knows, for the rows of `Examples`, what answers their queries and what is nearly their good product."""
+    """Knows, for the rows of `TrainingRows`, what answers their queries and what is nearly their good product."""
 
-    def __init__(self, examples: Examples, train: Judged, texts: Mapping[str, str]) -> None:
-        queries = {query: number for number, query in enumerate(dict.fromkeys(examples.queries))}
-        products = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(examples.products)))}
-        self._queries = np.array([queries[query] for query in examples.queries])
-        self._products = np.array([[products[name] for name in row] for row in examples.products])
+    def __init__(self, rows: TrainingRows, train: Judged, texts: Mapping[str, str]) -> None:
+        queries = {query: number for number, query in enumerate(dict.fromkeys(rows.queries))}
+        products = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(rows.products)))}
+        self._queries = np.array([queries[query] for query in rows.queries])
+        self._products = np.array([[products[name] for name in row] for row in rows.products])
         answers = [
             (queries[query], products[name])
             for query in queries

@@ -1,96 +1,94 @@
 """Fine-tunes the towers on judgments, by sentence-transformers' trainer."""
 
-import time
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
 from core.progress import Report, ignore
-from encoder.bi_encoder import SPEC_FILE
+from encoder.bi_encoder import SPEC_FILE, BiEncoder
 from encoder.train.base import load_base
-from encoder.train.export import export_model
+from encoder.train.export import check_parity, write_model
 from encoder.train.objective import Objective, make_objective
 from encoder.train.samplers import Turns, batches
 from encoder.train.settings import EncoderTraining
 from evaluation.measures import CUTOFF, Grades, pool_ndcg
 from training.averaging import Anchor
-from training.card import keep_card
-from training.export import CHECKPOINT, base_name, quiet_libraries
-from training.loop import (
-    BESIDE,
-    REPORT_FILE,
-    Judged,
-    PairValues,
-    autocast,
-    evaluator,
-    judged,
-    report_of_first,
-    run_trainer,
-    torch_threads,
-    total_steps,
-    trainer_arguments,
-    validation_sample,
-    write_report,
-)
-from training.processes import is_main_process
+from training.examples import BESIDE, Examples, Judged, validation_sample
+from training.export import CHECKPOINT, base_name
+from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
+from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
 
 _PARITY_TEXTS = 512
-_NONE: Mapping[str, Sequence[str]] = {}
+
+
+@dataclass(frozen=True)
+class SearchValidation:
+    """Judged queries, and the texts of the products that they are to be found among, by id."""
+
+    grades: Grades
+    shelf: Mapping[str, str]
+
+
+_Task = Task[Examples, EncoderTraining]
+_Fitted = FittedModel[Examples, EncoderTraining, SentenceTransformer, SearchValidation]
+_Exported = ExportedModel[Examples, EncoderTraining, SentenceTransformer, SearchValidation, BiEncoder]
 
 
 def train_encoder(
-    texts: Mapping[str, str],
-    judgments: pa.Table,
-    output: Path,
-    settings: EncoderTraining,
-    negatives: Mapping[str, Sequence[str]] = _NONE,
-    found: Mapping[str, Sequence[str]] = _NONE,
-    teacher: PairValues | None = None,
-    report: Report = ignore,
-    language: str | None = None,
+    examples: Examples, output: Path, settings: EncoderTraining, report: Report = ignore
 ) -> dict[str, Any]:
-    """Fine-tunes, keeps the best checkpoint by validation, and exports it to `output` as towers.
+    """Fine-tunes the towers on the examples, and exports the best checkpoint by validation to `output`.
 
-    `texts` are product texts by id; `judgments` is a table of `JUDGMENTS_SCHEMA`; `negatives` are mined
-    ones, query -> product ids, best first; `found` are products that some retrieval finds first for queries to validate
-    on, where the judged ones have to come before them; `teacher` gives the scores to learn by `distil`. `language` is
-    the shop's (BCP 47). Returns what `report.json` says. Raises ModelError when there is nothing to learn from or the
-    base is no encoder that the settings fit.
+    Returns the content of `report.json`. Raises ModelError when there is nothing to learn from, `distil` has no
+    teacher, or the base is no encoder that the settings fit.
     """
-    began = time.monotonic()
-    train, valid = judged(judgments, texts, "train"), judged(judgments, texts, "valid")
-    sample = validation_sample(valid, settings)
+    return train(FINE_TUNING, Task(examples, settings, output), report)
+
+
+def fit(task: _Task, report: Report) -> _Fitted:
+    """Trains the base; returns the model with the best weights. Raises ModelError."""
+    examples, settings = task.examples, task.settings
+    sample = validation_sample(examples.valid, settings)
     model = load_base(settings)
-    if is_main_process():
-        for name in (SPEC_FILE, REPORT_FILE):
-            (output / name).unlink(missing_ok=True)  # until the end, the folder says it is no towers
-        output.mkdir(parents=True, exist_ok=True)
-    with quiet_libraries(), torch_threads(settings.threads):
-        distractors = _unjudged(found, sample, valid)
-        shelf = shelf_of(sample, texts, settings, distractors)
-        objective = make_objective(model, train, texts, settings, negatives, teacher)
-        anchor = Anchor(lambda: load_base(settings.kept), settings.keep)
-        score = anchor.scored(lambda current: validate(current, sample, shelf))
-        trainer = _trainer(model, objective, evaluator(score, sample), output, settings)
-        curve = run_trainer(trainer, settings, report, [objective.further, list(shelf) if found else None])
-        if not is_main_process():
-            return report_of_first(output)
-        if curve.best[0] == 0:
-            trained, model = model, load_base(settings)  # nothing learned was better than what was there
-            keep_card(trained, model)
-        anchor.average(model)
-        model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-        limits = {"max_query_tokens": settings.query_tokens}
-        parity = export_model(model, base_name(settings.base), output, parity_texts(texts), limits)
-    data = {"train_queries": len(train.queries), "train_judgments": train.pairs, "examples": objective.examples}
-    data |= {"valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
-    data |= {"valid_found": len(distractors)}
-    parts = {"data": data, "parity": parity, "seconds": round(time.monotonic() - began, 1)}
-    return write_report(output, settings, curve, parts, model, language)
+    clear_output(task.output, SPEC_FILE)
+    distractors = _unjudged(examples.retrieved, sample, examples.valid)
+    validation = SearchValidation(sample, shelf_of(sample, examples.texts, settings, distractors))
+    objective = make_objective(model, examples, settings)
+    anchor = Anchor(lambda: load_base(settings.kept), settings.keep)
+    score = anchor.scored(lambda current: validate(current, validation))
+    trainer = _trainer(model, objective, evaluator(score, sample), task.output, settings)
+    inputs = [objective.further, list(validation.shelf) if examples.retrieved else None]
+    curve = run_trainer(trainer, settings, report, inputs)
+    model = best_of(model, curve, lambda: load_base(settings))
+    anchor.average(model)
+    counts = {"train_queries": len(examples.train.queries), "train_judgments": examples.train.pairs}
+    counts |= {"examples": objective.examples, "valid_queries": len(sample)}
+    counts |= {"valid_judgments": sum(map(len, sample.values())), "valid_found": len(distractors)}
+    return FittedModel(task, model, curve, validation, counts)
+
+
+def export(fitted: _Fitted) -> _Exported:
+    """Writes the fp32 checkpoint and the int8 towers."""
+    settings, output = fitted.task.settings, fitted.task.output
+    fitted.model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
+    texts = parity_texts(fitted.task.examples.texts)
+    limits = {"max_query_tokens": settings.query_tokens}
+    write_model(fitted.model, base_name(settings.base), output, texts, limits)
+    return ExportedModel(fitted, BiEncoder.open(output))
+
+
+def check(exported: _Exported) -> CheckedModel:
+    """Compares the int8 towers with the original. Raises ModelError where they are too far from it."""
+    fitted = exported.fitted
+    parity = check_parity(fitted.model, exported.artifact, parity_texts(fitted.task.examples.texts))
+    return CheckedModel(fitted, {"parity": parity}, fitted.task.examples.language)
+
+
+FINE_TUNING = Stages(fit, export, check)
 
 
 def _trainer(
@@ -143,20 +141,19 @@ def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: Judged)
     return {name for query in sample for name in found.get(query, ())[:BESIDE] if name not in valid.queries[query]}
 
 
-def validate(
-    model: SentenceTransformer, sample: Grades, shelf: Mapping[str, str], items: np.ndarray | None = None
-) -> float:
-    """Mean nDCG@10 of searching the shelf; what is not judged gains nothing.
+def validate(model: SentenceTransformer, validation: SearchValidation, items: np.ndarray | None = None) -> float:
+    """Mean nDCG@10 of searching the shelf; a product without judgment gains nothing.
 
-    `items` are the shelf's unit vectors, shape (n, d), where another model makes them.
+    `items` are the shelf's unit vectors, shape (n, d), where another model computes them.
     """
+    grades, shelf = validation.grades, validation.shelf
     with autocast():
         items = _vectors(model, list(shelf.values()), "document") if items is None else items
-        queries = _vectors(model, list(sample), "query")
+        queries = _vectors(model, list(grades), "query")
     best = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :CUTOFF]
     products = list(shelf)
-    rankings = {query: [products[row] for row in rows] for query, rows in zip(sample, best, strict=True)}
-    return float(np.mean(list(pool_ndcg(sample, rankings, 0.0).values())))
+    rankings = {query: [products[row] for row in rows] for query, rows in zip(grades, best, strict=True)}
+    return float(np.mean(list(pool_ndcg(grades, rankings, 0.0).values())))
 
 
 def _vectors(model: SentenceTransformer, texts: list[str], prompt: str) -> np.ndarray:

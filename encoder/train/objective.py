@@ -1,6 +1,6 @@
 """What a training of the towers learns: rows or graded pairs or both, and a loss for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,11 +12,11 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from core.errors import ModelError
-from encoder.train.examples import Examples, graded_pairs, training_examples
+from encoder.train.examples import TrainingRows, graded_pairs, training_rows
 from encoder.train.false_negatives import FalseNegatives
 from encoder.train.losses import Known, graded_loss, nested, rows_loss
 from encoder.train.settings import EncoderTraining
-from training.loop import Judged, PairValues
+from training.examples import Examples, PairValues
 from training.processes import count
 
 
@@ -41,15 +41,9 @@ class Objective:
         return set(chain.from_iterable(names.values()) if isinstance(names, dict) else names)
 
 
-def make_objective(
-    model: SentenceTransformer,
-    train: Judged,
-    texts: Mapping[str, str],
-    settings: EncoderTraining,
-    negatives: Mapping[str, Sequence[str]],
-    teacher: PairValues | None,
-) -> Objective:
-    """Raises ModelError when there is nothing to learn from, or no teacher for `distil`."""
+def make_objective(model: SentenceTransformer, examples: Examples, settings: EncoderTraining) -> Objective:
+    """Rows and loss by the settings. Raises ModelError when there is nothing to learn from, or no teacher to distil."""
+    train, texts, teacher = examples.train, examples.texts, examples.teacher
     if settings.distil and teacher is None:
         raise ModelError(
             f"distil {settings.distil:g} needs the scores of a teacher, a trained cross-encoder; give one (--teacher)"
@@ -58,7 +52,7 @@ def make_objective(
     if settings.loss == "graded":
         pairs = graded_pairs(train, texts, settings, prompts)
         return Objective(pairs, nested(model, graded_loss(model, settings, 1.0), settings), len(pairs), None)
-    rows = training_examples(train, texts, settings, prompts, negatives)
+    rows = training_rows(train, texts, settings, prompts, examples.negatives)
     # Between processes nothing else keeps a query's other answers, or another's same product, apart.
     masked = settings.mask_false_negatives or count() > 1
     scores = _scores(rows, texts, teacher) if teacher is not None and settings.distil else None
@@ -72,7 +66,7 @@ def make_objective(
     return Objective(dataset, {"rows": loss, "graded": graded}, len(rows), further)
 
 
-def _scores(rows: Examples, texts: Mapping[str, str], teacher: PairValues) -> NDArray[np.float32]:
+def _scores(rows: TrainingRows, texts: Mapping[str, str], teacher: PairValues) -> NDArray[np.float32]:
     """The teacher's of each row's good product and negatives, shape (m, n + 1); it is asked once a pair."""
     pairs = [(query, name) for query, names in zip(rows.queries, rows.products, strict=True) for name in names]
     asked = list(dict.fromkeys(pairs))

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from training.loop import FineTuning
+from training.settings import FineTuning
 
 # What only rows with in-batch negatives have.
 _IN_BATCH = ("mask_false_negatives", "hardness", "graded", "distil")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.errors import FeedError
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.products import Products
-from training.loop import GOOD, POOR, Judged
+from training.examples import GOOD, POOR, Judged
 
 NEGATIVES_SCHEMA = pa.schema(
     [

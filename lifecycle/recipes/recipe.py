@@ -11,10 +11,10 @@ from core.plan import RERANK_DEPTH
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
-from lifecycle.examples.rounds import FOUND
+from lifecycle.training.negatives import FOUND
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
-from training.loop import TrainingSettings
+from training.settings import TrainingSettings
 
 # What is paced, in the order in which it is trained.
 Stage = Literal["towers", "mined", "ranker", "late", "student"]

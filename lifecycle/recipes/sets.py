@@ -22,7 +22,7 @@ from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import Pseudo, pseudo_queries
 from lifecycle.feeds import read_mapping
 from lifecycle.recipes.recipe import FinalStage, Source
-from lifecycle.training.fine_tuning import known_judgments
+from lifecycle.training.data import known_judgments
 
 _MAPPINGS = "mappings"
 

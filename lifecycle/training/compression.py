@@ -1,9 +1,8 @@
 """From a trained model's folder, a feed and judgments to a smaller model's folder."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,17 @@ from core.progress import Steps
 from encoder.bi_encoder import BiEncoder
 from lifecycle.examples.candidates import Candidates, nearest
 from lifecycle.examples.products import Products
-from lifecycle.examples.rounds import FOUND, found_first
 from lifecycle.tracking.tracker import Tracker
-from lifecycle.training.fine_tuning import Inputs, Kind, lineage_of, read_inputs, recorded
-from lifecycle.training.similarity import TowerSimilarity
+from lifecycle.training.data import Inputs, make_examples, read_data
+from lifecycle.training.negatives import FOUND, found_first
+from lifecycle.training.record import Kind, lineage_of, train_and_record
+from lifecycle.training.scoring import TowerSimilarity
 from lifecycle.training.trial import RankerTrial, Row, TowerTrial, trial_rows
 from ranker.ranker import Ranker
-from training.compress import Distillation, teacher_checkpoint
-from training.loop import Judged, PairValues, TrainingSettings, judged, validation_sample
+from training.compress import teacher_checkpoint
+from training.examples import Examples, Judged, PairValues, validation_sample
+from training.settings import TrainingSettings
+from training.stages import Stages, Task
 
 ROW_FILE = "compression.json"
 _ASK = "ask the teacher"
@@ -54,24 +56,20 @@ def compress_model(
     (output / ROW_FILE).unlink(missing_ok=True)
     whole = BiEncoder.open(teacher) if kind == "encoder" else Ranker.open(teacher)
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
-    shop = read_inputs(inputs, steps)
-    texts, table = shop.texts, shop.judgments
-    train = judged(table, texts, "train")
-    lineage = lineage_of(kind, inputs, shop.mapping, whole.spec.base, {"teacher": whole.digest})
+    data = read_data(inputs, steps)
+    lineage = lineage_of(kind, inputs, data.mapping, whole.spec.base, {"teacher": whole.digest})
+    chosen = _distillation(kind, settings)
+    examples = make_examples(data)
     if isinstance(whole, BiEncoder):
-        chosen, distil = _towers(whole, list(train.queries), texts, material, output, settings, steps)
+        stages, task = _encoder_task(whole, examples, material, output, chosen, steps)
     else:
-        chosen, distil = _ranker(whole, train, shop.products, similarity, material, output, settings, steps)
-        if similarity is not None:  # what is served, beside which the student has to be worth its while
-            found = found_first(judged(table, texts, "valid"), shop.products, similarity, FOUND, steps)
-            distil = partial(distil, found=found)
-
-    def distilled() -> dict[str, Any]:
-        with steps.step("teach the student") as report:
-            return distil(texts, table, output, report=report, language=shop.mapping.catalog.language)
-
-    recorded(lineage, chosen, distilled, output, tracker)
-    trial = trial_of(kind, judged(table, texts, "valid"), texts, chosen, similarity)
+        pairs = _teacher_pairs(examples, data.products, material, similarity, steps)
+        if similarity is not None:  # as served: the student has to gain on what the towers and words rank
+            retrieved = found_first(examples.valid, data.products, similarity, FOUND, steps)
+            examples = replace(examples, retrieved=retrieved, similarity=similarity)
+        stages, task = _ranker_task(whole, examples, pairs, output, chosen, steps)
+    train_and_record(lineage, stages, task, "teach the student", steps, tracker)
+    trial = trial_of(kind, examples.valid, examples.texts, chosen, similarity)
     with steps.step("compare with the teacher"):
         row = trial_rows(trial, {"teacher": trial.subject(teacher), "student": trial.subject(output)}, "teacher")[
             "student"
@@ -96,47 +94,55 @@ def _unknown(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.floa
     return np.zeros(len(queries), np.float32)
 
 
-def _towers(
-    teacher: BiEncoder,
-    queries: list[str],
-    texts: Mapping[str, str],
-    material: Material,
-    output: Path,
-    given: dict[str, Any],
-    steps: Steps,
-) -> tuple[Distillation, Callable[..., dict[str, Any]]]:
-    from encoder.train.compress import EncoderDistillation, distil_encoder, teacher_vectors
+def _distillation(kind: Kind, settings: dict[str, Any]) -> Any:
+    """All settings of the student's training. Loads torch."""
+    if kind == "encoder":
+        from encoder.train.compress import EncoderDistillation
 
-    settings = EncoderDistillation(**given)
-    products = _drawn(list(texts.values()), material.products, settings.seed)
+        return EncoderDistillation(**settings)
+    from ranker.train.compress import RankerDistillation
+
+    return RankerDistillation(**settings)
+
+
+def _encoder_task(
+    teacher: BiEncoder, examples: Examples, material: Material, output: Path, settings: Any, steps: Steps
+) -> tuple[Stages, Task[Any, Any]]:
+    """Texts to embed as the teacher does, which embeds them first."""
+    from encoder.train.compress import DISTILLATION, DistillationTexts, teacher_vectors
+
+    queries = list(examples.train.queries)
+    products = _drawn(list(examples.texts.values()), material.products, settings.seed)
     if settings.epochs:
         with steps.step(_ASK) as report:
             teacher_vectors(teacher, queries, products, output, settings, report)
-    return settings, partial(distil_encoder, teacher.folder, queries, products, settings=settings)
+    return DISTILLATION, Task(DistillationTexts(examples, teacher.folder, queries, products), settings, output)
 
 
-def _ranker(
+def _ranker_task(
     teacher: Ranker,
-    train: Judged,
-    products: Products,
-    similarity: TowerSimilarity | None,
-    material: Material,
+    examples: Examples,
+    pairs: list[tuple[str, str]],
     output: Path,
-    given: dict[str, Any],
+    settings: Any,
     steps: Steps,
-) -> tuple[Distillation, Callable[..., dict[str, Any]]]:
-    from ranker.train.compress import RankerDistillation, distil_ranker, teacher_logits
-    from ranker.train.finetune import no_similarity
+) -> tuple[Stages, Task[Any, Any]]:
+    """Pairs to score as the teacher does, which scores them first."""
+    from ranker.train.compress import DISTILLATION, DistillationPairs, teacher_logits
 
-    settings = RankerDistillation(**given)
-    with steps.step("find products to ask of") as report:
-        pairs = ranker_pairs(train, products, material.candidates, similarity)
-        report(len(pairs), len(pairs))
     if settings.epochs:
         with steps.step(_ASK) as report:
             teacher_logits(teacher, pairs, output, settings.threads, report)
-    known = similarity or no_similarity
-    return settings, partial(distil_ranker, teacher.folder, pairs, settings=settings, similarity=known)
+    return DISTILLATION, Task(DistillationPairs(examples, teacher.folder, pairs), settings, output)
+
+
+def _teacher_pairs(
+    examples: Examples, products: Products, material: Material, similarity: TowerSimilarity | None, steps: Steps
+) -> list[tuple[str, str]]:
+    with steps.step("find products to ask of") as report:
+        pairs = ranker_pairs(examples.train, products, material.candidates, similarity)
+        report(len(pairs), len(pairs))
+    return pairs
 
 
 def ranker_pairs(

@@ -15,7 +15,7 @@ from evaluation.comparison import paired
 from evaluation.measures import CUTOFF, Grades, pool_ndcg
 from ranker.ranker import Ranker
 from ranker.train.calibrate import calibrate
-from training.loop import PairValues
+from training.examples import PairValues
 
 Tokens = Sequence[NDArray[np.int32]]
 # Token ids and segment ids of n sequences to vectors, shape (n, d), or logits, shape (n,), on one thread.

@@ -2,14 +2,12 @@
 
 import itertools
 import os
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from datasets import Dataset
 from numpy.typing import NDArray
 from pydantic import Field
@@ -22,16 +20,13 @@ from core.errors import ModelError
 from core.progress import Report, ignore
 from engine.onnx.session import OnnxModel, length_batches
 from ranker.ranker import SPEC_FILE, Ranker
-from ranker.train.export import export_model, load_ranker
-from ranker.train.finetune import PARITY_PAIRS, calibrate_export, logits_of, unfit
-from ranker.train.mix import Lists
+from ranker.train.export import load_ranker, write_model
+from ranker.train.finetune import PARITY_PAIRS, check_export, logits_of
 from ranker.train.settings import Method
-from ranker.train.validation import Finding, Validation, no_similarity
-from training.card import keep_card
+from ranker.train.validation import RankingValidation, Validation, no_similarity
 from training.compress import (
     TEACHER,
     Distillation,
-    clear_output,
     cut,
     forget,
     remembered,
@@ -39,18 +34,10 @@ from training.compress import (
     teacher_checkpoint,
     untaught,
 )
+from training.examples import Examples, validation_sample
 from training.export import CHECKPOINT, quiet_libraries
-from training.loop import (
-    PairValues,
-    evaluator,
-    judged,
-    run_trainer,
-    torch_threads,
-    total_steps,
-    trainer_arguments,
-    validation_sample,
-    write_report,
-)
+from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
+from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
 from training.vocabulary import trim_vocabulary
 
 Pairs = Sequence[tuple[str, str]]
@@ -71,56 +58,78 @@ class RankerDistillation(Distillation):
     )
 
 
-def distil_ranker(
-    teacher: Path,
-    pairs: Pairs,
-    texts: Mapping[str, str],
-    judgments: pa.Table,
-    output: Path,
-    settings: RankerDistillation,
-    similarity: PairValues = no_similarity,
-    report: Report = ignore,
-    language: str | None = None,
-    found: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Cuts the cross-encoder that `teacher` holds, teaches it the teacher's logits, and exports it to `output`.
+@dataclass(frozen=True)
+class DistillationPairs:
+    """Queries and product texts, judged or not, that a student learns its teacher's logits of.
 
-    `teacher` is a folder that training left; `pairs` are queries and product texts, judged or not. Validation, on the
-    valid split of `judgments` and beside `found`, and what is written are those of `train_ranker`. Losses: mean squared
-    error of the logits or of their differences (Hofstätter et al. 2020, arXiv 2010.02666), or binary cross-entropy with
-    the teacher's probabilities. Returns what `report.json` says. Raises ModelError for a folder without checkpoint, or
-    when there are no pairs.
+    `teacher` is a folder that training left; `examples` have the queries to validate on.
     """
-    began = time.monotonic()
-    checkpoint, master = teacher_checkpoint(teacher, output), Ranker.open(teacher)
-    valid = judged(judgments, texts, "valid")
-    validation = Validation.of(validation_sample(valid, settings), texts, similarity)
-    finding = Finding.of(validation, valid.queries, texts, similarity, found)
-    model = student(checkpoint, settings, pairs, texts)
-    clear_output(output, SPEC_FILE)
-    with quiet_libraries(), torch_threads(settings.threads):
-        if settings.epochs:
-            logits = teacher_logits(master, pairs, output, settings.threads)
-            trainer = _trainer(model, distillation_examples(pairs, logits, settings), finding, output, settings)
-            curve = run_trainer(trainer, settings, report, finding.others or None)
-            if curve.best[0] == 0:
-                taught, model = model, student(checkpoint, settings, pairs, texts)  # nothing learned was better
-                keep_card(taught, model)
-        else:
-            curve = untaught(model, finding.ndcg(logits_of(model, finding.pairs)))
-        model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
-        limits = {name: getattr(master.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
-        parity = export_model(model, master.spec.base, output, validation.pairs[:PARITY_PAIRS], limits)
-    data = {"pairs": len(pairs), "valid_queries": len(validation.grades), "valid_judgments": len(validation.pairs)}
-    data["valid_unjudged"] = len(finding.others)
-    parts: dict[str, Any] = {"data": data, "parity": parity}
-    method: Method = "isotonic" if master.spec.knots else "platt"
-    others, lists = unfit(valid, validation, texts, similarity, settings), Lists.of(valid, found, texts, similarity)
-    parts |= calibrate_export(output, validation, others, method, lists, master.spec.mix)
-    parts |= {"teacher": master.digest, "seconds": round(time.monotonic() - began, 1)}
-    made = write_report(output, settings, curve, parts, model, language)
-    forget(output)
-    return made
+
+    examples: Examples
+    teacher: Path
+    pairs: Pairs
+
+
+_Task = Task[DistillationPairs, RankerDistillation]
+_Fitted = FittedModel[DistillationPairs, RankerDistillation, CrossEncoder, RankingValidation]
+_Exported = ExportedModel[DistillationPairs, RankerDistillation, CrossEncoder, RankingValidation, Ranker]
+
+
+def distil_ranker(
+    pairs: DistillationPairs, output: Path, settings: RankerDistillation, report: Report = ignore
+) -> dict[str, Any]:
+    """Cuts the teacher, trains the rest on the teacher's logits of the pairs, and exports it to `output`.
+
+    Validation and report are those of `train_ranker`. Losses: mean squared error of the logits or of their differences
+    (Hofstätter et al. 2020, arXiv 2010.02666), or binary cross-entropy with the teacher's probabilities. Returns the
+    content of `report.json`. Raises ModelError for a folder without checkpoint, or when there are no pairs.
+    """
+    return train(DISTILLATION, Task(pairs, settings, output), report)
+
+
+def fit(task: _Task, report: Report) -> _Fitted:
+    """Trains the student; returns it with the best weights. Raises ModelError."""
+    examples, pairs, settings = task.examples.examples, task.examples.pairs, task.settings
+    checkpoint, teacher = teacher_checkpoint(task.examples.teacher, task.output), Ranker.open(task.examples.teacher)
+    judged = Validation.of(
+        validation_sample(examples.valid, settings), examples.texts, examples.similarity or no_similarity
+    )
+    validation = RankingValidation.of(judged, examples)
+    model = student(checkpoint, settings, pairs, examples.texts)
+    clear_output(task.output, SPEC_FILE)
+    if settings.epochs:
+        logits = teacher_logits(teacher, pairs, task.output, settings.threads)
+        rows = distillation_examples(pairs, logits, settings)
+        curve = run_trainer(
+            _trainer(model, rows, validation, task.output, settings), settings, report, validation.others or None
+        )
+        model = best_of(model, curve, lambda: student(checkpoint, settings, pairs, examples.texts))
+    else:
+        curve = untaught(model, validation.ndcg(logits_of(model, validation.pairs)))
+    return FittedModel(task, model, curve, validation, {"pairs": len(pairs)} | validation.counts)
+
+
+def export(fitted: _Fitted) -> _Exported:
+    """Writes the fp32 checkpoint and the int8 student, with the teacher's token limits."""
+    task, teacher = fitted.task, Ranker.open(fitted.task.examples.teacher)
+    fitted.model.save_pretrained(str(task.output / CHECKPOINT), create_model_card=False)
+    limits = {name: getattr(teacher.spec, name) for name in ("max_query_tokens", "max_product_tokens")}
+    pairs = fitted.validation.judged.pairs[:PARITY_PAIRS]
+    write_model(fitted.model, teacher.spec.base, task.output, pairs, limits)
+    return ExportedModel(fitted, Ranker.open(task.output))
+
+
+def check(exported: _Exported) -> CheckedModel:
+    """Compares int8 with the original, and calibrates it as the teacher is. Raises ModelError."""
+    task = exported.fitted.task
+    examples, teacher = task.examples.examples, Ranker.open(task.examples.teacher)
+    method: Method = "isotonic" if teacher.spec.knots else "platt"
+    measures = check_export(exported, examples, method, 0, teacher.spec.mix)
+    forget(task.output)
+    return CheckedModel(exported.fitted, measures | {"teacher": teacher.digest}, examples.language)
+
+
+DISTILLATION = Stages(fit, export, check)
 
 
 def student(
@@ -191,14 +200,17 @@ def _margins(pairs: Pairs, logits: NDArray[np.float32], seed: int) -> Dataset:
 
 
 def _trainer(
-    model: CrossEncoder, examples: Dataset, finding: Finding, output: Path, settings: RankerDistillation
+    model: CrossEncoder, rows: Dataset, validation: RankingValidation, output: Path, settings: RankerDistillation
 ) -> CrossEncoderTrainer:
+    def score(current: CrossEncoder) -> float:
+        return validation.ndcg(logits_of(current, validation.pairs))
+
     model.max_length = settings.query_tokens + settings.product_tokens
-    arguments = trainer_arguments(settings, output, total_steps(len(examples), settings))
+    arguments = trainer_arguments(settings, output, total_steps(len(rows), settings))
     return CrossEncoderTrainer(
         model=model,
         args=CrossEncoderTrainingArguments(**arguments),
-        train_dataset=examples,
+        train_dataset=rows,
         loss=_LOSSES[settings.loss](model),
-        evaluator=evaluator(lambda current: finding.ndcg(logits_of(current, finding.pairs)), finding.judged.grades),
+        evaluator=evaluator(score, validation.judged.grades),
     )

@@ -15,7 +15,8 @@ from evaluation.classification import Flags, Numbers, Pairs, Report, nothing_cut
 from evaluation.measures import Grades
 from ranker.calibration import Calibration
 from ranker.train.validation import Logits, Validation, folds
-from training.loop import GOOD, Judged, TrainingSettings, spread
+from training.examples import GOOD, Judged, spread
+from training.settings import TrainingSettings
 
 
 def unfit_pools(valid: Judged, sample: Grades, settings: TrainingSettings) -> Grades:

@@ -9,25 +9,20 @@ from numpy.typing import NDArray
 
 from core.errors import ModelError
 from ranker.train.settings import RankerTraining
-from training.loop import POOR, Judged, PairValues, spread
+from training.examples import POOR, Examples, PairValues, spread
 
 Labels = dict[str, dict[str, float]]  # query -> product -> label from 0 to 1
 
 
-def training_labels(
-    train: Judged,
-    texts: Mapping[str, str],
-    settings: RankerTraining,
-    negatives: Mapping[str, Sequence[str]],
-    soft: PairValues | None = None,
-) -> Labels:
-    """The products to learn from and their labels: judged ones in even shares of each grade, mined and random ones.
+def training_labels(examples: Examples, settings: RankerTraining) -> Labels:
+    """The products to learn from and their labels: judged ones in even shares of each grade, hard and random negatives.
 
-    `negatives` are products by query, those of other queries than `train` holds are passed over. Of what is judged, the
-    judgment is the label, and above `POOR` it is no negative; of the rest the label is 0, or what `soft` says of the
-    pair: a good product that nobody judged is not taught as irrelevant. Random products are labelled 0. Raises
-    ModelError when `soft` gives no probabilities.
+    Hard negatives of queries without judgments are left out. The label of a judged product is its judgment, and above
+    `POOR` it is no negative; the label of another is 0, or the teacher's probability: a relevant product that nobody
+    judged is not taught as irrelevant. Random products have label 0. Raises ModelError when the teacher returns no
+    probabilities.
     """
+    train, texts, negatives, teacher = examples.train, examples.texts, examples.negatives, examples.teacher
     random = np.random.default_rng(settings.seed)
     everything = sorted({product for products in train.queries.values() for product in products})
     result: Labels = {}
@@ -42,9 +37,9 @@ def training_labels(
         others = [everything[place] for place in random.integers(len(everything), size=settings.random_negatives)]
         labels |= {name: 0.0 for name in others if name not in judged and name not in labels}
         result[query] = labels
-    if soft and unjudged:
-        for (query, name), chance in zip(unjudged, _chances(soft, unjudged, texts), strict=True):
-            result[query][name] = float(chance)
+    if teacher and unjudged:
+        for (query, name), probability in zip(unjudged, _probabilities(teacher, unjudged, texts), strict=True):
+            result[query][name] = float(probability)
     return result
 
 
@@ -81,11 +76,11 @@ def _deal(products: Mapping[str, float], length: int, random: np.random.Generato
     return [[hand[place] for place in random.permutation(len(hand))] for hand in hands]
 
 
-def _chances(soft: PairValues, pairs: list[tuple[str, str]], texts: Mapping[str, str]) -> NDArray[np.float32]:
-    chances = soft([query for query, _ in pairs], [texts[name] for _, name in pairs])
-    if chances.shape != (len(pairs),) or not ((chances >= 0) & (chances <= 1)).all():
+def _probabilities(teacher: PairValues, pairs: list[tuple[str, str]], texts: Mapping[str, str]) -> NDArray[np.float32]:
+    values = teacher([query for query, _ in pairs], [texts[name] for _, name in pairs])
+    if values.shape != (len(pairs),) or not ((values >= 0) & (values <= 1)).all():
         raise ModelError("the teacher of the mined negatives has to give one probability from 0 to 1 for each pair")
-    return chances
+    return values
 
 
 def _dataset(names: tuple[str, str, str], rows: Sequence[tuple[Any, Any, Any]]) -> Dataset:

@@ -96,26 +96,34 @@ def export_ranker(base: str | None, output: Path, pairs: Sequence[tuple[str, str
     return export_model(load_ranker(base), base_name(base), output, pairs)
 
 
-def export_model(
+def export_model(model: CrossEncoder, name: str, output: Path, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Like `export_ranker`, of a model in memory whose base has this name."""
+    write_model(model, name, output, pairs)
+    return check_parity(model, Ranker.open(output), pairs)
+
+
+def write_model(
     model: CrossEncoder,
     name: str,
     output: Path,
     pairs: Sequence[tuple[str, str]] = (),
     limits: dict[str, int] | None = None,
-) -> dict[str, Any]:
-    """Like `export_ranker`, of a model in memory; `limits` are token limits of the spec."""
+) -> None:
+    """Writes a cross-encoder in memory; `name` is its base's, `limits` are token limits of the spec.
+
+    Weights are rounded by half of the pairs.
+    """
     output.mkdir(parents=True, exist_ok=True)
     spec = RankerSpec.model_validate({"precision": PRECISION, "base": name, **(limits or {})})
     example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
     inputs = {IDS: example, MASK: (example > 0).long()}
     if getattr(model.config, "type_vocab_size", 1) > 1:
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
-    known, others = halves(list(pairs) or list(_PAIRS))
+    samples = halves(list(pairs) or list(_PAIRS))[0]
     with quiet_libraries():
-        write_int8(Logits(model), inputs, output / spec.model, *_tokens(model, known, spec))
+        write_int8(Logits(model), inputs, output / spec.model, *_tokens(model, samples, spec))
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     write_spec(output, spec)
-    return _parity(model, Ranker.open(output), others)
 
 
 def write_spec(folder: Path, spec: RankerSpec) -> None:
@@ -140,16 +148,21 @@ def difference(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.abs(found - exact).mean() / max(np.std(exact), 1e-6))
 
 
-def _parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    found, exact = logits(model, ranker, OnnxModel(ranker.model_path), pairs)
-    apart = difference(found, exact)
+def check_parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """How close the int8 cross-encoder comes to the model on the other half of the pairs; see `export_ranker`.
+
+    Raises ModelError when int8 would order products otherwise.
+    """
+    others = halves(list(pairs) or list(_PAIRS))[1]
+    int8, exact = logits(model, ranker, OnnxModel(ranker.model_path), others)
+    apart = difference(int8, exact)
     if not apart <= GREATEST_DIFFERENCE:
         raise ModelError(
             f"{ranker.folder}: int8 logits differ from the original's by {apart:.2f} of their spread, over "
             f"{GREATEST_DIFFERENCE}; train it longer, as logits that hardly differ suffer most, or change the base"
         )
-    ranks = np.array([np.argsort(np.argsort(values)) for values in (found, exact)], float)
-    return {"difference": apart, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(pairs)}
+    ranks = np.array([np.argsort(np.argsort(values)) for values in (int8, exact)], float)
+    return {"difference": apart, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(others)}
 
 
 def logits(

@@ -11,7 +11,7 @@ from evaluation.comparison import paired
 from evaluation.measures import Grades, pool_ndcg
 from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED, mixed_scores
-from training.loop import Judged, PairValues
+from training.examples import Judged, PairValues
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # Fewer queries than these tell nothing, and more cost time.

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from training.loop import FineTuning
+from training.settings import FineTuning
 
 Head = Literal["pooler", "match"]
 Loss = Literal["bce", "listwise", "pairwise"]

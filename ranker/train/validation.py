@@ -14,7 +14,7 @@ from evaluation.measures import Grades, pool_ndcg
 from ranker.calibration import Calibration
 from ranker.train.calibrate import calibrate, isotonic_knots
 from ranker.train.settings import Method
-from training.loop import BESIDE, GOOD, PairValues
+from training.examples import BESIDE, GOOD, Examples, PairValues
 
 Logits = NDArray[np.float32]
 
@@ -85,34 +85,32 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Validation as serving has it: the judged pairs, and beside them what retrieval found and nobody judged."""
+class RankingValidation:
+    """Validation as in serving: the judged pairs, and beside them the retrieved ones that nobody judged."""
 
     judged: Validation
     others: list[tuple[str, str]]
     similarities: NDArray[np.float32]
 
     @classmethod
-    def of(
-        cls,
-        judged: Validation,
-        known: Mapping[str, Mapping[str, float]],
-        texts: Mapping[str, str],
-        similarity: PairValues,
-        found: Mapping[str, Sequence[str]],
-    ) -> "Finding":
-        """`found` are products by query, best first, of which the first few are taken.
-
-        Those that `known` has a judgment of, or without a text, are passed over.
-        """
+    def of(cls, judged: Validation, examples: Examples) -> "RankingValidation":
+        """Takes the first few retrieved products of each query, but none that is judged or has no text."""
+        texts, valid = examples.texts, examples.valid.queries
         others = [
             (query, texts[name])
             for query in judged.grades
-            for name in found.get(query, ())[:BESIDE]
-            if name in texts and name not in known[query]
+            for name in examples.retrieved.get(query, ())[:BESIDE]
+            if name in texts and name not in valid[query]
         ]
+        similarity = examples.similarity or no_similarity
         values = similarity([query for query, _ in others], [text for _, text in others]) if others else np.zeros(0)
         return cls(judged, others, values.astype(np.float32))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """For the report."""
+        counts = {"valid_queries": len(self.judged.grades), "valid_judgments": len(self.judged.pairs)}
+        return counts | {"valid_unjudged": len(self.others)}
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

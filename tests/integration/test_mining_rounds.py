@@ -10,11 +10,10 @@ from core.errors import ModelError
 from core.progress import Silent
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
-from lifecycle.examples.rounds import mine_negatives
 from lifecycle.training import similarity
-from lifecycle.training.similarity import TowerSimilarity
-from lifecycle.training.teacher import Teacher
-from training.loop import Judged
+from lifecycle.training.negatives import mine_negatives
+from lifecycle.training.scoring import Teacher, TowerSimilarity
+from training.examples import Judged
 
 THINGS = ("mug", "kettle", "hammer", "drill", "sandals", "duvet", "lamp", "spade")
 TITLES = [f"{colour} {thing}" for thing in THINGS for colour in ("Red", "Blue", "Green")]

@@ -1,6 +1,7 @@
 """The options of the towers' training on a tiny model: each does what it says, and a run that was cut off goes on."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from encoder.bi_encoder import BiEncoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
 from engine.onnx.session import OnnxModel
+from training.examples import Examples
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,9 @@ def settings(base: str, **given: Any) -> EncoderTraining:
 
 
 def trained(base: str, folder: Path, **given: Any) -> tuple[dict[str, Any], BiEncoder]:
-    return train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings(base, **given)), BiEncoder.open(folder)
+    return train_encoder(Examples.of(tiny.TEXTS, tiny.judgments()), folder, settings(base, **given)), BiEncoder.open(
+        folder
+    )
 
 
 def vectors(tower: BiEncoder, side: Any = "item") -> np.ndarray:
@@ -53,7 +57,9 @@ def test_mined_negatives_are_learned_from(base: str, tmp_path: Path) -> None:
     mined = {query: ["lamp-grey"] for query in judgments["query"].unique().to_pylist() if "tarn" not in query}
     losses = []
     for name, negatives in (("without", {}), ("with", mined)):
-        report = train_encoder(tiny.TEXTS, judgments, tmp_path / name, settings(base), negatives)
+        report = train_encoder(
+            replace(Examples.of(tiny.TEXTS, judgments), negatives=negatives), tmp_path / name, settings(base)
+        )
         losses.append(report["loss"])
     assert losses[0] != losses[1]
 
@@ -64,11 +70,11 @@ def test_towers_are_validated_among_what_was_found_and_nobody_judged(base: str, 
     judged: dict[str, list[str]] = {}
     for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
         judged.setdefault(query, []).append(product)
-    alone = train_encoder(tiny.TEXTS, table, tmp_path / "alone", given)
-    same = train_encoder(tiny.TEXTS, table, tmp_path / "same", given, found=judged)
-    among = train_encoder(
-        tiny.TEXTS, table, tmp_path / "among", given, found={query: list(tiny.TEXTS) for query in judged}
-    )
+    examples = Examples.of(tiny.TEXTS, table)
+    alone = train_encoder(examples, tmp_path / "alone", given)
+    same = train_encoder(replace(examples, retrieved=judged), tmp_path / "same", given)
+    everything = {query: list(tiny.TEXTS) for query in judged}
+    among = train_encoder(replace(examples, retrieved=everything), tmp_path / "among", given)
     assert alone["data"]["valid_found"] == same["data"]["valid_found"] == 0 < among["data"]["valid_found"]
     assert alone["start"] == same["start"] > among["start"]
 
@@ -105,8 +111,10 @@ def test_a_run_with_an_option_goes_on_to_the_same_towers(given: dict[str, Any], 
 
     for folder, report in (("cut", interrupt), ("whole", ignore)):
         with contextlib.suppress(KeyboardInterrupt):
-            train_encoder(tiny.TEXTS, tiny.judgments(), tmp_path / folder, wanted, report=report)
+            train_encoder(Examples.of(tiny.TEXTS, tiny.judgments()), tmp_path / folder, wanted, report=report)
     steps: list[int] = []
-    train_encoder(tiny.TEXTS, tiny.judgments(), tmp_path / "cut", wanted, report=lambda done, _: steps.append(done))
+    train_encoder(
+        Examples.of(tiny.TEXTS, tiny.judgments()), tmp_path / "cut", wanted, report=lambda done, _: steps.append(done)
+    )
     assert steps == [5, 6]
     assert BiEncoder.open(tmp_path / "cut").digest == BiEncoder.open(tmp_path / "whole").digest

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 from core.errors import ModelError
 from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_items
-from encoder.train.examples import training_examples
+from encoder.train.examples import training_rows
 from encoder.train.export import export_encoder
-from encoder.train.finetune import shelf_of, train_encoder, validate
+from encoder.train.finetune import SearchValidation, shelf_of, train_encoder, validate
 from encoder.train.settings import EncoderTraining
 from engine.onnx.session import OnnxModel
 from evaluation.judgments import JUDGMENTS_SCHEMA
@@ -24,7 +25,7 @@ from ranker.train.examples import training_labels, training_pairs
 from ranker.train.export import export_ranker
 from ranker.train.finetune import train_ranker
 from ranker.train.settings import RankerTraining
-from training.loop import judged
+from training.examples import Examples, judged
 
 # What this shop's shoppers call its products: nothing that a model could know beforehand.
 NAMES = {
@@ -65,8 +66,8 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("trained") / "encoder"
     settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
     seen: list[tuple[int, int | None]] = []
-    told = {"report": lambda done, total: seen.append((done, total)), "language": "en"}
-    report = train_encoder(texts, judgments, folder, settings, **told)
+    examples = Examples.of(texts, judgments, "en")
+    report = train_encoder(examples, folder, settings, lambda done, total: seen.append((done, total)))
     assert seen == [(step, 14) for step in range(1, 15)]
     return folder, report
 
@@ -75,7 +76,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
 def ranker(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("trained") / "ranker"
     settings = RankerTraining(epochs=5, max_steps=60, batch_size=16, learning_rate=2e-4, **SMALL)
-    return folder, train_ranker(texts, judgments, folder, settings, language="en")
+    return folder, train_ranker(Examples.of(texts, judgments, "en"), folder, settings)
 
 
 def test_the_towers_learn_the_shops_words(encoder: tuple[Path, Any]) -> None:
@@ -118,10 +119,10 @@ def test_the_ranker_builds_on_similarity(texts: dict[str, str], judgments: pa.Ta
         return np.array([query.split()[-1] == product.split()[-1] for query, product in pairs], np.float32)
 
     settings = RankerTraining(max_steps=2, batch_size=16, **SMALL)
-    report = train_ranker(texts, judgments, tmp_path, settings, same_colour)
+    report = train_ranker(replace(Examples.of(texts, judgments), similarity=same_colour), tmp_path, settings)
     assert Ranker.open(tmp_path).spec.similarity == pytest.approx(report["calibration"]["similarity"])
     assert report["calibration"]["similarity"] > 0.5
-    alone = train_ranker(texts, judgments, tmp_path, settings)
+    alone = train_ranker(Examples.of(texts, judgments), tmp_path, settings)
     assert report["start"] > alone["start"] + 0.05
 
 
@@ -135,7 +136,7 @@ def test_the_same_seed_trains_the_same_towers(
     settings = EncoderTraining(max_steps=2, batch_size=8, **SMALL)
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        train_encoder(texts, judgments, folder, settings)
+        train_encoder(Examples.of(texts, judgments), folder, settings)
     assert BiEncoder.open(folders[0]).digest == BiEncoder.open(folders[1]).digest != BiEncoder.open(encoder[0]).digest
 
 
@@ -146,7 +147,9 @@ def test_dropout_and_weight_decay_change_what_is_learned(
     losses = []
     for name, more in (("plain", {}), ("changed", change)):
         settings = EncoderTraining(max_steps=3, batch_size=8, learning_rate=4e-4, **SMALL, **more)
-        losses.append([entry["loss"] for entry in train_encoder(texts, judgments, tmp_path / name, settings)["loss"]])
+        losses.append(
+            [entry["loss"] for entry in train_encoder(Examples.of(texts, judgments), tmp_path / name, settings)["loss"]]
+        )
     assert losses[0] != losses[1]
 
 
@@ -165,7 +168,12 @@ def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgmen
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=2, batch_size=4, **SMALL), report=interrupt)
+        train_encoder(
+            Examples.of(texts, judgments),
+            tmp_path,
+            EncoderTraining(max_steps=2, batch_size=4, **SMALL),
+            report=interrupt,
+        )
     with pytest.raises(ModelError):
         BiEncoder.open(tmp_path)
     assert not (tmp_path / "report.json").exists()
@@ -175,7 +183,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
     texts: dict[str, str], judgments: pa.Table, tmp_path: Path
 ) -> None:
     settings = EncoderTraining(max_steps=8, batch_size=8, patience=9, **{**SMALL, "evaluations": 4})
-    whole = train_encoder(texts, judgments, tmp_path / "whole", settings)
+    whole = train_encoder(Examples.of(texts, judgments), tmp_path / "whole", settings)
     cut = tmp_path / "cut"
 
     def interrupt(done: int, total: int | None) -> None:
@@ -183,10 +191,10 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, cut, settings, report=interrupt)
+        train_encoder(Examples.of(texts, judgments), cut, settings, report=interrupt)
     (cut / "scratch" / "checkpoint-8").mkdir()  # as if the end had come while it was being written
     steps: list[int] = []
-    again = train_encoder(texts, judgments, cut, settings, report=lambda done, total: steps.append(done))
+    again = train_encoder(Examples.of(texts, judgments), cut, settings, report=lambda done, total: steps.append(done))
     assert steps == [7, 8]
     assert again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
     assert BiEncoder.open(cut).digest == BiEncoder.open(tmp_path / "whole").digest
@@ -201,10 +209,15 @@ def test_other_settings_do_not_go_on_from_an_old_checkpoint(
 
     small = SMALL | {"evaluations": 4}
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(texts, judgments, tmp_path, EncoderTraining(max_steps=4, batch_size=8, **small), report=interrupt)
+        train_encoder(
+            Examples.of(texts, judgments),
+            tmp_path,
+            EncoderTraining(max_steps=4, batch_size=8, **small),
+            report=interrupt,
+        )
     steps: list[int] = []
     other = EncoderTraining(max_steps=4, batch_size=8, scale=10.0, **small)
-    train_encoder(texts, judgments, tmp_path, other, report=lambda done, total: steps.append(done))
+    train_encoder(Examples.of(texts, judgments), tmp_path, other, report=lambda done, total: steps.append(done))
     assert steps[0] == 1
 
 
@@ -219,7 +232,7 @@ def test_examples_pair_good_products_with_poor_ones(texts: dict[str, str], judgm
     train = judged(judgments, texts, "train")
     names = {text: name for name, text in texts.items()}
     settings = EncoderTraining(negatives=2, positives=3, seed=1)
-    rows = training_examples(train, texts, settings, {"query": "ask: "}, {}).rows.to_list()
+    rows = training_rows(train, texts, settings, {"query": "ask: "}, {}).rows.to_list()
     assert len(rows) == 3 * len(train.queries)
     for row in rows:
         graded = train.queries[row["query"].removeprefix("ask: ")]
@@ -243,18 +256,18 @@ def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
     sample = {"0": {"good": 1.0, "poor": 0.0}}
     alone = shelf_of(sample, texts, EncoderTraining(distractors=0))
     assert list(alone) == ["good", "poor"]
-    assert validate(Angles(), sample, alone) == pytest.approx(1.0)
+    assert validate(Angles(), SearchValidation(sample, alone)) == pytest.approx(1.0)
     # Nobody judged the product at 2 degrees: it gains nothing and takes the first place, 1 / log2(3) is left.
     among = shelf_of(sample, texts, EncoderTraining(distractors=2))
     assert set(among) == set(texts)
-    assert validate(Angles(), sample, among) == pytest.approx(1 / math.log2(3))
+    assert validate(Angles(), SearchValidation(sample, among)) == pytest.approx(1 / math.log2(3))
     # What a retrieval found is there without being drawn, if the catalog has it.
     assert set(shelf_of(sample, texts, EncoderTraining(distractors=0), {"far", "gone"})) == {"good", "poor", "far"}
 
 
 def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:
     train = judged(judgments, texts, "train")
-    rows = training_examples(train, texts, EncoderTraining(negatives=0, positives=1), {}, {}).rows
+    rows = training_rows(train, texts, EncoderTraining(negatives=0, positives=1), {}, {}).rows
     assert rows.column_names == ["query", "positive", "label"] and len(rows) == len(train.queries)
 
 
@@ -263,7 +276,7 @@ def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], j
     thin = type(train)(train.split, {query: dict(list(graded.items())[:4]) for query, graded in train.queries.items()})
     names = {text: name for name, text in texts.items()}
     settings = RankerTraining(judgments=3, random_negatives=2, seed=1)
-    rows = training_pairs(training_labels(thin, texts, settings, {}), texts).to_list()
+    rows = training_pairs(training_labels(Examples(texts, thin, thin), settings), texts).to_list()
     unjudged = [row for row in rows if names[row["product"]] not in thin.queries[row["query"]]]
     assert all(row["label"] == 0 for row in unjudged)
     for row in rows:
@@ -292,7 +305,7 @@ def test_a_base_of_ones_own_is_named_and_not_linked(
 ) -> None:
     base = str(encoder[0] / "checkpoint")
     settings = EncoderTraining(base=base, max_steps=1, batch_size=4, **SMALL)
-    train_encoder(texts, judgments, tmp_path, settings)
+    train_encoder(Examples.of(texts, judgments), tmp_path, settings)
     card = (tmp_path / "checkpoint" / "README.md").read_text("utf-8")
     assert "# SentenceTransformer based on checkpoint" in card
     assert "base_model:" not in card and str(encoder[0]) not in card

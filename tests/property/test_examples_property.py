@@ -11,7 +11,7 @@ from lifecycle.examples.augment import Augmentation, augment
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.mining import Mining, mine
 from lifecycle.examples.products import Products
-from training.loop import GOOD, POOR, Judged
+from training.examples import GOOD, POOR, Judged
 
 _ALWAYS = Augmentation(typing=1, dropped=1, reordered=1)
 _QUERIES = st.text(st.sampled_from("abeéßİд電ِ1२/-. "), max_size=40) | st.text(max_size=20)

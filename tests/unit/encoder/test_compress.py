@@ -1,5 +1,6 @@
 """Towers taught by others: they stay in the teachers' space, alone on the query's side too, and go on when cut off."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from core.errors import ModelError
 from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
 from encoder.train import compress
-from encoder.train.compress import EncoderDistillation, distil_encoder, student
+from encoder.train.compress import DistillationTexts, EncoderDistillation, distil_encoder, student
 from encoder.train.export import load_encoder
 from engine.onnx.session import OnnxModel
+from training.examples import Examples
 
 SMALL = {"layers": 3, "threads": 1, "evaluations": 2, "learning_rate": 2e-3, "query_tokens": 8, "product_tokens": 8}
 QUERIES = [query for query, _ in pairs()[::16]] + [f"new {text}" for text in TEXTS.values()]
@@ -28,7 +30,11 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def distil(teacher: Path, output: Path, **settings: Any) -> dict[str, Any]:
     chosen = EncoderDistillation(**(SMALL | settings))
-    return distil_encoder(teacher, QUERIES, PRODUCTS, TEXTS, judgments(), output, chosen)
+    return distil_encoder(material(teacher), output, chosen)
+
+
+def material(teacher: Path, table: Any = None) -> DistillationTexts:
+    return DistillationTexts(Examples.of(TEXTS, judgments() if table is None else table), teacher, QUERIES, PRODUCTS)
 
 
 def judged_by(folder: Path) -> Any:
@@ -57,7 +63,7 @@ def closeness(a: np.ndarray, b: np.ndarray) -> float:
 def test_the_student_comes_into_the_teachers_space(teacher: Path, tmp_path: Path, loss: Any) -> None:
     distil(teacher, tmp_path / "untaught", epochs=0)
     settings = EncoderDistillation(**SMALL, epochs=30, loss=loss)
-    report = distil_encoder(teacher, QUERIES, PRODUCTS, TEXTS, judged_by(teacher), tmp_path / "student", settings)
+    report = distil_encoder(material(teacher, judged_by(teacher)), tmp_path / "student", settings)
     assert report["data"]["texts"] == len(QUERIES) + len(PRODUCTS)
     for side in ("query", "item"):
         before, after = (closeness(vectors(teacher, side), vectors(tmp_path / name, side)) for name in
@@ -83,20 +89,19 @@ def test_a_run_that_was_cut_off_goes_on_and_asks_the_teacher_nothing(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = EncoderDistillation(**SMALL, max_steps=8, epochs=20)
-    arguments = (teacher, QUERIES, PRODUCTS, TEXTS, judgments())
-    distil_encoder(*arguments, tmp_path / "whole", settings)
+    distil_encoder(material(teacher), tmp_path / "whole", settings)
 
     def stop(done: int, total: int | None) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distil_encoder(*arguments, tmp_path / "cut", settings, report=stop)
+        distil_encoder(material(teacher), tmp_path / "cut", settings, report=stop)
     assert not (tmp_path / "cut/tower.json").exists()
     asked: list[int] = []
     steps: list[int] = []
     monkeypatch.setattr(compress.OnnxModel, "run", _counting(compress.OnnxModel.run, asked))
-    distil_encoder(*arguments, tmp_path / "cut", settings, report=lambda done, _: steps.append(done))
+    distil_encoder(material(teacher), tmp_path / "cut", settings, report=lambda done, _: steps.append(done))
     assert steps == [5, 6, 7, 8] and max(asked) == 1  # parity asks for one text at a time
     np.testing.assert_array_equal(vectors(tmp_path / "cut"), vectors(tmp_path / "whole"))
 
@@ -131,7 +136,7 @@ def test_a_trimmed_vocabulary_alone_changes_no_vector(teacher: Path, tmp_path: P
 def test_what_cannot_teach_is_refused(teacher: Path, tmp_path: Path) -> None:
     settings = EncoderDistillation(**SMALL)
     with pytest.raises(ModelError, match="no text"):
-        distil_encoder(teacher, [], [], TEXTS, judgments(), tmp_path / "student", settings)
+        distil_encoder(replace(material(teacher), queries=[], products=[]), tmp_path / "student", settings)
     with pytest.raises(ValidationError, match="stay whole"):
         EncoderDistillation(side="query", trim_vocabulary=True)
     wide = str(write_base(tmp_path / "wide", "encoder", hidden_size=48))

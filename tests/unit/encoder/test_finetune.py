@@ -1,6 +1,7 @@
 """Fine-tuning a tiny model with every option: it trains, exports and loads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from encoder.train.export import load_encoder
 from encoder.train.finetune import train_encoder
 from encoder.train.settings import EncoderTraining
 from engine.onnx.session import OnnxModel
+from training.examples import Examples, PairValues
 from training.export import CHECKPOINT
-from training.loop import PairValues
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def train(base: str, folder: Path, teacher: PairValues | None = None, **given: Any) -> dict[str, Any]:
     small = {"max_steps": 2, "batch_size": 6, "learning_rate": 5e-3, "evaluations": 1, "threads": 1}
     settings = EncoderTraining.model_validate({"base": base, **small, **given})
-    return train_encoder(tiny.TEXTS, tiny.judgments(), folder, settings, teacher=teacher)
+    return train_encoder(replace(Examples.of(tiny.TEXTS, tiny.judgments()), teacher=teacher), folder, settings)
 
 
 @pytest.mark.parametrize(

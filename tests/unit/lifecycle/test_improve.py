@@ -26,7 +26,7 @@ from lifecycle import improve as module
 from lifecycle.improve import improve
 from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, read_improvement
 from lifecycle.recipes import recipe as recipes
-from lifecycle.recipes import run as recipe_run
+from lifecycle.recipes import stages
 from lifecycle.recipes.recipe import Recipe, Source
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.tracker import NullTracker
@@ -166,7 +166,7 @@ def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(
     published = store.current("default")
     assert published != serving and read_improvement(output) is None
     trained: list[Path] = []
-    monkeypatch.setattr(recipe_run, "recorded", lambda *given: trained.append(given[3]))
+    monkeypatch.setattr(stages, "train_and_record", lambda *given: trained.append(given[2].output))
     found = run(shop, store, output)
     assert not trained and asked == ["test untuned", "test trained", "test trained"]
     assert (found.release, found.replaced) == (published, serving) and found.before.mean == pytest.approx(0.45)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from core.errors import ModelError
 from engine.onnx.session import OnnxModel
 from ranker.ranker import Ranker
 from ranker.train import compress
-from ranker.train.compress import RankerDistillation, distil_ranker, distillation_examples, student, teacher_logits
+from ranker.train.compress import (
+    DistillationPairs,
+    RankerDistillation,
+    distil_ranker,
+    distillation_examples,
+    student,
+    teacher_logits,
+)
 from ranker.train.export import load_ranker, write_spec
+from training.examples import Examples
 
 SMALL = {"layers": 3, "threads": 1, "evaluations": 4, "learning_rate": 2e-3, "query_tokens": 8, "product_tokens": 8}
 
@@ -27,6 +36,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logits(folder: Path) -> np.ndarray:
     return np.array(teacher_logits(Ranker.open(folder), pairs(), folder / "kept", 1))
+
+
+def material(teacher: Path, table: Any = None) -> DistillationPairs:
+    return DistillationPairs(Examples.of(TEXTS, judgments() if table is None else table, "en"), teacher, pairs())
 
 
 def judged_by(folder: Path) -> Any:
@@ -48,7 +61,7 @@ def test_the_student_comes_closer_to_the_teacher(teacher: Path, tmp_path: Path, 
     settings = RankerDistillation(**(SMALL | {"loss": loss} | effort))
     before = student(teacher / "checkpoint", settings, pairs())
     assert before.model.config.num_hidden_layers == 3
-    report = distil_ranker(teacher, pairs(), TEXTS, judged_by(teacher), tmp_path / "student", settings)
+    report = distil_ranker(material(teacher, judged_by(teacher)), tmp_path / "student", settings)
     goal, reached = logits(teacher), logits(tmp_path / "student")
     untaught = before.predict(pairs(), activation_fn=None, show_progress_bar=False)
     assert np.corrcoef(goal, reached)[0, 1] > np.corrcoef(goal, untaught)[0, 1] + 0.3
@@ -59,7 +72,7 @@ def test_the_student_comes_closer_to_the_teacher(teacher: Path, tmp_path: Path, 
 def test_it_leaves_what_training_leaves_with_the_limits_of_the_teacher(teacher: Path, tmp_path: Path) -> None:
     output = tmp_path / "student"
     settings = RankerDistillation(**SMALL, max_steps=2)
-    report = distil_ranker(teacher, pairs(), TEXTS, judgments(), output, settings, language="en")
+    report = distil_ranker(material(teacher), output, settings)
     assert {path.name for path in output.iterdir()} >= {"report.json", "ranker.json", "model.onnx", "checkpoint"}
     assert {path.name for path in output.iterdir()} & {"scratch", "teacher"} == set()
     assert json.loads((output / "report.json").read_text()) == report
@@ -72,9 +85,7 @@ def test_without_what_is_served_the_student_says_as_much_as_its_teacher(teacher:
     louder = tmp_path / "teacher"
     shutil.copytree(teacher, louder)
     write_spec(louder, Ranker.open(teacher).spec.model_copy(update={"mix": 0.7}))
-    report = distil_ranker(
-        louder, pairs(), TEXTS, judgments(), tmp_path / "student", RankerDistillation(**SMALL, max_steps=1)
-    )
+    report = distil_ranker(material(louder), tmp_path / "student", RankerDistillation(**SMALL, max_steps=1))
     assert Ranker.open(tmp_path / "student").mix == report["mix"]["share"] == 0.7
 
 
@@ -82,20 +93,19 @@ def test_a_run_that_was_cut_off_goes_on_and_asks_the_teacher_nothing(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = RankerDistillation(**SMALL, max_steps=8)
-    arguments = (teacher, pairs(), TEXTS, judgments())
-    distil_ranker(*arguments, tmp_path / "whole", settings)
+    distil_ranker(material(teacher), tmp_path / "whole", settings)
 
     def stop(done: int, total: int | None) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distil_ranker(*arguments, tmp_path / "cut", settings, report=stop)
+        distil_ranker(material(teacher), tmp_path / "cut", settings, report=stop)
     assert not (tmp_path / "cut/ranker.json").exists()
     steps: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(compress.OnnxModel, "run", _refuse_batches(compress.OnnxModel.run))
-        distil_ranker(*arguments, tmp_path / "cut", settings, report=lambda done, _: steps.append(done))
+        distil_ranker(material(teacher), tmp_path / "cut", settings, report=lambda done, _: steps.append(done))
     assert steps == [5, 6, 7, 8]
     np.testing.assert_array_equal(logits(tmp_path / "cut"), logits(tmp_path / "whole"))
 
@@ -121,17 +131,17 @@ def test_margins_take_each_product_of_a_query() -> None:
 
 def test_what_teaches_nothing_is_refused(teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no pair"):
-        distil_ranker(teacher, [], TEXTS, judgments(), tmp_path, RankerDistillation())
+        distil_ranker(replace(material(teacher), pairs=[]), tmp_path, RankerDistillation())
     with pytest.raises(ModelError, match="two products"):
         distillation_examples([("a", "1")], np.zeros(1, np.float32), RankerDistillation(loss="margin"))
     with pytest.raises(ModelError, match="1 to 6"):
-        distil_ranker(teacher, pairs(), TEXTS, judgments(), tmp_path, RankerDistillation(layers=7))
+        distil_ranker(material(teacher), tmp_path, RankerDistillation(layers=7))
 
 
 def test_a_student_may_be_cut_in_every_way_and_stay_untaught(teacher: Path, tmp_path: Path) -> None:
     shape = {"layers": 4, "ffn_share": 0.5, "trim_vocabulary": True, "epochs": 0}
     settings = RankerDistillation(**(SMALL | shape))
-    report = distil_ranker(teacher, pairs(), TEXTS, judgments(), tmp_path / "student", settings)
+    report = distil_ranker(material(teacher), tmp_path / "student", settings)
     assert report["validation"] == [{"step": 0, "ndcg@10": report["best"]}] and report["loss"] == []
     model = load_ranker(str(tmp_path / "student/checkpoint"))
     config = model.model.config

@@ -5,7 +5,8 @@ import numpy as np
 from ranker.calibration import Calibration
 from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.validation import Validation, no_similarity
-from training.loop import Judged, TrainingSettings
+from training.examples import Judged
+from training.settings import TrainingSettings
 
 VALID = Judged(
     "valid",

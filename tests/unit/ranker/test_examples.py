@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import ModelError
 from ranker.train.examples import Labels, training_labels, training_lists, training_pairs
 from ranker.train.settings import RankerTraining
-from training.loop import Judged
+from training.examples import Examples, Judged
 
 TRAIN = Judged("train", {"kettle": {"a": 1.0, "b": 0.5, "c": 0.3}, "mug": {"d": 1.0, "e": 0.0}})
 TEXTS = {name: f"text {name}" for name in "abcdefgh"}
@@ -19,7 +19,7 @@ NONE_RANDOM = RankerTraining(random_negatives=0)
 
 
 def labels(negatives: dict[str, list[str]], settings: RankerTraining = NONE_RANDOM, **more: object) -> Labels:
-    return training_labels(TRAIN, TEXTS, settings, negatives, **more)  # type: ignore[arg-type]
+    return training_labels(Examples(TEXTS, TRAIN, TRAIN, negatives=negatives, **more), settings)  # type: ignore[arg-type]
 
 
 def test_mined_products_are_irrelevant_unless_somebody_judged_them() -> None:
@@ -29,7 +29,9 @@ def test_mined_products_are_irrelevant_unless_somebody_judged_them() -> None:
 
 def test_a_product_judged_poor_keeps_its_grade_as_a_negative() -> None:
     few = RankerTraining(random_negatives=0, judgments=1)
-    found = labels({"kettle": ["b", "c", "f"]}, few, soft=lambda queries, texts: np.full(len(texts), 0.9, np.float32))
+    found = labels(
+        {"kettle": ["b", "c", "f"]}, few, teacher=lambda queries, texts: np.full(len(texts), 0.9, np.float32)
+    )
     drawn = found["kettle"]
     assert drawn.pop("f") == pytest.approx(0.9)
     assert drawn.items() <= TRAIN.queries["kettle"].items() and "c" in drawn
@@ -45,11 +47,11 @@ def test_at_most_so_many_are_drawn_and_the_same_ones_again() -> None:
 def test_the_teacher_says_how_good_the_unjudged_ones_are() -> None:
     asked: list[tuple[str, str]] = []
 
-    def soft(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    def teacher(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
         asked.extend(zip(queries, texts, strict=True))
         return np.array([0.75 if text == "text g" else 0.25 for text in texts], np.float32)
 
-    found = labels({"kettle": ["f"], "mug": ["g", "e"]}, soft=soft)
+    found = labels({"kettle": ["f"], "mug": ["g", "e"]}, teacher=teacher)
     assert asked == [("kettle", "text f"), ("mug", "text g")]
     assert found["kettle"]["f"] == 0.25 and found["mug"]["g"] == 0.75 and found["mug"]["e"] == 0.0
 
@@ -57,7 +59,7 @@ def test_the_teacher_says_how_good_the_unjudged_ones_are() -> None:
 @pytest.mark.parametrize("said", [[0.5, 0.5], [1.1], [float("nan")]])
 def test_a_teacher_that_gives_no_probabilities_is_refused(said: list[float]) -> None:
     with pytest.raises(ModelError, match="one probability"):
-        labels({"kettle": ["f"]}, soft=lambda queries, texts: np.array(said, np.float32))
+        labels({"kettle": ["f"]}, teacher=lambda queries, texts: np.array(said, np.float32))
 
 
 def test_random_products_are_of_other_queries_and_irrelevant() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ranker.ranker import Ranker
 from ranker.train.export import load_ranker
 from ranker.train.finetune import train_ranker
 from ranker.train.settings import RankerTraining
+from training.examples import Examples
 
 TEXTS = {f"{name}-{colour}": f"{colour} {name}" for name in WORDS[:4] for colour in WORDS[4:6]}
 SMALL = {
@@ -51,7 +53,7 @@ def any_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(base: str, folder: Path, report: Report = ignore, **more: Any) -> dict[str, Any]:
     settings = RankerTraining(base=base, **{**SMALL, **more})
-    return train_ranker(TEXTS, judgments(), folder, settings, report=report)
+    return train_ranker(Examples.of(TEXTS, judgments()), folder, settings, report)
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -97,11 +99,11 @@ def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path:
     texts = TEXTS | {"more": "wool sock"}
     settings = RankerTraining(base=base, **SMALL)
     plain, mined, soft = (
-        train_ranker(texts, table, tmp_path, settings, **more)
+        train_ranker(replace(Examples.of(texts, table), **more), tmp_path, settings)
         for more in (
             {},
             {"negatives": negatives},
-            {"negatives": negatives, "soft": lambda queries, products: np.ones(len(queries), np.float32)},
+            {"negatives": negatives, "teacher": lambda queries, products: np.ones(len(queries), np.float32)},
         )
     )
     assert mined["data"]["pairs"] == soft["data"]["pairs"] == plain["data"]["pairs"] + plain["data"]["train_queries"]
@@ -118,7 +120,7 @@ def test_the_report_tells_what_the_probabilities_are_worth(base: str, tmp_path: 
     table = judgments()
     few = pc.or_(pc.equal(table["split"], "train"), pc.greater(table["grade"], 0))  # so that others are unjudged
     settings = RankerTraining(base=base, **SMALL, calibration="isotonic")
-    report = train_ranker(TEXTS, table.filter(few), tmp_path, settings, shared_words)
+    report = train_ranker(replace(Examples.of(TEXTS, table.filter(few)), similarity=shared_words), tmp_path, settings)
     found = report["calibration"]
     opened = Ranker.open(tmp_path)
     assert (
@@ -173,8 +175,8 @@ def test_what_is_served_decides_how_much_the_ranker_says(base: str, tmp_path: Pa
     table = pa.concat_tables([judgments(), pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)])
     found = {query: sorted(graded, key=lambda name: -graded[name]) for query, graded in more.items()}
     settings = RankerTraining(base=base, **SMALL)
-    report = train_ranker(TEXTS, table, tmp_path, settings, found=found)
+    report = train_ranker(replace(Examples.of(TEXTS, table), retrieved=found), tmp_path, settings)
     assert report["mix"]["queries"] == len(more) and report["mix"]["fused"] == pytest.approx(1)
     assert Ranker.open(tmp_path).mix == report["mix"]["share"] == 0
-    unmeasured = train_ranker(TEXTS, table, tmp_path, settings)
+    unmeasured = train_ranker(Examples.of(TEXTS, table), tmp_path, settings)
     assert unmeasured["mix"]["queries"] == 0 and Ranker.open(tmp_path).mix == UNMEASURED

@@ -9,7 +9,7 @@ from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED, mixed_scores
 from ranker.train.mix import Lists, mix_report
 from ranker.train.validation import no_similarity
-from training.loop import Judged
+from training.examples import Judged
 
 PLAIN = Calibration(1.0, 0.0, 0.0)
 DEPTH = 20

@@ -9,7 +9,7 @@ import pytest
 from core.errors import ModelError
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.validation import (
-    Finding,
+    RankingValidation,
     Validation,
     calibration_report,
     errors,
@@ -17,6 +17,7 @@ from ranker.train.validation import (
     no_similarity,
     reliability_report,
 )
+from training.examples import Examples, Judged
 
 GRADES = {"kettle": {"a": 1.0, "b": 0.4}, "mug": {"a": 0.5, "c": 0.0, "b": 1.0}}
 TEXTS = {name: f"text {name}" for name in "abc"}
@@ -101,15 +102,15 @@ def test_knots_that_do_not_rise_are_refused(knots: list[list[float]], tmp_path: 
 
 def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> None:
     side = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS | {"c": "steel mug"}, no_similarity)
-    known = {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}}
-    found = {"kettle": ["a", "c", "d", "gone"], "hose": ["a"]}
+    known = Judged("valid", {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}})
+    retrieved = {"kettle": ["a", "c", "d", "gone"], "hose": ["a"]}
     texts = TEXTS | {"c": "steel mug", "d": "kettle lid"}
-    finding = Finding.of(side, known, texts, no_similarity, found)
-    assert finding.others == [("kettle", "steel mug")]
-    assert finding.pairs == [*side.pairs, ("kettle", "steel mug")]
+    validation = RankingValidation.of(side, Examples(texts, known, known, retrieved=retrieved))
+    assert validation.others == [("kettle", "steel mug")]
+    assert validation.pairs == [*side.pairs, ("kettle", "steel mug")]
     # the good product at rank 1, then behind the unjudged one at rank 2: 1 / log2(3)
-    assert finding.ndcg(np.array([2.0, -2.0, 0.0], np.float32)) == pytest.approx(1.0)
-    assert finding.ndcg(np.array([2.0, -2.0, 9.0], np.float32)) == pytest.approx(1 / np.log2(3), abs=1e-6)
+    assert validation.ndcg(np.array([2.0, -2.0, 0.0], np.float32)) == pytest.approx(1.0)
+    assert validation.ndcg(np.array([2.0, -2.0, 9.0], np.float32)) == pytest.approx(1 / np.log2(3), abs=1e-6)
 
 
 def test_without_found_products_it_is_the_measure_of_the_judged_pools() -> None:
@@ -117,6 +118,7 @@ def test_without_found_products_it_is_the_measure_of_the_judged_pools() -> None:
     side = Validation.of({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, TEXTS, no_similarity)
     ideal = 1 + (np.sqrt(2) - 1) / np.log2(3)
     reached = 1 / np.log2(3) + (np.sqrt(2) - 1) / np.log2(4)
-    finding = Finding.of(side, side.grades, {}, no_similarity, {})
-    assert finding.pairs == side.pairs
-    assert finding.ndcg(np.array([2.0, 1.0, 3.0], np.float32)) == pytest.approx(reached / ideal, abs=1e-3)
+    known = Judged("valid", {"q": {"a": 1.0, "b": 0.5, "c": 0.0}})
+    validation = RankingValidation.of(side, Examples({}, known, known))
+    assert validation.pairs == side.pairs
+    assert validation.ndcg(np.array([2.0, 1.0, 3.0], np.float32)) == pytest.approx(reached / ideal, abs=1e-3)

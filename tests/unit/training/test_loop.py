@@ -6,15 +6,9 @@ import pytest
 
 from core.errors import ModelError
 from evaluation.judgments import JUDGMENTS_SCHEMA
-from training.loop import (
-    Curve,
-    Judged,
-    TrainingSettings,
-    judged,
-    spread,
-    total_steps,
-    validation_sample,
-)
+from training.examples import Judged, judged, spread, validation_sample
+from training.loop import Curve, total_steps
+from training.settings import TrainingSettings
 
 TEXTS = {name: f"text of {name}" for name in "abc"}
 

@@ -41,7 +41,7 @@ from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import running
 from retrieval.server.settings import ServeSettings
 from training.compress import Distillation
-from training.loop import TrainingSettings
+from training.settings import TrainingSettings
 
 
 @pytest.fixture

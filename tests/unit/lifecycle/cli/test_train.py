@@ -9,8 +9,8 @@ import tiny
 from typer.testing import CliRunner
 
 from lifecycle.cli.app import app, main
-from lifecycle.training import fine_tuning as training
-from lifecycle.training.teacher import Teacher
+from lifecycle.training import negatives
+from lifecycle.training.scoring import Teacher
 from ranker.ranker import Ranker
 
 ONE = ("encoder", "--output", "out")
@@ -135,8 +135,8 @@ def test_negatives_are_mined_and_a_teacher_is_asked(
     mined: list[dict[str, list[str]]] = []
     asked: list[int] = []
     doubted: list[int] = []
-    whole, logits = training.by_query, Teacher.logits
-    monkeypatch.setattr(training, "by_query", lambda table: mined.append(whole(table)) or mined[-1])
+    whole, logits = negatives.by_query, Teacher.logits
+    monkeypatch.setattr(negatives, "by_query", lambda table: mined.append(whole(table)) or mined[-1])
     monkeypatch.setattr(Teacher, "logits", lambda self, *pairs: asked.append(len(pairs[0])) or logits(self, *pairs))
 
     chances = Teacher.chances
@@ -158,8 +158,8 @@ def test_negatives_are_mined_and_a_teacher_is_asked(
     taught = trained(shop, "encoder", tmp_path / "taught", *teacher)
     assert taught["settings"]["distil"] == 1 and len(mined) == 2
     assert len(asked) == 1 and asked[0] > 0
-    mine = training.mine_negatives  # without the teacher, which holds off all of so few
-    monkeypatch.setattr(training, "mine_negatives", lambda *given: mine(*given[:-1]))
+    mine = negatives.mine_negatives  # without the teacher, which holds off all of so few
+    monkeypatch.setattr(negatives, "mine_negatives", lambda *given: mine(*given[:-1]))
     trained(shop, "ranker", tmp_path / "again", "--base", shop["base"], *encoder, "--mine", *teacher[2:])
     assert len(doubted) == 1 and doubted[0] > 0
     lineage = json.loads((tmp_path / "taught" / "run.json").read_text())

@@ -9,7 +9,7 @@ from core.errors import FeedError
 from lifecycle.examples.candidates import Candidates
 from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, by_query, mine
 from lifecycle.examples.products import Products
-from training.loop import Judged
+from training.examples import Judged
 
 TITLES = [
     "Acme red steel mug",  # good for the query

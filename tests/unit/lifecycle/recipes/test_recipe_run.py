@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from encoder.bi_encoder import BiEncoder
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
-from lifecycle.recipes import pace, run
+from lifecycle.recipes import pace, run, stages
 from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, Source, Work
 from lifecycle.recipes.run import run_recipe
-from lifecycle.tracking.lineage import read_lineage
+from lifecycle.tracking.lineage import Lineage, read_lineage
 from lifecycle.tracking.tracker import NullTracker
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
+from training.examples import Examples
+from training.stages import Stages, Task
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
 TOWERS = EncoderTraining(negatives=1, mask_false_negatives=True, distractors=5, **SHORT)
@@ -74,13 +76,13 @@ def done(base: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the folders that are trained from now on."""
     names: list[str] = []
-    recorded = run.recorded
+    whole = stages.train_and_record
 
-    def noted(lineage, settings, train: Callable, output: Path, tracker):  # type: ignore[no-untyped-def]
-        names.append(output.name)
-        return recorded(lineage, settings, train, output, tracker)
+    def train_and_record(lineage: Lineage, model: Stages, task: Task, *rest: Any) -> dict[str, Any]:
+        names.append(task.output.name)
+        return whole(lineage, model, task, *rest)
 
-    monkeypatch.setattr(run, "recorded", noted)
+    monkeypatch.setattr(stages, "train_and_record", train_and_record)
     return names
 
 
@@ -170,36 +172,34 @@ def test_other_late_judgments_share_the_stages_before(
 def test_the_last_stage_hears_of_all_shops(
     base: str, data: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: dict[str, dict[str, set[str]]] = {}
+    shops: dict[str, dict[str, set[str]]] = {}
     asked: list[int] = []
 
-    def noting(name: str) -> None:
-        whole = getattr(run, name)
+    whole = stages.train_and_record
 
-        def noted(*args: Any, **given: Any) -> Any:
-            heard[given["output"].name] = {kind: _shops(given[kind]) for kind in ("negatives", "found")}
-            return whole(*args, **given)
-
-        monkeypatch.setattr(run, name, noted)
+    def train_and_record(lineage: Lineage, model: Stages, task: Task, *rest: Any) -> dict[str, Any]:
+        if isinstance(task.examples, Examples):
+            products = {"negatives": task.examples.negatives, "retrieved": task.examples.retrieved}
+            shops[task.output.name] = {name: _shops(value) for name, value in products.items()}
+        return whole(lineage, model, task, *rest)
 
     def candidates(train: Any, products: Any, count: int, similarity: Any) -> Any:
         asked.append(count)
         return pairs(train, products, count, similarity)
 
-    noting("train_encoder")
-    noting("train_ranker")
+    monkeypatch.setattr(stages, "train_and_record", train_and_record)
     pairs = run.ranker_pairs
     monkeypatch.setattr(run, "ranker_pairs", candidates)
     run_recipe(recipe(), data, tmp_path, Silent(), NullTracker(), base, done / "stages")
     both = {"early", "late"}
-    assert heard == {
-        "encoder": {"negatives": {"early"}, "found": both},
-        "late-teacher": {"negatives": both, "found": both},
+    assert shops == {
+        "encoder": {"negatives": {"early"}, "retrieved": both},
+        "late-teacher": {"negatives": both, "retrieved": both},
     }
     assert asked == [3, 5]
 
 
-def _shops(products: dict[str, list[str]]) -> set[str]:
+def _shops(products: Mapping[str, Sequence[str]]) -> set[str]:
     return {name.split("/")[0] for names in products.values() for name in names}
 
 
@@ -209,11 +209,11 @@ def test_products_are_found_anew_by_another_lexical_index(
     output = tmp_path / "copy"
     shutil.copytree(done, output)
     mined: list[int] = []
-    whole = run.mine_negatives
-    monkeypatch.setattr(run, "mine_negatives", lambda *given: mined.append(1) or whole(*given))  # type: ignore[func-returns-value]
+    whole = stages.mine_negatives
+    monkeypatch.setattr(stages, "mine_negatives", lambda *given: mined.append(1) or whole(*given))  # type: ignore[func-returns-value]
     run_recipe(recipe(), data, output, Silent(), NullTracker(), base)
     assert not mined
-    monkeypatch.setattr(run, "_WORDS", {"lexical": -1})
+    monkeypatch.setattr(stages, "_WORDS", {"lexical": -1})
     run_recipe(recipe(), data, output, Silent(), NullTracker(), base)
     assert len(mined) == 3
 
@@ -257,8 +257,8 @@ def test_without_late_sources_what_the_towers_find_is_looked_for_once(
 ) -> None:
     run_recipe(recipe().on("early.jsonl", "early.parquet"), data, tmp_path, Silent(), NullTracker(), base)
     assert trained == ["first-round", "encoder", "teacher", "ranker"]
-    stages = {path.name for path in (tmp_path / "stages").iterdir()}
-    assert stages == {"first-round", "mined-1", "mined-2", "found-1", "found-2", "found-3", "teacher"}
+    folders = {path.name for path in (tmp_path / "stages").iterdir()}
+    assert folders == {"first-round", "mined-1", "mined-2", "found-1", "found-2", "found-3", "teacher"}
 
 
 def test_without_late_sources_and_compression_the_last_stages_are_the_result(
@@ -275,9 +275,11 @@ def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[tuple[str, str]]] = []
-    whole = run.teacher_logits
+    whole = run.compression.teacher_logits
     monkeypatch.setattr(
-        run, "teacher_logits", lambda teacher, pairs, *rest: asked.append(pairs) or whole(teacher, pairs, *rest)
+        run.compression,
+        "teacher_logits",
+        lambda teacher, pairs, *rest: asked.append(pairs) or whole(teacher, pairs, *rest),
     )
     output = tmp_path / "output"
     shutil.copytree(done, output)

@@ -16,7 +16,7 @@ from lifecycle.examples.products import Products
 from lifecycle.tracking.lineage import Lineage
 from lifecycle.training.compression import ranker_pairs
 from ranker.ranker import Ranker
-from training.loop import Judged
+from training.examples import Judged
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,12 @@ from core.errors import ModelError
 from core.progress import Silent
 from lifecycle.tracking.lineage import Lineage, TrackedRun
 from lifecycle.tracking.reliability import diagram_title
-from lifecycle.training import fine_tuning as training
-from lifecycle.training.fine_tuning import Inputs, train_model
-from training.loop import METRIC, TrainingSettings
+from lifecycle.training import fine_tuning, record
+from lifecycle.training.data import Inputs
+from lifecycle.training.fine_tuning import train_model
+from training.loop import METRIC
+from training.settings import TrainingSettings
+from training.stages import Task
 
 REPORT: dict[str, Any] = {
     "loss": [{"step": step, "loss": 1 / step} for step in range(1, 9)],
@@ -64,14 +67,15 @@ def inputs(tmp_path: Path) -> Inputs:
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a double trains, which takes its language and nothing else seriously."""
 
-    def train(texts: Any, table: Any, output: Path, report: Any, language: str) -> dict[str, Any]:
-        assert language == "en" and len(texts) == 2
-        if not (output / "report.json").parent.is_dir():
+    def train(stages: None, task: Task, report: Any) -> dict[str, Any]:
+        assert task.examples.language == "en" and len(task.examples.texts) == 2
+        if not task.output.is_dir():
             raise ModelError("no folder")
         return REPORT
 
-    monkeypatch.setattr(training, "_fine_tuning", lambda kind, given, _: (TrainingSettings(**given), train))
-    monkeypatch.setattr(training, "_digest", lambda kind, output: "d" * 64)
+    monkeypatch.setattr(fine_tuning, "fine_tuning", lambda kind, settings: (None, TrainingSettings(**settings)))
+    monkeypatch.setattr(record, "train", train)
+    monkeypatch.setattr(record, "model_digest", lambda output: "d" * 64)
     folder = tmp_path / "trained"
     folder.mkdir()
     return folder
@@ -133,7 +137,7 @@ def test_without_matplotlib_there_is_no_picture(inputs: Inputs, output: Path, mo
         raise ModuleNotFoundError(name="matplotlib")
 
     (output / "curves.png").touch()
-    monkeypatch.setattr(training, "draw_curves", draw)
+    monkeypatch.setattr(record, "draw_curves", draw)
     tracker = Recorder()
     train_model("encoder", inputs, output, {}, Silent(), tracker)
     assert tracker.recorded[0][2] == ["report.json", "tower.json"] and not (output / "curves.png").exists()

@@ -1,5 +1,10 @@
-"""One round of mining with the towers as they are; after training on what it gives, the next."""
+"""The negatives of a training: hard ones to train on, and what retrieval returns first, to validate on."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +13,59 @@ from numpy.typing import NDArray
 from core.fusion import fuse
 from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
+from encoder.bi_encoder import SPEC_FILE
 from lifecycle.examples.candidates import nearest
-from lifecycle.examples.mining import Mined, Mining, PairScores, mine
+from lifecycle.examples.mining import Mined, Mining, PairScores, by_query, mine
 from lifecycle.examples.products import Products
-from lifecycle.training.similarity import TowerSimilarity
-from lifecycle.training.teacher import Teacher
-from training.loop import Judged
+from lifecycle.training.data import Inputs
+from lifecycle.training.scoring import Teacher, TowerSimilarity
+from training.examples import Examples, Judged
 
 # As many as serving rescores.
 FOUND = RERANK_DEPTH
 
 # Vectors of so many pairs are side by side in memory at a time.
 _PAIRS = 65_536
+
+
+def add_negatives(
+    examples: Examples,
+    products: Products,
+    inputs: Inputs,
+    similarity: TowerSimilarity | None,
+    base: str | None,
+    steps: Steps,
+) -> Examples:
+    """The examples with what the inputs ask for: hard negatives, retrieved products, and a teacher.
+
+    `similarity` is that of the towers that a ranker builds on, None for towers, which start from `base`.
+    """
+    if inputs.mining:
+        with _base_towers(base, examples) if similarity is None else nullcontext(similarity) as towers:
+            mined = mine_negatives(examples.train, products, towers, inputs.mining, steps, inputs.teacher)
+            retrieved = found_first(examples.valid, products, towers, FOUND, steps)
+        examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved)
+    elif similarity is not None:  # as served: the ranker has to gain on what the towers and words rank
+        examples = replace(examples, retrieved=found_first(examples.valid, products, similarity, FOUND, steps))
+    if inputs.teacher is None:
+        return replace(examples, similarity=similarity)
+    teacher = Teacher(inputs.teacher)
+    scores = partial(teacher.chances, similarity=similarity) if similarity else teacher.logits
+    return replace(examples, similarity=similarity, teacher=scores)
+
+
+@contextmanager
+def _base_towers(base: str | None, examples: Examples) -> Iterator[TowerSimilarity]:
+    """The towers that a training starts from. Loads torch unless they are exported already."""
+    if base and (Path(base) / SPEC_FILE).is_file():
+        yield TowerSimilarity(Path(base))
+        return
+    from encoder.train.export import export_encoder
+    from encoder.train.finetune import parity_texts
+
+    with tempfile.TemporaryDirectory(prefix="tandem-base-") as folder:
+        export_encoder(base, Path(folder), parity_texts(examples.texts))
+        yield TowerSimilarity(Path(folder))
 
 
 def mine_negatives(

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from core.progress import Report, Silent, ignore
 from lifecycle.examples.products import Products
-from lifecycle.examples.rounds import found_first
-from training.loop import Judged
+from lifecycle.training.negatives import found_first
+from training.examples import Judged
 
 TEXTS = ["red kettle", "kettle cosy", "red carpet", "spade", "blue lamp"]
 PRODUCTS = Products(list("abcde"), TEXTS, TEXTS, [None] * len(TEXTS))
