@@ -11,11 +11,11 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
-from encoder.train.export import write_model as write_towers_of
 from encoder.train.export import load_encoder
+from encoder.train.export import write_model as write_towers_of
 from evaluation.judgments import JUDGMENTS_SCHEMA
-from ranker.train.export import write_model as write_ranker_of
 from ranker.train.export import load_ranker
+from ranker.train.export import write_model as write_ranker_of
 from training.export import quiet_libraries
 
 COLOURS = ("red", "blue", "green", "black")
