@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.progress import Report, ignore
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 
 # Single letters and digits count: sizes are made of them.
 _WORD = r"(?u)\b\w+\b"
@@ -30,13 +30,13 @@ class PlainBM25:
         self._index = bm25s.BM25(csc_backend="scipy")
         self._index.index(_tokens(texts), show_progress=False)
 
-    def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> Candidates:
+    def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> RetrievedProducts:
         """The `count` best texts of each query, by their places; texts that share no word with it are left out.
 
         One query's scores of all n texts are in memory at a time.
         """
         count = min(count, self._count)
-        found = Candidates.none(len(queries), count)
+        found = RetrievedProducts.none(len(queries), count)
         for place, tokens in enumerate(_tokens(queries, return_ids=False)):
             scores = self._index.get_scores(tokens) if tokens else np.zeros(0, np.float32)
             rows = _best(scores, count)

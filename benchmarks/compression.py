@@ -27,12 +27,12 @@ from benchmarks.common import save
 from benchmarks.openvino_model import OpenVinoModel, is_installed
 from benchmarks.quantization import FIXED, variants
 from core.errors import TandemError
-from encoder.train.export import Pooled, example_inputs, load_encoder
+from encoder.train.export import PooledEncoder, example_inputs, load_encoder
 from engine.onnx.session import SEGMENTS
 from evaluation.judgments import load_judgments
 from lifecycle.cli.progress import Bars
 from lifecycle.tracking.tracker import NullTracker
-from lifecycle.training.compression import ROW_FILE, Material, compress_model, trial_of
+from lifecycle.training.compression import ROW_FILE, StudentData, compress_model, trial_of
 from lifecycle.training.data import Inputs, read_data
 from lifecycle.training.record import Kind
 from lifecycle.training.scoring import TowerSimilarity
@@ -72,7 +72,7 @@ def main() -> None:
         if not (folder / ROW_FILE).is_file():
             print(f"making: {name}", flush=True)
             given = {"epochs": options.epochs, "threads": options.threads} | what
-            material = Material(options.candidates, options.products)
+            material = StudentData(options.candidates, options.products)
             compress_model(kind, options.model, inputs, material, folder, given, bars, NullTracker())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     shop = read_data(inputs, bars)
@@ -148,7 +148,7 @@ def _write_exact(kind: Kind, folder: Path, target: Path) -> None:
     inputs = example_inputs()
     with quiet_libraries():
         if kind == "encoder":
-            write_fp32(Pooled(load_encoder(checkpoint)), inputs, target)
+            write_fp32(PooledEncoder(load_encoder(checkpoint)), inputs, target)
             return
         model = load_ranker(checkpoint)
         if getattr(model.config, "type_vocab_size", 1) > 1:

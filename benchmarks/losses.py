@@ -22,7 +22,7 @@ from core.progress import Steps
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.recipes.recipe import recipe_of
-from lifecycle.recipes.sets import LearningSet, read_sets
+from lifecycle.recipes.sets import TrainingSet, read_sets
 from lifecycle.training.negatives import FOUND, found_first, mine_negatives
 from lifecycle.training.scoring import TowerSimilarity
 from ranker.train.examples import training_labels, training_lists
@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _train(entry: LearningSet, towers: Path, models: dict[str, Path], settings: RankerTraining, steps: Steps) -> None:
+def _train(entry: TrainingSet, towers: Path, models: dict[str, Path], settings: RankerTraining, steps: Steps) -> None:
     similarity = TowerSimilarity(towers)
     examples = Examples.of(entry.texts, entry.judgments, entry.products.language)
     mined = mine_negatives(examples.train, entry.products, similarity, Mining(), steps)

@@ -38,7 +38,7 @@ from evaluation.measures import (
     random_pool_ndcg,
 )
 from lifecycle.cli.progress import Bars
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 from lifecycle.training.data import Inputs, read_data
 from lifecycle.training.scoring import Teacher, TowerSimilarity
 
@@ -184,7 +184,7 @@ def _answers(shelf: Shelf, scores: NDArray[np.float32]) -> Answers:
     return Answers(rankings, pools)
 
 
-def _dense(found: Candidates, count: int) -> NDArray[np.float32]:
+def _dense(found: RetrievedProducts, count: int) -> NDArray[np.float32]:
     """Scores of all products, shape (q, count); those not found have 0."""
     scores = np.zeros((len(found.rows), count), np.float32)
     for line, rows, values in zip(scores, found.rows, found.scores, strict=True):

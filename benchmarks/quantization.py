@@ -28,7 +28,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
 from encoder.bi_encoder import BiEncoder
-from encoder.train.export import Pooled, example_inputs, export_model, load_encoder
+from encoder.train.export import PooledEncoder, example_inputs, export_model, load_encoder
 from engine.onnx.session import OnnxModel, padded_inputs
 from training.export import write_fp32
 from training.quantize import WEIGHT_LIMIT, quantize_rows
@@ -153,7 +153,7 @@ def run(folder: Path, titles: int, queries: int, repeats: int) -> dict[str, Any]
         model = load_encoder(None)
         export_model(model, "all-MiniLM-L6-v2", root)
         tokens = BiEncoder.open(root).tokenize_items(texts(folder, titles, queries))
-        write_fp32(Pooled(model), example_inputs(), root / "fp32.onnx")
+        write_fp32(PooledEncoder(model), example_inputs(), root / "fp32.onnx")
         exact = _alone(OnnxModel(root / "fp32.onnx"), tokens)
         for name, write in variants(tokens[:100]).items():
             write(root / "fp32.onnx", root / "variant.onnx")

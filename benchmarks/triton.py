@@ -42,7 +42,7 @@ _DEADLINE = 20.0
 _WARM_SECONDS = 2.0
 _ENGINES = ("embedded", "triton")
 
-Ask = Callable[[int], Awaitable[bool]]
+CallFunction = Callable[[int], Awaitable[bool]]
 
 
 @dataclass(slots=True)
@@ -196,7 +196,7 @@ def _encode(
         engine.close()
 
 
-async def _closed_loop(ask: Ask, options: argparse.Namespace, pids: list[int]) -> Measured:
+async def _closed_loop(ask: CallFunction, options: argparse.Namespace, pids: list[int]) -> Measured:
     """Asks from so many tasks; what is asked first, while everything warms up, does not count."""
     begin = time.monotonic() + _WARM_SECONDS
     end = begin + options.seconds

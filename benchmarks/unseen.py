@@ -37,11 +37,11 @@ from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
-from lifecycle.examples.pseudo import Pseudo, pseudo_queries
+from lifecycle.examples.pseudo import PseudoQuerySettings, pseudo_queries
 from lifecycle.feeds import read_mapping
 from lifecycle.quality.evaluate import grades_of
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
-from lifecycle.recipes.recipe import Source, general
+from lifecycle.recipes.recipe import RecipeSource, general
 from lifecycle.recipes.sets import mapping_file
 from ranker.mix import mixed_scores
 from retrieval.pipeline.search import search
@@ -124,7 +124,7 @@ def _measured(
         release.retire()
 
 
-def _grades(source: Source, kind: str, release: LoadedRelease, data: Path) -> dict[str, dict[str, float]]:
+def _grades(source: RecipeSource, kind: str, release: LoadedRelease, data: Path) -> dict[str, dict[str, float]]:
     if kind in ("items", "attributes"):
         table = pa.Table.from_batches(list(release.columns.batches()))
         return _items(table) if kind == "items" else _attributes(table)
@@ -135,7 +135,7 @@ def _grades(source: Source, kind: str, release: LoadedRelease, data: Path) -> di
 
 def _items(table: pa.Table) -> dict[str, dict[str, float]]:
     """Queries of another seed than those that a recipe learns."""
-    found = pseudo_queries(table, (), Pseudo(queries=2_000, per_product=1, seed=11))
+    found = pseudo_queries(table, (), PseudoQuerySettings(queries=2_000, per_product=1, seed=11))
     pairs = zip(found["query"].to_pylist(), found["product_id"].to_pylist(), strict=True)
     return {query: {product: 1.0, "": 0.0} for query, product in pairs}
 

@@ -52,7 +52,7 @@ from text.synonyms import Synonyms
 _DEPTH, _FEW = 100, 10
 _ADDED = ("lexical", "fuse", "prerank", "arrange")
 _MODEL = "name"
-Ask = Callable[[str], Sequence[int]]
+SearchFunction = Callable[[str], Sequence[int]]
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def _options() -> argparse.Namespace:
 
 def _engines(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, Any]:
     texts = [product_text(release.columns.row(row)) for row in range(release.products)]
-    makers: dict[str, Callable[[Path], Ask]] = {
+    makers: dict[str, Callable[[Path], SearchFunction]] = {
         "tandem": lambda folder: _own(release, folder),
         "bm25s": lambda _: _plain(texts),
     }
@@ -116,7 +116,7 @@ def _engines(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[str, 
     return results
 
 
-def _asked(ask: Ask, release: LoadedRelease, grades: Grades) -> dict[str, Any]:
+def _asked(ask: SearchFunction, release: LoadedRelease, grades: Grades) -> dict[str, Any]:
     seconds, rankings = [], {}
     for query in islice(grades, 20):
         ask(query)  # the first ones pay for what is mapped and cached
@@ -134,14 +134,14 @@ def _quality(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, Any
     return {name: asdict(estimate(list(found[name].values()))) for name in ("nDCG@10", "recall@100")}
 
 
-def _own(release: LoadedRelease, folder: Path) -> Ask:
+def _own(release: LoadedRelease, folder: Path) -> SearchFunction:
     told = index_words(release.columns, release.manifest.language, Synonyms(), folder, ignore)
     index = LexicalIndex(folder, list(told.weights), release.products)
     reader = LexicalQueryParser(index, release.manifest.language)
     return lambda query: index.search(reader.read(query).terms, told.weights, _DEPTH).rows.tolist()
 
 
-def _plain(texts: Sequence[str]) -> Ask:
+def _plain(texts: Sequence[str]) -> SearchFunction:
     index = PlainBM25(texts)
 
     def ask(query: str) -> Sequence[int]:
@@ -151,7 +151,7 @@ def _plain(texts: Sequence[str]) -> Ask:
     return ask
 
 
-def _tantivy(texts: Sequence[str], folder: Path, fuzzy: bool) -> Ask:
+def _tantivy(texts: Sequence[str], folder: Path, fuzzy: bool) -> SearchFunction:
     tantivy: Any = importlib.import_module("tantivy")
     schema = tantivy.SchemaBuilder().add_unsigned_field("row", stored=True)
     schema = schema.add_text_field("text", tokenizer_name="en_stem").build()

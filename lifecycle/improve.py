@@ -21,10 +21,10 @@ from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.feeds import read_mapping
-from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
+from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, write_json
 from lifecycle.models import with_lineage
 from lifecycle.quality.evaluate import grades_of, served_ndcg
-from lifecycle.quality.evaluation import CURRENT, Place, find_release, open_place
+from lifecycle.quality.evaluation import CURRENT, ReleaseLocation, find_release, open_place
 from lifecycle.tracking.tracker import Tracker
 from ranker.final import SPEC_FILE, FinalSpec
 from ranker.ranker import Ranker
@@ -38,7 +38,7 @@ Tell = Callable[[str], None]
 
 
 def improve(
-    shop: Shop, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell
+    shop: ShopFiles, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell
 ) -> Improvement:
     """Leaves models, and what they are worth, in `output`; what is done there already is not done again.
 
@@ -97,7 +97,7 @@ def _before(
     return place.release, values
 
 
-def _measured(place: Place, judgments: Path, split: str, steps: Steps, name: str) -> dict[str, float]:
+def _measured(place: ReleaseLocation, judgments: Path, split: str, steps: Steps, name: str) -> dict[str, float]:
     release = open_place(place)
     try:
         with steps.step(name) as report:
@@ -106,7 +106,7 @@ def _measured(place: Place, judgments: Path, split: str, steps: Steps, name: str
         release.retire()
 
 
-def _train(shop: Shop, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell) -> int:
+def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell) -> int:
     """Both models; returns how many candidates they are to rescore at most."""
     from lifecycle.recipes.recipe import recipe_of  # loads torch
     from lifecycle.recipes.run import run_recipe
@@ -119,8 +119,8 @@ def _train(shop: Shop, output: Path, recipe: str, steps: Steps, tracker: Tracker
 
 
 def _candidate(
-    shop: Shop, mapping: FeedMapping, output: Path, depth: int, steps: Steps, tell: Tell
-) -> tuple[ModelFolders, Place]:
+    shop: ShopFiles, mapping: FeedMapping, output: Path, depth: int, steps: Steps, tell: Tell
+) -> tuple[ModelFolders, ReleaseLocation]:
     """A release of the trained models, apart from those that serve, and with a final score if there is one."""
     store, final = ReleaseStore(output / _CANDIDATE), output / "final"
     catalog = mapping.catalog.name
@@ -129,7 +129,7 @@ def _candidate(
     if models.final is None and _learn_final(shop, store, catalog, final, depth, steps, tell):
         models = _models(output)
         outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
-    return models, Place(store, catalog, outcome.manifest.release_id)
+    return models, ReleaseLocation(store, catalog, outcome.manifest.release_id)
 
 
 def _models(output: Path) -> ModelFolders:
@@ -148,7 +148,7 @@ def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
 
 
 def _learn_final(
-    shop: Shop, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, tell: Tell
+    shop: ShopFiles, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, tell: Tell
 ) -> bool:
     from lifecycle.final_score.train import train_final
     from ranker.train.final import FinalTraining

@@ -17,7 +17,7 @@ _TRAINED = "trained"  # of the release folder
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class ShopFiles:
     """The files of a shop. Without judgments nothing can be learned from it."""
 
     catalog: Path
@@ -92,7 +92,7 @@ class Improvement(BaseModel):
         return self.release is None or store.path(self.catalog, self.release).is_dir()
 
 
-def trained_folder(shop: Shop, store: ReleaseStore) -> Path:
+def trained_folder(shop: ShopFiles, store: ReleaseStore) -> Path:
     """Where models of these very files lie, or will."""
     digests = [file_digest(path) for path in shop.files]
     return store.root / _TRAINED / value_digest([digests, version("tandem-retrieval")])[:12]

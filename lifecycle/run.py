@@ -18,7 +18,7 @@ from lifecycle.background import Background
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.show import show_release
 from lifecycle.feeds import read_mapping
-from lifecycle.improvement import Shop, trained_folder
+from lifecycle.improvement import ShopFiles, trained_folder
 from lifecycle.models import resolve_models
 from lifecycle.serving import announce, run_service
 from lifecycle.tour import Tour, Training
@@ -47,7 +47,7 @@ def run_shop(
     releases = settings.releases
     if catalog is None and (mapping or judgments):
         raise FeedError("a mapping or judgments are of a shop of your own: give --catalog too")
-    shop = Shop(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
+    shop = ShopFiles(catalog, mapping, judgments) if catalog else _sample(releases / "sample", console)
     _check(shop)
     store = ReleaseStore(releases)
     chosen = read_mapping(shop.mapping)
@@ -73,7 +73,7 @@ def run_shop(
     console.print("tandem: drained, good-bye", highlight=False)
 
 
-def _check(shop: Shop) -> None:
+def _check(shop: ShopFiles) -> None:
     """Checks the files before anything is made of them. Raises FeedError."""
     for path in shop.files:
         if not path.is_file():
@@ -82,7 +82,7 @@ def _check(shop: Shop) -> None:
         load_judgments(shop.judgments)
 
 
-def _training(shop: Shop, store: ReleaseStore, prepare: str | None) -> Training | None:
+def _training(shop: ShopFiles, store: ReleaseStore, prepare: str | None) -> Training | None:
     """In processes of their own, so that the one that serves never loads torch; None without judgments."""
     if shop.judgments is None:
         return None
@@ -109,10 +109,10 @@ def _engine(settings: ServeSettings, folder: Path, console: Console) -> Iterator
         yield settings.model_copy(update={"triton_url": server.address})
 
 
-def _sample(folder: Path, console: Console) -> Shop:
+def _sample(folder: Path, console: Console) -> ShopFiles:
     from lifecycle.sample.shop import write_sample
 
-    shop = Shop(folder / "catalog.jsonl.gz", folder / "mapping.toml", folder / "judgments.parquet")
+    shop = ShopFiles(folder / "catalog.jsonl.gz", folder / "mapping.toml", folder / "judgments.parquet")
     stamp = folder / f".made-by-{version('tandem-retrieval')}"
     if not stamp.is_file():
         with Bars(console).step("make the sample shop"):

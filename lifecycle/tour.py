@@ -18,7 +18,7 @@ from lifecycle.background import Background
 from lifecycle.cli.failures import describe_failure
 from lifecycle.cli.show_tour import Grades, show_both, show_improvement, show_once, spread
 from lifecycle.client import connect
-from lifecycle.improvement import Improvement, Shop, read_improvement
+from lifecycle.improvement import Improvement, ShopFiles, read_improvement
 from lifecycle.sample.shop import EXAMPLE_QUERIES
 from tandem.client import SearchClient
 from tandem.v1 import search_pb2
@@ -42,7 +42,7 @@ class TourQuery:
     grades: Grades = field(default_factory=dict)
 
 
-def choose_queries(shop: Shop, store: ReleaseStore, catalog: str) -> list[TourQuery]:
+def choose_queries(shop: ShopFiles, store: ReleaseStore, catalog: str) -> list[TourQuery]:
     """Five queries: the sample shop's examples, or some of the test split; without judgments, words of titles."""
     if shop.judgments is not None and (grades := _test_grades(shop.judgments)):
         texts = list(grades)
@@ -81,7 +81,7 @@ class Tour:
     def __init__(
         self,
         console: Console,
-        shop: Shop,
+        shop: ShopFiles,
         store: ReleaseStore,
         catalog: str,
         training: Training | None,

@@ -3,7 +3,7 @@
 from evaluation.classification import Report
 from evaluation.comparison import Paired
 from evaluation.measures import Estimate
-from lifecycle.quality.comparison import Comparison, Row, Side, Trust
+from lifecycle.quality.comparison import Comparison, MeasureComparison, ProbabilityQuality, ReleaseQuality
 from lifecycle.quality.evaluate import Evaluation
 
 NONE = Estimate(0.5, 0.5, 0.5, 9)
@@ -13,10 +13,10 @@ def pair(mean: float, low: float, queries: int = 100, p: float = 0.01) -> Paired
     return Paired(0.5, 0.5 + mean, Estimate(mean, low, mean + 0.01, queries), p, 1, 1, 1)
 
 
-def a_side(name: str, lift: Paired, error: float | None) -> Side:
+def a_side(name: str, lift: Paired, error: float | None) -> ReleaseQuality:
     report = Report(NONE, NONE, NONE, 1, 1, 2)
-    trust = None if error is None else Trust(0.5, "given", report, report, Estimate(error, 0, 1, 9), [])
-    return Side(Evaluation(name, "test", 1.0, 2.0, 0, {}), trust, lift)
+    trust = None if error is None else ProbabilityQuality(0.5, "given", report, report, Estimate(error, 0, 1, 9), [])
+    return ReleaseQuality(Evaluation(name, "test", 1.0, 2.0, 0, {}), trust, lift)
 
 
 def comparison(
@@ -28,10 +28,10 @@ def comparison(
 ) -> Comparison:
     fine = pair(0.02, 0.01)
     stages = [
-        Row("served", "nDCG@10", ndcg or fine, 1),
-        Row("served", "pool nDCG@10", fine, 1),
-        Row("retrieval", "recall@100", recall or fine, 1),
+        MeasureComparison("served", "nDCG@10", ndcg or fine, 1),
+        MeasureComparison("served", "pool nDCG@10", fine, 1),
+        MeasureComparison("retrieval", "recall@100", recall or fine, 1),
     ]
-    rows = [Row(name, "nDCG@10", found, 1) for name, found in (slices or {"every": fine}).items()]
+    rows = [MeasureComparison(name, "nDCG@10", found, 1) for name, found in (slices or {"every": fine}).items()]
     a, b = a_side("r-a", fine, None), a_side("r-b", lift or fine, error)
     return Comparison(a, b, True, "nDCG@10", stages, rows, 0, [], [])

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from encoder.train.losses import Known, rows_loss
+from encoder.train.losses import RowSupervision, rows_loss
 from encoder.train.settings import EncoderTraining
 
 ROWS, COLUMNS = 6, 3
@@ -40,7 +40,7 @@ def gradient(settings: EncoderTraining, rows: slice, hidden: Callable[..., np.nd
     """Of the loss of some rows of the batch, and that loss."""
     features = torch.randn(COLUMNS, ROWS, 4, generator=torch.Generator().manual_seed(2))
     model = Layer()
-    loss = rows_loss(model, settings, Known(hidden))(
+    loss = rows_loss(model, settings, RowSupervision(hidden))(
         [{"input_ids": column[rows]} for column in features], torch.arange(ROWS)[rows]
     )
     loss.backward()

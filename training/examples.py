@@ -22,7 +22,7 @@ BESIDE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedQueries:
     """Judgments of one split: query -> product -> relevance from 0 to 1, by the range of grades in the whole set."""
 
     split: str
@@ -45,8 +45,8 @@ class Examples:
     """
 
     texts: Mapping[str, str]
-    train: Judged
-    valid: Judged
+    train: JudgedQueries
+    valid: JudgedQueries
     language: str | None = None
     negatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     retrieved: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Examples:
         return cls(texts, judged(judgments, texts, "train"), judged(judgments, texts, "valid"), language)
 
 
-def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> Judged:
+def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> JudgedQueries:
     """The judgments of a split whose products have a text. Raises ModelError when nothing is left."""
     grades = judgments["grade"].to_numpy()
     low, high = float(grades.min()), float(grades.max())
@@ -70,7 +70,7 @@ def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> Judged:
             queries.setdefault(query, {})[product] = (grade - low) / max(high - low, 1e-9)
     if not queries:
         raise ModelError(f"no judgment of split {split!r} is about a product of the catalog; give some to learn from")
-    return Judged(split, queries)
+    return JudgedQueries(split, queries)
 
 
 def spread(products: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
@@ -84,7 +84,7 @@ def spread(products: Mapping[str, float], count: int, random: np.random.Generato
     return [name for _, _, name in turns[:count]]
 
 
-def validation_sample(judged: Judged, settings: TrainingSettings) -> Grades:
+def validation_sample(judged: JudgedQueries, settings: TrainingSettings) -> Grades:
     """Queries with something to rank, drawn until their judgments reach `validation_pairs`.
 
     Many queries with a few products of every grade tell more than few queries with all of theirs.

@@ -23,7 +23,7 @@ from onnx import NodeProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from core.errors import ModelError
-from training.rounding import Seen, channel_scales, observe, round_columns
+from training.rounding import ObservedInputs, channel_scales, observe, round_columns
 
 PRECISION = "int8-rows-w7"
 WEIGHT_LIMIT = 63
@@ -67,7 +67,7 @@ class _Rewriter:
         self._limit = weight_limit
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._rows: set[str] = set()
-        self.seen: Mapping[str, Seen] = {}
+        self.seen: Mapping[str, ObservedInputs] = {}
         self._channels: dict[str, NDArray[np.float32]] = {}
 
     def inputs(self) -> list[str]:

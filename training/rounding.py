@@ -18,7 +18,7 @@ _TOGETHER = 32
 
 
 @dataclass(slots=True)
-class Seen:
+class ObservedInputs:
     """The rows x that flowed into a product: the largest magnitude of each channel, shape (k,), and the sum of all
     x xT, shape (k, k)."""
 
@@ -31,24 +31,26 @@ class Seen:
         self.moments += rows.T @ rows
 
 
-def observe(source: Path, inputs: Sequence[str], feeds: Sequence[Mapping[str, NDArray[np.int64]]]) -> dict[str, Seen]:
+def observe(
+    source: Path, inputs: Sequence[str], feeds: Sequence[Mapping[str, NDArray[np.int64]]]
+) -> dict[str, ObservedInputs]:
     """Runs an fp32 model on the feeds and watches the named tensors, each of shape (..., k)."""
     model = onnx.load(str(source))
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inputs)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    seen: dict[str, Seen] = {}
+    seen: dict[str, ObservedInputs] = {}
     for start in range(0, len(feeds), _TOGETHER):
         runs = [session.run(list(inputs), dict(feed)) for feed in feeds[start : start + _TOGETHER]]
         for place, name in enumerate(inputs):
             rows = np.concatenate([run[place].reshape(-1, run[place].shape[-1]) for run in runs])
             width = rows.shape[1]
-            seen.setdefault(name, Seen(np.zeros(width, np.float32), np.zeros((width, width)))).add(rows)
+            seen.setdefault(name, ObservedInputs(np.zeros(width, np.float32), np.zeros((width, width)))).add(rows)
     return seen
 
 
-def channel_scales(seen: Seen, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def channel_scales(seen: ObservedInputs, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """What to divide each channel of the activations by, and multiply its weights with, shape (k,).
 
     s = sqrt(max |x| / max |W|) over the channel: outliers among the channels, which would take the 8 bits of all

@@ -60,7 +60,7 @@ class CheckedModel:
     language: str | None
 
 
-class Stages(NamedTuple):
+class ModelStages(NamedTuple):
     """The stages that one kind of model is trained by."""
 
     fit: Callable[[Task[Any, Any], Report], FittedModel[Any, Any, Any, Any]]
@@ -68,7 +68,7 @@ class Stages(NamedTuple):
     check: Callable[[Any], CheckedModel]
 
 
-def train(stages: Stages, task: Task[Any, Any], report: Report = ignore) -> dict[str, Any]:
+def train(stages: ModelStages, task: Task[Any, Any], report: Report = ignore) -> dict[str, Any]:
     """Trains one model and leaves it in the task's folder; returns its report. Under torchrun one process writes."""
     began = time.monotonic()
     with quiet_libraries(), torch_threads(task.settings.threads):

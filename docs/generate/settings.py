@@ -15,8 +15,7 @@ from indexer.cleaning.mapping import AttributeRules, CatalogSettings, FieldSourc
 from lifecycle.examples.behaviour import BehaviourSettings
 from lifecycle.examples.mining import Mining
 from lifecycle.quality.gate import GateSettings
-from lifecycle.recipes.recipe import Recipe
-from lifecycle.recipes.recipe import Source as RecipeSource
+from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.tracking.tracker import TrackingSettings
 from ranker.train.compress import RankerDistillation
 from ranker.train.final import FinalTraining

@@ -41,7 +41,7 @@ from training.compress import (
 from training.examples import Examples, validation_sample
 from training.export import CHECKPOINT, quiet_libraries
 from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
-from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
+from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
 from training.vocabulary import trim_vocabulary
 
 QUERY_FILE, ITEM_FILE = "query.onnx", "item.onnx"
@@ -175,7 +175,7 @@ def check(exported: _Exported) -> CheckedModel:
     return CheckedModel(fitted, measures, material.examples.language)
 
 
-DISTILLATION = Stages(fit, export, check)
+DISTILLATION = ModelStages(fit, export, check)
 
 
 def student(

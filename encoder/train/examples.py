@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from core.errors import ModelError
 from encoder.train.settings import EncoderTraining
-from training.examples import GOOD, POOR, Judged, spread
+from training.examples import GOOD, POOR, JudgedQueries, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class TrainingRows:
 
 
 def training_rows(
-    train: Judged,
+    train: JudgedQueries,
     texts: Mapping[str, str],
     settings: EncoderTraining,
     prompts: Mapping[str, str],
@@ -63,7 +63,7 @@ def training_rows(
 
 
 def graded_pairs(
-    train: Judged, texts: Mapping[str, str], settings: EncoderTraining, prompts: Mapping[str, str]
+    train: JudgedQueries, texts: Mapping[str, str], settings: EncoderTraining, prompts: Mapping[str, str]
 ) -> Dataset:
     """Judged pairs, query by query, with relevance as `label`: at most `graded_products` of each, all grades alike."""
     random = np.random.default_rng(settings.seed)

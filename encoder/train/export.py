@@ -27,7 +27,7 @@ Side = Literal["query", "item"]
 _TASKS = {"query": "query", "item": "document"}  # what sentence-transformers calls them
 
 
-class Exported(Protocol):
+class EmbeddingModel(Protocol):
     """What runs an exported model."""
 
     def run(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ class Exported(Protocol):
         ...
 
 
-class Pooled(nn.Module):
+class PooledEncoder(nn.Module):
     """Token ids and their mask, both of shape (n, t), to unit vectors, shape (n, d), by the model's own modules.
 
     `side` matters where the model has one for each. A model cut to d dimensions gives the first ones.
@@ -104,7 +104,7 @@ def write_model(
     with quiet_libraries():
         samples = _tokens(model, halves(list(texts) or list(TEXTS))[0], spec.max_item_tokens)
         for file, side in sides.items():
-            write_int8(Pooled(model, side), example_inputs(), output / file, samples)
+            write_int8(PooledEncoder(model, side), example_inputs(), output / file, samples)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
@@ -156,12 +156,12 @@ def check_parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[s
 
 
 def cosines(
-    model: SentenceTransformer, tower: BiEncoder, side: Side, exported: Exported, texts: Sequence[str] = TEXTS
+    model: SentenceTransformer, tower: BiEncoder, side: Side, exported: EmbeddingModel, texts: Sequence[str] = TEXTS
 ) -> NDArray[np.float32]:
     """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))
     found = np.concatenate([exported.run([sequence]) for sequence in tokens])
-    pooled = Pooled(model, side).eval()
+    pooled = PooledEncoder(model, side).eval()
     with torch.no_grad():
         ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
         exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()

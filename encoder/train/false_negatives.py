@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from core.strings import query_key
 from encoder.train.examples import TrainingRows
-from training.examples import POOR, Judged
+from training.examples import POOR, JudgedQueries
 
 _WORD = re.compile(r"\w+")
 # The Jaccard index of the words of two texts that are nearly the same.
@@ -20,7 +20,7 @@ _TWIN = 0.9
 class FalseNegatives:
     """Knows, for the rows of `TrainingRows`, what answers their queries and what is nearly their good product."""
 
-    def __init__(self, rows: TrainingRows, train: Judged, texts: Mapping[str, str]) -> None:
+    def __init__(self, rows: TrainingRows, train: JudgedQueries, texts: Mapping[str, str]) -> None:
         queries = {query: number for number, query in enumerate(dict.fromkeys(rows.queries))}
         products = {name: number for number, name in enumerate(dict.fromkeys(chain.from_iterable(rows.products)))}
         self._queries = np.array([queries[query] for query in rows.queries])

@@ -13,14 +13,14 @@ from encoder.bi_encoder import SPEC_FILE, BiEncoder
 from encoder.train.base import load_base
 from encoder.train.export import check_parity, write_model
 from encoder.train.objective import Objective, make_objective
-from encoder.train.samplers import Turns, batches
+from encoder.train.samplers import RoundRobinSampler, batches
 from encoder.train.settings import EncoderTraining
 from evaluation.measures import CUTOFF, Grades, pool_ndcg
 from training.averaging import Anchor
-from training.examples import BESIDE, Examples, Judged, validation_sample
+from training.examples import BESIDE, Examples, JudgedQueries, validation_sample
 from training.export import CHECKPOINT, base_name
 from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
-from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
+from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
 
 _PARITY_TEXTS = 512
 
@@ -88,7 +88,7 @@ def check(exported: _Exported) -> CheckedModel:
     return CheckedModel(fitted, {"parity": parity}, fitted.task.examples.language)
 
 
-FINE_TUNING = Stages(fit, export, check)
+FINE_TUNING = ModelStages(fit, export, check)
 
 
 def _trainer(
@@ -106,7 +106,7 @@ def _trainer(
     arguments = SentenceTransformerTrainingArguments(
         **common,
         batch_sampler=batches,
-        multi_dataset_batch_sampler=Turns,
+        multi_dataset_batch_sampler=RoundRobinSampler,
         router_mapping={} if settings.shared else {name: _side(name) for name in objective.columns},
     )
     return SentenceTransformerTrainer(
@@ -136,7 +136,7 @@ def shelf_of(
     return {name: texts[name] for name in [*sorted(certain), *(others[row] for row in drawn)]}
 
 
-def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: Judged) -> set[str]:
+def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: JudgedQueries) -> set[str]:
     """What was found for the sample's queries and is not judged: one that is, and not in the sample, may be good."""
     return {name for query in sample for name in found.get(query, ())[:BESIDE] if name not in valid.queries[query]}
 

@@ -27,14 +27,14 @@ Mask = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RowSupervision:
     """What is known of the m rows beside their texts: false negatives, and a teacher's scores, shape (m, n + 1)."""
 
     mask: Mask | None = None
     scores: NDArray[np.float32] | None = None
 
 
-def rows_loss(model: SentenceTransformer, settings: EncoderTraining, known: Known) -> nn.Module:
+def rows_loss(model: SentenceTransformer, settings: EncoderTraining, known: RowSupervision) -> nn.Module:
     """In-batch products and a row's own negatives are told from its good one, except where `known.mask` says so.
 
     Multiple negatives ranking loss (Henderson et al. 2017, arXiv 1705.00652); with `mini_batch`, its gradients are
@@ -75,7 +75,12 @@ class RowsLoss(MultipleNegativesRankingLoss):
     """Multiple negatives ranking loss by what is known of the rows. Labels are their numbers, shape (b,)."""
 
     def __init__(
-        self, model: SentenceTransformer, known: Known, distil: float = 0.0, temperature: float = 1.0, **options: Any
+        self,
+        model: SentenceTransformer,
+        known: RowSupervision,
+        distil: float = 0.0,
+        temperature: float = 1.0,
+        **options: Any,
     ) -> None:
         super().__init__(model, **options)
         self._mask = known.mask

@@ -14,7 +14,7 @@ from torch import nn
 from core.errors import ModelError
 from encoder.train.examples import TrainingRows, graded_pairs, training_rows
 from encoder.train.false_negatives import FalseNegatives
-from encoder.train.losses import Known, graded_loss, nested, rows_loss
+from encoder.train.losses import RowSupervision, graded_loss, nested, rows_loss
 from encoder.train.settings import EncoderTraining
 from training.examples import Examples, PairValues
 from training.processes import count
@@ -56,7 +56,7 @@ def make_objective(model: SentenceTransformer, examples: Examples, settings: Enc
     # Between processes nothing else keeps a query's other answers, or another's same product, apart.
     masked = settings.mask_false_negatives or count() > 1
     scores = _scores(rows, texts, teacher) if teacher is not None and settings.distil else None
-    known = Known(FalseNegatives(rows, train, texts) if masked else None, scores)
+    known = RowSupervision(FalseNegatives(rows, train, texts) if masked else None, scores)
     further = [train.queries if masked else None, None if scores is None else scores.tolist()]
     loss = nested(model, rows_loss(model, settings, known), settings)
     if not settings.graded:

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from encoder.train.export import Pooled, load_encoder
+from encoder.train.export import PooledEncoder, load_encoder
 from training.loop import autocast, device, torch_threads
 
 _ROWS, _TOKENS, _WORD = 64, 24, 2000
@@ -15,7 +15,7 @@ _REPEATS = 5
 def seconds_per_step(base: str | None) -> float:
     """What a forward and a backward pass of 64 texts of 24 tokens take, the median of five; see `load_encoder`."""
     encoder = load_encoder(base)
-    model = Pooled(encoder).to(device()).train()
+    model = PooledEncoder(encoder).to(device()).train()
     ids = torch.full((_ROWS, _TOKENS), min(_WORD, len(encoder.tokenizer) - 1), device=device())
     mask = torch.ones_like(ids)
     taken: list[float] = []

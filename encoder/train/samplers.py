@@ -19,10 +19,10 @@ from training.processes import count
 def batches(dataset: Dataset, **options: Any) -> DefaultBatchSampler:
     """Rows that are told from each other: no text twice in a batch. Graded pairs: those of a query together."""
     rows = "positive" in dataset.column_names
-    return NoDuplicatesBatchSampler(dataset, **options) if rows else ByQuery(dataset, **options)
+    return NoDuplicatesBatchSampler(dataset, **options) if rows else QueryBatchSampler(dataset, **options)
 
 
-class ByQuery(DefaultBatchSampler):
+class QueryBatchSampler(DefaultBatchSampler):
     """Queries in random order, the pairs of each together: grades compare best within a query.
 
     Where a batch ends, a query's pairs go on in the next one. Pairs of a query follow each other in the data set.
@@ -46,7 +46,7 @@ class ByQuery(DefaultBatchSampler):
         return self._count // self.batch_size if self.drop_last else -(-self._count // self.batch_size)
 
 
-class Turns(MultiDatasetDefaultBatchSampler):
+class RoundRobinSampler(MultiDatasetDefaultBatchSampler):
     """A batch of each data set in turn for every process, so that all of them have the same loss; until one ends."""
 
     def __iter__(self) -> Iterator[list[int]]:

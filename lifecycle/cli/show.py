@@ -14,7 +14,7 @@ from core.release import Release
 from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
-    from lifecycle.final_score.train import Outcome
+    from lifecycle.final_score.train import FinalTrainingResult
     from lifecycle.quality.evaluate import Evaluation
     from lifecycle.tracking.registry import ModelVersion
 
@@ -165,7 +165,7 @@ def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
     )
 
 
-def show_final(console: Console, outcome: "Outcome", output: Path) -> None:
+def show_final(console: Console, outcome: "FinalTrainingResult", output: Path) -> None:
     """The quality of a final score on queries held out of its training, stage by stage."""
     spec = outcome.spec
     table = Table(title="held-out queries, nDCG@10 of the full catalog", title_justify="left")

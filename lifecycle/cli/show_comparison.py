@@ -6,9 +6,9 @@ from rich.text import Text
 
 from evaluation.classification import Report
 from evaluation.measures import Estimate
-from lifecycle.quality.comparison import Comparison, Example, Row, Side
+from lifecycle.quality.comparison import Comparison, Example, MeasureComparison, ReleaseQuality
 from lifecycle.quality.gate import Verdict
-from lifecycle.quality.stages import Stages
+from lifecycle.quality.stages import StageComparison
 
 _STATES = {True: "yes", False: "NO", None: "not judged"}
 _TITLE = 60
@@ -30,7 +30,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     _reliability(console, comparison.b)
 
 
-def show_stages(console: Console, stages: Stages, served: str) -> None:
+def show_stages(console: Console, stages: StageComparison, served: str) -> None:
     """Compares each stage with the served list, by slice too, with queries where either is ahead."""
     _print_lines(console, f"each stage (A) against what is served, {served} (B); p after Holm's correction")
     _rows(console, "stages", "stage", stages.rows)
@@ -55,7 +55,7 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
     _print_lines(console, "released" if verdict.released else f"refused: {failed or 'no rule could be judged'}")
 
 
-def _rows(console: Console, title: str, first: str, rows: list[Row]) -> None:
+def _rows(console: Console, title: str, first: str, rows: list[MeasureComparison]) -> None:
     measured = first == "stage"
     names = [first, *(["measure"] if measured else []), "queries", "A", "B", "B - A", "p", "won", "lost"]
     table = _table(title, *names)
@@ -91,7 +91,7 @@ def _trust(console: Console, comparison: Comparison) -> None:
     console.print(table, highlight=False)
 
 
-def _reliability(console: Console, side: Side) -> None:
+def _reliability(console: Console, side: ReleaseQuality) -> None:
     if side.trust is None:
         return
     table = _table("reliability of B, tenths of the judged pairs", "pairs", "probability", "relevant")

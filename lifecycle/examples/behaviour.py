@@ -70,7 +70,7 @@ class BehaviourSettings(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class BehaviourJudgments:
     """A table of `JUDGMENTS_SCHEMA`, and what it was made of; `left_out` counts pairs by reason."""
 
     table: pa.Table
@@ -103,7 +103,7 @@ class Graded:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ExposureCounts:
     """Pairs of query and product, n of them, in the order of both; every array has shape (n,).
 
     `examined` is how often a pair was likely seen, the sum of p over its impressions, and `squares` the sum of p^2.
@@ -122,7 +122,7 @@ class Seen:
     expected: NDArray[np.float64]
 
 
-def judgments_of(events: Events, settings: Behaviour) -> Graded:
+def judgments_of(events: Events, settings: Behaviour) -> BehaviourJudgments:
     """Grades from 0 to 1 for the products that shoppers saw often enough.
 
     What a product is worth to a query is how much its impressions brought for each time it was likely seen (`seen`),
@@ -159,10 +159,10 @@ def judgments_of(events: Events, settings: Behaviour) -> Graded:
         raise FeedError("every product judged gets the same grade; a model needs at least two different ones")
     table = _table(events, pairs.query[kept], pairs.product[kept], grades)
     counts = (events.read, events.nameless, len(kept), left_out)
-    return Graded(table, propensities, strength, *counts, events.sessions, events.faults.line())
+    return BehaviourJudgments(table, propensities, strength, *counts, events.sessions, events.faults.line())
 
 
-def seen(events: Events, settings: Behaviour) -> tuple[Seen, Propensities]:
+def seen(events: Events, settings: Behaviour) -> tuple[ExposureCounts, Propensities]:
     """The pairs of a log, and how much is seen at each position. Raises FeedError when nobody ever clicked."""
     query, product, position, outcome, count = _counted(events)
     clicks = np.where(outcome > 0, count, 0)
@@ -176,7 +176,7 @@ def seen(events: Events, settings: Behaviour) -> tuple[Seen, Propensities]:
     expected = count * p * _usual(position, count * p, count * worth)
     parts = (count, clicks, count * p, count * p**2, count * worth, count * worth**2, expected)
     sums: list[NDArray[np.float64]] = [np.bincount(pair, part).astype(np.float64) for part in parts]
-    return Seen(query[starts], product[starts], *sums), propensities
+    return ExposureCounts(query[starts], product[starts], *sums), propensities
 
 
 def _usual(
@@ -204,7 +204,7 @@ def _counted(events: Events) -> tuple[NDArray[np.int64], ...]:
     return (*np.unravel_index(keys, sizes), count)
 
 
-def skipped(events: Events, pairs: Seen) -> NDArray[np.float64]:
+def skipped(events: Events, pairs: ExposureCounts) -> NDArray[np.float64]:
     """How often each pair was passed over: not clicked, and one below it was, in the same session and query."""
     rows = events.rows.filter(pc.is_valid(events.rows["session"]))
     last = rows.filter(pc.greater(rows["outcome"], 0)).group_by(["session", "query"]).aggregate([("position", "max")])
@@ -217,7 +217,7 @@ def skipped(events: Events, pairs: Seen) -> NDArray[np.float64]:
     return np.bincount(places, minlength=len(pairs.query)).astype(float)
 
 
-def smoothed(pairs: Seen, examined: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+def smoothed(pairs: ExposureCounts, examined: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
     """What a pair is worth each time it is seen, from 0 to 1, shape (n,): (worth + s m) / (examined + s).
 
     That is the mean after a beta prior of mean m and strength s. m is what products seen at its positions are worth
@@ -231,7 +231,7 @@ def smoothed(pairs: Seen, examined: NDArray[np.float64], strength: float) -> NDA
     return (pairs.worth + strength * means) / (examined + strength)
 
 
-def prior_strength(pairs: Seen) -> float:
+def prior_strength(pairs: ExposureCounts) -> float:
     """How many times seen the prior mean is worth, by how far products differ from it beyond chance; from 1 to 1000.
 
     By moments, as in DerSimonian and Laird ("Meta-analysis in clinical trials", 1986): the squares of what a query's

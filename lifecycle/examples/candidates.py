@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class RetrievedProducts:
     """For q queries the k products found first: `rows` of the catalog, -1 where there are no more, and `scores`.
 
     Both of shape (q, k), best first.
@@ -18,12 +18,12 @@ class Candidates:
     scores: NDArray[np.float32]
 
     @classmethod
-    def none(cls, queries: int, count: int) -> "Candidates":
+    def none(cls, queries: int, count: int) -> "RetrievedProducts":
         """Room for `count` products of each query, none of them found yet."""
         return cls(np.full((queries, count), -1, np.int64), np.zeros((queries, count), np.float32))
 
 
-def nearest(queries: NDArray[np.float32], items: NDArray[np.float32], count: int) -> Candidates:
+def nearest(queries: NDArray[np.float32], items: NDArray[np.float32], count: int) -> RetrievedProducts:
     """The `count` products of highest inner product, from vectors of shape (q, d) and (n, d); by exact search."""
     scores, rows = faiss.knn(queries, items, min(count, len(items)), metric=faiss.METRIC_INNER_PRODUCT)
-    return Candidates(rows, scores)
+    return RetrievedProducts(rows, scores)

@@ -37,7 +37,7 @@ _DAMAGED = (pa.ArrowException, OSError, ValueError, RecursionError)
 
 
 @dataclass(slots=True)
-class Faults:
+class ReadErrors:
     """Rows that could not be read: how many by what is wrong with them, and the first of each."""
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Events:
     read: int
     nameless: int
     sessions: bool
-    faults: Faults = field(default_factory=Faults)
+    faults: ReadErrors = field(default_factory=ReadErrors)
 
 
 def read_events(path: Path) -> Events:
@@ -86,7 +86,7 @@ def read_events(path: Path) -> Events:
     counted. Memory: 17 bytes a row, and each text once. Raises FeedError, also where over a fifth of the rows cannot be
     read.
     """
-    faults = Faults()
+    faults = ReadErrors()
     read, batches = 0, []
     for batch in _batches(path, faults):
         read += len(batch)
@@ -118,7 +118,7 @@ def read_events(path: Path) -> Events:
     return Events(queries, ids, rows, read, nameless, session.null_count < len(session), faults)
 
 
-def _batches(path: Path, faults: Faults) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, faults: ReadErrors) -> Iterator[pa.RecordBatch]:
     """The columns known here, a batch at a time."""
     if not path.is_file():
         raise FeedError(f"{path}: no such file; give events as Parquet, CSV or JSONL")
@@ -136,13 +136,13 @@ def _batches(path: Path, faults: Faults) -> Iterator[pa.RecordBatch]:
         raise FeedError(f"{path}: cannot be read as {path.suffix[1:]}: {why}") from None
 
 
-def _open_parquet(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+def _open_parquet(path: Path, faults: ReadErrors) -> tuple[list[str], Iterable[pa.RecordBatch]]:
     file = pq.ParquetFile(path)
     names = file.schema_arrow.names
     return names, file.iter_batches(_BATCH, columns=[name for name in (*REQUIRED, *OPTIONAL) if name in names])
 
 
-def _open_csv(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+def _open_csv(path: Path, faults: ReadErrors) -> tuple[list[str], Iterable[pa.RecordBatch]]:
     """Bytes as they are written: an id such as 00123 is no number, and one that is not UTF-8 spoils its row alone."""
     skipping = pyarrow.csv.ParseOptions(invalid_row_handler=lambda _: "skip")
     with pyarrow.csv.open_csv(_utf8(path), parse_options=skipping) as it:
@@ -197,7 +197,7 @@ class _Replacing:
 _LINE = "the line"
 
 
-def _open_jsonl(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.RecordBatch]]:
+def _open_jsonl(path: Path, faults: ReadErrors) -> tuple[list[str], Iterable[pa.RecordBatch]]:
     """Lines by the block: one that Arrow does not read is read line by line."""
     with path.open("rb") as file:
         first = file.readline()
@@ -212,7 +212,7 @@ def _open_jsonl(path: Path, faults: Faults) -> tuple[list[str], Iterable[pa.Reco
     return list(row), _json_blocks(path, pa.schema(texts), faults)
 
 
-def _json_blocks(path: Path, texts: pa.Schema, faults: Faults) -> Iterator[pa.RecordBatch]:
+def _json_blocks(path: Path, texts: pa.Schema, faults: ReadErrors) -> Iterator[pa.RecordBatch]:
     parsing = pyarrow.json.ParseOptions(explicit_schema=texts if len(texts) else None)
     done = 0
     with path.open("rb") as file:
@@ -228,7 +228,7 @@ def _json_blocks(path: Path, texts: pa.Schema, faults: Faults) -> Iterator[pa.Re
             yield from table.select(known).combine_chunks().to_batches()
 
 
-def _by_line(lines: list[bytes], before: int, faults: Faults) -> pa.Table:
+def _by_line(lines: list[bytes], before: int, faults: ReadErrors) -> pa.Table:
     """The lines that are JSON objects, all values as text; the others are faults."""
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, before + 1):
@@ -242,7 +242,7 @@ def _by_line(lines: list[bytes], before: int, faults: Faults) -> pa.Table:
     return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 
 
-def _encoded(batch: pa.RecordBatch, before: int, faults: Faults, path: Path) -> pa.RecordBatch:
+def _encoded(batch: pa.RecordBatch, before: int, faults: ReadErrors, path: Path) -> pa.RecordBatch:
     """The batch in numbers, each text kept once, without rows that lack query or product or cannot be read."""
     faulty = np.zeros(len(batch), bool)
 
@@ -271,7 +271,7 @@ def _values(
     value: Callable[[str | None], Any],
     kind: pa.DataType,
     before: int,
-    faults: Faults,
+    faults: ReadErrors,
     faulty: NDArray[np.bool_],
 ) -> pa.Array:
     """What a column's texts mean, each different one read once; null, and a fault, where `value` raises ValueError."""

@@ -11,11 +11,11 @@ from core.progress import Report, ignore
 from engine.lexical.index import LexicalIndex
 from engine.lexical.query_parser import LexicalQueryParser
 from indexer.lexical import index_texts
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 from retrieval.pipeline.coverage import favour
 
 
-class Lexical:
+class LexicalSearch:
     """An index of n texts, in a folder that goes with it."""
 
     def __init__(self, texts: Sequence[str], language: str) -> None:
@@ -26,9 +26,9 @@ class Lexical:
         self._index = LexicalIndex(folder, list(self._weights), len(texts))
         self._reader = LexicalQueryParser(self._index, language)
 
-    def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> Candidates:
+    def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> RetrievedProducts:
         """The `count` best texts of each query, by their places; texts that share no word with it are left out."""
-        found = Candidates.none(len(queries), min(count, self._index.count))
+        found = RetrievedProducts.none(len(queries), min(count, self._index.count))
         for place, query in enumerate(queries):
             best = self._index.search(self._reader.read(query).terms, self._weights, count)
             found.rows[place, : len(best.rows)], found.scores[place, : len(best.rows)] = best.rows, best.scores

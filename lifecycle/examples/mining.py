@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import FeedError
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 from lifecycle.examples.products import Products
-from training.examples import GOOD, POOR, Judged
+from training.examples import GOOD, POOR, JudgedQueries
 
 NEGATIVES_SCHEMA = pa.schema(
     [
@@ -69,7 +69,7 @@ class Mining(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
+class MiningResult:
     """A table of `NEGATIVES_SCHEMA`, and how many of how many candidates each rule in turn held off."""
 
     table: pa.Table
@@ -87,13 +87,13 @@ def by_query(table: pa.Table) -> dict[str, list[str]]:
 
 
 def mine(
-    judged: Judged,
+    judged: JudgedQueries,
     products: Products,
-    sources: Mapping[str, Candidates],
+    sources: Mapping[str, RetrievedProducts],
     settings: Mining,
     similarity: PairScores | None = None,
     teacher: PairScores | None = None,
-) -> Mined:
+) -> MiningResult:
     """Negatives of the queries that have a product judged good.
 
     `sources` names what was found for the queries of `judged`, in their order. `similarity` is the towers' cosine, and
@@ -126,7 +126,9 @@ def mine(
         limits = typical(positives, teacher, len(judged.queries)) - settings.margin
         keep("teacher", teacher(pairs["query"], pairs["row"]) > limits[pairs["query"]])
     pairs = first_of_each(pairs, settings.negatives)
-    return Mined(_table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), seen, held)
+    return MiningResult(
+        _table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), seen, held
+    )
 
 
 def judged_above(pairs: NDArray, known: NDArray, relevance: float, products: int) -> NDArray[np.bool_]:
@@ -166,7 +168,7 @@ def first_of_each(pairs: NDArray, count: int) -> NDArray:
     return pairs[np.sort(order[turns < count])]
 
 
-def _known(judged: Judged, products: Products) -> NDArray:
+def _known(judged: JudgedQueries, products: Products) -> NDArray:
     """The judgments of products of the catalog, by query."""
     entries = [
         (query, products.rows[product], relevance)
@@ -182,7 +184,7 @@ def _keys(pairs: NDArray, products: int) -> NDArray[np.int64]:
     return pairs["query"] * products + pairs["row"]
 
 
-def _pairs(sources: Mapping[str, Candidates], settings: Mining, products: int) -> NDArray:
+def _pairs(sources: Mapping[str, RetrievedProducts], settings: Mining, products: int) -> NDArray:
     """The candidates in the window of ranks, each once: of a product that two sources find, the first one counts."""
     parts = []
     for number, found in enumerate(sources.values()):
@@ -197,7 +199,7 @@ def _pairs(sources: Mapping[str, Candidates], settings: Mining, products: int) -
     return pairs[np.sort(np.unique(_keys(pairs, products), return_index=True)[1])]
 
 
-def _table(pairs: NDArray, judged: Judged, products: Products, sources: list[str]) -> pa.Table:
+def _table(pairs: NDArray, judged: JudgedQueries, products: Products, sources: list[str]) -> pa.Table:
     queries = list(judged.queries)
     columns = [
         [queries[i] for i in pairs["query"]],

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from catalog.product import product_text
 from core.strings import query_key
-from lifecycle.examples.lexical import Lexical
+from lifecycle.examples.lexical import LexicalSearch
 
 _WORD = re.compile(r"\w+")
 # Pairs whose words are compared at a time; bounds memory.
@@ -45,9 +45,9 @@ class Products:
         return {product: row for row, product in enumerate(self.ids)}
 
     @cached_property
-    def lexical(self) -> Lexical:
+    def lexical(self) -> LexicalSearch:
         """Their lexical index; made when first asked for."""
-        return Lexical(self.texts, self.language)
+        return LexicalSearch(self.texts, self.language)
 
     def twins(self, some: NDArray[np.int64], others: NDArray[np.int64], overlap: float) -> NDArray[np.bool_]:
         """Whether products of the same place, both of shape (n,), are variants of one group or nearly the same.

@@ -27,7 +27,7 @@ _MODEL_SHARED = 3
 _FIELDS = ("id", "title", "brand", "product_type", "color")
 
 
-class Pseudo(BaseModel):
+class PseudoQuerySettings(BaseModel):
     """How many queries to make up, and of what length in words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,7 +43,7 @@ class Pseudo(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _WordCounts:
     """How many of `total` products hold each word in their title."""
 
     holders: Counter[str]
@@ -55,7 +55,7 @@ class _Words:
 
 
 def pseudo_queries(
-    catalog: pa.Table, known: Collection[str], settings: Pseudo, forbidden: Collection[str] = frozenset()
+    catalog: pa.Table, known: Collection[str], settings: PseudoQuerySettings, forbidden: Collection[str] = frozenset()
 ) -> pa.Table:
     """Queries for the products whose ids are not `known`, as a table of `PSEUDO_SCHEMA`; each query once.
 
@@ -68,7 +68,7 @@ def pseudo_queries(
     counts: Counter[str] = Counter()
     for product in products:
         counts.update(set(words_of(product["title"])))
-    words = _Words(counts, len(products))
+    words = _WordCounts(counts, len(products))
     without = [product for product in products if product["id"] not in known]
     rows: list[tuple[str, str]] = []
     seen = set(forbidden)
@@ -98,7 +98,9 @@ def in_turn(products: Sequence[dict[str, Any]], random: np.random.Generator) -> 
     return (products[place] for _, place in sorted(turns, key=lambda turn: turn[0]))
 
 
-def _drawn(product: dict[str, Any], words: _Words, settings: Pseudo, random: np.random.Generator) -> list[str]:
+def _drawn(
+    product: dict[str, Any], words: _WordCounts, settings: PseudoQuerySettings, random: np.random.Generator
+) -> list[str]:
     """Different queries of one product: each kind that it has is as likely, then its queries by their weight."""
     kinds = [kind for kind in (title_queries(product, words, settings), field_queries(product, words)) if kind]
     chosen: dict[str, None] = {}
@@ -109,7 +111,7 @@ def _drawn(product: dict[str, Any], words: _Words, settings: Pseudo, random: np.
     return list(chosen)
 
 
-def title_queries(product: dict[str, Any], words: _Words, settings: Pseudo) -> dict[str, float]:
+def title_queries(product: dict[str, Any], words: _WordCounts, settings: PseudoQuerySettings) -> dict[str, float]:
     """Words that stand together in the title, and as weight their mean idf.
 
     They begin and end with a word that tells something, and one of them is rare enough.
@@ -133,7 +135,7 @@ def _whole(title: list[str], start: int, stop: int) -> bool:
     return len(last) >= 3 and not _has_digit(last) and (len(first) >= 3 or _has_digit(first))
 
 
-def field_queries(product: dict[str, Any], words: _Words) -> dict[str, float]:
+def field_queries(product: dict[str, Any], words: _WordCounts) -> dict[str, float]:
     """Brand and type, colour and type, the model number: each that the product has, with weight 1."""
     kind = _TYPE_LEVELS.split(product.get("product_type") or "")[-1]
     parts = [f"{product[name]} {kind}" for name in ("brand", "color") if kind and product.get(name)]

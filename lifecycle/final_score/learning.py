@@ -11,7 +11,7 @@ from core.progress import Report, ignore
 from evaluation import measures
 from ranker.features import MONOTONICITY
 from ranker.mix import mixed_scores
-from ranker.train.final import FinalTraining, Learned, Table, folds_of, learn
+from ranker.train.final import CrossValidatedTrees, FinalTraining, QueryTable, folds_of, learn
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import with_relevance
@@ -28,7 +28,7 @@ Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryCandidates:
     """A query, its c candidates, their features before the cross-encoder spoke, shape (c, f), and its word on each."""
 
     query: str
@@ -39,35 +39,35 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GradedQueries:
     """The grades of all queries, and the lowest there is."""
 
     grades: Mapping[str, Mapping[str, float]]
     lowest: float
 
-    def ndcg(self, asked: Sequence[Asked], scores: Iterable[Scores]) -> Values:
+    def ndcg(self, asked: Sequence[QueryCandidates], scores: Iterable[Scores]) -> Values:
         """nDCG@10 over the catalog of each query's candidates in the order of their scores, shape (c,)."""
         rankings = {entry.query: _ranked(entry, row) for entry, row in zip(asked, scores, strict=True)}
         chosen = {query: dict(self.grades[query]) for query in rankings}
         _, highest = measures.grade_range(chosen)
         return measures.full_ranking_measures(chosen, rankings, self.lowest, highest)["nDCG@10"]
 
-    def gains(self, entry: Asked) -> NDArray[np.float64]:
+    def gains(self, entry: QueryCandidates) -> NDArray[np.float64]:
         """Of a query's candidates, shape (c,); 0 where nobody judged."""
         grades = self.grades[entry.query]
         return np.array([2 ** (grades.get(name, self.lowest) - self.lowest) - 1 for name in entry.ids])
 
 
 @dataclass(frozen=True)
-class Choice:
+class FinalModel:
     """The fusion weight, both sets of trees, and the candidates worth rescoring: 0 where the first rank alone."""
 
     ratio: float
-    first: Learned
-    final: Learned
+    first: CrossValidatedTrees
+    final: CrossValidatedTrees
     depth: int
 
-    def stages(self, asked: Sequence[Asked], settings: FinalTraining, mix: float) -> dict[str, list[Scores]]:
+    def stages(self, asked: Sequence[QueryCandidates], settings: FinalTraining, mix: float) -> dict[str, list[Scores]]:
         """What each stage gives the candidates of queries that were not learned of, each of shape (c,).
 
         `mix` is what the cross-encoder counts where there is no final score.
@@ -83,7 +83,7 @@ class Choice:
         return {FUSED: fused, RERANKED: reranked, PRERANKED: worth, FINAL: final}
 
 
-def choose(asked: Sequence[Asked], judged: Judged, settings: FinalTraining) -> Choice:
+def choose(asked: Sequence[QueryCandidates], judged: GradedQueries, settings: FinalTraining) -> FinalModel:
     """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first.
 
     The cross-encoder is left out, at depth 0, unless it surely gains on what the first trees rank alone.
@@ -96,21 +96,25 @@ def choose(asked: Sequence[Asked], judged: Judged, settings: FinalTraining) -> C
         spoken = _heard(asked, worth, depth)
         return [with_relevance(table, relevance) for table, relevance in zip(blind, spoken, strict=True)]
 
-    def learned(rows: Iterable[NDArray[np.float32]]) -> Learned:
-        return learn([Table(row, gain) for row, gain in zip(rows, gains, strict=True)], MONOTONICITY, settings)
+    def learned(rows: Iterable[NDArray[np.float32]]) -> CrossValidatedTrees:
+        return learn([QueryTable(row, gain) for row, gain in zip(rows, gains, strict=True)], MONOTONICITY, settings)
 
     first = learned(blind)
     worth = first.held_out(blind)
     if not settings.rerank_depth or all(np.isnan(entry.relevance).all() for entry in asked):
-        return Choice(ratio, first, first, 0)
+        return FinalModel(ratio, first, first, 0)
     final = learned(heard(settings.rerank_depth))
     alone = judged.ndcg(asked, worth)
     depth = enough(settings, alone, lambda depth: judged.ndcg(asked, final.held_out(heard(depth))))
-    return Choice(ratio, first, final if depth else first, depth)
+    return FinalModel(ratio, first, final if depth else first, depth)
 
 
 def held_out(
-    asked: Sequence[Asked], judged: Judged, settings: FinalTraining, mix: float = 1.0, report: Report = ignore
+    asked: Sequence[QueryCandidates],
+    judged: GradedQueries,
+    settings: FinalTraining,
+    mix: float = 1.0,
+    report: Report = ignore,
 ) -> dict[str, Values]:
     """nDCG@10 by stage and query, of choices made without the query: its weight, its trees, their number and depth."""
     result: dict[str, Values] = {}
@@ -127,7 +131,7 @@ def held_out(
     return result
 
 
-def tuned_ratio(asked: Sequence[Asked], judged: Judged) -> float:
+def tuned_ratio(asked: Sequence[QueryCandidates], judged: GradedQueries) -> float:
     """How much ranks by words are to count beside those of the towers: the best nDCG@10 of the fused lists."""
 
     def worth(ratio: float) -> float:
@@ -177,7 +181,7 @@ def _difference(before: Values, after: Values) -> measures.Estimate:
     return measures.estimate([after[query] - before[query] for query in before])
 
 
-def _heard(asked: Sequence[Asked], worth: Iterable[Scores], depth: int) -> list[Scores]:
+def _heard(asked: Sequence[QueryCandidates], worth: Iterable[Scores], depth: int) -> list[Scores]:
     """The relevance of the candidates that are worth most; NaN for the others, as if there was no time."""
     return [_cut(entry.relevance, scores, depth) for entry, scores in zip(asked, worth, strict=True)]
 
@@ -198,5 +202,5 @@ def _reranked(fused: Scores, relevance: Scores, mix: float) -> Scores:
     return scores
 
 
-def _ranked(entry: Asked, scores: Scores) -> list[str]:
+def _ranked(entry: QueryCandidates, scores: Scores) -> list[str]:
     return [entry.ids[place] for place in np.argsort(-scores, kind="stable")]

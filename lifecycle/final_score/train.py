@@ -18,9 +18,9 @@ from lifecycle.final_score.learning import (
     FINAL,
     FUSED,
     RERANKED,
-    Asked,
-    Choice,
-    Judged,
+    QueryCandidates,
+    FinalModel,
+    GradedQueries,
     Values,
     choose,
     held_out,
@@ -38,7 +38,7 @@ from retrieval.wire.request import Query
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinalTrainingResult:
     """What was learned: the spec as it was written, and its measures on held-out queries."""
 
     spec: FinalSpec
@@ -47,7 +47,7 @@ class Outcome:
 
 def train_final(
     store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, settings: FinalTraining, steps: Steps
-) -> Outcome:
+) -> FinalTrainingResult:
     """Learns from the split's queries and writes the result. Raises ReleaseError or FeedError."""
     table = load_judgments(judgments, to_learn=True)
     release = open_place(find_release(store, catalog, CURRENT))
@@ -58,14 +58,14 @@ def train_final(
         with steps.step("search and rescore") as report:
             asked = asyncio.run(_ask_all(release, list(grades), settings, report))
         lowest, _ = measures.grade_range(grades_of(table, "all"))
-        judged = Judged(grades, lowest)
+        judged = GradedQueries(grades, lowest)
         with steps.step("learn"):
             choice = choose(asked, judged, settings)
         with steps.step("learn again without those to measure by") as report:
             values = held_out(asked, judged, settings, release.mix, report)
         spec = _spec(release, choice, values, split, settings)
         write_final(output, spec, choice.first.trees, choice.final.trees)
-        return Outcome(spec, _summary(values))
+        return FinalTrainingResult(spec, _summary(values))
     finally:
         release.retire()
 
@@ -82,7 +82,7 @@ def _grades(table: pa.Table, split: str, release: LoadedRelease) -> dict[str, di
 
 async def _ask_all(
     release: LoadedRelease, queries: Sequence[str], settings: FinalTraining, report: Report
-) -> list[Asked]:
+) -> list[QueryCandidates]:
     """Everything both sources find for each query, all of it rescored."""
     plan = Plan(
         candidates=settings.candidates,
@@ -97,14 +97,14 @@ async def _ask_all(
             if answer.candidates.evidence is not None and len(answer.candidates.rows):
                 ids = [release.columns.id(int(row)) for row in answer.candidates.rows]
                 result.append(
-                    Asked(text, answer.candidates, release.features(answer.candidates), answer.relevance, ids)
+                    QueryCandidates(text, answer.candidates, release.features(answer.candidates), answer.relevance, ids)
                 )
             report(done, len(queries))
         return result
 
 
 def _spec(
-    release: LoadedRelease, choice: Choice, values: Mapping[str, Values], split: str, settings: FinalTraining
+    release: LoadedRelease, choice: FinalModel, values: Mapping[str, Values], split: str, settings: FinalTraining
 ) -> FinalSpec:
     dense, lexical = weights(choice.ratio)
     report = {

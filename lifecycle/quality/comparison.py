@@ -30,7 +30,7 @@ _FIRST = 3  # products of an example
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class ProbabilityQuality:
     """What a release's probabilities of relevance are worth on the judged pools, and from which on they say yes.
 
     `chosen` tells where the cutoff is from.
@@ -45,16 +45,16 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ReleaseQuality:
     """One of the two releases. `trust` is None without a ranker; `lift` is from random order to the served one."""
 
     evaluation: Evaluation
-    trust: Trust | None
+    trust: ProbabilityQuality | None
     lift: Paired
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MeasureComparison:
     """A measure compared over a stage's or a slice's queries; `p_holm` is corrected over the rows of its table."""
 
     name: str
@@ -82,12 +82,12 @@ class Comparison:
     to be told.
     """
 
-    a: Side
-    b: Side
+    a: ReleaseQuality
+    b: ReleaseQuality
     same_catalog: bool
     headline: str
-    measures: list[Row]
-    slices: list[Row]
+    measures: list[MeasureComparison]
+    slices: list[MeasureComparison]
     small_slices: int
     gains: list[Example]
     losses: list[Example]
@@ -117,14 +117,16 @@ class Comparison:
         pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def side(evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = None, own: float | None = None) -> Side:
+def side(
+    evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = None, own: float | None = None
+) -> ReleaseQuality:
     """A release with what its probabilities are worth.
 
     The cutoff, if not given, is its own, or else has the best F1 on the valid pairs.
     """
     lift = paired(evaluation.values[RANDOM][POOL], evaluation.values[evaluation.served][POOL])
     if RERANKED not in evaluation.values:
-        return Side(evaluation, None, lift)
+        return ReleaseQuality(evaluation, None, lift)
     pairs = Pairs.of(evaluation.pools, evaluation.scores[RERANKED], evaluation.relevant)
     if cutoff is not None:
         chosen = "given"
@@ -135,11 +137,17 @@ def side(evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = Non
     else:
         cutoff, chosen = 0.5, "no valid split to choose on"
     reports = report(pairs, cutoff), nothing_fits(pairs, cutoff)
-    return Side(evaluation, Trust(cutoff, chosen, *reports, calibration_error(pairs), reliability(pairs)), lift)
+    return ReleaseQuality(
+        evaluation, ProbabilityQuality(cutoff, chosen, *reports, calibration_error(pairs), reliability(pairs)), lift
+    )
 
 
 def compare(
-    a: Side, b: Side, same_catalog: bool, slices: Mapping[str, Collection[str]], title: Callable[[str], str]
+    a: ReleaseQuality,
+    b: ReleaseQuality,
+    same_catalog: bool,
+    slices: Mapping[str, Collection[str]],
+    title: Callable[[str], str],
 ) -> Comparison:
     """Compares B with A, both evaluated on the same queries; `title` names a product in examples."""
     headline = NDCG if same_catalog else POOL
@@ -184,10 +192,10 @@ def _pair(a: Evaluation, b: Evaluation, stage: str, measure: str, queries: Colle
     return paired({q: v for q, v in first.items() if queries is None or q in queries}, second)
 
 
-def tested(found: Mapping[tuple[str, str], Paired]) -> list[Row]:
+def tested(found: Mapping[tuple[str, str], Paired]) -> list[MeasureComparison]:
     """Rows by name and measure, their p-values corrected over all of them."""
     corrected = holm({key: entry.p for key, entry in found.items()})
-    return [Row(*key, entry, corrected[key]) for key, entry in found.items()]
+    return [MeasureComparison(*key, entry, corrected[key]) for key, entry in found.items()]
 
 
 def examples_of(
@@ -220,6 +228,6 @@ def _examples(
     return examples_of((_values(a, SERVED, measure), _values(b, SERVED, measure)), (first, second), a.grades, title)
 
 
-def _side(entry: Side) -> dict:
+def _side(entry: ReleaseQuality) -> dict:
     trust = asdict(entry.trust) if entry.trust else None
     return entry.evaluation.as_json() | {"lift_over_random": asdict(entry.lift), "trust": trust}

@@ -15,17 +15,17 @@ from core.progress import Report, Steps
 from core.releases import ReleaseStore
 from evaluation.classification import Pairs
 from evaluation.judgments import load_frequencies, load_judgments
-from lifecycle.quality.comparison import Comparison, Side, compare, side
+from lifecycle.quality.comparison import Comparison, ReleaseQuality, compare, side
 from lifecycle.quality.evaluate import RERANKED, Evaluation, evaluate, grades_of, pools_of, score_pools
 from lifecycle.quality.slices import Slices, slices_of
-from lifecycle.quality.stages import Stages, compare_stages
+from lifecycle.quality.stages import StageComparison, compare_stages
 from retrieval.release.loaded import LoadedRelease, open_release
 
 CURRENT = "current"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReleaseLocation:
     """Where a release lies."""
 
     store: ReleaseStore
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EvaluationRequest:
     """What is measured: see `tandem evaluate`."""
 
     judgments: Path
@@ -54,24 +54,26 @@ class Ask:
     cutoff: float | None = None
 
 
-def find_release(store: ReleaseStore, catalog: str, name: str) -> Place:
+def find_release(store: ReleaseStore, catalog: str, name: str) -> ReleaseLocation:
     """A release by its id, by `current`, or by its folder in any folder of releases. Raises ReleaseError."""
     if name == CURRENT:
         current = store.current(catalog)
         assert current is not None, "a catalog without a release is not among the store's catalogs"
-        return Place(store, catalog, current)
+        return ReleaseLocation(store, catalog, current)
     folder = Path(name).resolve()
     if "/" in name and folder.parent.parent.name == "catalogs":
-        place = Place(ReleaseStore(folder.parents[2]), folder.parent.name, folder.name)
+        place = ReleaseLocation(ReleaseStore(folder.parents[2]), folder.parent.name, folder.name)
     elif "/" in name:
         raise ReleaseError(f"{name}: give a release's folder as RELEASES/catalogs/CATALOG/RELEASE")
     else:
-        place = Place(store, catalog, name)
+        place = ReleaseLocation(store, catalog, name)
     assert place.manifest
     return place
 
 
-def evaluate_release(store: ReleaseStore, catalog: str, ask: Ask, steps: Steps) -> tuple[Evaluation, Stages]:
+def evaluate_release(
+    store: ReleaseStore, catalog: str, ask: EvaluationRequest, steps: Steps
+) -> tuple[Evaluation, StageComparison]:
     """Measures the current release, and each stage against what is served. Raises ReleaseError or FeedError."""
     table = load_judgments(ask.judgments)
     place = find_release(store, catalog, CURRENT)
@@ -85,7 +87,9 @@ def evaluate_release(store: ReleaseStore, catalog: str, ask: Ask, steps: Steps) 
     return found, compare_stages(found, _slices(place.columns(), table, ask), _titles(place))
 
 
-def compare_releases(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Comparison, Slices]:
+def compare_releases(
+    a: ReleaseLocation, b: ReleaseLocation, ask: EvaluationRequest, steps: Steps
+) -> tuple[Comparison, Slices]:
     """Measures both, one after the other, on the same queries and products. Raises ReleaseError or FeedError."""
     if (a.store.root.resolve(), a.catalog, a.release) == (b.store.root.resolve(), b.catalog, b.release):
         raise ReleaseError(f"both are release {a.release}: give two, by id or as RELEASES/catalogs/CATALOG/RELEASE")
@@ -101,14 +105,16 @@ def compare_releases(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Compar
     return compare(sides["A"], sides["B"], same, slices, _titles(a, b)), slices
 
 
-def open_place(place: Place) -> LoadedRelease:
+def open_place(place: ReleaseLocation) -> LoadedRelease:
     """Loads a release, found whole. Raises ReleaseError."""
     manifest = place.store.verify(place.catalog, place.release)
     return open_release(place.store.path(place.catalog, place.release), manifest)
 
 
-def _measured(place: Place, table: pa.Table, ask: Ask, held: Collection[str], report: Report) -> Side:
-    async def measured() -> Side:
+def _measured(
+    place: ReleaseLocation, table: pa.Table, ask: EvaluationRequest, held: Collection[str], report: Report
+) -> ReleaseQuality:
+    async def measured() -> ReleaseQuality:
         plan = Plan(rerank_depth=ask.rerank_depth)
         evaluation = await evaluate(release, table, ask.split, plan, ask.relevant, report, held)
         own = release.ranker.cutoff if release.ranker else None
@@ -133,14 +139,14 @@ async def _valid_pairs(
     return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
 
 
-def _slices(columns: ProductTable, table: pa.Table, ask: Ask) -> Slices:
+def _slices(columns: ProductTable, table: pa.Table, ask: EvaluationRequest) -> Slices:
     """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
     trained = {"train", "valid"} - {ask.split}
     seen = {product for split in trained for products in grades_of(table, split).values() for product in products}
     return slices_of(grades_of(table, ask.split), columns, seen, load_frequencies(ask.judgments))
 
 
-def _titles(*places: Place) -> Callable[[str], str]:
+def _titles(*places: ReleaseLocation) -> Callable[[str], str]:
     """The title of a product, of the last place that has it."""
     shelves = [
         (columns, {name: row for row, name in enumerate(columns.ids())})

@@ -50,7 +50,7 @@ class GateSettings(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleResult:
     """A rule, what was seen and wanted, and whether it holds; None where it cannot be judged, which refuses nothing."""
 
     rule: Rule
@@ -65,7 +65,7 @@ class Verdict:
 
     candidate: str
     against: str
-    findings: list[Finding]
+    findings: list[RuleResult]
 
     @property
     def released(self) -> bool:
@@ -80,17 +80,17 @@ class Verdict:
 
 def judge(comparison: Comparison, settings: GateSettings) -> Verdict:
     """B is the candidate, A what it would replace."""
-    findings = [Finding(rule, *_RULES[rule](comparison, settings)) for rule in settings.rules]
+    findings = [RuleResult(rule, *_RULES[rule](comparison, settings)) for rule in settings.rules]
     return Verdict(comparison.b.evaluation.release_id, comparison.a.evaluation.release_id, findings)
 
 
-Seen = tuple[str, str, bool | None]  # seen, wanted, whether it holds
+RuleOutcome = tuple[str, str, bool | None]  # seen, wanted, whether it holds
 
 
-def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]) -> Callable[..., Seen]:
+def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]) -> Callable[..., RuleOutcome]:
     """The 95% interval of B - A lies above minus the margin: not worse is shown, not only not refuted."""
 
-    def rule(comparison: Comparison, settings: GateSettings) -> Seen:
+    def rule(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
         wanted = f"{measure}: low end of B - A at least {-margin(settings):+.3f}"
         rows = [row for row in comparison.measures if (row.name, row.measure) == (stage, measure)]
         if not rows:
@@ -103,7 +103,7 @@ def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]
     return rule
 
 
-def _slices(comparison: Comparison, settings: GateSettings) -> Seen:
+def _slices(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
     least, loss = settings.slice_queries, settings.slice_loss
     wanted = f"no slice of {least} queries or more loses over {loss:g} with p < {settings.slice_p:g}"
     rows = [row for row in comparison.slices if row.found.difference.queries >= least]
@@ -118,7 +118,7 @@ def _slices(comparison: Comparison, settings: GateSettings) -> Seen:
     return "; ".join(bad) or f"none of {len({row.name for row in rows})} slices", wanted, not bad
 
 
-def _better_than_random(comparison: Comparison, settings: GateSettings) -> Seen:
+def _better_than_random(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
     found = comparison.b.lift.difference
     wanted = f"{POOL}: low end of the lift over random order above 0"
     if not found.queries:
@@ -126,7 +126,7 @@ def _better_than_random(comparison: Comparison, settings: GateSettings) -> Seen:
     return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", wanted, found.low > 0
 
 
-def _calibration(comparison: Comparison, settings: GateSettings) -> Seen:
+def _calibration(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
     wanted = f"expected calibration error at most {settings.calibration_error:g}"
     if comparison.b.trust is None:
         return "no ranker, no probabilities", wanted, None
@@ -134,7 +134,7 @@ def _calibration(comparison: Comparison, settings: GateSettings) -> Seen:
     return f"{error.mean:.3f} [{error.low:.3f}, {error.high:.3f}]", wanted, error.mean <= settings.calibration_error
 
 
-_RULES: dict[Rule, Callable[[Comparison, GateSettings], Seen]] = {
+_RULES: dict[Rule, Callable[[Comparison, GateSettings], RuleOutcome]] = {
     Rule.NDCG_NOT_WORSE: _not_worse(SERVED, NDCG, lambda settings: settings.ndcg_margin),
     Rule.POOL_NDCG_NOT_WORSE: _not_worse(SERVED, POOL, lambda settings: settings.ndcg_margin),
     Rule.RECALL_NOT_WORSE: _not_worse(RETRIEVED, RECALL, lambda settings: settings.recall_margin),

@@ -6,19 +6,29 @@ from dataclasses import asdict, dataclass
 from evaluation import measures
 from evaluation.comparison import paired
 from evaluation.measures import Estimate
-from lifecycle.quality.comparison import LEAST_QUERIES, NDCG, POOL, RECALL, Example, Row, examples_of, plain, tested
+from lifecycle.quality.comparison import (
+    LEAST_QUERIES,
+    NDCG,
+    POOL,
+    RECALL,
+    Example,
+    MeasureComparison,
+    examples_of,
+    plain,
+    tested,
+)
 from lifecycle.quality.evaluate import RANDOM, Evaluation
 from lifecycle.quality.slices import Slices
 
 
 @dataclass(frozen=True)
-class Stages:
+class StageComparison:
     """`rows` pair each stage (A) with the served one (B). `slices` are means of nDCG@10 by slice and stage.
 
     `gains` and `losses` are, by stage, the queries where the served order is most ahead of it, and most behind.
     """
 
-    rows: list[Row]
+    rows: list[MeasureComparison]
     slices: dict[str, dict[str, Estimate]]
     gains: dict[str, list[Example]]
     losses: dict[str, list[Example]]
@@ -31,7 +41,9 @@ class Stages:
         }
 
 
-def compare_stages(evaluation: Evaluation, slices: Slices, title: Callable[[str], str], examples: int = 2) -> Stages:
+def compare_stages(
+    evaluation: Evaluation, slices: Slices, title: Callable[[str], str], examples: int = 2
+) -> StageComparison:
     """Compares every stage with the served one on the same queries; `title` names a product in examples."""
     served = evaluation.served
     others = [stage for stage in evaluation.values if stage not in (served, RANDOM)]
@@ -45,7 +57,7 @@ def compare_stages(evaluation: Evaluation, slices: Slices, title: Callable[[str]
         values = evaluation.values[stage][NDCG], evaluation.values[served][NDCG]
         lists = evaluation.rankings[stage], evaluation.rankings[served]
         gains[stage], losses[stage] = examples_of(values, lists, evaluation.grades, title, examples)
-    return Stages(tested(found), _sliced(evaluation, slices, [*others, served]), gains, losses)
+    return StageComparison(tested(found), _sliced(evaluation, slices, [*others, served]), gains, losses)
 
 
 def _sliced(

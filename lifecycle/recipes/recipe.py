@@ -25,7 +25,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Source(_Frozen):
+class RecipeSource(_Frozen):
     """A shop to learn from. Paths are below the data folder; a mapping may also be one that comes with Tandem."""
 
     name: str = Field(description="Name of the source; it prefixes product ids.")
@@ -43,7 +43,7 @@ class Source(_Frozen):
     late: bool = Field(default=False, description="Train on its judgments in the last stage alone.")
 
     @model_validator(mode="after")
-    def _something(self) -> "Source":
+    def _something(self) -> "RecipeSource":
         if self.judgments is None and not self.pseudo:
             raise ValueError(f"source {self.name} has neither judgments nor made-up queries; give one of them")
         return self
@@ -103,7 +103,7 @@ class Recipe(_Frozen):
     """A whole training. `mined` trains the towers again, on negatives that the first round's find."""
 
     name: str = Field(description="Name of the recipe.")
-    sources: tuple[Source, ...] = Field(min_length=1, description="Sets to train on; each is a table as below.")
+    sources: tuple[RecipeSource, ...] = Field(min_length=1, description="Sets to train on; each is a table as below.")
     augmentation: Augmentation | None = Field(
         default=None, description="Variations of train queries; none: queries stay as they are."
     )
@@ -154,7 +154,7 @@ class Recipe(_Frozen):
     def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
         early = next(source for source in self.sources if source.judgments and not source.late)
-        shop = Source(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
+        shop = RecipeSource(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
         return self.model_copy(update={"sources": (shop,), "late": None})
 
     def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
@@ -186,7 +186,9 @@ def sample() -> Recipe:
     The cross-encoder is the bundled model's first and last layer, fine-tuned as it is: a larger one to teach it would
     take longer than all of this.
     """
-    source = Source(name="sample", catalog="catalog.jsonl.gz", judgments="judgments.parquet", mapping="mapping.toml")
+    source = RecipeSource(
+        name="sample", catalog="catalog.jsonl.gz", judgments="judgments.parquet", mapping="mapping.toml"
+    )
     short: dict[str, Any] = {"dropout": 0.0, "freeze_embeddings": True, "product_tokens": 40, "evaluations": 2}
     return Recipe(
         name="sample",
@@ -216,9 +218,9 @@ def general() -> Recipe:
     """Less than an hour on two cores: all judged sets, so that a shop nobody has seen gets better models."""
     sources = (
         _home_depot(pseudo=8_000),
-        Source(name="icecat", catalog="icecat/products.jsonl.gz", mapping="icecat.toml", pseudo=5_000),
-        Source(name="hm", catalog="hm/articles.parquet", mapping="hm.toml", pseudo=3_000),
-        Source(
+        RecipeSource(name="icecat", catalog="icecat/products.jsonl.gz", mapping="icecat.toml", pseudo=5_000),
+        RecipeSource(name="hm", catalog="hm/articles.parquet", mapping="hm.toml", pseudo=3_000),
+        RecipeSource(
             name="crowdflower",
             catalog="crowdflower/products.parquet",
             judgments="crowdflower/judgments.parquet",
@@ -309,8 +311,8 @@ _LARGE_RANKERS: dict[str, Any] = {
 }
 
 
-def _home_depot(pseudo: int) -> Source:
-    return Source(
+def _home_depot(pseudo: int) -> RecipeSource:
+    return RecipeSource(
         name="home_depot",
         catalog="home_depot/products.parquet",
         judgments="home_depot/judgments.parquet",

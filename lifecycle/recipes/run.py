@@ -16,7 +16,7 @@ from core.progress import Steps
 from encoder.train import finetune as encoder
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Compression, Recipe
-from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
+from lifecycle.recipes.sets import TrainingSet, mixed, read_sets, varied
 from lifecycle.recipes.stages import Products, Round, StageRunner, examples_of, merge
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.compression import ranker_pairs
@@ -73,7 +73,7 @@ class _Trainings:
     """
 
     runner: StageRunner
-    sets: Sequence[LearningSet]
+    sets: Sequence[TrainingSet]
     before: Path
     after: Path
 
@@ -151,11 +151,11 @@ class _Trainings:
         )
 
     @property
-    def _early(self) -> list[LearningSet]:
+    def _early(self) -> list[TrainingSet]:
         return [entry for entry in self.sets if not entry.source.late]
 
     @property
-    def _late(self) -> list[LearningSet]:
+    def _late(self) -> list[TrainingSet]:
         return [entry for entry in self.sets if entry.source.late]
 
     @property

@@ -19,19 +19,19 @@ from evaluation.judgments import JUDGMENTS_SCHEMA, load_judgments
 from indexer.products import clean_feed
 from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
 from lifecycle.examples.products import Products
-from lifecycle.examples.pseudo import Pseudo, pseudo_queries
+from lifecycle.examples.pseudo import PseudoQuerySettings, pseudo_queries
 from lifecycle.feeds import read_mapping
-from lifecycle.recipes.recipe import FinalStage, Source
+from lifecycle.recipes.recipe import FinalStage, RecipeSource
 from lifecycle.training.data import known_judgments
 
 _MAPPINGS = "mappings"
 
 
 @dataclass(frozen=True)
-class LearningSet:
+class TrainingSet:
     """One source: its products, its judgments, and the queries made up for it, both of `JUDGMENTS_SCHEMA`."""
 
-    source: Source
+    source: RecipeSource
     products: Products
     judgments: pa.Table
     made_up: pa.Table
@@ -43,7 +43,7 @@ class LearningSet:
         return dict(zip(self.products.ids, self.products.texts, strict=True))
 
 
-def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) -> list[LearningSet]:
+def read_sets(sources: Sequence[RecipeSource], data: Path, seed: int, steps: Steps) -> list[TrainingSet]:
     """All sources. No query made up is one to validate or test on, in any of them. Raises FeedError."""
     for source in sources:
         for name in filter(None, (source.catalog, source.judgments)):
@@ -58,7 +58,7 @@ def read_sets(sources: Sequence[Source], data: Path, seed: int, steps: Steps) ->
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]
 
 
-def mixed(sets: Iterable[LearningSet], late: FinalStage | None = None, seed: int = 0) -> pa.Table:
+def mixed(sets: Iterable[TrainingSet], late: FinalStage | None = None, seed: int = 0) -> pa.Table:
     """The judgments of several sets as one table, without train queries that are held out in any of them.
 
     For the `late` stage, of the sets that are not late only the queries to replay are taken, all together.
@@ -100,8 +100,8 @@ def _some_queries(table: pa.Table, late: FinalStage, seed: int) -> pa.Table:
 
 
 def _read(
-    source: Source, judged: pa.Table | None, data: Path, forbidden: set[str], seed: int, steps: Steps
-) -> LearningSet:
+    source: RecipeSource, judged: pa.Table | None, data: Path, forbidden: set[str], seed: int, steps: Steps
+) -> TrainingSet:
     mapping = read_mapping(mapping_file(source, data), source.name)
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
         columns = ProductTable(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
@@ -115,10 +115,10 @@ def _read(
     if judged is not None and source.judgments is not None:
         judgments = _from_0_to_1(source, known_judgments(judged, set(plain.ids), data / source.judgments))
         digests[f"{source.name} judgments"] = file_digest(data / source.judgments)
-    return LearningSet(source, products, judgments, made_up, digests)
+    return TrainingSet(source, products, judgments, made_up, digests)
 
 
-def mapping_file(source: Source, data: Path) -> Path | None:
+def mapping_file(source: RecipeSource, data: Path) -> Path | None:
     """The file below the data folder, else the one that comes with Tandem. Raises FeedError when neither is there."""
     if source.mapping is None:
         return None
@@ -129,11 +129,11 @@ def mapping_file(source: Source, data: Path) -> Path | None:
     raise FeedError(f"{data / source.mapping}: no such file; source {source.name} is mapped by it")
 
 
-def _made_up(source: Source, catalog: pa.Table, forbidden: set[str], seed: int) -> pa.Table:
+def _made_up(source: RecipeSource, catalog: pa.Table, forbidden: set[str], seed: int) -> pa.Table:
     """Each query made up, with the product it was made of as a good one to train on."""
     if not source.pseudo:
         return JUDGMENTS_SCHEMA.empty_table()
-    found = pseudo_queries(catalog, (), Pseudo(queries=source.pseudo, per_product=1, seed=seed), forbidden)
+    found = pseudo_queries(catalog, (), PseudoQuerySettings(queries=source.pseudo, per_product=1, seed=seed), forbidden)
     columns = {
         "query": found["query"],
         "product_id": pa.array([_named(source, name) for name in found["product_id"].to_pylist()], pa.string()),
@@ -143,7 +143,7 @@ def _made_up(source: Source, catalog: pa.Table, forbidden: set[str], seed: int) 
     return pa.table(columns, schema=JUDGMENTS_SCHEMA)
 
 
-def _from_0_to_1(source: Source, table: pa.Table) -> pa.Table:
+def _from_0_to_1(source: RecipeSource, table: pa.Table) -> pa.Table:
     """Grades as their place in the range of the source's grades, so that those of several can be mixed."""
     low, high = pc.min_max(table["grade"]).as_py().values()
     grades = (table["grade"].to_numpy() - low) / max(high - low, 1e-9)
@@ -152,5 +152,5 @@ def _from_0_to_1(source: Source, table: pa.Table) -> pa.Table:
     return pa.table(columns, schema=JUDGMENTS_SCHEMA)
 
 
-def _named(source: Source, product: str) -> str:
+def _named(source: RecipeSource, product: str) -> str:
     return f"{source.name}/{product}"

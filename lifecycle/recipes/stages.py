@@ -15,7 +15,7 @@ from engine.lexical.index import FORMAT
 from lifecycle.examples.mining import by_query
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Recipe
-from lifecycle.recipes.sets import LearningSet, mixed
+from lifecycle.recipes.sets import TrainingSet, mixed
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.negatives import found_first, mine_negatives
 from lifecycle.training.record import Kind, model_digest, new_lineage, train_and_record
@@ -23,7 +23,7 @@ from lifecycle.training.scoring import TowerSimilarity
 from training.examples import Examples, judged
 from training.export import base_name
 from training.settings import TrainingSettings
-from training.stages import REPORT_FILE, Stages, Task
+from training.stages import REPORT_FILE, ModelStages, Task
 
 _STAMP = "stage.json"
 _NEGATIVES = "negatives.parquet"
@@ -42,7 +42,7 @@ class Round:
 
     kind: Kind
     output: Path
-    sets: Sequence[LearningSet]
+    sets: Sequence[TrainingSet]
     settings: TrainingSettings
     after: Sequence[Path] = ()
     inputs: Any = None
@@ -71,7 +71,7 @@ class StageRunner:
             self.similarities[digest] = TowerSimilarity(towers)
         return self.similarities[digest]
 
-    def mine(self, folder: Path, sets: Iterable[LearningSet], towers: Path, seed: int) -> Products:
+    def mine(self, folder: Path, sets: Iterable[TrainingSet], towers: Path, seed: int) -> Products:
         """Hard negatives of each query from its own source's catalog, best rank first; none where nothing is mined."""
         if self.recipe.mining is None:
             return {}
@@ -94,7 +94,7 @@ class StageRunner:
             _finish(folder, stamp)
         return by_query(pq.read_table(folder / _NEGATIVES))
 
-    def retrieve(self, folder: Path, sets: Iterable[LearningSet], towers: Path | None) -> Products:
+    def retrieve(self, folder: Path, sets: Iterable[TrainingSet], towers: Path | None) -> Products:
         """The products that the towers, or BM25, retrieve first for validation queries, from their own source."""
         if not self.recipe.found:
             return {}
@@ -121,7 +121,9 @@ class StageRunner:
         """Whether its folder has the model of the same settings, data and models before it."""
         return _is_done(training.output, self._round_stamp(training), REPORT_FILE)
 
-    def train(self, training: Round, stages: Stages, examples: Any, settings: TrainingSettings | None = None) -> Path:
+    def train(
+        self, training: Round, stages: ModelStages, examples: Any, settings: TrainingSettings | None = None
+    ) -> Path:
         """fit → export → check → record, unless that is done; returns the folder.
 
         `settings` are those that the round's come to, where its examples are fewer.
@@ -143,7 +145,7 @@ class StageRunner:
         return self._stamp(settings, training.sets, training.after, training.inputs)
 
     def _stamp(
-        self, settings: dict[str, Any], sets: Iterable[LearningSet], after: Iterable[Path], inputs: Any = None
+        self, settings: dict[str, Any], sets: Iterable[TrainingSet], after: Iterable[Path], inputs: Any = None
     ) -> str:
         """A digest of all that a stage's result depends on. Where the models before it lie is not among it."""
         wanted = settings | {"base": None, "keep_of": None}
@@ -157,7 +159,7 @@ class StageRunner:
         return value_digest([wanted, self.base, sources, augmentation, late, models, inputs])
 
 
-def examples_of(sets: Sequence[LearningSet], judgments: pa.Table, negatives: Products, retrieved: Products) -> Examples:
+def examples_of(sets: Sequence[TrainingSet], judgments: pa.Table, negatives: Products, retrieved: Products) -> Examples:
     """The examples of several sets; their language is known where they all have the same."""
     texts = {name: text for entry in sets for name, text in entry.texts.items()}
     languages = {entry.products.language for entry in sets}
@@ -176,7 +178,7 @@ def merge(parts: Iterable[Mapping[str, list[str]]]) -> Products:
     return result
 
 
-def _with_judgments(sets: Iterable[LearningSet]) -> list[LearningSet]:
+def _with_judgments(sets: Iterable[TrainingSet]) -> list[TrainingSet]:
     return [entry for entry in sets if len(entry.judgments)]
 
 

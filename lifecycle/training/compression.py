@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from core.progress import Steps
 from encoder.bi_encoder import BiEncoder
-from lifecycle.examples.candidates import Candidates, nearest
+from lifecycle.examples.candidates import RetrievedProducts, nearest
 from lifecycle.examples.products import Products
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.data import Inputs, make_examples, read_data
 from lifecycle.training.negatives import FOUND, found_first
 from lifecycle.training.record import Kind, lineage_of, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
-from lifecycle.training.trial import RankerTrial, Row, TowerTrial, trial_rows
+from lifecycle.training.trial import RankerTrial, TowerTrial, TrialResult, trial_rows
 from ranker.ranker import Ranker
 from training.compress import teacher_checkpoint
-from training.examples import Examples, Judged, PairValues, validation_sample
+from training.examples import Examples, JudgedQueries, PairValues, validation_sample
 from training.settings import TrainingSettings
-from training.stages import Stages, Task
+from training.stages import ModelStages, Task
 
 ROW_FILE = "compression.json"
 _ASK = "ask the teacher"
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class StudentData:
     """What a student learns from besides judged pairs: products found for each query; for towers, so many products."""
 
     candidates: int = 20
@@ -41,12 +41,12 @@ def compress_model(
     kind: Kind,
     teacher: Path,
     inputs: Inputs,
-    material: Material,
+    material: StudentData,
     output: Path,
     settings: dict[str, Any],
     steps: Steps,
     tracker: Tracker,
-) -> Row:
+) -> TrialResult:
     """Compresses the model that `teacher` holds and leaves it in `output` as `train_model` does.
 
     Returns what it costs and keeps beside its teacher, on validation queries; the same is in `compression.json`. The
@@ -79,7 +79,11 @@ def compress_model(
 
 
 def trial_of(
-    kind: Kind, valid: Judged, texts: Mapping[str, str], settings: TrainingSettings, similarity: PairValues | None
+    kind: Kind,
+    valid: JudgedQueries,
+    texts: Mapping[str, str],
+    settings: TrainingSettings,
+    similarity: PairValues | None,
 ) -> RankerTrial | TowerTrial:
     """The validation of a training with these settings, for exported models. Loads torch."""
     grades = validation_sample(valid, settings)
@@ -106,8 +110,8 @@ def _distillation(kind: Kind, settings: dict[str, Any]) -> Any:
 
 
 def _encoder_task(
-    teacher: BiEncoder, examples: Examples, material: Material, output: Path, settings: Any, steps: Steps
-) -> tuple[Stages, Task[Any, Any]]:
+    teacher: BiEncoder, examples: Examples, material: StudentData, output: Path, settings: Any, steps: Steps
+) -> tuple[ModelStages, Task[Any, Any]]:
     """Texts to embed as the teacher does, which embeds them first."""
     from encoder.train.compress import DISTILLATION, DistillationTexts, teacher_vectors
 
@@ -126,7 +130,7 @@ def _ranker_task(
     output: Path,
     settings: Any,
     steps: Steps,
-) -> tuple[Stages, Task[Any, Any]]:
+) -> tuple[ModelStages, Task[Any, Any]]:
     """Pairs to score as the teacher does, which scores them first."""
     from ranker.train.compress import DISTILLATION, DistillationPairs, teacher_logits
 
@@ -137,7 +141,7 @@ def _ranker_task(
 
 
 def _teacher_pairs(
-    examples: Examples, products: Products, material: Material, similarity: TowerSimilarity | None, steps: Steps
+    examples: Examples, products: Products, material: StudentData, similarity: TowerSimilarity | None, steps: Steps
 ) -> list[tuple[str, str]]:
     with steps.step("find products to ask of") as report:
         pairs = ranker_pairs(examples.train, products, material.candidates, similarity)
@@ -146,14 +150,14 @@ def _teacher_pairs(
 
 
 def ranker_pairs(
-    train: Judged, products: Products, candidates: int, similarity: TowerSimilarity | None = None
+    train: JudgedQueries, products: Products, candidates: int, similarity: TowerSimilarity | None = None
 ) -> list[tuple[str, str]]:
     """Each query with its judged products and the first `candidates` of words and, where given, of the towers.
 
     These are what the ranker will be asked; pairs of one text are given once.
     """
     queries, texts = list(train.queries), products.texts
-    sources: list[Candidates] = []
+    sources: list[RetrievedProducts] = []
     if candidates:
         sources.append(products.lexical.search(queries, candidates))
         if similarity:

@@ -17,7 +17,7 @@ from indexer.cleaning.mapping import FeedMapping
 from indexer.products import clean_feed
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
-from lifecycle.feeds import mapping_of
+from lifecycle.feeds import read_mapping
 from training.examples import Examples
 
 
@@ -55,7 +55,7 @@ class TrainingData:
 def read_data(inputs: Inputs, steps: Steps) -> TrainingData:
     """Reads the catalog, through the same cleaning as indexing, and the judgments. Raises FeedError."""
     table = load_judgments(inputs.judgments, to_learn=True)
-    mapping = mapping_of(inputs.mapping)
+    mapping = read_mapping(inputs.mapping)
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
         columns = ProductTable(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))

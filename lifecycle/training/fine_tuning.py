@@ -12,7 +12,7 @@ from lifecycle.training.scoring import TowerSimilarity
 from training.export import base_name
 from training.processes import is_main_process
 from training.settings import FineTuning
-from training.stages import Stages, Task
+from training.stages import ModelStages, Task
 
 _TITLES: dict[Kind, str] = {"encoder": "fine-tune the towers", "ranker": "fine-tune the ranker"}
 
@@ -36,7 +36,7 @@ def train_model(
     return train_and_record(lineage, stages, Task(examples, chosen, output), _TITLES[kind], steps, tracker)
 
 
-def fine_tuning(kind: Kind, settings: dict[str, Any]) -> tuple[Stages, FineTuning]:
+def fine_tuning(kind: Kind, settings: dict[str, Any]) -> tuple[ModelStages, FineTuning]:
     """The stages that fit, export and check a model of this kind, and all its settings. Loads torch."""
     if kind == "encoder":
         from encoder.train import finetune as encoder

@@ -15,11 +15,11 @@ from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
 from encoder.bi_encoder import SPEC_FILE
 from lifecycle.examples.candidates import nearest
-from lifecycle.examples.mining import Mined, Mining, PairScores, by_query, mine
+from lifecycle.examples.mining import Mining, MiningResult, PairScores, by_query, mine
 from lifecycle.examples.products import Products
 from lifecycle.training.data import Inputs
 from lifecycle.training.scoring import Teacher, TowerSimilarity
-from training.examples import Examples, Judged
+from training.examples import Examples, JudgedQueries
 
 # As many as serving rescores.
 FOUND = RERANK_DEPTH
@@ -69,13 +69,13 @@ def _base_towers(base: str | None, examples: Examples) -> Iterator[TowerSimilari
 
 
 def mine_negatives(
-    judged: Judged,
+    judged: JudgedQueries,
     products: Products,
     towers: TowerSimilarity,
     settings: Mining,
     steps: Steps,
     ranker: Path | None = None,
-) -> Mined:
+) -> MiningResult:
     """Negatives for the queries of one split, from BM25 (`bm25`) and the towers (`towers`), over all products.
 
     The folder `ranker` holds the teacher, if there is one. Mining again after training is another call, with the towers
@@ -96,7 +96,7 @@ def mine_negatives(
 
 
 def found_first(
-    judged: Judged, products: Products, towers: TowerSimilarity | None, count: int, steps: Steps
+    judged: JudgedQueries, products: Products, towers: TowerSimilarity | None, count: int, steps: Steps
 ) -> dict[str, list[str]]:
     """The `count` products that serving finds first for each query, best first: by words, and with towers by both."""
     plan, queries = Plan(), list(judged.queries)

@@ -18,13 +18,13 @@ from lifecycle.training.data import Inputs
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 from ranker.ranker import Ranker
 from training.processes import is_main_process
-from training.stages import REPORT_FILE, Stages, Task, train
+from training.stages import REPORT_FILE, ModelStages, Task, train
 
 Kind = Literal["encoder", "ranker"]
 
 
 def train_and_record(
-    lineage: Lineage, stages: Stages, task: Task[Any, Any], title: str, steps: Steps, tracker: Tracker
+    lineage: Lineage, stages: ModelStages, task: Task[Any, Any], title: str, steps: Steps, tracker: Tracker
 ) -> dict[str, Any]:
     """Trains one model into the task's folder, tracked, with lineage and curves beside it; returns its report.
 

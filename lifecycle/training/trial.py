@@ -25,7 +25,7 @@ _TIMED = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TrialPart:
     """One model of a subject: what it reads, and how it is run. Alone means one by one, as queries come."""
 
     tokens: Tokens
@@ -50,7 +50,7 @@ class Part:
 class Subject:
     """A model under trial: its parts by what they read (pair; query, item), and its files' bytes."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TrialPart]
     bytes: int
 
 
@@ -82,7 +82,7 @@ class RankerTrial:
         ranker = Ranker.open(folder)
         tokens, segments = zip(*ranker.pack_pairs(self._pairs), strict=True)
         run = load(model or ranker.model_path).run
-        return Subject({"pair": Part(tokens, segments, run)}, _bytes(ranker.files(), ranker.model_path, model))
+        return Subject({"pair": TrialPart(tokens, segments, run)}, _bytes(ranker.files(), ranker.model_path, model))
 
     def per_query(self, answers: Answers) -> dict[str, float]:
         """See `Trial`."""
@@ -115,8 +115,8 @@ class TowerTrial:
         loaded = {path: load(path).run for path in set(paths.values())}
         queries, items = tower.tokenize_queries(list(self._grades)), tower.tokenize_items(list(self._shelf.values()))
         parts = {
-            "query": Part(queries, None, loaded[paths["query"]], alone=True),
-            "item": Part(items, None, loaded[paths["item"]]),
+            "query": TrialPart(queries, None, loaded[paths["query"]], alone=True),
+            "item": TrialPart(items, None, loaded[paths["item"]]),
         }
         return Subject(parts, _bytes(tower.files(), tower.model_path("item"), model))
 
@@ -133,7 +133,7 @@ class TowerTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrialResult:
     """What a subject costs and keeps. Times are per text or pair, of one thread; `speed` is the baseline's over them.
 
     `difference` is nDCG@10 less the baseline's, with its 95% interval and the p-value of a paired randomisation test.
@@ -164,7 +164,9 @@ class Row:
         )
 
 
-def trial_rows(trial: Trial, subjects: Mapping[str, Subject], baseline: str, repeats: int = 5) -> dict[str, Row]:
+def trial_rows(
+    trial: Trial, subjects: Mapping[str, Subject], baseline: str, repeats: int = 5
+) -> dict[str, TrialResult]:
     """A row for each subject, all of them timed in turn."""
     answers = {name: _answers(subject) for name, subject in subjects.items()}
     per_query = {name: trial.per_query(found) for name, found in answers.items()}
@@ -172,7 +174,7 @@ def trial_rows(trial: Trial, subjects: Mapping[str, Subject], baseline: str, rep
     result = {}
     for name, subject in subjects.items():
         found = paired(per_query[baseline], per_query[name])
-        result[name] = Row(
+        result[name] = TrialResult(
             bytes=subject.bytes,
             milliseconds=times[name],
             speed={part: times[baseline][part] / value for part, value in times[name].items()},

@@ -15,11 +15,11 @@ from evaluation.classification import Flags, Numbers, Pairs, Report, nothing_cut
 from evaluation.measures import Grades
 from ranker.calibration import Calibration
 from ranker.train.validation import Logits, Validation, folds
-from training.examples import GOOD, Judged, spread
+from training.examples import GOOD, JudgedQueries, spread
 from training.settings import TrainingSettings
 
 
-def unfit_pools(valid: Judged, sample: Grades, settings: TrainingSettings) -> Grades:
+def unfit_pools(valid: JudgedQueries, sample: Grades, settings: TrainingSettings) -> Grades:
     """Pools without a product that fits: judged so, or as many of other queries' products as a query of the sample has.
 
     The judged ones are of queries outside of the sample, at most as many as it has queries.

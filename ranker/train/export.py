@@ -36,7 +36,7 @@ _PAIRS = tuple(
 )
 
 
-class Exported(Protocol):
+class PairModel(Protocol):
     """What runs an exported model."""
 
     def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> np.ndarray:
@@ -166,7 +166,7 @@ def check_parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str,
 
 
 def logits(
-    model: CrossEncoder, ranker: Ranker, exported: Exported, pairs: Sequence[tuple[str, str]] = _PAIRS
+    model: CrossEncoder, ranker: Ranker, exported: PairModel, pairs: Sequence[tuple[str, str]] = _PAIRS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each pair, as exported and by the original, both of shape (pairs,)."""
     exact_model = Logits(model).eval()

@@ -50,7 +50,7 @@ class FinalTraining(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class QueryTable:
     """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 where nobody judged it."""
 
     features: NDArray[np.float32]
@@ -58,7 +58,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class CrossValidatedTrees:
     """The trees; and those that saw all queries but one fold's, with the fold of each query. All are `count` trees."""
 
     trees: lgb.Booster
@@ -86,7 +86,7 @@ def folds_of(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(count) % folds
 
 
-def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalTraining) -> Learned:
+def learn(tables: Sequence[QueryTable], features: Mapping[str, int], settings: FinalTraining) -> CrossValidatedTrees:
     """Trees of all tables, as many as were best on held-out queries.
 
     `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
@@ -103,7 +103,7 @@ def learn(tables: Sequence[Table], features: Mapping[str, int], settings: FinalT
         valid = _dataset([tables[place] for place in outside], features, levels, train)
         folds.append(lgb.train(parameters, train, settings.rounds, valid_sets=[valid], callbacks=[stop]))
     count = max(1, round(float(np.mean([trees.best_iteration for trees in folds]))))
-    return Learned(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of, count)
+    return CrossValidatedTrees(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of, count)
 
 
 def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:
@@ -140,7 +140,7 @@ def _parameters(settings: FinalTraining, constraints: list[int], levels: NDArray
 
 
 def _dataset(
-    tables: Sequence[Table],
+    tables: Sequence[QueryTable],
     features: Mapping[str, int],
     levels: NDArray[np.float64],
     reference: lgb.Dataset | None = None,

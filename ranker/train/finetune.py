@@ -21,7 +21,7 @@ from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.examples import training_labels, training_lists, training_pairs
 from ranker.train.export import check_parity, load_ranker, write_model, write_spec
 from ranker.train.losses import make_loss, rows_per_batch
-from ranker.train.mix import Lists, mix_report
+from ranker.train.mix import RetrievedLists, mix_report
 from ranker.train.settings import Method, RankerTraining
 from ranker.train.validation import (
     RankingValidation,
@@ -35,7 +35,7 @@ from training.examples import Examples, validation_sample
 from training.export import CHECKPOINT, base_name
 from training.layers import keep_layers, kept_layers
 from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
-from training.stages import CheckedModel, ExportedModel, FittedModel, Stages, Task, best_of, clear_output, train
+from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
 
 PARITY_PAIRS = 512
 
@@ -93,7 +93,7 @@ def check(exported: _Exported) -> CheckedModel:
     return CheckedModel(exported.fitted, measures, task.examples.language)
 
 
-FINE_TUNING = Stages(fit, export, check)
+FINE_TUNING = ModelStages(fit, export, check)
 
 
 def _start(settings: RankerTraining) -> CrossEncoder:
@@ -153,7 +153,7 @@ def check_export(
     calibration = validation.calibration(logits, method)
     cutoff = cutoff_report(calibration, sides)
     held_out = validation.held_out(logits, method)
-    lists = Lists.of(examples.valid, examples.retrieved, examples.texts, similarity, seed)
+    lists = RetrievedLists.of(examples.valid, examples.retrieved, examples.texts, similarity, seed)
     mix = mix_report(lists, calibration, _exported_logits(ranker, lists.pairs), unmeasured)
     chosen = calibration.as_spec() | {"cutoff": cutoff["value"] if cutoff else None, "mix": mix["share"]}
     write_spec(ranker.folder, ranker.spec.model_copy(update=chosen))

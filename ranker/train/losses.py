@@ -41,7 +41,7 @@ class _WithPairs(nn.Module):
     def __init__(self, loss: LambdaLoss, weight: float) -> None:
         super().__init__()
         self.loss, self.weight = loss, weight
-        self.seen = _Seen()
+        self.seen = _PairLogits()
         loss.activation_fn = self.seen
 
     def forward(self, inputs: list, labels: list[Tensor], prompt: str | None = None, task: str | None = None) -> Tensor:
@@ -55,7 +55,7 @@ class _WithPairs(nn.Module):
         return {"bce_weight": self.weight}
 
 
-class _Seen(nn.Module):
+class _PairLogits(nn.Module):
     """Hands on the logits of a batch, shape (n,), and remembers them: the loss of their order does not give them."""
 
     logits: Tensor

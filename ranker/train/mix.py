@@ -11,7 +11,7 @@ from evaluation.comparison import paired
 from evaluation.measures import Grades, pool_ndcg
 from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED, mixed_scores
-from training.examples import Judged, PairValues
+from training.examples import JudgedQueries, PairValues
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # Fewer queries than these tell nothing, and more cost time.
@@ -21,7 +21,7 @@ Values = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Lists:
+class RetrievedLists:
     """What retrieval finds for judged queries, best first, with the towers' similarity of each pair, in their order."""
 
     grades: Grades
@@ -32,12 +32,12 @@ class Lists:
     @classmethod
     def of(
         cls,
-        valid: Judged,
+        valid: JudgedQueries,
         found: Mapping[str, Sequence[str]],
         texts: Mapping[str, str],
         similarity: PairValues,
         seed: int = 0,
-    ) -> "Lists":
+    ) -> "RetrievedLists":
         """Of at most 400 queries, drawn, for which something is found and something is good."""
         useful = [query for query, graded in valid.queries.items() if max(graded.values()) > 0 and found.get(query)]
         drawn = sorted(np.random.default_rng(seed).permutation(len(useful))[:_MOST].tolist())
@@ -58,7 +58,7 @@ class Lists:
 
 
 def mix_report(
-    lists: Lists, calibration: Calibration, logits: NDArray[np.float32], unmeasured: float = UNMEASURED
+    lists: RetrievedLists, calibration: Calibration, logits: NDArray[np.float32], unmeasured: float = UNMEASURED
 ) -> dict[str, Any]:
     """The cross-encoder's share, what it is worth beside fusion's order alone, and how sure that is.
 

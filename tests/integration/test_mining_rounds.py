@@ -10,15 +10,15 @@ from core.errors import ModelError
 from core.progress import Silent
 from lifecycle.examples.mining import Mining
 from lifecycle.examples.products import Products
-from lifecycle.training import similarity
+from lifecycle.training import scoring as similarity
 from lifecycle.training.negatives import mine_negatives
 from lifecycle.training.scoring import Teacher, TowerSimilarity
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 THINGS = ("mug", "kettle", "hammer", "drill", "sandals", "duvet", "lamp", "spade")
 TITLES = [f"{colour} {thing}" for thing in THINGS for colour in ("Red", "Blue", "Green")]
 PRODUCTS = Products([f"p{i}" for i in range(len(TITLES))], TITLES, TITLES, [None] * len(TITLES))
-JUDGED = Judged("train", {"red mug": {"p0": 1.0, "p1": 0.0}, "blue drill": {"p10": 1.0}})
+JUDGED = JudgedQueries("train", {"red mug": {"p0": 1.0, "p1": 0.0}, "blue drill": {"p10": 1.0}})
 SETTINGS = Mining(first=1, last=10, negatives=3, seed=1)
 
 

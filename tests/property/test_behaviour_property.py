@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.errors import FeedError
 from core.strings import query_key
 from evaluation.judgments import JUDGMENTS_SCHEMA, split_of
-from lifecycle.examples.behaviour import Behaviour, Graded, judgments_of
+from lifecycle.examples.behaviour import Behaviour, BehaviourJudgments, judgments_of
 from lifecycle.examples.events import read_events
 from lifecycle.examples.position_bias import estimate
 
@@ -38,7 +38,7 @@ _SETTINGS = st.builds(
 )
 
 
-def _made(rows: list[tuple], settings: Behaviour) -> Graded | None:
+def _made(rows: list[tuple], settings: Behaviour) -> BehaviourJudgments | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "e.parquet"
         columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _TYPES, strict=True)]

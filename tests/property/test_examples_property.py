@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from core.strings import query_key
 from lifecycle.examples.augment import Augmentation, augment
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 from lifecycle.examples.mining import Mining, mine
 from lifecycle.examples.products import Products
-from training.examples import GOOD, POOR, Judged
+from training.examples import GOOD, POOR, JudgedQueries
 
 _ALWAYS = Augmentation(typing=1, dropped=1, reordered=1)
 _QUERIES = st.text(st.sampled_from("abeéßİд電ِ1२/-. "), max_size=40) | st.text(max_size=20)
@@ -45,11 +45,13 @@ def test_nothing_held_off_is_mined(
     titles = titles[:_COUNT]
     products = Products([str(i) for i in range(_COUNT)], titles, titles, [None] * _COUNT)
     relevance = {str(i): grades[i] for i in range(judged)} | {"0": 1.0}
-    sources = {str(i): Candidates(np.array([order]), np.zeros((1, _COUNT), "f4")) for i, order in enumerate(orders)}
+    sources = {
+        str(i): RetrievedProducts(np.array([order]), np.zeros((1, _COUNT), "f4")) for i, order in enumerate(orders)
+    }
     settings = Mining(first=1, negatives=3, similarity=0.9, margin=0, seed=seed)
     scores = np.array(cosines, np.float32)
     table = mine(
-        Judged("train", {"q": relevance}),
+        JudgedQueries("train", {"q": relevance}),
         products,
         sources,
         settings,

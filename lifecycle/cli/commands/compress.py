@@ -61,8 +61,8 @@ def compress(
     config: Config = None,
 ) -> None:
     """Make a smaller model of a trained one: cut layers, neurons or tokens, then train it to answer as before."""
-    from lifecycle.training.compression import Material, compress_model
-    from lifecycle.training.fine_tuning import Inputs
+    from lifecycle.training.compression import StudentData, compress_model
+    from lifecycle.training.data import Inputs
 
     if model is ModelKind.ENCODER and encoder:
         raise TandemError("--encoder is for compressing the ranker; the towers to compress are those of --from")
@@ -75,7 +75,7 @@ def compress(
     options: dict[str, Any] = {"layers": layers, "ffn_share": ffn_share, "epochs": epochs, "seed": seed}
     options |= {"trim_vocabulary": trim_vocabulary or None, "side": side.value if side else None}
     knobs = settings.student | {name: value for name, value in options.items() if value is not None}
-    inputs, material = Inputs(catalog, mapping, judgments, encoder), Material(candidates, products)
+    inputs, material = Inputs(catalog, mapping, judgments, encoder), StudentData(candidates, products)
     with table("student"):
         row = compress_model(model.value, teacher, inputs, material, output, knobs, Bars(console), tracker)
     print_line(f"{model.value} in {output}: {row.line()}")

@@ -51,7 +51,7 @@ def evaluate(
     """Measure the release in service on judgments, through the search code that serves, or compare two."""
     from lifecycle.cli.show import show_evaluation
     from lifecycle.cli.show_comparison import show_comparison, show_stages
-    from lifecycle.quality.evaluation import CURRENT, Ask, compare_releases, evaluate_release, find_release
+    from lifecycle.quality.evaluation import CURRENT, EvaluationRequest, compare_releases, evaluate_release, find_release
 
     if compare is None and (other is not None or cutoff is not None):
         raise TandemError("a release to evaluate, and --cutoff, go with --compare")
@@ -62,7 +62,7 @@ def evaluate(
         a, b = (
             find_release(store, name, reference) for reference in ((compare, other) if other else (CURRENT, compare))
         )
-        comparison, slices = compare_releases(a, b, Ask(judgments, split, relevant, rerank_depth, cutoff), bars)
+        comparison, slices = compare_releases(a, b, EvaluationRequest(judgments, split, relevant, rerank_depth, cutoff), bars)
         if per_query:
             comparison.write_per_query(per_query, slices)
         if as_json:
@@ -70,7 +70,7 @@ def evaluate(
         else:
             show_comparison(console, comparison)
         return
-    result, stages = evaluate_release(store, name, Ask(judgments, split, relevant, rerank_depth), bars)
+    result, stages = evaluate_release(store, name, EvaluationRequest(judgments, split, relevant, rerank_depth), bars)
     if per_query:
         result.write_per_query(per_query)
     if as_json:
@@ -92,7 +92,7 @@ def gate(
 ) -> None:
     """Decide whether a release may replace the one in service. Exit status 0 if every rule holds, 3 if refused."""
     from lifecycle.cli.show_comparison import show_verdict
-    from lifecycle.quality.evaluation import Ask, compare_releases, find_release
+    from lifecycle.quality.evaluation import EvaluationRequest, compare_releases, find_release
     from lifecycle.quality.gate import GateSettings, judge
 
     settings = load_settings(GateSettings, config, {})
@@ -100,7 +100,7 @@ def gate(
     name = store.named(catalog)
     a, b = (find_release(store, name, reference) for reference in (against, candidate))
     bars = Bars(Console(stderr=True) if as_json else console)
-    comparison, _ = compare_releases(a, b, Ask(judgments, split), bars)
+    comparison, _ = compare_releases(a, b, EvaluationRequest(judgments, split), bars)
     verdict = judge(comparison, settings)
     if as_json:
         print_json(verdict.as_json())

@@ -27,12 +27,12 @@ def improve(
     """Train by a recipe, and publish the result unless it ranks worse than the release in service."""
     from lifecycle.cli.show_tour import show_improvement
     from lifecycle.improve import end_with, improve
-    from lifecycle.improvement import Shop, trained_folder
+    from lifecycle.improvement import ShopFiles, trained_folder
     from lifecycle.tracking.tracker import TrackingSettings, open_tracker
 
     if attached:
         end_with(sys.stdin.fileno())
-    shop = Shop(catalog, mapping, judgments)
+    shop = ShopFiles(catalog, mapping, judgments)
     for path in shop.files:
         if not path.is_file():
             raise TandemError(f"{path}: no such file")

@@ -143,7 +143,8 @@ def _train_one(
     knobs: dict[str, Any],
 ) -> None:
     from lifecycle.examples.mining import Mining
-    from lifecycle.training.fine_tuning import Inputs, train_model
+    from lifecycle.training.data import Inputs
+    from lifecycle.training.fine_tuning import train_model
 
     encoder, mine, teacher = helpers
     _check_helpers(model, encoder, mine, teacher)

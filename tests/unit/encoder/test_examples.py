@@ -7,13 +7,13 @@ from core.errors import ModelError
 from encoder.train.examples import TrainingRows, training_rows
 from encoder.train.false_negatives import FalseNegatives
 from encoder.train.settings import EncoderTraining
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 TEXTS = {name: f"text of {name}" for name in "abcdefgh"}
 
 
 def examples(queries: dict[str, dict[str, float]], mined: dict[str, list[str]], **given: int) -> TrainingRows:
-    return training_rows(Judged("train", queries), TEXTS, EncoderTraining(**given), {}, mined)
+    return training_rows(JudgedQueries("train", queries), TEXTS, EncoderTraining(**given), {}, mined)
 
 
 def test_mined_negatives_and_judged_ones_alternate_and_come_before_any() -> None:
@@ -61,7 +61,9 @@ def test_a_query_whose_every_product_is_good_has_no_negatives() -> None:
 
 
 def test_what_is_judged_an_answer_or_a_twin_is_a_false_negative() -> None:
-    judged = Judged("train", {"q": {"a": 1.0, "b": 0.4, "c": 0.0}, "r": {"b": 1.0}, "s": {"c": 1.0}, "t": {"d": 1.0}})
+    judged = JudgedQueries(
+        "train", {"q": {"a": 1.0, "b": 0.4, "c": 0.0}, "r": {"b": 1.0}, "s": {"c": 1.0}, "t": {"d": 1.0}}
+    )
     texts = TEXTS | {"d": "Text of  A"}  # the words of a
     rows = training_rows(judged, texts, EncoderTraining(negatives=0), {}, {})
     assert rows.queries == ["q", "r", "s", "t"]
@@ -76,7 +78,7 @@ def test_what_is_judged_an_answer_or_a_twin_is_a_false_negative() -> None:
 
 
 def test_columns_of_negatives_follow_the_good_products() -> None:
-    judged = Judged("train", {"q": {"a": 1.0, "b": 0.0}, "r": {"c": 1.0, "a": 0.0, "b": 0.4}})
+    judged = JudgedQueries("train", {"q": {"a": 1.0, "b": 0.0}, "r": {"c": 1.0, "a": 0.0, "b": 0.4}})
     rows = training_rows(judged, TEXTS, EncoderTraining(negatives=1), {}, {})
     assert rows.products == [["a", "b"], ["c", "a"]]
     found = FalseNegatives(rows, judged, TEXTS)(np.array([1]), np.array([0, 1]))

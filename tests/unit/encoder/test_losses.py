@@ -18,8 +18,8 @@ from encoder.train.losses import (
     CachedGradedLoss,
     CachedRowsLoss,
     GradedLoss,
-    Known,
     RowsLoss,
+    RowSupervision,
     graded_loss,
     nested,
     rows_loss,
@@ -81,7 +81,7 @@ def vectors() -> list[Tensor]:
 
 
 def test_what_is_masked_does_not_count() -> None:
-    loss = RowsLoss(Given(), Known(mask((0, 1), (0, 2), (1, 3))), scale=2.0)
+    loss = RowsLoss(Given(), RowSupervision(mask((0, 1), (0, 2), (1, 3))), scale=2.0)
     found = loss.compute_loss_from_embeddings(embeddings := vectors(), LABELS)
     # Query 0: its own 1, then poor 1 with 1. Query 1: its own .8, then good 0 with 0 and poor 0 with .6.
     first = math.log(math.exp(2) + math.exp(2)) - 2
@@ -92,14 +92,14 @@ def test_what_is_masked_does_not_count() -> None:
 
 
 def test_a_masked_product_gets_no_gradient() -> None:
-    loss = RowsLoss(Given(), Known(mask((0, 2), (1, 2))), scale=2.0)
+    loss = RowsLoss(Given(), RowSupervision(mask((0, 2), (1, 2))), scale=2.0)
     loss.compute_loss_from_embeddings(embeddings := vectors(), LABELS).backward()
     poor = embeddings[2].grad
     assert poor is not None and not poor[0].any() and poor[1].any()
 
 
 def test_with_nothing_masked_it_is_the_librarys() -> None:
-    ours = RowsLoss(Given(), Known(mask()), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
+    ours = RowsLoss(Given(), RowSupervision(mask()), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
     theirs = MultipleNegativesRankingLoss(Given(), scale=5.0, hardness_mode="all_negatives", hardness_strength=3.0)
     expected = theirs.compute_loss_from_embeddings(vectors(), LABELS)
     assert ours.compute_loss_from_embeddings(vectors(), LABELS).item() == pytest.approx(expected.item())
@@ -107,7 +107,7 @@ def test_with_nothing_masked_it_is_the_librarys() -> None:
 
 @pytest.mark.parametrize("first", [None, 2])
 def test_cached_gradients_are_those_of_the_whole_batch(first: int | None) -> None:
-    known = Known(mask((0, 3), (1, 0)), teacher((0, 0.2), (0.9, 0.1)))
+    known = RowSupervision(mask((0, 3), (1, 0)), teacher((0, 0.2), (0.9, 0.1)))
     weights = []
     for mini_batch in (None, 1):
         model = Layer()
@@ -128,7 +128,7 @@ def teacher(*scores: tuple[float, float]) -> np.ndarray:
 
 def test_the_divergence_from_the_teacher_is_added() -> None:
     options = {"scale": 2.0, "distil": 3.0, "temperature": 0.5}
-    loss = RowsLoss(Given(), Known(None, teacher((1.0, 0.5), (0.25, 0.5))), **options)
+    loss = RowsLoss(Given(), RowSupervision(None, teacher((1.0, 0.5), (0.25, 0.5))), **options)
     plain = MultipleNegativesRankingLoss(Given(), scale=2.0).compute_loss_from_embeddings(vectors(), LABELS)
     # Two candidates a row: the softmax is a sigmoid of differences, of cosines times 2 and of scores over 0.5.
     divergence = 0.0
@@ -157,7 +157,7 @@ def test_pairs_graded_higher_are_to_have_higher_cosines(mini_batch: int | None) 
 
 def test_first_dimensions_have_a_loss_of_their_own() -> None:
     settings = EncoderTraining(scale=2.0, matryoshka=(1,))
-    loss = nested(Given(), rows_loss(Given(), settings, Known()), settings)
+    loss = nested(Given(), rows_loss(Given(), settings, RowSupervision()), settings)
     assert loss.matryoshka_dims == (2, 1)
     assert nested(Given(), loss, EncoderTraining()) is loss
 
@@ -165,14 +165,14 @@ def test_first_dimensions_have_a_loss_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("given", "known", "kind"),
     [
-        ({}, Known(), MultipleNegativesRankingLoss),
-        ({"mini_batch": 4}, Known(), CachedMultipleNegativesRankingLoss),
-        ({}, Known(mask()), RowsLoss),
-        ({}, Known(None, teacher((1, 0), (1, 0))), RowsLoss),
-        ({"mini_batch": 4, "hardness": 2.0}, Known(mask()), CachedRowsLoss),
+        ({}, RowSupervision(), MultipleNegativesRankingLoss),
+        ({"mini_batch": 4}, RowSupervision(), CachedMultipleNegativesRankingLoss),
+        ({}, RowSupervision(mask()), RowsLoss),
+        ({}, RowSupervision(None, teacher((1, 0), (1, 0))), RowsLoss),
+        ({"mini_batch": 4, "hardness": 2.0}, RowSupervision(mask()), CachedRowsLoss),
     ],
 )
-def test_settings_choose_the_loss(given: dict[str, Any], known: Known, kind: type) -> None:
+def test_settings_choose_the_loss(given: dict[str, Any], known: RowSupervision, kind: type) -> None:
     loss = rows_loss(Given(), EncoderTraining(scale=7.0, **given), known)
     assert type(loss) is kind and loss.scale == 7.0
     assert loss.hardness_strength == given.get("hardness", 0.0)

@@ -6,14 +6,14 @@ from datasets import Dataset
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch.utils.data import BatchSampler, ConcatDataset
 
-from encoder.train.samplers import ByQuery, Turns, batches
+from encoder.train.samplers import QueryBatchSampler, RoundRobinSampler, batches
 
 PAIRS = Dataset.from_dict({"query": [*"aaabbbccc"], "product": [*"123456789"], "label": [0.0] * 9})
 
 
-def sampler(size: int, drop_last: bool = False) -> ByQuery:
+def sampler(size: int, drop_last: bool = False) -> QueryBatchSampler:
     found = batches(PAIRS, batch_size=size, drop_last=drop_last, generator=torch.Generator(), seed=1)
-    assert isinstance(found, ByQuery)
+    assert isinstance(found, QueryBatchSampler)
     return found
 
 
@@ -46,7 +46,7 @@ def test_data_sets_take_turns(processes: int, wanted: str, monkeypatch: pytest.M
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     parts = ConcatDataset([range(8), range(6)])
     samplers = [BatchSampler(range(8), 2, False), BatchSampler(range(6), 2, False)]
-    turns = Turns(parts, samplers)
+    turns = RoundRobinSampler(parts, samplers)
     found = list(turns)
     assert "".join("r" if batch[0] < 8 else "g" for batch in found) == wanted
     assert len(found) == len(turns)

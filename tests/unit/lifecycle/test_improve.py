@@ -24,10 +24,10 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle import improve as module
 from lifecycle.improve import improve
-from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, read_improvement
+from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, read_improvement
 from lifecycle.recipes import recipe as recipes
 from lifecycle.recipes import stages
-from lifecycle.recipes.recipe import Recipe, Source
+from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.tracker import NullTracker
 from ranker.train.settings import RankerTraining
@@ -39,7 +39,7 @@ Values = Mapping[str, float]
 def tiny_recipe(base: str) -> Recipe:
     return Recipe(
         name="tiny",
-        sources=(Source(name="shop", catalog="c", judgments="j"),),
+        sources=(RecipeSource(name="shop", catalog="c", judgments="j"),),
         towers=EncoderTraining(base=base, distractors=5, **SHORT),
         ranker=RankerTraining(base=base, layers=1, learning_rate=1e-3, **SHORT),
     )
@@ -57,7 +57,7 @@ def untuned(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_shop(folder: Path) -> Shop:
+def write_shop(folder: Path) -> ShopFiles:
     """The tiny shop, with the queries of its valid split asked otherwise for a test split."""
     tiny.write_shop(folder)
     table = tiny.judgments()
@@ -65,11 +65,11 @@ def write_shop(folder: Path) -> Shop:
     asked = pc.replace_substring(test["query"], "new ", "")
     test = test.set_column(0, "query", asked).set_column(3, "split", pa.array(["test"] * len(test)))
     pq.write_table(pa.concat_tables([table, test]), folder / "judgments.parquet")
-    return Shop(folder / "catalog.jsonl", None, folder / "judgments.parquet")
+    return ShopFiles(folder / "catalog.jsonl", None, folder / "judgments.parquet")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(tmp_path: Path) -> ShopFiles:
     return write_shop(tmp_path)
 
 
@@ -90,7 +90,7 @@ def output(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(shop: Shop, untuned: Path, tmp_path: Path) -> ReleaseStore:
+def store(shop: ShopFiles, untuned: Path, tmp_path: Path) -> ReleaseStore:
     """The shop in service with untuned towers."""
     store = ReleaseStore(tmp_path / "releases")
     index_feed(shop.catalog, FeedMapping(), ModelFolders(untuned, None), IndexOptions(), store, Silent())
@@ -115,7 +115,7 @@ def measured(base: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, flo
     return install
 
 
-def run(shop: Shop, store: ReleaseStore, output: Path) -> Improvement:
+def run(shop: ShopFiles, store: ReleaseStore, output: Path) -> Improvement:
     return improve(shop, store, output, "tiny", Silent(), NullTracker(), print)
 
 
@@ -125,7 +125,7 @@ def test_the_ranker_keeps_as_many_layers_as_its_settings_say(trained: Path) -> N
 
 
 def test_what_ranks_better_is_published_with_all_that_was_learned(
-    shop: Shop, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
+    shop: ShopFiles, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
 ) -> None:
     asked, replaced = measured(0.4, 0.6), store.current("default")
     found = run(shop, store, output)
@@ -141,7 +141,7 @@ def test_what_ranks_better_is_published_with_all_that_was_learned(
 
 
 def test_what_ranks_worse_is_not_published(
-    shop: Shop, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
+    shop: ShopFiles, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
 ) -> None:
     measured(0.6, 0.4)
     serving = store.current("default")
@@ -151,7 +151,7 @@ def test_what_ranks_worse_is_not_published(
 
 
 def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(
-    shop: Shop,
+    shop: ShopFiles,
     store: ReleaseStore,
     output: Path,
     measured: Callable[[float, float], list[str]],
@@ -184,7 +184,7 @@ def fail_at(name: str) -> Callable[[Path, Any], None]:
 
 
 def test_a_final_score_of_other_models_is_learned_anew(
-    shop: Shop, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
+    shop: ShopFiles, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
 ) -> None:
     measured(0.4, 0.6)
     run(shop, store, output)
@@ -196,7 +196,7 @@ def test_a_final_score_of_other_models_is_learned_anew(
 
 
 def test_too_few_queries_leave_it_without_a_final_score_and_are_measured_on_valid(
-    shop: Shop, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
+    shop: ShopFiles, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
 ) -> None:
     assert shop.judgments is not None
     table = pq.read_table(shop.judgments)
@@ -212,7 +212,7 @@ def test_too_few_queries_leave_it_without_a_final_score_and_are_measured_on_vali
 
 
 def test_publishing_embeds_nothing_again(
-    shop: Shop,
+    shop: ShopFiles,
     store: ReleaseStore,
     output: Path,
     measured: Callable[[float, float], list[str]],

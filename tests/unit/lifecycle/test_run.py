@@ -16,7 +16,7 @@ from core.releases import ReleaseStore
 from indexer.job import IndexOutcome
 from indexer.models import ModelFolders
 from lifecycle import run
-from lifecycle.improvement import Shop
+from lifecycle.improvement import ShopFiles
 from lifecycle.run import _sample, _training, run_shop
 from lifecycle.sample.shop import EXAMPLE_QUERIES
 from lifecycle.tour import Training, choose_queries
@@ -45,15 +45,15 @@ def printed(console: Console) -> str:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(tmp_path: Path) -> ShopFiles:
     """A feed, a mapping, and judgments."""
     (tmp_path / "feed.csv").write_text("id,title\na,mug\n")
     (tmp_path / "map.toml").write_text('[catalog]\nname = "shop"\n')
     (tmp_path / "judged.csv").write_text("query,product_id,grade,split\nmug,a,1,train\nmug,b,0,train\n")
-    return Shop(tmp_path / "feed.csv", tmp_path / "map.toml", tmp_path / "judged.csv")
+    return ShopFiles(tmp_path / "feed.csv", tmp_path / "map.toml", tmp_path / "judged.csv")
 
 
-def test_training_is_one_command_on_all_the_files(shop: Shop, store: ReleaseStore) -> None:
+def test_training_is_one_command_on_all_the_files(shop: ShopFiles, store: ReleaseStore) -> None:
     training = _training(shop, store, None)
     assert training is not None
     [command] = training.commands
@@ -68,21 +68,21 @@ def test_training_is_one_command_on_all_the_files(shop: Shop, store: ReleaseStor
     }
 
 
-def test_what_training_needs_is_made_ready_first(shop: Shop, store: ReleaseStore) -> None:
+def test_what_training_needs_is_made_ready_first(shop: ShopFiles, store: ReleaseStore) -> None:
     training = _training(shop, store, "make this 'and that'")
     assert training is not None and len(training.commands) == 2
     assert training.commands[0] == ["sh", "-c", "make this 'and that'"]
 
 
 def test_tracking_set_elsewhere_is_left_to_the_training(
-    shop: Shop, store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+    shop: ShopFiles, store: ReleaseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TANDEM_TRACKING__URI", "http://mlflow:5000")
     training = _training(shop, store, None)
     assert training is not None and not any("--track" in command for command in training.commands)
 
 
-def test_every_state_of_the_files_has_a_folder_of_its_own(shop: Shop, store: ReleaseStore) -> None:
+def test_every_state_of_the_files_has_a_folder_of_its_own(shop: ShopFiles, store: ReleaseStore) -> None:
     def folder() -> Path:
         training = _training(shop, store, None)
         assert training is not None
@@ -94,12 +94,14 @@ def test_every_state_of_the_files_has_a_folder_of_its_own(shop: Shop, store: Rel
     assert folder() != first
 
 
-def test_without_judgments_there_is_nothing_to_train(shop: Shop, store: ReleaseStore) -> None:
-    assert _training(Shop(shop.catalog, shop.mapping, None), store, "make ready") is None
+def test_without_judgments_there_is_nothing_to_train(shop: ShopFiles, store: ReleaseStore) -> None:
+    assert _training(ShopFiles(shop.catalog, shop.mapping, None), store, "make ready") is None
 
 
 @pytest.mark.parametrize("missing", ["feed.csv", "map.toml", "judged.csv"])
-def test_a_file_that_is_not_there_is_named(shop: Shop, store: ReleaseStore, console: Console, missing: str) -> None:
+def test_a_file_that_is_not_there_is_named(
+    shop: ShopFiles, store: ReleaseStore, console: Console, missing: str
+) -> None:
     path = shop.catalog.with_name(missing)
     path.unlink()
     with pytest.raises(FeedError) as error:
@@ -107,14 +109,16 @@ def test_a_file_that_is_not_there_is_named(shop: Shop, store: ReleaseStore, cons
     assert str(error.value) == f"{path}: no such file"
 
 
-def test_judgments_without_a_catalog_are_not_passed_over(shop: Shop, store: ReleaseStore, console: Console) -> None:
+def test_judgments_without_a_catalog_are_not_passed_over(
+    shop: ShopFiles, store: ReleaseStore, console: Console
+) -> None:
     for mapping, judgments in ((shop.mapping, None), (None, shop.judgments)):
         with pytest.raises(FeedError, match="give --catalog too"):
             run_shop(serving(store), None, mapping, judgments, console, _TRITON)
 
 
 def test_judgments_that_cannot_be_used_are_told_before_anything_is_made(
-    shop: Shop, store: ReleaseStore, console: Console
+    shop: ShopFiles, store: ReleaseStore, console: Console
 ) -> None:
     assert shop.judgments is not None
     shop.judgments.write_text("query,product\nmug,a\n")
@@ -167,7 +171,7 @@ def indexed(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_there_is_is_served_before_anything_is_trained(
-    shop: Shop,
+    shop: ShopFiles,
     store: ReleaseStore,
     console: Console,
     indexed: list[tuple[object, ...]],
@@ -190,7 +194,7 @@ def test_what_there_is_is_served_before_anything_is_trained(
 
 
 def test_training_ends_with_a_service_that_fails(
-    shop: Shop,
+    shop: ShopFiles,
     store: ReleaseStore,
     console: Console,
     indexed: list[tuple[object, ...]],
@@ -205,7 +209,7 @@ def test_training_ends_with_a_service_that_fails(
     assert made[0].calls == ["stop"]
 
 
-def test_it_begins_without_what_training_needs(shop: Shop, tmp_path: Path) -> None:
+def test_it_begins_without_what_training_needs(shop: ShopFiles, tmp_path: Path) -> None:
     """Serving is installed first: here the others cannot be imported, though they are there."""
     assert shop.judgments is not None
     code = f"""

@@ -18,7 +18,7 @@ from core.releases import ReleaseStore
 from lifecycle import client as client_module
 from lifecycle import tour as module
 from lifecycle.background import Background
-from lifecycle.improvement import IMPROVED_FILE, Improvement, Shop, write_json
+from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, write_json
 from lifecycle.sample.shop import EXAMPLE_QUERIES
 from lifecycle.tour import Tour, TourQuery, Training, choose_queries
 from retrieval.release.manager import ReleaseManager
@@ -58,12 +58,12 @@ def store(tmp_path: Path) -> ReleaseStore:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(tmp_path: Path) -> ShopFiles:
     """Judgments of eleven test queries and one of training."""
     (tmp_path / "feed.csv").write_text("id,title\na,mug\n")
     rows = [f"query {i},{judged},test\n" for i in range(11) for judged in ("a,3", "b,0")] + ["learned,a,3,train\n"]
     (tmp_path / "judged.csv").write_text("query,product_id,grade,split\n" + "".join(rows))
-    return Shop(tmp_path / "feed.csv", None, tmp_path / "judged.csv")
+    return ShopFiles(tmp_path / "feed.csv", None, tmp_path / "judged.csv")
 
 
 def improvement(release: str | None, gain: float = 0.1) -> Improvement:
@@ -75,7 +75,7 @@ def improvement(release: str | None, gain: float = 0.1) -> Improvement:
 class Stage:
     """A tour, what it prints, and what training does: writes what it came to, or whatever shell is given."""
 
-    def __init__(self, shop: Shop, store: ReleaseStore, folder: Path, releases: list[str]) -> None:
+    def __init__(self, shop: ShopFiles, store: ReleaseStore, folder: Path, releases: list[str]) -> None:
         Client.releases = releases
         self.shop, self.store, self.folder = shop, store, folder / "trained"
         self.folder.mkdir()
@@ -107,14 +107,14 @@ class Stage:
 
 @pytest.fixture
 def stage(
-    shop: Shop, store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: ShopFiles, store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[list[str]], Stage]:
     monkeypatch.setattr(client_module, "SearchClient", Client)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
     return lambda releases: Stage(shop, store, tmp_path, releases)
 
 
-def test_five_test_queries_are_asked_spread_over_the_split(shop: Shop, store: ReleaseStore) -> None:
+def test_five_test_queries_are_asked_spread_over_the_split(shop: ShopFiles, store: ReleaseStore) -> None:
     found = choose_queries(shop, store, "shop")
     assert [asked.query for asked in found] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
     assert found[0].grades == {"a": 3.0, "b": 0.0}
@@ -124,13 +124,13 @@ def test_the_sample_shops_telling_queries_are_asked(tmp_path: Path, store: Relea
     path = tmp_path / "judged.csv"
     rows = [f"{query},{judged},test\n" for query in ("first", *EXAMPLE_QUERIES, "last") for judged in ("a,1", "b,0")]
     path.write_text("query,product_id,grade,split\n" + "".join(rows))
-    assert [asked.query for asked in choose_queries(Shop(tmp_path, None, path), store, "shop")] == list(EXAMPLE_QUERIES)
+    assert [asked.query for asked in choose_queries(ShopFiles(tmp_path, None, path), store, "shop")] == list(EXAMPLE_QUERIES)
 
 
 def test_a_small_split_is_asked_whole(tmp_path: Path, store: ReleaseStore) -> None:
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,a,1,test\nmug,b,0,test\nlamp,b,0,valid\n")
-    assert choose_queries(Shop(tmp_path, None, path), store, "shop") == [TourQuery("mug", {"a": 1.0, "b": 0.0})]
+    assert choose_queries(ShopFiles(tmp_path, None, path), store, "shop") == [TourQuery("mug", {"a": 1.0, "b": 0.0})]
 
 
 @pytest.mark.parametrize("judged", [False, True])
@@ -140,7 +140,7 @@ def test_without_test_queries_the_words_of_titles_are_asked(tmp_path: Path, stor
     publish(store, tmp_path / "scratch", {"products.arrow": columns.read_bytes()})
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,1,1,train\nmug,2,0,train\n")
-    found = choose_queries(Shop(tmp_path, None, path if judged else None), store, "shop")
+    found = choose_queries(ShopFiles(tmp_path, None, path if judged else None), store, "shop")
     assert [asked.query for asked in found] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
 
 
@@ -233,7 +233,7 @@ async def test_answers_are_shown_as_a_client_gets_them(tmp_path: Path, store: Re
     console = Console(file=StringIO(), width=80)
     announced: list[str] = []
     async with running(ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0), holder) as server:
-        tour = Tour(console, Shop(tmp_path, None, None), store, "shop", None, Background(tmp_path / "log"))
+        tour = Tour(console, ShopFiles(tmp_path, None, None), store, "shop", None, Background(tmp_path / "log"))
         await asyncio.to_thread(tour.run, server.address, announced.append)
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()

@@ -5,10 +5,10 @@ import numpy as np
 from ranker.calibration import Calibration
 from ranker.train.cutoff import cutoff_report, unfit_pools
 from ranker.train.validation import Validation, no_similarity
-from training.examples import Judged
+from training.examples import JudgedQueries
 from training.settings import TrainingSettings
 
-VALID = Judged(
+VALID = JudgedQueries(
     "valid",
     {
         "kettle": {"a": 1.0, "b": 0.0},
@@ -29,7 +29,7 @@ def test_pools_of_nothing_are_judged_so_or_of_other_queries() -> None:
 
 def test_where_every_product_is_judged_no_pool_is_strange() -> None:
     whole = {query: dict.fromkeys("ab", 1.0) | {"c": 0.0} for query in ("kettle", "mug")}
-    assert unfit_pools(Judged("valid", whole), whole, TrainingSettings()) == {}
+    assert unfit_pools(JudgedQueries("valid", whole), whole, TrainingSettings()) == {}
 
 
 def logits_of(validation: Validation, good: float, poor: float) -> np.ndarray:
@@ -38,7 +38,7 @@ def logits_of(validation: Validation, good: float, poor: float) -> np.ndarray:
 
 def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
     sample = {f"q{i}": {f"a{i}": 1.0, f"b{i}": 0.0} for i in range(6)}
-    valid = Judged("valid", sample | {"poor": {"a0": 0.0}})
+    valid = JudgedQueries("valid", sample | {"poor": {"a0": 0.0}})
     texts = {name: name for products in sample.values() for name in products}
     sides = [
         (side, logits_of(side, 2.0, -2.0))
@@ -66,7 +66,7 @@ def test_shares_of_nothing_are_none_in_the_report() -> None:
     """Judged queries all fit, so of them there is no recall."""
     sample = {f"q{i}": {f"a{i}": 1.0, f"b{i}": 0.0} for i in range(6)}
     texts = {name: name for products in sample.values() for name in products}
-    unfit = unfit_pools(Judged("valid", sample), sample, TrainingSettings())
+    unfit = unfit_pools(JudgedQueries("valid", sample), sample, TrainingSettings())
     sides = [
         (side, logits_of(side, 2.0, -2.0)) for side in (Validation.of(g, texts, no_similarity) for g in (sample, unfit))
     ]

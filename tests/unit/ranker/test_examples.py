@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from core.errors import ModelError
 from ranker.train.examples import Labels, training_labels, training_lists, training_pairs
 from ranker.train.settings import RankerTraining
-from training.examples import Examples, Judged
+from training.examples import Examples, JudgedQueries
 
-TRAIN = Judged("train", {"kettle": {"a": 1.0, "b": 0.5, "c": 0.3}, "mug": {"d": 1.0, "e": 0.0}})
+TRAIN = JudgedQueries("train", {"kettle": {"a": 1.0, "b": 0.5, "c": 0.3}, "mug": {"d": 1.0, "e": 0.0}})
 TEXTS = {name: f"text {name}" for name in "abcdefgh"}
 NONE_RANDOM = RankerTraining(random_negatives=0)
 

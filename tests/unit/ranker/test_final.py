@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from core.errors import MissingPackageError, ModelError
 from ranker.final import PRERANK_TREES, SPEC_FILE, TREES, FinalScore, FinalSpec, tree_files
-from ranker.train.final import FinalTraining, Table, learn, write_final
+from ranker.train.final import FinalTraining, QueryTable, learn, write_final
 
 FEATURES = {"good": 1, "bad": -1, "noise": 0}
 SETTINGS = FinalTraining(least=5, rounds=30, patience=10, leaves=4, folds=3, threads=1)
@@ -24,14 +24,14 @@ def open_score(folder: Path) -> FinalScore:
     return FinalScore.open(folder, tuple(FEATURES))
 
 
-def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[Table]:
+def tables(queries: int = 40, candidates: int = 20, seed: int = 0) -> list[QueryTable]:
     """A candidate's gain rises with `good` less `bad`; noise says nothing."""
     random = np.random.default_rng(seed)
     made = []
     for _ in range(queries):
         rows = random.random((candidates, 3)).astype(np.float32)
         gains = np.floor(3 * np.clip(rows[:, 0] - rows[:, 1], 0, 1))
-        made.append(Table(rows, gains))
+        made.append(QueryTable(rows, gains))
     return made
 
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("final")
     learned = learn(tables(), FEATURES, SETTINGS)
     # The first trees learn the contrary, so that one sees which set spoke.
-    contrary = learn([Table(-t.features, t.gains) for t in tables()], FEATURES, SETTINGS)
+    contrary = learn([QueryTable(-t.features, t.gains) for t in tables()], FEATURES, SETTINGS)
     spec = FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=0.5, encoder="e", ranker="r")
     write_final(folder, spec, contrary.trees, learned.trees)
     return folder
@@ -58,7 +58,7 @@ def test_good_candidates_come_first_on_queries_that_were_not_learned(folder: Pat
 def test_each_table_is_scored_by_trees_that_did_not_see_its_query() -> None:
     # Gains without any rule: trees that saw a query could tell its good ones, those that did not cannot.
     random = np.random.default_rng(0)
-    made = [Table(t.features, random.permutation(t.gains)) for t in tables(queries=30)]
+    made = [QueryTable(t.features, random.permutation(t.gains)) for t in tables(queries=30)]
     settings = SETTINGS.model_copy(update={"rounds": 200, "patience": 200, "least": 1, "leaves": 31})
     learned = learn(made, dict.fromkeys(FEATURES, 0), settings)
     pairs = list(zip(made, learned.held_out(table.features for table in made), strict=True))
@@ -93,7 +93,7 @@ def coarse(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         rows = (np.round(8 * table.features) / 8 - 0.5).astype(np.float32)
         if request.param == "values are missing":
             rows[random.random(rows.shape) < 0.2] = np.nan
-        made.append(Table(rows, table.gains))
+        made.append(QueryTable(rows, table.gains))
     trees = learn(made, dict.fromkeys(FEATURES, 0), SETTINGS).trees
     first = learn(made, dict.fromkeys(FEATURES, 0), SETTINGS.model_copy(update={"leaves": 2})).trees
     write_final(folder, FinalSpec(features=tuple(FEATURES), dense_weight=1, lexical_weight=1, encoder=""), first, trees)

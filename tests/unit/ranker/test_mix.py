@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from ranker.calibration import Calibration
 from ranker.mix import UNMEASURED, mixed_scores
-from ranker.train.mix import Lists, mix_report
+from ranker.train.mix import RetrievedLists, mix_report
 from ranker.train.validation import no_similarity
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 PLAIN = Calibration(1.0, 0.0, 0.0)
 DEPTH = 20
@@ -53,7 +53,7 @@ def test_what_is_ahead_in_both_orders_stays_ahead(relevance: list[float], share:
     np.testing.assert_array_equal(np.argsort(-mixed_scores(values, 1.0)), np.argsort(-values, kind="stable"))
 
 
-def lists(queries: int, found_by: float, said_by: float, seed: int = 3) -> tuple[Lists, np.ndarray]:
+def lists(queries: int, found_by: float, said_by: float, seed: int = 3) -> tuple[RetrievedLists, np.ndarray]:
     """Products of grades drawn, found and scored by the grade times so much, plus noise of one standard deviation."""
     random = np.random.default_rng(seed)
     valid: dict[str, dict[str, float]] = {}
@@ -66,7 +66,7 @@ def lists(queries: int, found_by: float, said_by: float, seed: int = 3) -> tuple
         found[f"q{number}"] = [f"p{place}" for place in order]
         valid[f"q{number}"] = {f"p{place}": grade for place, grade in enumerate(grades.tolist())}
         logits.append(said_by * grades[order] + random.normal(size=DEPTH))
-    made = Lists.of(Judged("valid", valid), found, TEXTS, no_similarity)
+    made = RetrievedLists.of(JudgedQueries("valid", valid), found, TEXTS, no_similarity)
     return made, np.concatenate(logits).astype(np.float32)
 
 
@@ -103,7 +103,7 @@ def test_of_a_few_queries_nothing_is_concluded() -> None:
 
 
 def test_lists_are_of_queries_that_have_something_good_and_something_found() -> None:
-    valid = Judged("valid", {"a": {"p0": 1.0, "p9": 0.5}, "b": {"p0": 0.0}, "c": {"p1": 1.0}, "d": {"p1": 1.0}})
+    valid = JudgedQueries("valid", {"a": {"p0": 1.0, "p9": 0.5}, "b": {"p0": 0.0}, "c": {"p1": 1.0}, "d": {"p1": 1.0}})
     found = {"a": ["p3", "gone", "p0"], "b": ["p1"], "c": []}
     asked: list[tuple[str, str]] = []
 
@@ -111,7 +111,7 @@ def test_lists_are_of_queries_that_have_something_good_and_something_found() -> 
         asked.extend(zip(queries, texts, strict=True))
         return np.arange(len(texts))
 
-    made = Lists.of(valid, found, TEXTS, similarity)  # type: ignore[arg-type]
+    made = RetrievedLists.of(valid, found, TEXTS, similarity)  # type: ignore[arg-type]
     assert made.found == {"a": ["p3", "p0"]} and made.grades == {"a": {"p0": 1.0, "p9": 0.5}}
     assert made.pairs == asked == [("a", "product 3"), ("a", "product 0")]
     # As found p0, of gain 1, is second; p9, of gain 2^.5 - 1, is not found, and counts in what could be had.
@@ -120,5 +120,7 @@ def test_lists_are_of_queries_that_have_something_good_and_something_found() -> 
     assert made.ndcg(np.array([0.0, 1.0]), 1.0)["a"] == pytest.approx(1 / ideal, abs=1e-3)
 
 
-def _with(calibration: Calibration, made: Lists, logits: np.ndarray) -> tuple[Lists, Calibration, np.ndarray]:
+def _with(
+    calibration: Calibration, made: RetrievedLists, logits: np.ndarray
+) -> tuple[RetrievedLists, Calibration, np.ndarray]:
     return made, calibration, logits

@@ -17,7 +17,7 @@ from ranker.train.validation import (
     no_similarity,
     reliability_report,
 )
-from training.examples import Examples, Judged
+from training.examples import Examples, JudgedQueries
 
 GRADES = {"kettle": {"a": 1.0, "b": 0.4}, "mug": {"a": 0.5, "c": 0.0, "b": 1.0}}
 TEXTS = {name: f"text {name}" for name in "abc"}
@@ -102,7 +102,7 @@ def test_knots_that_do_not_rise_are_refused(knots: list[list[float]], tmp_path: 
 
 def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> None:
     side = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS | {"c": "steel mug"}, no_similarity)
-    known = Judged("valid", {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}})
+    known = JudgedQueries("valid", {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}})
     retrieved = {"kettle": ["a", "c", "d", "gone"], "hose": ["a"]}
     texts = TEXTS | {"c": "steel mug", "d": "kettle lid"}
     validation = RankingValidation.of(side, Examples(texts, known, known, retrieved=retrieved))
@@ -118,7 +118,7 @@ def test_without_found_products_it_is_the_measure_of_the_judged_pools() -> None:
     side = Validation.of({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, TEXTS, no_similarity)
     ideal = 1 + (np.sqrt(2) - 1) / np.log2(3)
     reached = 1 / np.log2(3) + (np.sqrt(2) - 1) / np.log2(4)
-    known = Judged("valid", {"q": {"a": 1.0, "b": 0.5, "c": 0.0}})
+    known = JudgedQueries("valid", {"q": {"a": 1.0, "b": 0.5, "c": 0.0}})
     validation = RankingValidation.of(side, Examples({}, known, known))
     assert validation.pairs == side.pairs
     assert validation.ndcg(np.array([2.0, 1.0, 3.0], np.float32)) == pytest.approx(reached / ideal, abs=1e-3)

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ModelError
 from evaluation.judgments import JUDGMENTS_SCHEMA
-from training.examples import Judged, judged, spread, validation_sample
+from training.examples import JudgedQueries, judged, spread, validation_sample
 from training.loop import Curve, total_steps
 from training.settings import TrainingSettings
 
@@ -44,16 +44,16 @@ def test_the_validation_sample_takes_queries_up_to_the_bound() -> None:
     queries = {f"q{i}": {"a": 1.0, "b": 0.0, "c": 0.5} for i in range(10)}
     queries["flat"] = {"a": 1.0, "b": 1.0}
     settings = TrainingSettings(validation_pairs=10, seed=1)
-    sample = validation_sample(Judged("valid", queries), settings)
+    sample = validation_sample(JudgedQueries("valid", queries), settings)
     assert len(sample) == 3
     assert all(products == queries[query] for query, products in sample.items())
-    assert "flat" not in validation_sample(Judged("valid", queries), TrainingSettings())
-    assert sample == validation_sample(Judged("valid", queries), settings)
+    assert "flat" not in validation_sample(JudgedQueries("valid", queries), TrainingSettings())
+    assert sample == validation_sample(JudgedQueries("valid", queries), settings)
 
 
 def test_the_validation_sample_takes_a_few_products_of_every_grade() -> None:
     products = {f"p{i}": (0.0, 0.0, 0.0, 0.5, 1.0)[i % 5] for i in range(50)}
-    sample = validation_sample(Judged("valid", {"q": products}), TrainingSettings(validation_products=6))
+    sample = validation_sample(JudgedQueries("valid", {"q": products}), TrainingSettings(validation_products=6))
     assert sorted(sample["q"].values()) == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
 
 
@@ -66,7 +66,7 @@ def test_a_spread_takes_each_grade_in_turn() -> None:
 
 def test_the_validation_sample_needs_something_to_rank() -> None:
     with pytest.raises(ModelError, match="two different grades"):
-        validation_sample(Judged("valid", {"q": {"a": 1.0, "b": 1.0}}), TrainingSettings())
+        validation_sample(JudgedQueries("valid", {"q": {"a": 1.0, "b": 1.0}}), TrainingSettings())
 
 
 def test_steps_follow_examples_epochs_and_the_limit() -> None:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from training.quantize import quantize_columns, quantize_rows
-from training.rounding import Seen, channel_scales, observe, round_columns
+from training.rounding import ObservedInputs, channel_scales, observe, round_columns
 
 RANDOM = np.random.default_rng(3)
 
@@ -43,14 +43,14 @@ def test_what_flows_in_is_seen(tmp_path: Path) -> None:
 
 
 def test_scales_by_hand() -> None:
-    seen = Seen(np.array([16.0, 1.0], np.float32), np.eye(2))
+    seen = ObservedInputs(np.array([16.0, 1.0], np.float32), np.eye(2))
     # sqrt(16 / 1) = 4 and sqrt(1 / 4) = 1/2, over their geometric mean sqrt(2).
     scales = channel_scales(seen, [np.array([[0.5, -1.0], [4.0, 0.0]], np.float32)])
     assert scales == pytest.approx([4 / 2**0.5, 0.5 / 2**0.5])
 
 
 def test_channels_that_never_move_have_a_scale() -> None:
-    scales = channel_scales(Seen(np.zeros(3, np.float32), np.zeros((3, 3))), [np.zeros((3, 2), np.float32)])
+    scales = channel_scales(ObservedInputs(np.zeros(3, np.float32), np.zeros((3, 3))), [np.zeros((3, 2), np.float32)])
     assert scales == pytest.approx([1, 1, 1])
 
 

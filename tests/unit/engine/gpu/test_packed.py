@@ -11,7 +11,7 @@ from tiny_encoders import tiny_roberta
 from core.errors import ModelError
 from encoder.bi_encoder import BiEncoder
 from encoder.train import half as towers
-from encoder.train.export import Pooled, export_model, load_encoder
+from encoder.train.export import PooledEncoder, export_model, load_encoder
 from engine.gpu import packed
 from engine.gpu.packed import PackedModel
 from engine.half import half_path, has_half, read_half
@@ -51,7 +51,7 @@ def test_vectors_are_those_of_the_original(tower: tuple[str, BiEncoder], device:
     base, folder = tower
     tokens = folder.tokenize_items(["", *PRODUCTS, " ".join(PRODUCTS)])
     found = opened(folder.model_path("item"), device, dtype).run(tokens)
-    exact = rounded(Pooled(load_encoder(base)))
+    exact = rounded(PooledEncoder(load_encoder(base)))
     assert found.dtype == np.float32 and found.shape == (len(tokens), 32)
     for vector, sequence in zip(found, tokens, strict=True):
         ids = torch.from_numpy(sequence.astype(np.int64))[None]

@@ -30,7 +30,7 @@ from lifecycle.examples.behaviour import Behaviour, BehaviourSettings
 from lifecycle.examples.mining import Mining
 from lifecycle.quality import evaluation
 from lifecycle.quality.comparison import Comparison
-from lifecycle.quality.evaluation import Ask, Place
+from lifecycle.quality.evaluation import EvaluationRequest, ReleaseLocation
 from lifecycle.quality.gate import GateSettings
 from lifecycle.quality.slices import Slices
 from lifecycle.recipes.recipe import Recipe
@@ -386,7 +386,9 @@ def compared(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     fill(store, tmp_path, 2)
     asked: list[tuple[str, str]] = []
 
-    def compare(a: Place, b: Place, ask: Ask, steps: Steps) -> tuple[Comparison, Slices]:
+    def compare(
+        a: ReleaseLocation, b: ReleaseLocation, ask: EvaluationRequest, steps: Steps
+    ) -> tuple[Comparison, Slices]:
         asked.append((a.release, b.release))
         return comparison(), {}
 

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 
 from core.errors import FeedError
 from evaluation.judgments import JUDGMENTS_SCHEMA, load_judgments, split_of
-from lifecycle.examples.behaviour import Behaviour, Graded, Seen, _usual, graded, judgments_of, prior_strength, smoothed
+from lifecycle.examples.behaviour import (
+    Behaviour,
+    BehaviourJudgments,
+    ExposureCounts,
+    _usual,
+    graded,
+    judgments_of,
+    prior_strength,
+    smoothed,
+)
 from lifecycle.examples.events import read_events
 
 NAMES = ("query", "product_id", "position", "clicked", "session")
@@ -25,19 +34,19 @@ def written(path: Path, rows: list[Row], **more: list) -> Path:
     return path / "e.parquet"
 
 
-def made(path: Path, rows: list[Row], settings: Behaviour = LENIENT, **more: list) -> Graded:
+def made(path: Path, rows: list[Row], settings: Behaviour = LENIENT, **more: list) -> BehaviourJudgments:
     return judgments_of(read_events(written(path, rows, **more)), settings)
 
 
-def grades(result: Graded) -> dict[tuple[str, str], float]:
+def grades(result: BehaviourJudgments) -> dict[tuple[str, str], float]:
     return {(row["query"], row["product_id"]): row["grade"] for row in result.table.to_pylist()}
 
 
-def pairs(query: list[int], examined: list[float], worth: list[float], p: float = 1.0) -> Seen:
+def pairs(query: list[int], examined: list[float], worth: list[float], p: float = 1.0) -> ExposureCounts:
     """Of purchases and nothing else, all at one position that is seen with probability `p`."""
     number, times, sums = np.array(query), np.array(examined), np.array(worth)
     expected = times * sums.sum() / times.sum()
-    return Seen(number, np.arange(len(number)), times / p, sums, times, times * p, sums, sums, expected)
+    return ExposureCounts(number, np.arange(len(number)), times / p, sums, times, times * p, sums, sums, expected)
 
 
 def test_smoothing_by_hand() -> None:
@@ -326,7 +335,7 @@ def agreement(truth: np.ndarray, values: np.ndarray) -> float:
     return right / total
 
 
-def by_pair(result: Graded, shape: tuple[int, ...]) -> np.ndarray:
+def by_pair(result: BehaviourJudgments, shape: tuple[int, ...]) -> np.ndarray:
     found = np.full(shape, np.nan)
     for (query, product), value in grades(result).items():
         found[int(query), int(product)] = value

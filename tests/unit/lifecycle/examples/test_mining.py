@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import FeedError
-from lifecycle.examples.candidates import Candidates
+from lifecycle.examples.candidates import RetrievedProducts
 from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, by_query, mine
 from lifecycle.examples.products import Products
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 TITLES = [
     "Acme red steel mug",  # good for the query
@@ -22,14 +22,14 @@ TITLES = [
     "Brask duvet",
 ]
 PRODUCTS = Products([f"p{i}" for i in range(8)], TITLES, TITLES, ["g", None, None, "g", None, None, "h", None])
-JUDGED = Judged("train", {"red mug": {"p0": 1.0, "p7": 0.5 - 0.1, "p6": 0.0}, "nothing good": {"p5": 0.2}})
+JUDGED = JudgedQueries("train", {"red mug": {"p0": 1.0, "p7": 0.5 - 0.1, "p6": 0.0}, "nothing good": {"p5": 0.2}})
 ALL = Mining(first=1, last=8, negatives=8, overlap=1.0, similarity=2.0)
 
 
-def found(*rows: int) -> Candidates:
+def found(*rows: int) -> RetrievedProducts:
     """The same candidates for both queries, with scores falling from 9."""
     places = np.array([rows, rows], np.int64)
-    return Candidates(places, np.tile(np.arange(9, 9 - len(rows), -1), (2, 1)).astype(np.float32))
+    return RetrievedProducts(places, np.tile(np.arange(9, 9 - len(rows), -1), (2, 1)).astype(np.float32))
 
 
 def mined(settings: Mining, *rows: int, **models: Any) -> list[str]:
@@ -61,7 +61,7 @@ def test_what_is_as_similar_as_the_positives_is_held_off() -> None:
 
 
 def test_the_limit_is_that_of_the_mean_positive() -> None:
-    judged = Judged("train", {"q": {"p0": 1.0, "p7": 1.0}})
+    judged = JudgedQueries("train", {"q": {"p0": 1.0, "p7": 1.0}})
     scores = np.array([0.9, 0, 0, 0, 0.49, 0.51, 0.2, 0.1], np.float32)  # the mean of 0.9 and 0.1 is 0.5
     settings = ALL.model_copy(update={"similarity": 1.0})
     result = mine(judged, PRODUCTS, {"bm25": found(4, 5, 6)}, settings, lambda _, rows: scores[rows])
@@ -109,7 +109,7 @@ def test_a_window_that_ends_before_it_begins_is_told() -> None:
 
 def test_without_a_good_product_there_is_nothing_to_mine_for() -> None:
     with pytest.raises(FeedError, match="no query of split train has a good product"):
-        mine(Judged("train", {"q": {"p0": 0.1, "elsewhere": 1.0}}), PRODUCTS, {"bm25": found(1)}, ALL)
+        mine(JudgedQueries("train", {"q": {"p0": 0.1, "elsewhere": 1.0}}), PRODUCTS, {"bm25": found(1)}, ALL)
 
 
 def test_the_products_of_a_query_come_by_rank() -> None:

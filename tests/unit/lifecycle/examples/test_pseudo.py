@@ -8,8 +8,8 @@ import pytest
 
 from lifecycle.examples.pseudo import (
     PSEUDO_SCHEMA,
-    Pseudo,
-    _Words,
+    PseudoQuerySettings,
+    _WordCounts,
     field_queries,
     in_turn,
     pseudo_queries,
@@ -29,8 +29,8 @@ CATALOG = [
 ]
 
 
-def words(**holders: int) -> _Words:
-    return _Words(Counter(holders), 10)
+def words(**holders: int) -> _WordCounts:
+    return _WordCounts(Counter(holders), 10)
 
 
 def test_words_keep_sizes_and_models_whole() -> None:
@@ -41,8 +41,8 @@ def test_words_keep_sizes_and_models_whole() -> None:
 def test_words_of_a_title_that_can_stand_alone_weigh_their_mean_idf() -> None:
     found = title_queries(
         product("2", "Zorb 3/4 in. Pipe with Case"),
-        _Words(Counter({"zorb": 1, "3/4": 5, "in": 5, "pipe": 2, "with": 5, "case": 10}), 10),
-        Pseudo(shortest=2, longest=3, common=0.2),
+        _WordCounts(Counter({"zorb": 1, "3/4": 5, "in": 5, "pipe": 2, "with": 5, "case": 10}), 10),
+        PseudoQuerySettings(shortest=2, longest=3, common=0.2),
     )
     # Neither "in. pipe" nor "zorb 3/4" nor "pipe with" stands alone.
     assert set(found) == {"3/4 in pipe", "pipe with case"}
@@ -51,8 +51,8 @@ def test_words_of_a_title_that_can_stand_alone_weigh_their_mean_idf() -> None:
 
 def test_words_that_many_products_share_are_no_query() -> None:
     common = words(claw=8, hammer=8)
-    assert title_queries(product("3", "Claw Hammer"), common, Pseudo(common=0.5)) == {}
-    assert list(title_queries(product("3", "Claw Hammer"), common, Pseudo(common=0.8))) == ["claw hammer"]
+    assert title_queries(product("3", "Claw Hammer"), common, PseudoQuerySettings(common=0.5)) == {}
+    assert list(title_queries(product("3", "Claw Hammer"), common, PseudoQuerySettings(common=0.8))) == ["claw hammer"]
 
 
 def test_brand_colour_type_and_model_number() -> None:
@@ -72,7 +72,9 @@ def test_rare_types_have_their_turn() -> None:
 
 
 def test_products_without_judgments_alone_and_nothing_to_test_on() -> None:
-    table = pseudo_queries(pa.Table.from_pylist(CATALOG), {"2"}, Pseudo(common=1, per_product=4), {"acme drills"})
+    table = pseudo_queries(
+        pa.Table.from_pylist(CATALOG), {"2"}, PseudoQuerySettings(common=1, per_product=4), {"acme drills"}
+    )
     assert table.schema == PSEUDO_SCHEMA
     queries = table["query"].to_pylist()
     assert "2" not in table["product_id"].to_pylist() and "1" in table["product_id"].to_pylist()
@@ -82,11 +84,13 @@ def test_products_without_judgments_alone_and_nothing_to_test_on() -> None:
 
 def test_the_seed_decides_and_the_cap_holds() -> None:
     catalog = pa.Table.from_pylist(CATALOG)
-    assert pseudo_queries(catalog, (), Pseudo(queries=3)).equals(pseudo_queries(catalog, (), Pseudo(queries=3)))
-    assert len(pseudo_queries(catalog, (), Pseudo(queries=3))) == 3
-    assert len(pseudo_queries(catalog, {row["id"] for row in CATALOG}, Pseudo())) == 0
+    assert pseudo_queries(catalog, (), PseudoQuerySettings(queries=3)).equals(
+        pseudo_queries(catalog, (), PseudoQuerySettings(queries=3))
+    )
+    assert len(pseudo_queries(catalog, (), PseudoQuerySettings(queries=3))) == 3
+    assert len(pseudo_queries(catalog, {row["id"] for row in CATALOG}, PseudoQuerySettings())) == 0
 
 
 def test_an_id_and_a_title_are_enough() -> None:
-    table = pseudo_queries(pa.table({"id": ["1"], "title": ["Cordless Drill"]}), (), Pseudo())
+    table = pseudo_queries(pa.table({"id": ["1"], "title": ["Cordless Drill"]}), (), PseudoQuerySettings())
     assert table.to_pylist() == [{"query": "cordless drill", "product_id": "1"}]

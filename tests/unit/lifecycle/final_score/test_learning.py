@@ -11,8 +11,8 @@ from lifecycle.final_score.learning import (
     FUSED,
     PRERANKED,
     RERANKED,
-    Asked,
-    Judged,
+    GradedQueries,
+    QueryCandidates,
     Values,
     choose,
     enough,
@@ -35,10 +35,10 @@ def found(dense: list[int], lexical: list[int]) -> CandidateSet:
     return CandidateSet(np.arange(len(dense)), nothing, dict(zip((DENSE, LEXICAL), sources, strict=True)))
 
 
-def asked(entry: CandidateSet) -> Asked:
+def asked(entry: CandidateSet) -> QueryCandidates:
     count = len(entry.rows)
     features = np.zeros((count, len(FEATURE_NAMES)), np.float32)
-    return Asked("q", entry, features, np.full(count, np.nan, np.float32), [f"p{i}" for i in range(count)])
+    return QueryCandidates("q", entry, features, np.full(count, np.nan, np.float32), [f"p{i}" for i in range(count)])
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_ratios_above_one_take_from_the_towers(ratio: float, expected: list[floa
 
 def test_the_ratio_is_the_one_that_ranks_best() -> None:
     entry = asked(found([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
-    assert tuned_ratio([entry], Judged({"q": {"p4": 3.0}}, 0.0)) > 1
-    assert tuned_ratio([entry], Judged({"q": {"p0": 3.0}}, 0.0)) < 1
+    assert tuned_ratio([entry], GradedQueries({"q": {"p4": 3.0}}, 0.0)) > 1
+    assert tuned_ratio([entry], GradedQueries({"q": {"p0": 3.0}}, 0.0)) < 1
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,9 @@ def test_a_gain_that_may_be_chance_is_no_reason_to_rescore() -> None:
     assert enough(SETTINGS.model_copy(update={"rerank_depth": 8}), before, lambda _: after) == 0
 
 
-def noise(queries: int, told: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> tuple[list[Asked], Judged]:
+def noise(
+    queries: int, told: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+) -> tuple[list[QueryCandidates], GradedQueries]:
     """Features, ranks and grades of no rule at all; relevance is what `told` makes of the grades."""
     random = np.random.default_rng(7)
     entries, grades = [], {}
@@ -95,8 +97,8 @@ def noise(queries: int, told: Callable[[np.ndarray, np.random.Generator], np.nda
         ids = [f"p{i}" for i in range(CANDIDATES)]
         grades[f"q{number}"] = dict(zip(ids, truth.tolist(), strict=True))
         relevance = told(truth, random).astype(np.float32)
-        entries.append(Asked(f"q{number}", found(*ranks), table, relevance, ids))
-    return entries, Judged(grades, 0.0)
+        entries.append(QueryCandidates(f"q{number}", found(*ranks), table, relevance, ids))
+    return entries, GradedQueries(grades, 0.0)
 
 
 def gain(values: dict[str, Values], over: str) -> tuple[float, float]:
@@ -129,7 +131,7 @@ def test_no_query_is_measured_by_a_choice_that_heard_of_it(monkeypatch: pytest.M
     chosen: list[set[str]] = []
     settings = SETTINGS.model_copy(update={"rounds": 2})
 
-    def noting(inside: list[Asked], *given: object) -> object:
+    def noting(inside: list[QueryCandidates], *given: object) -> object:
         chosen.append({entry.query for entry in inside})
         return choose(inside, *given)  # type: ignore[arg-type]
 

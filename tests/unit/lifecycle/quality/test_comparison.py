@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.classification import Pairs
-from lifecycle.quality.comparison import Comparison, Row, compare, plain, side
+from lifecycle.quality.comparison import Comparison, MeasureComparison, compare, plain, side
 from lifecycle.quality.evaluate import Evaluation
 
 QUERIES = [f"q{i}" for i in range(12)]
@@ -35,7 +35,7 @@ def compared(a: Evaluation, b: Evaluation, same: bool = True, **slices: list[str
     return compare(side(a, None, None), side(b, None, None), same, slices, lambda product: f"the {product}")
 
 
-def row(rows: list[Row], name: str, measure: str) -> Row:
+def row(rows: list[MeasureComparison], name: str, measure: str) -> MeasureComparison:
     [found] = [entry for entry in rows if (entry.name, entry.measure) == (name, measure)]
     return found
 

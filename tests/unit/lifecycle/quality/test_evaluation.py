@@ -13,11 +13,17 @@ from core.manifest import Manifest
 from core.progress import Silent
 from core.releases import ReleaseStore
 from lifecycle.quality import evaluate, evaluation
-from lifecycle.quality.evaluation import Ask, Place, compare_releases, evaluate_release, find_release
+from lifecycle.quality.evaluation import (
+    EvaluationRequest,
+    ReleaseLocation,
+    compare_releases,
+    evaluate_release,
+    find_release,
+)
 from retrieval.release.loaded import LoadedRelease
 
 
-class Shop:
+class ShopFiles:
     """Two releases of doubles, the second in service, and judgments."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,44 +43,44 @@ class Shop:
         return self.opened[-1]
 
     def evaluate(self, split: str = "test", rerank_depth: int = 32) -> evaluate.Evaluation:
-        ask = Ask(self.judgments, split, rerank_depth=rerank_depth)
+        ask = EvaluationRequest(self.judgments, split, rerank_depth=rerank_depth)
         return evaluate_release(self.store, "shop", ask, Silent())[0]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    shop = Shop(tmp_path)
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShopFiles:
+    shop = ShopFiles(tmp_path)
     monkeypatch.setattr(evaluation, "open_release", shop.open)
     monkeypatch.setattr(evaluate, "_embed", lambda _release, rows: np.array([[-row] for row in rows], np.float32))
     return shop
 
 
-def test_the_release_in_service_is_measured_and_let_go(shop: Shop) -> None:
+def test_the_release_in_service_is_measured_and_let_go(shop: ShopFiles) -> None:
     result = shop.evaluate(rerank_depth=0)
     assert (result.release_id, result.split) == (shop.current, "test")
     assert result.values["retrieval"]["MRR@10"] == {"3 mugs": 1.0}
     assert shop.opened[0].engine.closed  # type: ignore[attr-defined]
 
 
-def test_the_depth_asked_for_is_the_one_measured(shop: Shop) -> None:
+def test_the_depth_asked_for_is_the_one_measured(shop: ShopFiles) -> None:
     # The doubles' ranker prefers later products: of the first two retrieved, p3 and p4, it turns the order around.
     assert shop.evaluate(rerank_depth=2).values["reranked"]["MRR@10"] == {"3 mugs": 0.5}
 
 
-def test_a_release_is_let_go_when_measuring_fails(shop: Shop) -> None:
+def test_a_release_is_let_go_when_measuring_fails(shop: ShopFiles) -> None:
     with pytest.raises(FeedError, match="no query of split 'valid'"):
         shop.evaluate("valid")
     assert shop.opened[0].engine.closed  # type: ignore[attr-defined]
 
 
-def test_a_damaged_release_is_not_measured(shop: Shop) -> None:
+def test_a_damaged_release_is_not_measured(shop: ShopFiles) -> None:
     damage(shop.store.path("shop", shop.current) / "products.arrow")
     with pytest.raises(ReleaseError, match=r"products\.arrow differs"):
         shop.evaluate()
     assert shop.opened == []
 
 
-class Pair(Shop):
+class Pair(ShopFiles):
     """Two releases: A of products p0 to p39 without a ranker, B with one, of A's products or so many of them."""
 
     def __init__(self, folder: Path, products: int) -> None:
@@ -84,7 +90,9 @@ class Pair(Shop):
             columns = write_columns(folder / "columns", rows_of(count)).read_bytes()
             model = {"encoder/m": name.encode()}
             publish(self.store, folder / "scratch", {"products.arrow": columns}, number, model)
-        self.a, self.b = (Place(self.store, "shop", manifest.release_id) for manifest in self.store.manifests("shop"))
+        self.a, self.b = (
+            ReleaseLocation(self.store, "shop", manifest.release_id) for manifest in self.store.manifests("shop")
+        )
         self.judgments = folder / "judged.csv"
         queries = [f"{i} mug" for i in range(20)]
         lines = [f"{q},p{i + more},{grade},test" for i, q in enumerate(queries) for more, grade in ((0, 1), (1, 0))]
@@ -109,7 +117,7 @@ def make_pair(folder: Path, monkeypatch: pytest.MonkeyPatch, products: int = 40)
 
 def test_two_releases_are_measured_on_the_same_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch)
-    found, slices = compare_releases(pair.a, pair.b, Ask(pair.judgments, rerank_depth=2), Silent())
+    found, slices = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, rerank_depth=2), Silent())
     assert found.same_catalog
     served = next(row.found for row in found.measures if (row.name, row.measure) == ("served", "MRR@10"))
     # A leaves the good product first; B's ranker prefers the one after it, of the first two.
@@ -127,7 +135,7 @@ def test_the_valid_split_is_not_scored_for_a_cutoff_that_is_given(
 ) -> None:
     pair = make_pair(tmp_path, monkeypatch)
     monkeypatch.delattr(evaluation, "score_pools")
-    found, _ = compare_releases(pair.a, pair.b, Ask(pair.judgments, cutoff=0.25), Silent())
+    found, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=0.25), Silent())
     assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == (0.25, "given")
 
 
@@ -136,14 +144,14 @@ def test_a_rankers_own_cutoff_is_taken_where_none_is_given(tmp_path: Path, monke
     monkeypatch.delattr(evaluation, "score_pools")
     monkeypatch.setattr(doubles.Ranker, "cutoff", 0.4)
     for given, expected in ((None, (0.4, "the ranker's own")), (0.25, (0.25, "given"))):
-        found, _ = compare_releases(pair.a, pair.b, Ask(pair.judgments, cutoff=given), Silent())
+        found, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=given), Silent())
         assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == expected
 
 
 def test_of_other_catalogs_only_products_of_both_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch, products=10)
     for a, b in ((pair.a, pair.b), (pair.b, pair.a)):
-        found, _ = compare_releases(a, b, Ask(pair.judgments), Silent())
+        found, _ = compare_releases(a, b, EvaluationRequest(pair.judgments), Silent())
         assert not found.same_catalog
         pools = [set().union(*side.evaluation.pools.values()) for side in (found.a, found.b)]
         assert pools == [{f"p{i}" for i in range(10)}] * 2
@@ -164,4 +172,4 @@ def test_a_release_is_found_by_id_folder_or_as_the_current_one(tmp_path: Path, m
 def test_a_release_is_not_compared_with_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch)
     with pytest.raises(ReleaseError, match=f"both are release {pair.a.release}"):
-        compare_releases(pair.a, pair.a, Ask(pair.judgments), Silent())
+        compare_releases(pair.a, pair.a, EvaluationRequest(pair.judgments), Silent())

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from evaluation.comparison import Paired
 from lifecycle.quality.comparison import Comparison
-from lifecycle.quality.gate import Finding, GateSettings, Rule, Verdict, judge
+from lifecycle.quality.gate import GateSettings, Rule, RuleResult, Verdict, judge
 
 
 def holds(of: Comparison, rule: Rule, **settings: object) -> bool | None:
@@ -73,7 +73,7 @@ def test_what_cannot_be_judged_refuses_nothing() -> None:
 
 
 def test_a_release_of_which_nothing_is_known_is_refused() -> None:
-    assert not Verdict("b", "a", [Finding(Rule.CALIBRATION, "", "", None)]).released
+    assert not Verdict("b", "a", [RuleResult(Rule.CALIBRATION, "", "", None)]).released
 
 
 def test_only_the_rules_asked_for_are_judged() -> None:

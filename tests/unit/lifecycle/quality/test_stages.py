@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lifecycle.cli.show_comparison import show_stages
 from lifecycle.quality.evaluate import FINAL, RANDOM, RETRIEVED, WORDS, Evaluation
-from lifecycle.quality.stages import Stages, compare_stages
+from lifecycle.quality.stages import StageComparison, compare_stages
 
 QUERIES = [f"q{number}" for number in range(12)]
 
@@ -28,12 +28,12 @@ def evaluation() -> Evaluation:
 
 
 @pytest.fixture
-def stages() -> Stages:
+def stages() -> StageComparison:
     slices = {"even": {"q0", "q2"}, "all": set(QUERIES)}
     return compare_stages(evaluation(), slices, str.upper)
 
 
-def test_each_stage_is_paired_with_the_served_one(stages: Stages) -> None:
+def test_each_stage_is_paired_with_the_served_one(stages: StageComparison) -> None:
     rows = {(row.name, row.measure): row for row in stages.rows}
     assert {name for name, _ in rows} == {RETRIEVED, WORDS}
     towers = rows[RETRIEVED, "nDCG@10"].found
@@ -42,14 +42,14 @@ def test_each_stage_is_paired_with_the_served_one(stages: Stages) -> None:
     assert all(row.p_holm >= row.found.p for row in stages.rows)
 
 
-def test_slices_have_every_stage_and_small_ones_are_left_out(stages: Stages) -> None:
+def test_slices_have_every_stage_and_small_ones_are_left_out(stages: StageComparison) -> None:
     assert set(stages.slices) == {"all"}
     assert {stage: entry.mean for stage, entry in stages.slices["all"].items()} == pytest.approx(
         {RETRIEVED: 8 / 12, WORDS: 1 / 12, FINAL: 11.5 / 12}
     )
 
 
-def test_examples_tell_where_one_is_ahead(stages: Stages) -> None:
+def test_examples_tell_where_one_is_ahead(stages: StageComparison) -> None:
     [loss] = stages.losses[WORDS]
     assert (loss.query, loss.a, loss.b) == ("q0", 1.0, 0.5)
     assert loss.first_a == loss.first_b == [("GOOD", 1.0)]
@@ -58,7 +58,7 @@ def test_examples_tell_where_one_is_ahead(stages: Stages) -> None:
     assert stages.losses[RETRIEVED] == []
 
 
-def test_all_of_it_is_shown_and_given_as_json(stages: Stages) -> None:
+def test_all_of_it_is_shown_and_given_as_json(stages: StageComparison) -> None:
     console = Console(file=io.StringIO(), width=160)
     show_stages(console, stages, FINAL)
     told = console.file.getvalue()  # type: ignore[attr-defined]

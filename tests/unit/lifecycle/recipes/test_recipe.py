@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import TandemError
-from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, Source, general, recipe_of, sample
+from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, RecipeSource, general, recipe_of, sample
 from lifecycle.recipes.sets import mapping_file
 
 
@@ -54,6 +54,6 @@ def test_what_contradicts_itself_is_refused(change: dict, fault: str) -> None:
 
 
 def test_late_sources_need_the_settings_of_the_last_stage() -> None:
-    late = Source(name="b", catalog="b", judgments="b", late=True)
+    late = RecipeSource(name="b", catalog="b", judgments="b", late=True)
     with pytest.raises(ValidationError, match="go together"):
         Recipe(**(sample().model_dump() | {"sources": [*sample().sources, late]}))

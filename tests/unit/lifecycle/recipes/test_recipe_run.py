@@ -19,7 +19,7 @@ from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from lifecycle.recipes import pace, run, stages
-from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, Source, Work
+from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, RecipeSource, Work
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.lineage import Lineage, read_lineage
 from lifecycle.tracking.tracker import NullTracker
@@ -27,7 +27,7 @@ from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
 from training.examples import Examples
-from training.stages import Stages, Task
+from training.stages import ModelStages, Task
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
 TOWERS = EncoderTraining(negatives=1, mask_false_negatives=True, distractors=5, **SHORT)
@@ -36,8 +36,8 @@ RANKER = RankerTraining(learning_rate=1e-3, **SHORT)
 
 def recipe() -> Recipe:
     """Two shops, one of them late, and two layers of which the student keeps one."""
-    early = Source(name="early", catalog="early.jsonl", judgments="early.parquet", pseudo=5)
-    late = Source(name="late", catalog="late.jsonl", judgments="late.parquet", late=True)
+    early = RecipeSource(name="early", catalog="early.jsonl", judgments="early.parquet", pseudo=5)
+    late = RecipeSource(name="late", catalog="late.jsonl", judgments="late.parquet", late=True)
     return Recipe(
         name="tiny",
         sources=(early, late),
@@ -78,7 +78,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     whole = stages.train_and_record
 
-    def train_and_record(lineage: Lineage, model: Stages, task: Task, *rest: Any) -> dict[str, Any]:
+    def train_and_record(lineage: Lineage, model: ModelStages, task: Task, *rest: Any) -> dict[str, Any]:
         names.append(task.output.name)
         return whole(lineage, model, task, *rest)
 
@@ -177,7 +177,7 @@ def test_the_last_stage_hears_of_all_shops(
 
     whole = stages.train_and_record
 
-    def train_and_record(lineage: Lineage, model: Stages, task: Task, *rest: Any) -> dict[str, Any]:
+    def train_and_record(lineage: Lineage, model: ModelStages, task: Task, *rest: Any) -> dict[str, Any]:
         if isinstance(task.examples, Examples):
             products = {"negatives": task.examples.negatives, "retrieved": task.examples.retrieved}
             shops[task.output.name] = {name: _shops(value) for name, value in products.items()}

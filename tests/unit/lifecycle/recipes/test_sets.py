@@ -10,13 +10,13 @@ from core.progress import Silent
 from core.strings import query_key
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
-from lifecycle.recipes.recipe import FinalStage, Source
-from lifecycle.recipes.sets import LearningSet, mixed, read_sets, varied
+from lifecycle.recipes.recipe import FinalStage, RecipeSource
+from lifecycle.recipes.sets import TrainingSet, mixed, read_sets, varied
 from ranker.train.settings import RankerTraining
 
-MUGS = Source(name="mugs", catalog="mugs.jsonl", judgments="mugs.csv")
-LAMPS = Source(name="lamps", catalog="lamps.jsonl", judgments="lamps.csv", late=True)
-SHELF = Source(name="shelf", catalog="lamps.jsonl", pseudo=20)
+MUGS = RecipeSource(name="mugs", catalog="mugs.jsonl", judgments="mugs.csv")
+LAMPS = RecipeSource(name="lamps", catalog="lamps.jsonl", judgments="lamps.csv", late=True)
+SHELF = RecipeSource(name="shelf", catalog="lamps.jsonl", pseudo=20)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def _judge(path: Path, *rows: str) -> None:
     path.write_text("\n".join(["query,product_id,grade,split", *rows]) + "\n")
 
 
-def read(data: Path, *sources: Source) -> list[LearningSet]:
+def read(data: Path, *sources: RecipeSource) -> list[TrainingSet]:
     return read_sets(sources, data, 0, Silent())
 
 

@@ -16,7 +16,7 @@ from lifecycle.examples.products import Products
 from lifecycle.tracking.lineage import Lineage
 from lifecycle.training.compression import ranker_pairs
 from ranker.ranker import Ranker
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_what_does_not_fit_together_is_one_line(
 def test_the_teacher_is_asked_of_judged_and_found_products() -> None:
     texts = ["red kettle", "blue kettle", "spade", "red kettle"]
     products = Products(["a", "b", "c", "d"], texts, texts, [None] * 4)
-    train = Judged("train", {"kettle": {"c": 0.0}, "spade": {"c": 1.0}})
+    train = JudgedQueries("train", {"kettle": {"c": 0.0}, "spade": {"c": 1.0}})
     pairs = ranker_pairs(train, products, 5)
     assert pairs[0] == ("kettle", "spade") and len(pairs) == len(set(pairs)) == 4
     assert set(pairs[1:]) == {("kettle", "red kettle"), ("kettle", "blue kettle"), ("spade", "spade")}

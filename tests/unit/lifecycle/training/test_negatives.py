@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from core.progress import Report, Silent, ignore
 from lifecycle.examples.products import Products
 from lifecycle.training.negatives import found_first
-from training.examples import Judged
+from training.examples import JudgedQueries
 
 TEXTS = ["red kettle", "kettle cosy", "red carpet", "spade", "blue lamp"]
 PRODUCTS = Products(list("abcde"), TEXTS, TEXTS, [None] * len(TEXTS))
-QUERIES = Judged("valid", {"red kettle": {"a": 1.0}, "lamp": {"e": 1.0}})
+QUERIES = JudgedQueries("valid", {"red kettle": {"a": 1.0}, "lamp": {"e": 1.0}})
 
 
 class Towers:

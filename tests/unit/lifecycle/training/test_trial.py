@@ -8,7 +8,7 @@ import pytest
 from teachers import TEXTS, write_ranker, write_towers
 
 from evaluation.measures import Grades
-from lifecycle.training.trial import Part, RankerTrial, Subject, TowerTrial, trial_rows
+from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, TrialPart, trial_rows
 
 GRADES: Grades = {
     "red kettle": {"red-kettle": 1.0, "blue-kettle": 0.5, "red-spade": 0.0},
@@ -26,7 +26,7 @@ def pairs(logits: list[float]) -> Subject:
     def run(tokens: Any, segments: Any) -> np.ndarray:
         return np.array([logits[sequence[0]] for sequence in tokens], np.float32)
 
-    return Subject({"pair": Part([np.array([i], np.int32) for i in range(6)], None, run)}, 10 * len(logits))
+    return Subject({"pair": TrialPart([np.array([i], np.int32) for i in range(6)], None, run)}, 10 * len(logits))
 
 
 def test_a_row_by_hand() -> None:
