@@ -39,7 +39,7 @@ from lifecycle.training.scoring import TowerSimilarity
 from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, trial_rows
 from ranker.train.export import Logits, load_ranker
 from training.compress import Distillation, teacher_checkpoint
-from training.examples import judged
+from training.examples import select_split
 from training.export import quiet_libraries, write_fp32
 
 WHOLE = "as it is"
@@ -77,7 +77,7 @@ def main() -> None:
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     shop = read_data(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)
-    trial = trial_of(kind, judged(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
+    trial = trial_of(kind, select_split(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
     subjects = {WHOLE: trial.subject(options.model)}
     subjects |= {name: trial.subject(_folder(options.work, name)) for name in chosen}
     subjects |= {name: trial.subject(folder) for name, folder in options.beside}

@@ -23,7 +23,7 @@ from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, by_query
 from lifecycle.recipes.recipe import recipe_of
 from lifecycle.recipes.sets import TrainingSet, read_sets
-from lifecycle.training.negatives import FOUND, found_first, mine_negatives
+from lifecycle.training.negatives import RETRIEVED, mine_negatives, retrieve_first
 from lifecycle.training.scoring import TowerSimilarity
 from ranker.train.examples import training_labels, training_lists
 from ranker.train.finetune import train_ranker
@@ -70,7 +70,7 @@ def _train(entry: TrainingSet, towers: Path, models: dict[str, Path], settings: 
     similarity = TowerSimilarity(towers)
     examples = Examples.of(entry.texts, entry.judgments, entry.products.language)
     mined = mine_negatives(examples.train, entry.products, similarity, Mining(), steps)
-    retrieved = found_first(examples.valid, entry.products, similarity, FOUND, steps)
+    retrieved = retrieve_first(examples.valid, entry.products, similarity, RETRIEVED, steps)
     examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved, similarity=similarity)
     for loss, folder in models.items():
         if (folder / REPORT_FILE).is_file():

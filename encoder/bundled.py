@@ -45,21 +45,21 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
             "or give a folder that `tandem train` left"
         ) from None
     output.mkdir(parents=True, exist_ok=True)
-    known, others = halves(texts)
+    samples, others = halves(texts)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         exact = Path(scratch)
         spec = BiEncoderSpec(dimensions=write_bert(source, exact / MODEL), precision=PRECISION, base=base_name(None))
         (exact / TOKENIZER_FILE).write_bytes((source / TOKENIZER_FILE).read_bytes())
         (exact / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
         original = BiEncoder.open(exact)
-        feeds = [padded_inputs((IDS, MASK), [tokens]) for tokens in original.tokenize_items(list(known))]
+        feeds = [padded_inputs((IDS, MASK), [tokens]) for tokens in original.tokenize_items(list(samples))]
         quantize_rows(exact / MODEL, exact / "int8.onnx", feeds=feeds)
         (exact / "int8.onnx").replace(output / MODEL)
         half_path(output / MODEL).unlink(missing_ok=True)  # of the model that stood here before
-        found = _parity(original, OnnxModel(output / MODEL), others)
+        parity = _parity(original, OnnxModel(output / MODEL), others)
         for name in (TOKENIZER_FILE, SPEC_FILE):  # the spec last: with it, the folder says that it is whole
             (exact / name).replace(output / name)
-    return found
+    return parity
 
 
 def _parity(original: BiEncoder, exported: OnnxModel, texts: Sequence[str]) -> dict[str, Any]:

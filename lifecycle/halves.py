@@ -25,7 +25,7 @@ def add_halves(models: ModelFolders, encoder: str | None, ranker: str | None, st
         _add(models.ranker, ranker, store, _ranker)
 
 
-def _add(folder: Path, given: str | None, store: ReleaseStore, write: Callable[[str | None, Path], None]) -> None:
+def _add(folder: Path, base: str | None, store: ReleaseStore, write: Callable[[str | None, Path], None]) -> None:
     trained = (folder / CHECKPOINT).is_dir()
     if not trained and not folder.resolve().is_relative_to((store.root / EXPORTED).resolve()):
         raise ModelError(
@@ -33,7 +33,7 @@ def _add(folder: Path, given: str | None, store: ReleaseStore, write: Callable[[
             "that `tandem train` left"
         )
     need_training("making half-precision weights")
-    write(str(folder) if trained else given, folder)
+    write(str(folder) if trained else base, folder)
 
 
 def _towers(base: str | None, folder: Path) -> None:

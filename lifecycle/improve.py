@@ -54,13 +54,13 @@ def improve(
     depth = _train(shop, output, recipe, steps, tracker, tell)
     models, place = _candidate(shop, mapping, output, depth, steps, tell)
     after = _measured(place, shop.judgments, split, steps, "measure what was trained")
-    found = Improvement.of(catalog, split, replaced, before, after)
-    if found.better:
+    result = Improvement.of(catalog, split, replaced, before, after)
+    if result.better:
         _keep_vectors(ReleaseStore(output / _CANDIDATE), store, catalog)
         outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
-        found = found.model_copy(update={"release": outcome.manifest.release_id})
-    write_json(output / IMPROVED_FILE, found.model_dump(mode="json"))
-    return found
+        result = result.model_copy(update={"release": outcome.manifest.release_id})
+    write_json(output / IMPROVED_FILE, result.model_dump(mode="json"))
+    return result
 
 
 def end_with(pipe: int) -> None:
@@ -87,13 +87,13 @@ def _before(
     store: ReleaseStore, catalog: str, judgments: Path, split: str, output: Path, steps: Steps
 ) -> tuple[str, dict[str, float]]:
     """The release in service when training began, and its nDCG@10 by query."""
-    kept = output / _BEFORE
-    if kept.is_file():
-        told = json.loads(kept.read_bytes())
-        return told["release"], told["values"]
+    file = output / _BEFORE
+    if file.is_file():
+        measured = json.loads(file.read_bytes())
+        return measured["release"], measured["values"]
     place = find_release(store, store.named(catalog), CURRENT)
     values = _measured(place, judgments, split, steps, "measure what serves")
-    write_json(kept, {"release": place.release, "values": values})
+    write_json(file, {"release": place.release, "values": values})
     return place.release, values
 
 
@@ -135,8 +135,8 @@ def _candidate(
 def _models(output: Path) -> ModelFolders:
     """What was trained; a final score of other models is learned anew."""
     encoder, ranker, final = (output / name for name in ("encoder", "ranker", "final"))
-    known = (final / SPEC_FILE).is_file() and _goes_with(final, encoder, ranker)
-    return with_lineage(encoder, ranker, final=final if known else None)
+    has_final = (final / SPEC_FILE).is_file() and _goes_with(final, encoder, ranker)
+    return with_lineage(encoder, ranker, final=final if has_final else None)
 
 
 def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
@@ -164,10 +164,10 @@ def _learn_final(
 
 def _keep_vectors(source: ReleaseStore, target: ReleaseStore, catalog: str) -> None:
     """The candidate's embeddings, so that publishing it embeds nothing again."""
-    kept = target.folder(catalog) / "work" / "embeddings"
+    embeddings = target.folder(catalog) / "work" / "embeddings"
     for folder in (source.folder(catalog) / "work" / "embeddings").iterdir():
-        scratch = kept / f".{folder.name}.part"
+        scratch = embeddings / f".{folder.name}.part"
         shutil.rmtree(scratch, ignore_errors=True)
-        if not (kept / folder.name).exists():
+        if not (embeddings / folder.name).exists():
             shutil.copytree(folder, scratch)
-            scratch.rename(kept / folder.name)
+            scratch.rename(embeddings / folder.name)

@@ -42,7 +42,7 @@ def resolve_models(
     return with_lineage(
         _encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
         _ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
-        {kind: told for kind, told in known.items() if not given.get(kind)},
+        {kind: run for kind, run in known.items() if not given.get(kind)},
         final,
     )
 
@@ -68,8 +68,8 @@ def with_lineage(
     encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None, final: Path | None = None
 ) -> ModelFolders:
     """A model set with what is known of each model, else what its training left beside it. Raises ModelError."""
-    found = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
-    lineage = {kind: told for kind, told in {**found, **(known or {})}.items() if told and kind in found}
+    runs = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
+    lineage = {kind: run for kind, run in {**runs, **(known or {})}.items() if run and kind in runs}
     return ModelFolders(encoder, ranker, lineage or None, final)
 
 
@@ -88,14 +88,14 @@ def _final_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
     return store.path(catalog, release) / "final" if manifest.model.final is not None else None
 
 
-def _encoder(given: str | None, store: ReleaseStore) -> Path:
-    if given and (Path(given) / TOWER_FILE).is_file():
-        return Path(given)
-    target = _exported(store, "encoder", given)
+def _encoder(location: str | None, store: ReleaseStore) -> Path:
+    if location and (Path(location) / TOWER_FILE).is_file():
+        return Path(location)
+    target = _exported(store, "encoder", location)
     if _is_whole(target, TOWER_FILE):
         return target
     with whole_folder(target) as folder:
-        if given is None:
+        if location is None:
             from encoder.bundled import export_bundled
 
             export_bundled(folder)
@@ -103,30 +103,30 @@ def _encoder(given: str | None, store: ReleaseStore) -> Path:
             need_training("an encoder that is not exported yet")
             from encoder.train.export import export_encoder
 
-            export_encoder(given, folder)
+            export_encoder(location, folder)
         _write_digests(folder)
     return target
 
 
-def _ranker(given: str, store: ReleaseStore) -> Path:
-    if (Path(given) / RANKER_FILE).is_file():
-        return Path(given)
-    target = _exported(store, "ranker", given)
+def _ranker(location: str, store: ReleaseStore) -> Path:
+    if (Path(location) / RANKER_FILE).is_file():
+        return Path(location)
+    target = _exported(store, "ranker", location)
     if not _is_whole(target, RANKER_FILE):
         need_training("a ranker that is not exported yet")
         from ranker.train.export import export_ranker
 
         with whole_folder(target) as folder:
-            export_ranker(given, folder)
+            export_ranker(location, folder)
             _write_digests(folder)
     return target
 
 
-def _exported(store: ReleaseStore, kind: str, given: str | None) -> Path:
+def _exported(store: ReleaseStore, kind: str, base: str | None) -> Path:
     """Where an export of a folder or hub id is kept; a folder whose weights change is exported anew."""
-    weights = sorted(Path(given).rglob("*.safetensors")) if given else []
+    weights = sorted(Path(base).rglob("*.safetensors")) if base else []
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
-    return store.root / EXPORTED / kind / value_digest([given or "bundled", state])[:12]
+    return store.root / EXPORTED / kind / value_digest([base or "bundled", state])[:12]
 
 
 def _write_digests(folder: Path) -> None:

@@ -31,8 +31,8 @@ class Calibration:
         chances = 0.5 + 0.5 * np.tanh(0.5 * self.evidence(logits, similarities))
         if not self.knots:
             return chances
-        given, meant = zip(*self.knots, strict=True)
-        return np.interp(chances, given, meant)
+        x, y = zip(*self.knots, strict=True)
+        return np.interp(chances, x, y)
 
     def as_spec(self) -> dict[str, Any]:
         """The fields of `RankerSpec` of the same names."""

@@ -23,10 +23,10 @@ def mixed_scores(relevance: NDArray[np.floating], share: float) -> NDArray[np.fl
     finding, 1 takes that of relevance, equals as found.
     """
     places = np.arange(len(relevance))
-    said = np.empty(len(relevance), np.int64)
-    said[np.argsort(-relevance, kind="stable")] = places
-    counted = share ** (1 / _trust(places, said))
-    parts = (1 - counted) / (RANK_CONSTANT + 1 + places) + counted / (RANK_CONSTANT + 1 + said)
+    ranks = np.empty(len(relevance), np.int64)
+    ranks[np.argsort(-relevance, kind="stable")] = places
+    counted = share ** (1 / _trust(places, ranks))
+    parts = (1 - counted) / (RANK_CONSTANT + 1 + places) + counted / (RANK_CONSTANT + 1 + ranks)
     return np.asarray(RANK_CONSTANT * parts, np.float32)
 
 

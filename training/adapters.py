@@ -76,8 +76,8 @@ def _encoders(model: "torch.nn.Module") -> "list[PreTrainedModel]":
     """The transformers in a model, without their heads."""
     from transformers import PreTrainedModel
 
-    found = [module.base_model for module in model.modules() if isinstance(module, PreTrainedModel)]
-    return list({id(encoder): encoder for encoder in found}.values())
+    encoders = [module.base_model for module in model.modules() if isinstance(module, PreTrainedModel)]
+    return list({id(encoder): encoder for encoder in encoders}.values())
 
 
 def _keep_all_weights(trainer: "Trainer") -> None:

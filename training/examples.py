@@ -56,10 +56,10 @@ class Examples:
     @classmethod
     def of(cls, texts: Mapping[str, str], judgments: pa.Table, language: str | None = None) -> "Examples":
         """Those of a table of `JUDGMENTS_SCHEMA`. Raises ModelError when a split has none about these products."""
-        return cls(texts, judged(judgments, texts, "train"), judged(judgments, texts, "valid"), language)
+        return cls(texts, select_split(judgments, texts, "train"), select_split(judgments, texts, "valid"), language)
 
 
-def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> JudgedQueries:
+def select_split(judgments: pa.Table, texts: Mapping[str, str], split: str) -> JudgedQueries:
     """The judgments of a split whose products have a text. Raises ModelError when nothing is left."""
     grades = judgments["grade"].to_numpy()
     low, high = float(grades.min()), float(grades.max())
@@ -73,7 +73,7 @@ def judged(judgments: pa.Table, texts: Mapping[str, str], split: str) -> JudgedQ
     return JudgedQueries(split, queries)
 
 
-def spread(products: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
+def sample_by_grade(products: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
     """At most `count` products, taken from each grade in turn, at random within a grade."""
     names = list(products)
     grades: dict[float, list[str]] = {}
@@ -84,7 +84,7 @@ def spread(products: Mapping[str, float], count: int, random: np.random.Generato
     return [name for _, _, name in turns[:count]]
 
 
-def validation_sample(judged: JudgedQueries, settings: TrainingSettings) -> Grades:
+def sample_validation(judged: JudgedQueries, settings: TrainingSettings) -> Grades:
     """Queries with something to rank, drawn until their judgments reach `validation_pairs`.
 
     Many queries with a few products of every grade tell more than few queries with all of theirs.
@@ -97,7 +97,7 @@ def validation_sample(judged: JudgedQueries, settings: TrainingSettings) -> Grad
     random = np.random.default_rng(settings.seed)
     for place in random.permutation(len(useful)):
         graded = judged.queries[useful[place]]
-        products = {name: graded[name] for name in spread(graded, settings.validation_products, random)}
+        products = {name: graded[name] for name in sample_by_grade(graded, settings.validation_products, random)}
         if chosen and total + len(products) > settings.validation_pairs:
             break
         chosen[useful[place]] = products

@@ -50,11 +50,11 @@ def layer_list(encoder: "PreTrainedModel") -> "nn.ModuleList":
     from torch import nn
 
     config = encoder.config
-    found = [
+    lists = [
         module
         for name, module in encoder.named_modules()
         if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] in _LISTS
     ]
-    if len(found) != 1 or len(found[0]) != config.num_hidden_layers:
+    if len(lists) != 1 or len(lists[0]) != config.num_hidden_layers:
         raise ModelError(f"a model of type {config.model_type} has no single list of its layers; choose another base")
-    return found[0]
+    return lists[0]

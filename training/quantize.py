@@ -79,7 +79,7 @@ class _Rewriter:
         self._add("rows/unit", np.float32(1 / _ACTIVATION_LIMIT))
         self._add("rows/zero", np.uint8(_ZERO_POINT))
         self._add("rows/smallest", np.float32(_SMALLEST))
-        self._channels = {source: channel_scales(seen, self._fed(source)) for source, seen in self.seen.items()}
+        self._channels = {source: channel_scales(observed, self._fed(source)) for source, observed in self.seen.items()}
         count = 0
         nodes: list[NodeProto] = []
         for node in graph.node:
@@ -160,6 +160,6 @@ class _Rewriter:
     def _drop_unused(self) -> None:
         graph = self._model.graph
         used = {name for node in graph.node for name in node.input} | {entry.name for entry in graph.output}
-        kept = [entry for entry in graph.initializer if entry.name in used]
+        used_weights = [entry for entry in graph.initializer if entry.name in used]
         del graph.initializer[:]
-        graph.initializer.extend(kept)
+        graph.initializer.extend(used_weights)

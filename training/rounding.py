@@ -40,24 +40,24 @@ def observe(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    seen: dict[str, ObservedInputs] = {}
+    observed: dict[str, ObservedInputs] = {}
     for start in range(0, len(feeds), _TOGETHER):
         runs = [session.run(list(inputs), dict(feed)) for feed in feeds[start : start + _TOGETHER]]
         for place, name in enumerate(inputs):
             rows = np.concatenate([run[place].reshape(-1, run[place].shape[-1]) for run in runs])
             width = rows.shape[1]
-            seen.setdefault(name, ObservedInputs(np.zeros(width, np.float32), np.zeros((width, width)))).add(rows)
-    return seen
+            observed.setdefault(name, ObservedInputs(np.zeros(width, np.float32), np.zeros((width, width)))).add(rows)
+    return observed
 
 
-def channel_scales(seen: ObservedInputs, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def channel_scales(observed: ObservedInputs, weights: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """What to divide each channel of the activations by, and multiply its weights with, shape (k,).
 
     s = sqrt(max |x| / max |W|) over the channel: outliers among the channels, which would take the 8 bits of all
     others, go into the weights in part (Xiao and others, "SmoothQuant", ICML 2023). `weights` have shape (k, n).
     """
     largest = np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in weights], axis=0), _LEAST)
-    scales = np.maximum(seen.largest, _LEAST) ** _SHARE / largest ** (1 - _SHARE)
+    scales = np.maximum(observed.largest, _LEAST) ** _SHARE / largest ** (1 - _SHARE)
     return (scales / np.exp(np.log(scales).mean())).astype(np.float32)
 
 

@@ -80,6 +80,6 @@ class FineTuning(TrainingSettings):
         return self
 
     @property
-    def kept(self) -> Self:
+    def averaged_with(self) -> Self:
         """The same with the model whose weights are kept for a base."""
         return self.model_copy(update={"base": self.keep_of or self.base})

@@ -23,9 +23,9 @@ def load_base(settings: EncoderTraining) -> SentenceTransformer:
         model = _separate(model, settings.base)
     with model.truncate_embeddings(None):
         width = model.get_embedding_dimension()
-    asked = max(settings.matryoshka, default=0), settings.dimensions or 0
-    if max(asked) > width:
-        raise ModelError(f"{max(asked)} dimensions are more than the {width} of the base model; ask for fewer")
+    dimensions = max(settings.matryoshka, default=0), settings.dimensions or 0
+    if max(dimensions) > width:
+        raise ModelError(f"{max(dimensions)} dimensions are more than the {width} of the base model; ask for fewer")
     if settings.dimensions:
         model.truncate_dim = settings.dimensions
     return model

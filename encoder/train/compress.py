@@ -38,7 +38,7 @@ from training.compress import (
     teacher_checkpoint,
     untaught,
 )
-from training.examples import Examples, validation_sample
+from training.examples import Examples, sample_validation
 from training.export import CHECKPOINT, quiet_libraries
 from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
 from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
@@ -117,7 +117,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     """Trains the student; returns it with the best weights. Raises ModelError."""
     material, examples, settings = task.examples, task.examples.examples, task.settings
     checkpoint, teacher = teacher_checkpoint(material.teacher, task.output), BiEncoder.open(material.teacher)
-    sample = validation_sample(examples.valid, settings)
+    sample = sample_validation(examples.valid, settings)
     whole = EncoderTraining(seed=settings.seed, distractors=settings.distractors)
     validation = SearchValidation(sample, shelf_of(sample, examples.texts, whole))
     inputs = _inputs(teacher, material, settings)

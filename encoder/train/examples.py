@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from core.errors import ModelError
 from encoder.train.settings import EncoderTraining
-from training.examples import GOOD, POOR, JudgedQueries, spread
+from training.examples import GOOD, POOR, JudgedQueries, sample_by_grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,10 @@ def training_rows(
     for query, products in train.queries.items():
         good = [product for product, relevance in products.items() if relevance >= GOOD]
         poor = [product for product, relevance in products.items() if relevance <= POOR]
-        found = list(dict.fromkeys(name for name in mined.get(query, ()) if name in texts and name not in products))
-        hard = [str(name) for pair in zip_longest(found, random.permutation(poor)) for name in pair if name is not None]
+        unjudged = list(dict.fromkeys(name for name in mined.get(query, ()) if name in texts and name not in products))
+        hard = [
+            str(name) for pair in zip_longest(unjudged, random.permutation(poor)) for name in pair if name is not None
+        ]
         turns = cycle(hard)
         good = sorted(random.permutation(good), key=lambda product: -products[product])
         for positive in good[: settings.positives]:
@@ -71,7 +73,7 @@ def graded_pairs(
     rows = [
         (query_prefix + query, item_prefix + texts[name], products[name])
         for query, products in train.queries.items()
-        for name in spread(products, settings.graded_products, random)
+        for name in sample_by_grade(products, settings.graded_products, random)
     ]
     columns = zip(("query", "product", "label"), map(list, zip(*rows, strict=True)), strict=True)
     return Dataset.from_dict(dict(columns))

@@ -160,10 +160,10 @@ def cosines(
 ) -> NDArray[np.float32]:
     """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))
-    found = np.concatenate([exported.run([sequence]) for sequence in tokens])
+    int8 = np.concatenate([exported.run([sequence]) for sequence in tokens])
     pooled = PooledEncoder(model, side).eval()
     with torch.no_grad():
         ids = [torch.from_numpy(sequence.astype(np.int64))[None] for sequence in tokens]
         exact = torch.cat([pooled(entry, torch.ones_like(entry)) for entry in ids]).numpy()
-    both: NDArray[np.float32] = (found * exact).sum(axis=1)
+    both: NDArray[np.float32] = (int8 * exact).sum(axis=1)
     return both

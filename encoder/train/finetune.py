@@ -17,7 +17,7 @@ from encoder.train.samplers import RoundRobinSampler, batches
 from encoder.train.settings import EncoderTraining
 from evaluation.measures import CUTOFF, Grades, pool_ndcg
 from training.averaging import Anchor
-from training.examples import BESIDE, Examples, JudgedQueries, validation_sample
+from training.examples import BESIDE, Examples, JudgedQueries, sample_validation
 from training.export import CHECKPOINT, base_name
 from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
 from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
@@ -52,13 +52,13 @@ def train_encoder(
 def fit(task: _Task, report: Report) -> _Fitted:
     """Trains the base; returns the model with the best weights. Raises ModelError."""
     examples, settings = task.examples, task.settings
-    sample = validation_sample(examples.valid, settings)
+    sample = sample_validation(examples.valid, settings)
     model = load_base(settings)
     clear_output(task.output, SPEC_FILE)
     distractors = _unjudged(examples.retrieved, sample, examples.valid)
     validation = SearchValidation(sample, shelf_of(sample, examples.texts, settings, distractors))
     objective = make_objective(model, examples, settings)
-    anchor = Anchor(lambda: load_base(settings.kept), settings.keep)
+    anchor = Anchor(lambda: load_base(settings.averaged_with), settings.keep)
     score = anchor.scored(lambda current: validate(current, validation))
     trainer = _trainer(model, objective, evaluator(score, sample), task.output, settings)
     inputs = [objective.further, list(validation.shelf) if examples.retrieved else None]
@@ -123,22 +123,22 @@ def _side(column: str) -> str:
 
 
 def shelf_of(
-    sample: Grades, texts: Mapping[str, str], settings: EncoderTraining, found: Set[str] = frozenset()
+    sample: Grades, texts: Mapping[str, str], settings: EncoderTraining, retrieved: Set[str] = frozenset()
 ) -> dict[str, str]:
     """Texts of the judged products and of the distractors: retrieval has to find the ones among the others.
 
-    Distractors are `found`, those with a text, and random ones.
+    Distractors are `retrieved`, those with a text, and random ones.
     """
-    certain = {product for products in sample.values() for product in products} | (texts.keys() & found)
+    certain = {product for products in sample.values() for product in products} | (texts.keys() & retrieved)
     others = sorted(texts.keys() - certain)
     count = min(settings.distractors, len(others))
     drawn = np.random.default_rng(settings.seed).choice(len(others), count, replace=False)
     return {name: texts[name] for name in [*sorted(certain), *(others[row] for row in drawn)]}
 
 
-def _unjudged(found: Mapping[str, Sequence[str]], sample: Grades, valid: JudgedQueries) -> set[str]:
+def _unjudged(retrieved: Mapping[str, Sequence[str]], sample: Grades, valid: JudgedQueries) -> set[str]:
     """What was found for the sample's queries and is not judged: one that is, and not in the sample, may be good."""
-    return {name for query in sample for name in found.get(query, ())[:BESIDE] if name not in valid.queries[query]}
+    return {name for query in sample for name in retrieved.get(query, ())[:BESIDE] if name not in valid.queries[query]}
 
 
 def validate(model: SentenceTransformer, validation: SearchValidation, items: np.ndarray | None = None) -> float:

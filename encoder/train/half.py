@@ -24,10 +24,11 @@ def add_half(base: str | None, folder: Path) -> None:
     sides: dict[Path, Side] = {tower.model_path("query"): "query", tower.model_path("item"): "item"}
     for path, side in sides.items():
         _write(model, side, tower, path)
-        found = cosines(model, tower, side, PackedModel.open(path, "cpu"))
-        if not found.mean() >= LEAST_HALF_PARITY:
+        similarities = cosines(model, tower, side, PackedModel.open(path, "cpu"))
+        parity = similarities.mean()
+        if not parity >= LEAST_HALF_PARITY:
             raise ModelError(
-                f"{folder}: half-precision vectors have a mean cosine of {found.mean():.4f} with the original's, "
+                f"{folder}: half-precision vectors have a mean cosine of {parity:.4f} with the original's, "
                 f"under {LEAST_HALF_PARITY}; serve it with --device cpu"
             )
 

@@ -34,7 +34,7 @@ class RowSupervision:
     scores: NDArray[np.float32] | None = None
 
 
-def rows_loss(model: SentenceTransformer, settings: EncoderTraining, known: RowSupervision) -> nn.Module:
+def rows_loss(model: SentenceTransformer, settings: EncoderTraining, supervision: RowSupervision) -> nn.Module:
     """In-batch products and a row's own negatives are told from its good one, except where `known.mask` says so.
 
     Multiple negatives ranking loss (Henderson et al. 2017, arXiv 1705.00652); with `mini_batch`, its gradients are
@@ -45,14 +45,14 @@ def rows_loss(model: SentenceTransformer, settings: EncoderTraining, known: RowS
     if settings.hardness:
         options |= {"hardness_mode": "all_negatives", "hardness_strength": settings.hardness}
     size = settings.mini_batch
-    if known.mask is None and known.scores is None:
+    if supervision.mask is None and supervision.scores is None:
         if size is None:
             return MultipleNegativesRankingLoss(model, **options)
         return CachedMultipleNegativesRankingLoss(model, mini_batch_size=size, **options)
     options |= {"distil": settings.distil, "temperature": settings.teacher_temperature}
     if size is None:
-        return RowsLoss(model, known, **options)
-    return CachedRowsLoss(model, known, mini_batch_size=size, **options)
+        return RowsLoss(model, supervision, **options)
+    return CachedRowsLoss(model, supervision, mini_batch_size=size, **options)
 
 
 def graded_loss(model: SentenceTransformer, settings: EncoderTraining, weight: float) -> nn.Module:
@@ -77,14 +77,14 @@ class RowsLoss(MultipleNegativesRankingLoss):
     def __init__(
         self,
         model: SentenceTransformer,
-        known: RowSupervision,
+        supervision: RowSupervision,
         distil: float = 0.0,
         temperature: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
-        self._mask = known.mask
-        self._scores = None if known.scores is None else torch.from_numpy(known.scores)
+        self._mask = supervision.mask
+        self._scores = None if supervision.scores is None else torch.from_numpy(supervision.scores)
         # The library multiplies by the student's temperature squared, which leaves next to nothing of the loss here.
         self._weight = distil * self.scale**2
         self._teacher = DistillKLDivLoss(
@@ -130,8 +130,8 @@ class _Cached(CachedLossMixin):
 
     compute_loss_from_embeddings: Callable[[list[Tensor], Tensor], Tensor]
 
-    def __init__(self, *given: Any, mini_batch_size: int, **options: Any) -> None:
-        super().__init__(*given, **options)
+    def __init__(self, *arguments: Any, mini_batch_size: int, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.mini_batch_size = mini_batch_size
 
     def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:

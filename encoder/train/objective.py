@@ -56,9 +56,9 @@ def make_objective(model: SentenceTransformer, examples: Examples, settings: Enc
     # Between processes nothing else keeps a query's other answers, or another's same product, apart.
     masked = settings.mask_false_negatives or count() > 1
     scores = _scores(rows, texts, teacher) if teacher is not None and settings.distil else None
-    known = RowSupervision(FalseNegatives(rows, train, texts) if masked else None, scores)
+    supervision = RowSupervision(FalseNegatives(rows, train, texts) if masked else None, scores)
     further = [train.queries if masked else None, None if scores is None else scores.tolist()]
-    loss = nested(model, rows_loss(model, settings, known), settings)
+    loss = nested(model, rows_loss(model, settings, supervision), settings)
     if not settings.graded:
         return Objective(rows.rows, loss, len(rows), further)
     graded = nested(model, graded_loss(model, settings, settings.graded), settings)
@@ -69,7 +69,7 @@ def make_objective(model: SentenceTransformer, examples: Examples, settings: Enc
 def _scores(rows: TrainingRows, texts: Mapping[str, str], teacher: PairValues) -> NDArray[np.float32]:
     """The teacher's of each row's good product and negatives, shape (m, n + 1); it is asked once a pair."""
     pairs = [(query, name) for query, names in zip(rows.queries, rows.products, strict=True) for name in names]
-    asked = list(dict.fromkeys(pairs))
-    found = teacher([query for query, _ in asked], [texts[name] for _, name in asked])
-    known = dict(zip(asked, np.asarray(found, np.float32), strict=True))
-    return np.array([known[pair] for pair in pairs], np.float32).reshape(len(rows), -1)
+    different = list(dict.fromkeys(pairs))
+    values = teacher([query for query, _ in different], [texts[name] for _, name in different])
+    by_pair = dict(zip(different, np.asarray(values, np.float32), strict=True))
+    return np.array([by_pair[pair] for pair in pairs], np.float32).reshape(len(rows), -1)

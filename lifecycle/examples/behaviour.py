@@ -85,14 +85,14 @@ class BehaviourJudgments:
 
     def line(self) -> str:
         """What there is to say of it."""
-        seen = " ".join(f"{value:.2f}" for value in self.propensities.at(np.arange(1, _FIRST + 1)))
+        curve = " ".join(f"{value:.2f}" for value in self.propensities.at(np.arange(1, _FIRST + 1)))
         reasons = ", ".join(f"{count / self.pairs:.1%} {reason}" for reason, count in self.left_out.items() if count)
         parts = [
             f"{self.read:,} rows" + (f" ({self.nameless:,} without query or product)" if self.nameless else ""),
             *([f"could not read {self.faults}"] if self.faults else []),
             f"{len(self.table['query'].unique()):,} queries, {len(self.table):,} products judged",
             f"left out: {reasons or 'none'}" + ("" if self.sessions else " (no sessions to tell skips by)"),
-            f"seen at positions 1 to {_FIRST}: {seen}, {self._source()}",
+            f"seen at positions 1 to {_FIRST}: {curve}, {self._source()}",
         ]
         return "; ".join(parts)
 
@@ -143,22 +143,22 @@ def judgments_of(events: Events, settings: Behaviour) -> BehaviourJudgments:
     unseen = passed & (examined < settings.examined) & (skips < settings.skipped) & ~few
     usable = ~few & ~unseen
     hopeful = np.bincount(pairs.query, usable & ~passed, len(events.queries)) > 0
-    kept = usable & hopeful[pairs.query]
+    judged = usable & hopeful[pairs.query]
     left_out = {
         f"shown fewer than {settings.impressions} times": int(few.sum()),
         "never clicked and perhaps never seen": int(unseen.sum()),
-        "of queries without a product judged that was clicked": int((usable & ~kept).sum()),
+        "of queries without a product judged that was clicked": int((usable & ~judged).sum()),
     }
-    if not kept.any():
+    if not judged.any():
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count)
         raise FeedError(
-            f"nothing to judge in {len(kept):,} pairs of query and product: {reasons}; log more, or ask less"
+            f"nothing to judge in {len(judged):,} pairs of query and product: {reasons}; log more, or ask less"
         )
-    grades = graded(pairs.query[kept], worth[kept])
+    grades = graded(pairs.query[judged], worth[judged])
     if grades.min() == grades.max():
         raise FeedError("every product judged gets the same grade; a model needs at least two different ones")
-    table = _table(events, pairs.query[kept], pairs.product[kept], grades)
-    counts = (events.read, events.nameless, len(kept), left_out)
+    table = _table(events, pairs.query[judged], pairs.product[judged], grades)
+    counts = (events.read, events.nameless, len(judged), left_out)
     return BehaviourJudgments(table, propensities, strength, *counts, events.sessions, events.faults.line())
 
 

@@ -147,14 +147,16 @@ def _open_csv(path: Path, faults: ReadErrors) -> tuple[list[str], Iterable[pa.Re
     skipping = pyarrow.csv.ParseOptions(invalid_row_handler=lambda _: "skip")
     with pyarrow.csv.open_csv(_utf8(path), parse_options=skipping) as it:
         names = it.schema.names
-    known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    names_read = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         number = 0 if row.number is None else row.number - 1  # which counts the header
         faults.add(f"{_LINE} holds {row.actual_columns} fields where the header has {row.expected_columns}", number)
         return "skip"
 
-    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(known, pa.binary()), include_columns=known)
+    options = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(names_read, pa.binary()), include_columns=names_read
+    )
     parsing = pyarrow.csv.ParseOptions(invalid_row_handler=skip)
     reading = pyarrow.csv.ReadOptions(block_size=_BLOCK, use_threads=False)  # threads do not count rows
     return names, pyarrow.csv.open_csv(_utf8(path), reading, parsing, options)
@@ -224,8 +226,8 @@ def _json_blocks(path: Path, texts: pa.Schema, faults: ReadErrors) -> Iterator[p
             except pa.ArrowException:
                 table = _by_line(lines, done, faults)
             done += len(lines)
-            known = [name for name in (*REQUIRED, *OPTIONAL) if name in table.column_names]
-            yield from table.select(known).combine_chunks().to_batches()
+            names_read = [name for name in (*REQUIRED, *OPTIONAL) if name in table.column_names]
+            yield from table.select(names_read).combine_chunks().to_batches()
 
 
 def _by_line(lines: list[bytes], before: int, faults: ReadErrors) -> pa.Table:
@@ -260,8 +262,8 @@ def _encoded(batch: pa.RecordBatch, before: int, faults: ReadErrors, path: Path)
         outcome[pc.fill_null(flags, False).to_numpy(zero_copy_only=False)] = level
     columns["outcome"] = pa.array(outcome)
     named = pc.and_(*(pc.is_valid(columns[name]) for name in ("query", "product_id")))
-    kept = pa.RecordBatch.from_pydict(columns).filter(pc.and_(named, pa.array(~faulty)))
-    columns = {name: kept[name].dictionary_encode() if name in _TEXTS else kept[name] for name in columns}
+    rows = pa.RecordBatch.from_pydict(columns).filter(pc.and_(named, pa.array(~faulty)))
+    columns = {name: rows[name].dictionary_encode() if name in _TEXTS else rows[name] for name in columns}
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -279,20 +281,20 @@ def _values(
     if pa.types.is_null(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = column.cast(pa.large_binary())  # it may not be UTF-8
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    given = [*coded.dictionary.to_pylist(), None]
-    places = pc.fill_null(coded.indices, len(given) - 1).to_numpy(zero_copy_only=False)
-    meant: list[Any] = []
-    for place, one in enumerate(given):
+    written = [*coded.dictionary.to_pylist(), None]
+    places = pc.fill_null(coded.indices, len(written) - 1).to_numpy(zero_copy_only=False)
+    values: list[Any] = []
+    for place, one in enumerate(written):
         try:
-            meant.append(value(None if one is None else plain_text(one)))
+            values.append(value(None if one is None else plain_text(one)))
         except ValueError as error:
-            meant.append(None)
+            values.append(None)
             rows = np.flatnonzero((places == place) & ~faulty)
             if len(rows):
                 reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
                 faults.add(f"{name} {reason}", before + int(rows[0]) + 1, len(rows))
                 faulty[rows] = True
-    return pa.array(meant, kind).take(pa.array(places))
+    return pa.array(values, kind).take(pa.array(places))
 
 
 def _query(text: str | None) -> str | None:

@@ -28,12 +28,12 @@ class LexicalSearch:
 
     def search(self, queries: Sequence[str], count: int, report: Report = ignore) -> RetrievedProducts:
         """The `count` best texts of each query, by their places; texts that share no word with it are left out."""
-        found = RetrievedProducts.none(len(queries), min(count, self._index.count))
+        result = RetrievedProducts.none(len(queries), min(count, self._index.count))
         for place, query in enumerate(queries):
             best = self._index.search(self._reader.read(query).terms, self._weights, count)
-            found.rows[place, : len(best.rows)], found.scores[place, : len(best.rows)] = best.rows, best.scores
+            result.rows[place, : len(best.rows)], result.scores[place, : len(best.rows)] = best.rows, best.scores
             report(place + 1, len(queries))
-        return found
+        return result
 
     def favour(self, query: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """What fusion adds for the words of the query that these texts say, shape (r,); see `favour`."""

@@ -79,11 +79,11 @@ class MiningResult:
 
 def by_query(table: pa.Table) -> dict[str, list[str]]:
     """The products of each query, best rank first, of a table of `NEGATIVES_SCHEMA`."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     table = table.sort_by("rank")
     for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
-        found.setdefault(query, []).append(product)
-    return found
+        result.setdefault(query, []).append(product)
+    return result
 
 
 def mine(
@@ -102,20 +102,20 @@ def mine(
     "RocketQA", 2021, arXiv 2010.08191). Raises FeedError when no query has a product judged good.
     """
     random = np.random.default_rng(settings.seed)
-    known = _known(judged, products)
-    positives = known[known["relevance"] >= GOOD]
+    judgments = _known(judged, products)
+    positives = judgments[judgments["relevance"] >= GOOD]
     if not len(positives):
         raise FeedError(f"no query of split {judged.split} has a good product of the catalog; nothing to mine for")
     pairs = _pairs(sources, settings, len(products.ids))
     pairs = pairs[np.isin(pairs["query"], positives["query"])]
-    seen = len(pairs)
+    candidates = len(pairs)
     held: dict[str, int] = {}
 
     def keep(rule: str, off: NDArray[np.bool_]) -> None:
         nonlocal pairs
         held[rule], pairs = int(off.sum()), pairs[~off]
 
-    keep("judged", judged_above(pairs, known, settings.relevance, len(products.ids)))
+    keep("judged", judged_above(pairs, judgments, settings.relevance, len(products.ids)))
     keep("twin", twins(pairs, positives, products, settings.overlap))
     if similarity:
         limits = settings.similarity * typical(positives, similarity, len(judged.queries))
@@ -127,13 +127,13 @@ def mine(
         keep("teacher", teacher(pairs["query"], pairs["row"]) > limits[pairs["query"]])
     pairs = first_of_each(pairs, settings.negatives)
     return MiningResult(
-        _table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), seen, held
+        _table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), candidates, held
     )
 
 
-def judged_above(pairs: NDArray, known: NDArray, relevance: float, products: int) -> NDArray[np.bool_]:
+def judged_above(pairs: NDArray, judgments: NDArray, relevance: float, products: int) -> NDArray[np.bool_]:
     """Which pairs, shape (n,), are judged above `relevance`; `products` is how many there are."""
-    above = known[known["relevance"] > relevance]
+    above = judgments[judgments["relevance"] > relevance]
     return np.isin(_keys(pairs, products), _keys(above, products))
 
 
@@ -187,13 +187,13 @@ def _keys(pairs: NDArray, products: int) -> NDArray[np.int64]:
 def _pairs(sources: Mapping[str, RetrievedProducts], settings: Mining, products: int) -> NDArray:
     """The candidates in the window of ranks, each once: of a product that two sources find, the first one counts."""
     parts = []
-    for number, found in enumerate(sources.values()):
-        rows = found.rows[:, settings.first - 1 : settings.last]
+    for number, source in enumerate(sources.values()):
+        rows = source.rows[:, settings.first - 1 : settings.last]
         query, place = np.nonzero(rows >= 0)
         part = np.empty(len(query), _PAIR)
         part["query"], part["row"], part["source"] = query, rows[query, place], number
         part["rank"] = settings.first + place
-        part["score"] = found.scores[query, settings.first - 1 + place]
+        part["score"] = source.scores[query, settings.first - 1 + place]
         parts.append(part)
     pairs = np.concatenate(parts)
     return pairs[np.sort(np.unique(_keys(pairs, products), return_index=True)[1])]

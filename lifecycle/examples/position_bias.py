@@ -33,9 +33,9 @@ class Propensities:
 
     def at(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of the positions of shape (n,)."""
-        place, known = np.log(positions), np.log(self.positions)
-        inside = np.interp(place, known, np.log(self.values))
-        beyond = place - np.clip(place, known[0], known[-1])
+        place, measured = np.log(positions), np.log(self.positions)
+        inside = np.interp(place, measured, np.log(self.values))
+        beyond = place - np.clip(place, measured[0], measured[-1])
         return np.minimum(1.0, np.exp(inside - self.eta * beyond))
 
 
@@ -59,17 +59,17 @@ def estimate(
     places, columns = np.unique(positions, return_inverse=True)
     shape = (int(pairs.max()) + 1, len(places))
     n, c = (csr_array((counts.astype(float), (pairs, columns)), shape=shape) for counts in (shown, clicked))
-    kept = np.arange(len(places))
-    while len(kept) > 1:
-        several = np.diff((n[:, kept] > 0).indptr) > 1
-        table, clicks = harvest(n[:, kept][several], c[:, kept][several])
+    connected = np.arange(len(places))
+    while len(connected) > 1:
+        several = np.diff((n[:, connected] > 0).indptr) > 1
+        table, clicks = harvest(n[:, connected][several], c[:, connected][several])
         good = clicks >= least
         if good.all():
             count, groups = connected_components(csr_array(table > 0), connection="strong")
             if count == 1:
-                return _scaled(places[kept], strengths(table), clicks)
+                return _scaled(places[connected], strengths(table), clicks)
             good = groups == np.bincount(groups, clicks).argmax()
-        kept = kept[good]
+        connected = connected[good]
     return curve(eta, f"fewer than two positions have {least} clicks of products shown at others too")
 
 

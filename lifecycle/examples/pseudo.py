@@ -71,12 +71,12 @@ def pseudo_queries(
     words = _WordCounts(counts, len(products))
     without = [product for product in products if product["id"] not in known]
     rows: list[tuple[str, str]] = []
-    seen = set(forbidden)
+    used = set(forbidden)
     for product in in_turn(without, random):
         if len(rows) >= settings.queries:
             break
-        queries = [query for query in _drawn(product, words, settings, random) if query not in seen]
-        seen.update(queries)
+        queries = [query for query in _drawn(product, words, settings, random) if query not in used]
+        used.update(queries)
         rows += [(query, product["id"]) for query in queries]
     columns = zip(*rows[: settings.queries], strict=True) if rows else ([], [])
     return pa.table([pa.array(column, pa.string()) for column in columns], schema=PSEUDO_SCHEMA)
@@ -117,14 +117,14 @@ def title_queries(product: dict[str, Any], words: _WordCounts, settings: PseudoQ
     They begin and end with a word that tells something, and one of them is rare enough.
     """
     title = words_of(product["title"])
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for start in range(len(title)):
         for stop in range(start + settings.shortest, min(len(title), start + settings.longest) + 1):
             part = title[start:stop]
             rarest = min(words.holders[word] for word in part)
             if _whole(title, start, stop) and rarest <= max(1, settings.common * words.total):
-                found[" ".join(part)] = sum(map(words.idf, part)) / len(part) + 1e-6
-    return found
+                result[" ".join(part)] = sum(map(words.idf, part)) / len(part) + 1e-6
+    return result
 
 
 def _whole(title: list[str], start: int, stop: int) -> bool:

@@ -1,4 +1,4 @@
-"""How a final score is chosen and learned of asked queries, and what it is worth on queries without a part in it."""
+"""Trains a final score on queries and their candidates, and measures it on held-out queries."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class QueryCandidates:
-    """A query, its c candidates, their features before the cross-encoder spoke, shape (c, f), and its word on each."""
+    """A query, its c candidates, their features without relevance, shape (c, f), and their relevance, shape (c,)."""
 
     query: str
     found: CandidateSet
@@ -45,9 +45,9 @@ class GradedQueries:
     grades: Mapping[str, Mapping[str, float]]
     lowest: float
 
-    def ndcg(self, asked: Sequence[QueryCandidates], scores: Iterable[Scores]) -> Values:
+    def ndcg(self, queries: Sequence[QueryCandidates], scores: Iterable[Scores]) -> Values:
         """nDCG@10 over the catalog of each query's candidates in the order of their scores, shape (c,)."""
-        rankings = {entry.query: _ranked(entry, row) for entry, row in zip(asked, scores, strict=True)}
+        rankings = {entry.query: _ranked(entry, row) for entry, row in zip(queries, scores, strict=True)}
         chosen = {query: dict(self.grades[query]) for query in rankings}
         _, highest = measures.grade_range(chosen)
         return measures.full_ranking_measures(chosen, rankings, self.lowest, highest)["nDCG@10"]
@@ -67,90 +67,92 @@ class FinalModel:
     final: CrossValidatedTrees
     depth: int
 
-    def stages(self, asked: Sequence[QueryCandidates], settings: FinalTraining, mix: float) -> dict[str, list[Scores]]:
-        """What each stage gives the candidates of queries that were not learned of, each of shape (c,).
+    def score_stages(
+        self, queries: Sequence[QueryCandidates], settings: FinalTraining, mix: float
+    ) -> dict[str, list[Scores]]:
+        """Scores by each stage of the candidates of queries that trained nothing here, each of shape (c,).
 
-        `mix` is what the cross-encoder counts where there is no final score.
+        `mix` is the weight of the cross-encoder where there is no final score.
         """
-        fused = [fused_scores(entry.found, self.ratio) for entry in asked]
-        worth = [self.first.scores(entry.features) for entry in asked]
-        final = worth
+        fused = [fused_scores(entry.found, self.ratio) for entry in queries]
+        prerank = [self.first.scores(entry.features) for entry in queries]
+        final = prerank
         if self.depth:
-            heard = _heard(asked, worth, self.depth)
-            final = [self.final.scores(with_relevance(e.features, r)) for e, r in zip(asked, heard, strict=True)]
-        heard = _heard(asked, fused, settings.rerank_depth)
-        reranked = [_reranked(scores, relevance, mix) for scores, relevance in zip(fused, heard, strict=True)]
-        return {FUSED: fused, RERANKED: reranked, PRERANKED: worth, FINAL: final}
+            rescored = _rescored(queries, prerank, self.depth)
+            final = [self.final.scores(with_relevance(e.features, r)) for e, r in zip(queries, rescored, strict=True)]
+        rescored = _rescored(queries, fused, settings.rerank_depth)
+        reranked = [_reranked(scores, relevance, mix) for scores, relevance in zip(fused, rescored, strict=True)]
+        return {FUSED: fused, RERANKED: reranked, PRERANKED: prerank, FINAL: final}
 
 
-def choose(asked: Sequence[QueryCandidates], judged: GradedQueries, settings: FinalTraining) -> FinalModel:
-    """First trees that see nothing of the cross-encoder, then those that see its word on what the first put first.
+def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: FinalTraining) -> FinalModel:
+    """Trains the prerank trees, without relevance, and the final trees, with the relevance of what the first put first.
 
-    The cross-encoder is left out, at depth 0, unless it surely gains on what the first trees rank alone.
+    The cross-encoder is left out, at depth 0, unless its gain over the first trees alone is significant.
     """
-    ratio = tuned_ratio(asked, judged)
-    blind = [entry.features for entry in asked]
-    gains = [judged.gains(entry) for entry in asked]
+    ratio = tuned_ratio(queries, grades)
+    features = [entry.features for entry in queries]
+    gains = [grades.gains(entry) for entry in queries]
 
-    def heard(depth: int) -> list[NDArray[np.float32]]:
-        spoken = _heard(asked, worth, depth)
-        return [with_relevance(table, relevance) for table, relevance in zip(blind, spoken, strict=True)]
+    def rescored(depth: int) -> list[NDArray[np.float32]]:
+        scores = _rescored(queries, prerank, depth)
+        return [with_relevance(table, relevance) for table, relevance in zip(features, scores, strict=True)]
 
-    def learned(rows: Iterable[NDArray[np.float32]]) -> CrossValidatedTrees:
+    def train(rows: Iterable[NDArray[np.float32]]) -> CrossValidatedTrees:
         return learn([QueryTable(row, gain) for row, gain in zip(rows, gains, strict=True)], MONOTONICITY, settings)
 
-    first = learned(blind)
-    worth = first.held_out(blind)
-    if not settings.rerank_depth or all(np.isnan(entry.relevance).all() for entry in asked):
+    first = train(features)
+    prerank = first.held_out(features)
+    if not settings.rerank_depth or all(np.isnan(entry.relevance).all() for entry in queries):
         return FinalModel(ratio, first, first, 0)
-    final = learned(heard(settings.rerank_depth))
-    alone = judged.ndcg(asked, worth)
-    depth = enough(settings, alone, lambda depth: judged.ndcg(asked, final.held_out(heard(depth))))
+    final = train(rescored(settings.rerank_depth))
+    alone = grades.ndcg(queries, prerank)
+    depth = smallest_depth(settings, alone, lambda depth: grades.ndcg(queries, final.held_out(rescored(depth))))
     return FinalModel(ratio, first, final if depth else first, depth)
 
 
 def held_out(
-    asked: Sequence[QueryCandidates],
-    judged: GradedQueries,
+    queries: Sequence[QueryCandidates],
+    grades: GradedQueries,
     settings: FinalTraining,
     mix: float = 1.0,
     report: Report = ignore,
 ) -> dict[str, Values]:
     """nDCG@10 by stage and query, of choices made without the query: its weight, its trees, their number and depth."""
     result: dict[str, Values] = {}
-    fold_of = folds_of(len(asked), settings.folds, settings.seed + 1)
+    fold_of = folds_of(len(queries), settings.folds, settings.seed + 1)
     for fold in range(settings.folds):
         inside, outside = (
-            [entry for entry, own in zip(asked, fold_of.tolist(), strict=True) if (own == fold) == held]
+            [entry for entry, own in zip(queries, fold_of.tolist(), strict=True) if (own == fold) == held]
             for held in (False, True)
         )
         if inside and outside:
-            for stage, scores in choose(inside, judged, settings).stages(outside, settings, mix).items():
-                result.setdefault(stage, {}).update(judged.ndcg(outside, scores))
+            for stage, scores in choose(inside, grades, settings).score_stages(outside, settings, mix).items():
+                result.setdefault(stage, {}).update(grades.ndcg(outside, scores))
         report(fold + 1, settings.folds)
     return result
 
 
-def tuned_ratio(asked: Sequence[QueryCandidates], judged: GradedQueries) -> float:
-    """How much ranks by words are to count beside those of the towers: the best nDCG@10 of the fused lists."""
+def tuned_ratio(queries: Sequence[QueryCandidates], grades: GradedQueries) -> float:
+    """The weight of lexical ranks beside dense ones that gives the fused lists the best nDCG@10."""
 
-    def worth(ratio: float) -> float:
-        values = judged.ndcg(asked, (fused_scores(entry.found, ratio) for entry in asked))
+    def mean_ndcg(ratio: float) -> float:
+        values = grades.ndcg(queries, (fused_scores(entry.found, ratio) for entry in queries))
         return float(np.mean(list(values.values())))
 
-    return max(_RATIOS, key=worth)
+    return max(_RATIOS, key=mean_ndcg)
 
 
-def fused_scores(found: CandidateSet, ratio: float) -> Scores:
+def fused_scores(candidates: CandidateSet, ratio: float) -> Scores:
     """As serving fuses with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
-    assert found.dense and found.lexical
+    assert candidates.dense and candidates.lexical
     dense, lexical = weights(ratio)
     parts = [
         np.where(source.ranks > 0, weight / (RANK_CONSTANT + source.ranks), 0)
-        for source, weight in ((found.dense, dense), (found.lexical, lexical))
+        for source, weight in ((candidates.dense, dense), (candidates.lexical, lexical))
     ]
-    if found.query is not None and found.evidence is not None:
-        parts.append(favour(found.query, found.evidence, lexical))
+    if candidates.query is not None and candidates.evidence is not None:
+        parts.append(favour(candidates.query, candidates.evidence, lexical))
     return np.sum(parts, 0).astype(np.float32)
 
 
@@ -159,18 +161,18 @@ def weights(ratio: float) -> tuple[float, float]:
     return (1.0, ratio) if ratio <= 1 else (1 / ratio, 1.0)
 
 
-def enough(settings: FinalTraining, alone: Values, measured: Callable[[int], Values]) -> int:
+def smallest_depth(settings: FinalTraining, alone: Values, ndcg_at: Callable[[int], Values]) -> int:
     """The depth below which more than the allowed nDCG@10 may be lost, by the 95% interval; 0 if none surely gains.
 
     `alone` are the values without rescoring. A few less at a time, so that one depth which is good by chance does not
     decide.
     """
     depth = settings.rerank_depth
-    whole = measured(depth)
+    whole = ndcg_at(depth)
     if not _difference(alone, whole).low > 0:
         return 0
     while depth > _STEP:
-        fewer = measured(depth - _STEP)
+        fewer = ndcg_at(depth - _STEP)
         if _difference(whole, fewer).low < -settings.depth_loss or not _difference(alone, fewer).low > 0:
             break
         depth -= _STEP
@@ -181,24 +183,24 @@ def _difference(before: Values, after: Values) -> measures.Estimate:
     return measures.estimate([after[query] - before[query] for query in before])
 
 
-def _heard(asked: Sequence[QueryCandidates], worth: Iterable[Scores], depth: int) -> list[Scores]:
-    """The relevance of the candidates that are worth most; NaN for the others, as if there was no time."""
-    return [_cut(entry.relevance, scores, depth) for entry, scores in zip(asked, worth, strict=True)]
+def _rescored(queries: Sequence[QueryCandidates], scores: Iterable[Scores], depth: int) -> list[Scores]:
+    """The relevance of the `depth` candidates that score highest, by query; NaN for the others."""
+    return [_cut(entry.relevance, row, depth) for entry, row in zip(queries, scores, strict=True)]
 
 
-def _cut(relevance: Scores, worth: Scores, depth: int) -> Scores:
-    kept = np.full(len(relevance), np.nan, np.float32)
-    first = np.argsort(-worth, kind="stable")[:depth]
-    kept[first] = relevance[first]
-    return kept
+def _cut(relevance: Scores, scores: Scores, depth: int) -> Scores:
+    result = np.full(len(relevance), np.nan, np.float32)
+    first = np.argsort(-scores, kind="stable")[:depth]
+    result[first] = relevance[first]
+    return result
 
 
 def _reranked(fused: Scores, relevance: Scores, mix: float) -> Scores:
     """What would be served without a final score: the rescored ones mixed, the others behind them."""
     order = np.argsort(-fused, kind="stable")
-    spoken = order[~np.isnan(relevance[order])]
+    rescored = order[~np.isnan(relevance[order])]
     scores = fused - 1
-    scores[spoken] = mixed_scores(relevance[spoken], mix)
+    scores[rescored] = mixed_scores(relevance[rescored], mix)
     return scores
 
 

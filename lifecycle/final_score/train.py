@@ -18,9 +18,9 @@ from lifecycle.final_score.learning import (
     FINAL,
     FUSED,
     RERANKED,
-    QueryCandidates,
     FinalModel,
     GradedQueries,
+    QueryCandidates,
     Values,
     choose,
     held_out,
@@ -56,13 +56,13 @@ def train_final(
             raise ReleaseError(f"release {release.release_id} has no lexical index; run `tandem index` again first")
         grades = _grades(table, split, release)
         with steps.step("search and rescore") as report:
-            asked = asyncio.run(_ask_all(release, list(grades), settings, report))
+            queries = asyncio.run(_ask_all(release, list(grades), settings, report))
         lowest, _ = measures.grade_range(grades_of(table, "all"))
         judged = GradedQueries(grades, lowest)
         with steps.step("learn"):
-            choice = choose(asked, judged, settings)
+            choice = choose(queries, judged, settings)
         with steps.step("learn again without those to measure by") as report:
-            values = held_out(asked, judged, settings, release.mix, report)
+            values = held_out(queries, judged, settings, release.mix, report)
         spec = _spec(release, choice, values, split, settings)
         write_final(output, spec, choice.first.trees, choice.final.trees)
         return FinalTrainingResult(spec, _summary(values))
@@ -128,4 +128,4 @@ def _spec(
 
 
 def _summary(values: Mapping[str, Values]) -> dict[str, measures.Estimate]:
-    return {stage: measures.estimate(list(of.values())) for stage, of in values.items()}
+    return {stage: measures.estimate(list(by_query.values())) for stage, by_query in values.items()}

@@ -151,16 +151,16 @@ def compare(
 ) -> Comparison:
     """Compares B with A, both evaluated on the same queries; `title` names a product in examples."""
     headline = NDCG if same_catalog else POOL
-    kept = {name: queries for name, queries in slices.items() if len(queries) >= LEAST_QUERIES}
+    large = {name: queries for name, queries in slices.items() if len(queries) >= LEAST_QUERIES}
     both = a.evaluation, b.evaluation
     stages = tested({(stage, name): _pair(*both, stage, name) for stage, name in _compared(same_catalog)})
     of_slices = {
         (slice_name, name): _pair(*both, SERVED, name, queries)
-        for slice_name, queries in sorted(kept.items())
+        for slice_name, queries in sorted(large.items())
         for name in _told(same_catalog)
     }
     gains, losses = _examples(*both, headline, title)
-    rest = len(slices) - len(kept)
+    rest = len(slices) - len(large)
     return Comparison(a, b, same_catalog, headline, stages, tested(of_slices), rest, gains, losses)
 
 
@@ -192,10 +192,10 @@ def _pair(a: Evaluation, b: Evaluation, stage: str, measure: str, queries: Colle
     return paired({q: v for q, v in first.items() if queries is None or q in queries}, second)
 
 
-def tested(found: Mapping[tuple[str, str], Paired]) -> list[MeasureComparison]:
+def tested(comparisons: Mapping[tuple[str, str], Paired]) -> list[MeasureComparison]:
     """Rows by name and measure, their p-values corrected over all of them."""
-    corrected = holm({key: entry.p for key, entry in found.items()})
-    return [MeasureComparison(*key, entry, corrected[key]) for key, entry in found.items()]
+    corrected = holm({key: entry.p for key, entry in comparisons.items()})
+    return [MeasureComparison(*key, entry, corrected[key]) for key, entry in comparisons.items()]
 
 
 def examples_of(

@@ -161,8 +161,8 @@ def grades_of(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
 def pools_of(grades: Grades, held: Collection[str]) -> dict[str, dict[str, float]]:
     """The grades of products that are held, without the queries that have none."""
     held = frozenset(held)
-    known = {query: {p: grade for p, grade in products.items() if p in held} for query, products in grades.items()}
-    return {query: products for query, products in known.items() if products}
+    pools = {query: {p: grade for p, grade in products.items() if p in held} for query, products in grades.items()}
+    return {query: products for query, products in pools.items() if products}
 
 
 def orders(scores: Scores) -> dict[str, list[str]]:

@@ -81,10 +81,10 @@ def evaluate_release(
     try:
         with steps.step("search") as report:
             plan = Plan(rerank_depth=ask.rerank_depth)
-            found = asyncio.run(evaluate(release, table, ask.split, plan, ask.relevant, report))
+            evaluation = asyncio.run(evaluate(release, table, ask.split, plan, ask.relevant, report))
     finally:
         release.retire()
-    return found, compare_stages(found, _slices(place.columns(), table, ask), _titles(place))
+    return evaluation, compare_stages(evaluation, _slices(place.columns(), table, ask), _titles(place))
 
 
 def compare_releases(
@@ -142,8 +142,8 @@ async def _valid_pairs(
 def _slices(columns: ProductTable, table: pa.Table, ask: EvaluationRequest) -> Slices:
     """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
     trained = {"train", "valid"} - {ask.split}
-    seen = {product for split in trained for products in grades_of(table, split).values() for product in products}
-    return slices_of(grades_of(table, ask.split), columns, seen, load_frequencies(ask.judgments))
+    judged = {product for split in trained for products in grades_of(table, split).values() for product in products}
+    return slices_of(grades_of(table, ask.split), columns, judged, load_frequencies(ask.judgments))
 
 
 def _titles(*places: ReleaseLocation) -> Callable[[str], str]:

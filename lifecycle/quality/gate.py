@@ -95,10 +95,14 @@ def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]
         rows = [row for row in comparison.measures if (row.name, row.measure) == (stage, measure)]
         if not rows:
             return "not comparable: another catalog", wanted, None
-        found = rows[0].found.difference
-        if not found.queries:
+        difference = rows[0].found.difference
+        if not difference.queries:
             return "no query has this measure", wanted, None
-        return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", wanted, found.low >= -margin(settings)
+        return (
+            f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]",
+            wanted,
+            difference.low >= -margin(settings),
+        )
 
     return rule
 
@@ -119,11 +123,11 @@ def _slices(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
 
 
 def _better_than_random(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
-    found = comparison.b.lift.difference
+    difference = comparison.b.lift.difference
     wanted = f"{POOL}: low end of the lift over random order above 0"
-    if not found.queries:
+    if not difference.queries:
         return "no pool has a gain", wanted, None
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", wanted, found.low > 0
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]", wanted, difference.low > 0
 
 
 def _calibration(comparison: Comparison, settings: GateSettings) -> RuleOutcome:

@@ -38,7 +38,7 @@ def slices_of(
     words = vocabulary(columns)
     misspelt = misspelt_queries(grades, words)
     types = _types(grades, columns)
-    known = frozenset(seen)
+    judged = frozenset(seen)
     result: Slices = defaultdict(set)
     for query, products in grades.items():
         result[_length(query)].add(query)
@@ -48,7 +48,7 @@ def slices_of(
             result["a rare word"].add(query)
         if _UNIT.search(query):
             result["a measure with its unit"].add(query)
-        if known.isdisjoint(products):
+        if judged.isdisjoint(products):
             result["products unseen in training"].add(query)
         if query in types:
             result[f"type {types[query]}"].add(query)

@@ -47,7 +47,7 @@ def compare_stages(
     """Compares every stage with the served one on the same queries; `title` names a product in examples."""
     served = evaluation.served
     others = [stage for stage in evaluation.values if stage not in (served, RANDOM)]
-    found = {
+    comparisons = {
         (stage, name): paired(evaluation.values[stage][name], evaluation.values[served][name])
         for stage in others
         for name in (NDCG, RECALL, POOL)
@@ -57,7 +57,7 @@ def compare_stages(
         values = evaluation.values[stage][NDCG], evaluation.values[served][NDCG]
         lists = evaluation.rankings[stage], evaluation.rankings[served]
         gains[stage], losses[stage] = examples_of(values, lists, evaluation.grades, title, examples)
-    return StageComparison(tested(found), _sliced(evaluation, slices, [*others, served]), gains, losses)
+    return StageComparison(tested(comparisons), _sliced(evaluation, slices, [*others, served]), gains, losses)
 
 
 def _sliced(
@@ -67,5 +67,5 @@ def _sliced(
     for name, queries in sorted(slices.items()):
         values = {stage: [v for q, v in evaluation.values[stage][NDCG].items() if q in queries] for stage in stages}
         if len(values[evaluation.served]) >= LEAST_QUERIES:
-            result[name] = {stage: measures.estimate(of) for stage, of in values.items()}
+            result[name] = {stage: measures.estimate(values_of_stage) for stage, values_of_stage in values.items()}
     return result

@@ -14,6 +14,8 @@ from lifecycle.recipes.recipe import STAGES, Recipe, Stage
 PACE_FILE = "pace.json"
 # Timings before a stage, and the pause between two: a neighbour's short job does not decide.
 _TIMINGS, _PAUSE = 3, 5.0
+# Of stages in records of versions before.
+_FORMER_NAMES: dict[Stage, str] = {"second_round": "mined", "final_stage": "late"}
 
 Clock = Callable[[], float]
 Record = dict[str, Any]
@@ -40,7 +42,7 @@ class Pacer:
         self.recipe = recipe
         self._whole, self._base, self._tell, self._clock, self._pause = recipe, base, tell, clock, pause
         self._paced = recipe.minutes is not None and recipe.effort is not None
-        self._folders = {stage: after if stage in ("late", "student") else before for stage in STAGES}
+        self._folders = {stage: after if stage in ("final_stage", "student") else before for stage in STAGES}
         self._records = {stage: record for stage in STAGES if (record := self._read(stage))} if self._paced else {}
         self._current: tuple[Stage, float] | None = None
         self._shown = 1.0
@@ -50,10 +52,10 @@ class Pacer:
         if not self._paced:
             return self.recipe
         self.finish()
-        known = self._records.get(stage)
-        share = float(known["share"]) if known else self._decided(stage)
-        if known is None or known["seconds"] is None:
-            self._keep(stage, {"share": share, "seconds": None, "cut": known is not None})
+        record = self._records.get(stage)
+        share = float(record["share"]) if record else self._decided(stage)
+        if record is None or record["seconds"] is None:
+            self._keep(stage, {"share": share, "seconds": None, "cut": record is not None})
         self.recipe = self.recipe.shortened(share, (stage,))
         self._current = (stage, self._clock())
         return self.recipe
@@ -106,8 +108,12 @@ class Pacer:
     def _read(self, stage: Stage) -> Record | None:
         """What was decided of a stage for the same recipe, minutes and base."""
         try:
-            kept = json.loads((self._folders[stage] / PACE_FILE).read_bytes())
-            record = kept["stages"][stage] if kept["of"] == self._of else None
+            content = json.loads((self._folders[stage] / PACE_FILE).read_bytes())
+            record = (
+                content["stages"].get(stage) or content["stages"][_FORMER_NAMES[stage]]
+                if content["of"] == self._of
+                else None
+            )
             return record if record and {"share", "seconds", "cut"} <= record.keys() else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -115,7 +121,7 @@ class Pacer:
     def _keep(self, stage: Stage, record: Record) -> None:
         self._records[stage] = record
         folder = self._folders[stage]
-        here = {name: kept for name, kept in self._records.items() if self._folders[name] == folder}
+        here = {name: entry for name, entry in self._records.items() if self._folders[name] == folder}
         folder.mkdir(parents=True, exist_ok=True)
         part = (folder / PACE_FILE).with_suffix(".part")
         part.write_text(json.dumps({"of": self._of, "stages": here}, indent=2) + "\n")
@@ -124,4 +130,6 @@ class Pacer:
     @property
     def _of(self) -> str:
         assert self._whole.effort is not None, "called for recipes that are paced"
-        return value_digest([self._whole.name, self._whole.minutes, self._whole.effort.model_dump(), self._base])
+        return value_digest(
+            [self._whole.name, self._whole.minutes, self._whole.effort.model_dump(by_alias=True), self._base]
+        )

@@ -11,14 +11,14 @@ from core.plan import RERANK_DEPTH
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
-from lifecycle.training.negatives import FOUND
+from lifecycle.training.negatives import RETRIEVED
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
 from training.settings import TrainingSettings
 
 # What is paced, in the order in which it is trained.
-Stage = Literal["towers", "mined", "ranker", "late", "student"]
-STAGES: tuple[Stage, ...] = ("towers", "mined", "ranker", "late", "student")
+Stage = Literal["towers", "second_round", "ranker", "final_stage", "student"]
+STAGES: tuple[Stage, ...] = ("towers", "second_round", "ranker", "final_stage", "student")
 
 
 class _Frozen(BaseModel):
@@ -40,7 +40,9 @@ class RecipeSource(_Frozen):
         ),
     )
     pseudo: int = Field(default=0, ge=0, description="Queries to make up from titles and attributes.")
-    late: bool = Field(default=False, description="Train on its judgments in the last stage alone.")
+    final_only: bool = Field(
+        default=False, serialization_alias="late", description="Train on its judgments in the final stage alone."
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "RecipeSource":
@@ -50,19 +52,21 @@ class RecipeSource(_Frozen):
 
 
 class FinalStage(_Frozen):
-    """The last stage: late sources are learned, and some of the others again, lest they be forgotten."""
+    """The final stage: trains on the sources marked `final_only`, and on some of the others again, as a replay."""
 
     replay: int = Field(ge=0, description="Train queries of the other sources to train on again.")
     replay_valid: int = Field(default=100, ge=0, description="Valid queries of the other sources to validate on.")
-    towers: EncoderTraining = Field(description="Training of the bi-encoder in the last stage.")
-    ranker: RankerTraining = Field(description="Training of the cross-encoder in the last stage.")
+    towers: EncoderTraining = Field(description="Training of the bi-encoder in the final stage.")
+    ranker: RankerTraining = Field(description="Training of the cross-encoder in the final stage.")
 
 
 class Compression(_Frozen):
     """How the ranker to serve is made of the one that was trained."""
 
     candidates: int = Field(default=10, ge=0, description="Products of a query and source that the teacher scores.")
-    late_candidates: int = Field(default=60, ge=0, description="The same for late sources, which have few queries.")
+    final_candidates: int = Field(
+        default=60, ge=0, description="The same for sources of the final stage, which have few queries."
+    )
     student: RankerDistillation = Field(description="Distillation of the cross-encoder that is served.")
 
 
@@ -72,16 +76,18 @@ class Work(_Frozen):
     learning: float = Field(
         default=0.0, ge=0, description="Training and validation, in steps; a recipe that lasts too long shortens them."
     )
-    other: float = Field(default=0.0, ge=0, description="Mining, retrieval and late sources, in steps.")
+    other: float = Field(default=0.0, ge=0, description="Mining, retrieval and sources of the final stage, in steps.")
 
 
 class CostModel(_Frozen):
     """How long a recipe takes, stage by stage. The student's share is thrice that of the others, at most all."""
 
     towers: Work = Field(description="Work of the first training of the bi-encoder.")
-    mined: Work = Field(default=Work(), description="Work of the second training of the bi-encoder.")
+    second_round: Work = Field(
+        default=Work(), serialization_alias="mined", description="Work of the second training of the bi-encoder."
+    )
     ranker: Work = Field(description="Work of training the cross-encoder.")
-    late: Work = Field(default=Work(), description="Work of the last stage.")
+    final_stage: Work = Field(default=Work(), serialization_alias="late", description="Work of the final stage.")
     student: Work = Field(default=Work(), description="Work of the distillation.")
 
     def steps(self, share: float = 1.0, stages: Sequence[Stage] = STAGES) -> float:
@@ -100,7 +106,7 @@ class CostModel(_Frozen):
 
 
 class Recipe(_Frozen):
-    """A whole training. `mined` trains the towers again, on negatives that the first round's find."""
+    """A whole training. `second_round` trains the bi-encoder again, on hard negatives of the first round's."""
 
     name: str = Field(description="Name of the recipe.")
     sources: tuple[RecipeSource, ...] = Field(min_length=1, description="Sets to train on; each is a table as below.")
@@ -111,18 +117,18 @@ class Recipe(_Frozen):
     mining: Mining | None = Field(
         default=None, description="How hard negatives are mined; none: no negatives are mined."
     )
-    mined: EncoderTraining | None = Field(
+    second_round: EncoderTraining | None = Field(
         default=None, description="Second training of the bi-encoder, on mined negatives; none: there is one training."
     )
     ranker: RankerTraining = Field(description="Training of the cross-encoder.")
-    found: int = Field(
-        default=FOUND, ge=0, description="Retrieved products of a query among which the cross-encoder is validated."
+    retrieved: int = Field(
+        default=RETRIEVED, ge=0, description="Retrieved products of a query among which the cross-encoder is validated."
     )
     rerank_depth: int = Field(
         default=RERANK_DEPTH, ge=0, le=500, description="Candidates that the final score has rescored, at most."
     )
-    late: FinalStage | None = Field(
-        default=None, description="Last stage, which trains on late sources; none: there are none."
+    final_stage: FinalStage | None = Field(
+        default=None, description="Final stage, which trains on the sources marked for it; none: there are none."
     )
     compression: Compression | None = Field(
         default=None, description="Distillation of a smaller cross-encoder to serve; none: the trained one is served."
@@ -137,46 +143,47 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _agree(self) -> "Recipe":
-        if self.mined and not self.mining:
-            raise ValueError("mined: a second round needs mining; say how to mine, or leave the round out")
-        if not any(source.judgments and not source.late for source in self.sources):
+        if self.second_round and not self.mining:
+            raise ValueError("second_round: a second round needs mining; say how to mine, or leave the round out")
+        if not any(source.judgments and not source.final_only for source in self.sources):
             raise ValueError("sources: none has judgments for the stages before the last; give one")
-        if any(source.late for source in self.sources) != (self.late is not None):
-            raise ValueError("late: sources marked late and the settings of the last stage go together")
+        if any(source.final_only for source in self.sources) != (self.final_stage is not None):
+            raise ValueError("final_stage: sources marked final_only and the settings of the final stage go together")
         return self
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Those that it has."""
-        missing = {"mined": self.mined, "late": self.late, "student": self.compression}
-        return tuple(stage for stage in STAGES if missing.get(stage, True) is not None)
+        optional = {"second_round": self.second_round, "final_stage": self.final_stage, "student": self.compression}
+        return tuple(stage for stage in STAGES if optional.get(stage, True) is not None)
 
     def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
-        early = next(source for source in self.sources if source.judgments and not source.late)
+        early = next(source for source in self.sources if source.judgments and not source.final_only)
         shop = RecipeSource(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
-        return self.model_copy(update={"sources": (shop,), "late": None})
+        return self.model_copy(update={"sources": (shop,), "final_stage": None})
 
     def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
         """The same with a share of these stages' steps and validations, and of what the teacher is asked.
 
         The student, which is what serves, keeps thrice the share: with a quarter of its steps it was still .03 nDCG@10
-        behind its teacher, which had lost .003 (Home Depot, full catalog). The last stage learns its late sources
+        behind its teacher, which had lost .003 (Home Depot, full catalog). The final stage learns its sources
         whole and replays less: with a quarter of its steps its towers learned nothing of them.
         """
         update: dict[str, Any] = {
             name: _shorter(settings, share)
-            for name in ("towers", "mined", "ranker")
+            for name in ("towers", "second_round", "ranker")
             if name in stages and (settings := getattr(self, name)) is not None
         }
-        if self.late and "late" in stages:
-            update["late"] = self.late.model_copy(update={"replay": math.ceil(self.late.replay * share)})
+        if self.final_stage and "final_stage" in stages:
+            replay = {"replay": math.ceil(self.final_stage.replay * share)}
+            update["final_stage"] = self.final_stage.model_copy(update=replay)
         if self.compression and "student" in stages:
-            asked = {
+            fewer = {
                 "candidates": math.ceil(self.compression.candidates * share),
                 "student": _shorter(self.compression.student, _students(share)),
             }
-            update["compression"] = self.compression.model_copy(update=asked)
+            update["compression"] = self.compression.model_copy(update=fewer)
         return self.model_copy(update=update)
 
 
@@ -207,7 +214,7 @@ def home_depot() -> Recipe:
     source = _home_depot(pseudo=10_000)
     effort = CostModel(
         towers=Work(learning=1_200, other=50),
-        mined=Work(learning=3_700, other=300),
+        second_round=Work(learning=3_700, other=300),
         ranker=Work(learning=4_000, other=300),
         student=Work(learning=2_200),
     )
@@ -224,10 +231,10 @@ def general() -> Recipe:
             name="crowdflower",
             catalog="crowdflower/products.parquet",
             judgments="crowdflower/judgments.parquet",
-            late=True,
+            final_only=True,
         ),
     )
-    late = FinalStage(
+    final_stage = FinalStage(
         replay=1500,
         towers=EncoderTraining(
             batch_size=128,
@@ -236,7 +243,7 @@ def general() -> Recipe:
             positives=16,
             learning_rate=1e-4,
             evaluations=2,
-            keep=_LATE_KEEP,
+            keep=_FINAL_KEEP,
             **_LARGE_TOWERS,
         ),
         ranker=RankerTraining(
@@ -246,18 +253,18 @@ def general() -> Recipe:
             judgments=24,
             validation_products=40,
             evaluations=2,
-            keep=_LATE_KEEP,
+            keep=_FINAL_KEEP,
             **_LARGE_RANKERS,
         ),
     )
     effort = CostModel(
         towers=Work(learning=1_200, other=50),
-        mined=Work(learning=3_700, other=300),
+        second_round=Work(learning=3_700, other=300),
         ranker=Work(learning=4_000, other=300),
-        late=Work(learning=1_600, other=850),
+        final_stage=Work(learning=1_600, other=850),
         student=Work(learning=2_200),
     )
-    return Recipe(name="general", sources=sources, late=late, effort=effort, minutes=60, **_large())
+    return Recipe(name="general", sources=sources, final_stage=final_stage, effort=effort, minutes=60, **_large())
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"sample": sample, "home_depot": home_depot, "general": general}
@@ -290,7 +297,7 @@ def _shorter(settings: _Training, share: float) -> _Training:
 _PARTS = 40
 # Halfway to what the last stage learns of CrowdFlower, Home Depot (350 valid queries, both stages) has .407 in place of
 # .394, and CrowdFlower, by five folds, .799 in place of .802.
-_LATE_KEEP = 0.5
+_FINAL_KEEP = 0.5
 _LARGE_TOWERS: dict[str, Any] = {
     "dropout": 0.0,
     "freeze_embeddings": True,
@@ -329,7 +336,7 @@ def _large() -> dict[str, Any]:
             batch_size=256, negatives=0, learning_rate=2e-4, max_steps=130, evaluations=2, **_LARGE_TOWERS
         ),
         "mining": Mining(),
-        "mined": EncoderTraining(
+        "second_round": EncoderTraining(
             batch_size=256,
             negatives=1,
             learning_rate=2e-4,

@@ -24,7 +24,7 @@ from lifecycle.training.scoring import TowerSimilarity
 from ranker.ranker import Ranker
 from ranker.train import compress as compression
 from ranker.train import finetune as ranker
-from training.examples import Examples, judged
+from training.examples import Examples, select_split
 from training.export import CHECKPOINT, base_location
 from training.settings import TrainingSettings
 
@@ -44,21 +44,21 @@ def run_recipe(
     """Leaves `encoder` and `ranker` in `output`, and what was before them in `stages`, by default a folder of it.
 
     Learns as much as the recipe's `minutes` leave time for on this machine, and prints a line when that is not all.
-    `base` is what both start from, instead of the bundled model. Late sources are no part of the stages before the
-    last: several outputs whose late sources differ may share `stages`. Raises FeedError or ModelError.
+    `base` is what both start from, instead of the bundled model. Sources of the final stage are no part of the
+    stages before: several outputs whose final stages differ may share `stages`. Raises FeedError or ModelError.
     """
     after = output / STAGES
     before = stages or after
     sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
     pacer = Pacer(recipe, before, after, base, tell)
     trainings = _Trainings(StageRunner(pacer, steps, tracker, base), sets, before, after)
-    towers = trainings.towers((before if recipe.late else output) / ENCODER)
-    last = None if recipe.late or recipe.compression else output / RANKER
+    towers = trainings.towers((before if recipe.final_stage else output) / ENCODER)
+    last = None if recipe.final_stage or recipe.compression else output / RANKER
     teacher = trainings.ranker(last or before / "teacher", towers)
-    if recipe.late:
-        towers = trainings.late_towers(output / ENCODER, towers)
+    if recipe.final_stage:
+        towers = trainings.final_towers(output / ENCODER, towers)
         last = after / "late-teacher" if recipe.compression else output / RANKER
-        teacher = trainings.late_ranker(last, towers, teacher)
+        teacher = trainings.final_ranker(last, towers, teacher)
     if recipe.compression:
         trainings.compress(output / RANKER, towers, teacher)
     pacer.finish()
@@ -66,7 +66,7 @@ def run_recipe(
 
 @dataclass(frozen=True)
 class _Trainings:
-    """A recipe's trainings over the sets; `before` and `after` are the folders of stages without and with late sources.
+    """A recipe's trainings over the sets; `before` and `after` are the folders of stages before and of the final one.
 
     Products are retrieved with each model anew (`found-1` by BM25, then by the towers in their order): models are
     validated among them.
@@ -85,19 +85,19 @@ class _Trainings:
     def towers(self, output: Path) -> Path:
         """One round of towers, or two; the last is left in `output`."""
         recipe, early = self.runner.pacer.start("towers"), self._early
-        judgments = pa.concat_tables([self._varied(mixed(early)), *(entry.made_up for entry in early)])
+        judgments = pa.concat_tables([self._varied(mixed(early)), *(entry.generated for entry in early)])
         retrieved = self.runner.retrieve(self.before / "found-1", early, None)
-        first = self.before / "first-round" if recipe.mined else output
+        first = self.before / "first-round" if recipe.second_round else output
         training = Round("encoder", first, early, self._from_base(recipe.towers), inputs=retrieved)
         self.runner.train(training, encoder.FINE_TUNING, examples_of(early, judgments, {}, retrieved))
-        if recipe.mined is None:
+        if recipe.second_round is None:
             return first
-        mined = self.runner.pacer.start("mined").mined
-        assert mined is not None, "a stage is shortened, never left out"
+        second = self.runner.pacer.start("second_round").second_round
+        assert second is not None, "a stage is shortened, never left out"
         negatives = self.runner.mine(self.before / "mined-1", early, first, recipe.towers.seed)
         retrieved = self.runner.retrieve(self.before / "found-2", early, first)
         base = {"base": str(first / CHECKPOINT), "keep_of": base_location(self.runner.base)}
-        training = Round("encoder", output, early, mined.model_copy(update=base), (first,), [negatives, retrieved])
+        training = Round("encoder", output, early, second.model_copy(update=base), (first,), [negatives, retrieved])
         return self.runner.train(training, encoder.FINE_TUNING, examples_of(early, judgments, negatives, retrieved))
 
     def ranker(self, output: Path, towers: Path) -> Path:
@@ -109,26 +109,26 @@ class _Trainings:
         examples = self._beside(towers, examples_of(early, mixed(early), negatives, retrieved))
         return self.runner.train(training, ranker.FINE_TUNING, examples)
 
-    def late_towers(self, output: Path, towers: Path) -> Path:
-        """The towers, taught the late sources too."""
-        late = self.runner.pacer.start("late").late
-        assert late is not None, "called for recipes with a last stage"
-        judgments = self._varied(mixed(self.sets, late, self.recipe.towers.seed))
-        negatives, retrieved = self._early_negatives(towers), self._late_retrieved("found-4", towers)
-        settings = late.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
+    def final_towers(self, output: Path, towers: Path) -> Path:
+        """The towers, trained on the sources of the final stage too."""
+        final = self.runner.pacer.start("final_stage").final_stage
+        assert final is not None, "called for recipes with a final stage"
+        judgments = self._varied(mixed(self.sets, final, self.recipe.towers.seed))
+        negatives, retrieved = self._early_negatives(towers), self._final_retrieved("found-4", towers)
+        settings = final.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
         training = Round("encoder", output, self.sets, settings, (towers,), [negatives, retrieved])
         examples = examples_of(self.sets, judgments, negatives, retrieved)
         return self.runner.train(training, encoder.FINE_TUNING, examples)
 
-    def late_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
-        """The cross-encoder, taught the late sources too, and of the others what their own towers retrieve."""
-        late = self.recipe.late
-        assert late is not None, "called for recipes with a last stage"
-        judgments = mixed(self.sets, late, self.recipe.towers.seed)
-        mined = self.runner.mine(self.after / "mined-3", self._late, towers, self.recipe.towers.seed + 2)
+    def final_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
+        """The cross-encoder, trained on the final sources too, and on what their own towers retrieve of the others."""
+        final = self.recipe.final_stage
+        assert final is not None, "called for recipes with a final stage"
+        judgments = mixed(self.sets, final, self.recipe.towers.seed)
+        mined = self.runner.mine(self.after / "mined-3", self._final, towers, self.recipe.towers.seed + 2)
         negatives = merge([mined, self._early_negatives(self._early_towers)])
-        retrieved = self._late_retrieved("found-5", towers)
-        settings = late.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
+        retrieved = self._final_retrieved("found-5", towers)
+        settings = final.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
         training = Round("ranker", output, self.sets, settings, (towers, teacher), [negatives, retrieved])
         examples = self._beside(towers, examples_of(self.sets, judgments, negatives, retrieved))
         return self.runner.train(training, ranker.FINE_TUNING, examples)
@@ -137,8 +137,10 @@ class _Trainings:
         """The cross-encoder to serve, a student of the larger one."""
         settings = self.runner.pacer.start("student").compression
         assert settings is not None, "a stage is shortened, never left out"
-        retrieved = self._late_retrieved("found-5", towers) if self.recipe.late else self._early_retrieved(towers)
-        inputs = [settings.candidates, settings.late_candidates, retrieved]
+        retrieved = (
+            self._final_retrieved("found-5", towers) if self.recipe.final_stage else self._early_retrieved(towers)
+        )
+        inputs = [settings.candidates, settings.final_candidates, retrieved]
         training = Round("ranker", output, self.sets, settings.student, (towers, teacher), inputs)
         if self.runner.is_done(training):
             return output
@@ -152,15 +154,15 @@ class _Trainings:
 
     @property
     def _early(self) -> list[TrainingSet]:
-        return [entry for entry in self.sets if not entry.source.late]
+        return [entry for entry in self.sets if not entry.source.final_only]
 
     @property
-    def _late(self) -> list[TrainingSet]:
-        return [entry for entry in self.sets if entry.source.late]
+    def _final(self) -> list[TrainingSet]:
+        return [entry for entry in self.sets if entry.source.final_only]
 
     @property
     def _early_towers(self) -> Path:
-        """Those that a last stage goes on from."""
+        """Those that a final stage goes on from."""
         return self.before / ENCODER
 
     def _from_base(self, settings: TrainingSettings) -> Any:
@@ -179,18 +181,18 @@ class _Trainings:
     def _early_retrieved(self, towers: Path) -> Products:
         return self.runner.retrieve(self.before / "found-3", self._early, towers)
 
-    def _late_retrieved(self, name: str, towers: Path) -> Products:
-        """By the towers in the late sources; in the others by their own, from which these hardly differ there."""
-        late = self.runner.retrieve(self.after / name, self._late, towers)
-        return merge([late, self._early_retrieved(self._early_towers)])
+    def _final_retrieved(self, name: str, towers: Path) -> Products:
+        """By the towers for the final sources; for the others by their own, from which these hardly differ there."""
+        final = self.runner.retrieve(self.after / name, self._final, towers)
+        return merge([final, self._early_retrieved(self._early_towers)])
 
     def _student_pairs(self, settings: Compression, similarity: TowerSimilarity) -> list[tuple[str, str]]:
         """Each source's train queries, with products of its own catalog."""
         pairs: list[tuple[str, str]] = []
         for entry in self.sets:
             if len(entry.judgments):
-                train = judged(entry.judgments, entry.texts, "train")
-                candidates = settings.late_candidates if entry.source.late else settings.candidates
+                train = select_split(entry.judgments, entry.texts, "train")
+                candidates = settings.final_candidates if entry.source.final_only else settings.candidates
                 with self.runner.steps.step(f"find products of {entry.source.name} to ask of") as report:
                     pairs += ranker_pairs(train, entry.products, candidates, similarity)
                     report(len(pairs), len(pairs))

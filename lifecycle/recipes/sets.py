@@ -34,7 +34,7 @@ class TrainingSet:
     source: RecipeSource
     products: Products
     judgments: pa.Table
-    made_up: pa.Table
+    generated: pa.Table
     digests: dict[str, str]
 
     @property
@@ -58,18 +58,18 @@ def read_sets(sources: Sequence[RecipeSource], data: Path, seed: int, steps: Ste
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]
 
 
-def mixed(sets: Iterable[TrainingSet], late: FinalStage | None = None, seed: int = 0) -> pa.Table:
+def mixed(sets: Iterable[TrainingSet], final: FinalStage | None = None, seed: int = 0) -> pa.Table:
     """The judgments of several sets as one table, without train queries that are held out in any of them.
 
-    For the `late` stage, of the sets that are not late only the queries to replay are taken, all together.
+    With the `final` stage, of the sets that are not for it alone only the queries to replay are taken, all together.
     """
     chosen = list(sets)
     tables = [entry.judgments for entry in chosen if len(entry.judgments)]
     forbidden = {key for table in tables for key in held_out(table)}
-    if late is not None:
-        early = [entry.judgments for entry in chosen if len(entry.judgments) and not entry.source.late]
-        tables = [entry.judgments for entry in chosen if len(entry.judgments) and entry.source.late]
-        tables += [_some_queries(pa.concat_tables(early), late, seed)] if early else []
+    if final is not None:
+        early = [entry.judgments for entry in chosen if len(entry.judgments) and not entry.source.final_only]
+        tables = [entry.judgments for entry in chosen if len(entry.judgments) and entry.source.final_only]
+        tables += [_some_queries(pa.concat_tables(early), final, seed)] if early else []
     table = pa.concat_tables(tables)
     train = pc.equal(table["split"], "train")
     torn = pa.array([query_key(query) in forbidden for query in table["query"].to_pylist()])
@@ -87,11 +87,11 @@ def varied(table: pa.Table, settings: Augmentation) -> pa.Table:
     return pa.concat_tables([table, more])
 
 
-def _some_queries(table: pa.Table, late: FinalStage, seed: int) -> pa.Table:
+def _some_queries(table: pa.Table, final: FinalStage, seed: int) -> pa.Table:
     """The judgments of as many train queries, drawn, and queries to validate on as are to replay; all to test on."""
     random = np.random.default_rng(seed)
     parts = [table.filter(pc.equal(table["split"], "test"))]
-    for split, wanted in (("train", late.replay), ("valid", late.replay_valid)):
+    for split, wanted in (("train", final.replay), ("valid", final.replay_valid)):
         some = table.filter(pc.equal(table["split"], split))
         queries = some["query"].unique().to_pylist()
         drawn = pa.array([queries[place] for place in random.permutation(len(queries))[:wanted]], pa.string())
@@ -107,7 +107,7 @@ def _read(
         columns = ProductTable(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
         plain = Products.of(catalog, mapping.catalog.language)
-        made_up = _made_up(source, catalog, forbidden, seed)
+        generated = _made_up(source, catalog, forbidden, seed)
     products = replace(plain, ids=[_named(source, name) for name in plain.ids])
     judgments = JUDGMENTS_SCHEMA.empty_table()
     digests = {f"{source.name} catalog": file_digest(data / source.catalog)}
@@ -115,7 +115,7 @@ def _read(
     if judged is not None and source.judgments is not None:
         judgments = _from_0_to_1(source, known_judgments(judged, set(plain.ids), data / source.judgments))
         digests[f"{source.name} judgments"] = file_digest(data / source.judgments)
-    return TrainingSet(source, products, judgments, made_up, digests)
+    return TrainingSet(source, products, judgments, generated, digests)
 
 
 def mapping_file(source: RecipeSource, data: Path) -> Path | None:
@@ -133,12 +133,14 @@ def _made_up(source: RecipeSource, catalog: pa.Table, forbidden: set[str], seed:
     """Each query made up, with the product it was made of as a good one to train on."""
     if not source.pseudo:
         return JUDGMENTS_SCHEMA.empty_table()
-    found = pseudo_queries(catalog, (), PseudoQuerySettings(queries=source.pseudo, per_product=1, seed=seed), forbidden)
+    generated = pseudo_queries(
+        catalog, (), PseudoQuerySettings(queries=source.pseudo, per_product=1, seed=seed), forbidden
+    )
     columns = {
-        "query": found["query"],
-        "product_id": pa.array([_named(source, name) for name in found["product_id"].to_pylist()], pa.string()),
-        "grade": pa.array(np.ones(len(found))),
-        "split": pa.array(["train"] * len(found), pa.string()),
+        "query": generated["query"],
+        "product_id": pa.array([_named(source, name) for name in generated["product_id"].to_pylist()], pa.string()),
+        "grade": pa.array(np.ones(len(generated))),
+        "split": pa.array(["train"] * len(generated), pa.string()),
     }
     return pa.table(columns, schema=JUDGMENTS_SCHEMA)
 

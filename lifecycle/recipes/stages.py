@@ -17,10 +17,10 @@ from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Recipe
 from lifecycle.recipes.sets import TrainingSet, mixed
 from lifecycle.tracking.tracker import Tracker
-from lifecycle.training.negatives import found_first, mine_negatives
+from lifecycle.training.negatives import mine_negatives, retrieve_first
 from lifecycle.training.record import Kind, model_digest, new_lineage, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
-from training.examples import Examples, judged
+from training.examples import Examples, select_split
 from training.export import base_name
 from training.settings import TrainingSettings
 from training.stages import REPORT_FILE, ModelStages, Task
@@ -81,7 +81,7 @@ class StageRunner:
         if not _is_done(folder, stamp, _NEGATIVES):
             tables = [
                 mine_negatives(
-                    judged(mixed([entry]), entry.texts, "train"),
+                    select_split(mixed([entry]), entry.texts, "train"),
                     entry.products,
                     self.similarity(towers),
                     settings,
@@ -96,17 +96,17 @@ class StageRunner:
 
     def retrieve(self, folder: Path, sets: Iterable[TrainingSet], towers: Path | None) -> Products:
         """The products that the towers, or BM25, retrieve first for validation queries, from their own source."""
-        if not self.recipe.found:
+        if not self.recipe.retrieved:
             return {}
         judged_sets = _with_judgments(sets)
-        stamp = self._stamp({"found": self.recipe.found} | _WORDS, judged_sets, (towers,) if towers else ())
+        stamp = self._stamp({"found": self.recipe.retrieved} | _WORDS, judged_sets, (towers,) if towers else ())
         if not _is_done(folder, stamp, _RETRIEVED):
             parts = [
-                found_first(
-                    judged(entry.judgments, entry.texts, "valid"),
+                retrieve_first(
+                    select_split(entry.judgments, entry.texts, "valid"),
                     entry.products,
                     self.similarity(towers) if towers else None,
-                    self.recipe.found,
+                    self.recipe.retrieved,
                     self.steps,
                 )
                 for entry in judged_sets
@@ -150,13 +150,13 @@ class StageRunner:
         """A digest of all that a stage's result depends on. Where the models before it lie is not among it."""
         wanted = settings | {"base": None, "keep_of": None}
         sets = list(sets)
-        sources = [[entry.source.model_dump(mode="json"), entry.digests] for entry in sets]
+        sources = [[entry.source.model_dump(mode="json", by_alias=True), entry.digests] for entry in sets]
         augmentation = self.recipe.augmentation and self.recipe.augmentation.model_dump()
-        late = None
-        if self.recipe.late and any(entry.source.late for entry in sets):
-            late = [self.recipe.late.replay, self.recipe.late.replay_valid]
+        replay = None
+        if self.recipe.final_stage and any(entry.source.final_only for entry in sets):
+            replay = [self.recipe.final_stage.replay, self.recipe.final_stage.replay_valid]
         models = [model_digest(folder) for folder in after]
-        return value_digest([wanted, self.base, sources, augmentation, late, models, inputs])
+        return value_digest([wanted, self.base, sources, augmentation, replay, models, inputs])
 
 
 def examples_of(sets: Sequence[TrainingSet], judgments: pa.Table, negatives: Products, retrieved: Products) -> Examples:
@@ -165,7 +165,12 @@ def examples_of(sets: Sequence[TrainingSet], judgments: pa.Table, negatives: Pro
     languages = {entry.products.language for entry in sets}
     language = languages.pop() if len(languages) == 1 else None
     return Examples(
-        texts, judged(judgments, texts, "train"), judged(judgments, texts, "valid"), language, negatives, retrieved
+        texts,
+        select_split(judgments, texts, "train"),
+        select_split(judgments, texts, "valid"),
+        language,
+        negatives,
+        retrieved,
     )
 
 

@@ -15,13 +15,13 @@ from lifecycle.examples.candidates import RetrievedProducts, nearest
 from lifecycle.examples.products import Products
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.data import Inputs, make_examples, read_data
-from lifecycle.training.negatives import FOUND, found_first
+from lifecycle.training.negatives import RETRIEVED, retrieve_first
 from lifecycle.training.record import Kind, lineage_of, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
 from lifecycle.training.trial import RankerTrial, TowerTrial, TrialResult, trial_rows
 from ranker.ranker import Ranker
 from training.compress import teacher_checkpoint
-from training.examples import Examples, JudgedQueries, PairValues, validation_sample
+from training.examples import Examples, JudgedQueries, PairValues, sample_validation
 from training.settings import TrainingSettings
 from training.stages import ModelStages, Task
 
@@ -65,7 +65,7 @@ def compress_model(
     else:
         pairs = _teacher_pairs(examples, data.products, material, similarity, steps)
         if similarity is not None:  # as served: the student has to gain on what the towers and words rank
-            retrieved = found_first(examples.valid, data.products, similarity, FOUND, steps)
+            retrieved = retrieve_first(examples.valid, data.products, similarity, RETRIEVED, steps)
             examples = replace(examples, retrieved=retrieved, similarity=similarity)
         stages, task = _ranker_task(whole, examples, pairs, output, chosen, steps)
     train_and_record(lineage, stages, task, "teach the student", steps, tracker)
@@ -86,7 +86,7 @@ def trial_of(
     similarity: PairValues | None,
 ) -> RankerTrial | TowerTrial:
     """The validation of a training with these settings, for exported models. Loads torch."""
-    grades = validation_sample(valid, settings)
+    grades = sample_validation(valid, settings)
     if kind == "ranker":
         return RankerTrial(grades, texts, similarity or _unknown)
     from encoder.train.finetune import EncoderTraining, shelf_of

@@ -22,7 +22,7 @@ from lifecycle.training.scoring import Teacher, TowerSimilarity
 from training.examples import Examples, JudgedQueries
 
 # As many as serving rescores.
-FOUND = RERANK_DEPTH
+RETRIEVED = RERANK_DEPTH
 
 # Vectors of so many pairs are side by side in memory at a time.
 _PAIRS = 65_536
@@ -43,10 +43,10 @@ def add_negatives(
     if inputs.mining:
         with _base_towers(base, examples) if similarity is None else nullcontext(similarity) as towers:
             mined = mine_negatives(examples.train, products, towers, inputs.mining, steps, inputs.teacher)
-            retrieved = found_first(examples.valid, products, towers, FOUND, steps)
+            retrieved = retrieve_first(examples.valid, products, towers, RETRIEVED, steps)
         examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved)
     elif similarity is not None:  # as served: the ranker has to gain on what the towers and words rank
-        examples = replace(examples, retrieved=found_first(examples.valid, products, similarity, FOUND, steps))
+        examples = replace(examples, retrieved=retrieve_first(examples.valid, products, similarity, RETRIEVED, steps))
     if inputs.teacher is None:
         return replace(examples, similarity=similarity)
     teacher = Teacher(inputs.teacher)
@@ -95,7 +95,7 @@ def mine_negatives(
         return mine(judged, products, sources, settings, cosine, scored)
 
 
-def found_first(
+def retrieve_first(
     judged: JudgedQueries, products: Products, towers: TowerSimilarity | None, count: int, steps: Steps
 ) -> dict[str, list[str]]:
     """The `count` products that serving finds first for each query, best first: by words, and with towers by both."""
@@ -107,8 +107,8 @@ def found_first(
             items = towers.items(list(products.texts), report)
         lists.append(nearest(towers.queries(queries), items, max(count, plan.candidates)).rows)
     result = {}
-    for query, *found in zip(queries, *lists, strict=True):
-        rows, scores = fuse([line[line >= 0] for line in found], [1.0] * len(found))
+    for query, *sources in zip(queries, *lists, strict=True):
+        rows, scores = fuse([line[line >= 0] for line in sources], [1.0] * len(sources))
         if towers is not None:
             rows = rows[np.argsort(-(scores + products.lexical.favour(query, rows)), kind="stable")]
         result[query] = [products.ids[row] for row in rows[:count]]

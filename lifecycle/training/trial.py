@@ -169,22 +169,22 @@ def trial_rows(
 ) -> dict[str, TrialResult]:
     """A row for each subject, all of them timed in turn."""
     answers = {name: _answers(subject) for name, subject in subjects.items()}
-    per_query = {name: trial.per_query(found) for name, found in answers.items()}
+    per_query = {name: trial.per_query(comparison) for name, comparison in answers.items()}
     times = _times(subjects, repeats)
     result = {}
     for name, subject in subjects.items():
-        found = paired(per_query[baseline], per_query[name])
+        comparison = paired(per_query[baseline], per_query[name])
         result[name] = TrialResult(
             bytes=subject.bytes,
             milliseconds=times[name],
             speed={part: times[baseline][part] / value for part, value in times[name].items()},
-            ndcg=found.b,
-            difference=found.difference.mean,
-            low=found.difference.low,
-            high=found.difference.high,
-            p=found.p,
-            wins=found.wins,
-            losses=found.losses,
+            ndcg=comparison.b,
+            difference=comparison.difference.mean,
+            low=comparison.difference.low,
+            high=comparison.difference.high,
+            p=comparison.p,
+            wins=comparison.wins,
+            losses=comparison.losses,
             closeness=trial.closeness(answers[name], answers[baseline]),
         )
     return result
@@ -216,5 +216,5 @@ def _times(subjects: Mapping[str, Subject], repeats: int) -> dict[str, dict[str,
 
 def _bytes(files: Sequence[Path], own: Path, other: Path | None) -> int:
     """Of a release's files, with another model in the place of its own."""
-    kept = [path for path in files if other is None or path.suffix != own.suffix] + ([other] if other else [])
-    return sum(path.stat().st_size for path in kept)
+    counted = [path for path in files if other is None or path.suffix != own.suffix] + ([other] if other else [])
+    return sum(path.stat().st_size for path in counted)

@@ -34,7 +34,7 @@ from training.compress import (
     teacher_checkpoint,
     untaught,
 )
-from training.examples import Examples, validation_sample
+from training.examples import Examples, sample_validation
 from training.export import CHECKPOINT, quiet_libraries
 from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
 from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
@@ -92,7 +92,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     examples, pairs, settings = task.examples.examples, task.examples.pairs, task.settings
     checkpoint, teacher = teacher_checkpoint(task.examples.teacher, task.output), Ranker.open(task.examples.teacher)
     judged = Validation.of(
-        validation_sample(examples.valid, settings), examples.texts, examples.similarity or no_similarity
+        sample_validation(examples.valid, settings), examples.texts, examples.similarity or no_similarity
     )
     validation = RankingValidation.of(judged, examples)
     model = student(checkpoint, settings, pairs, examples.texts)

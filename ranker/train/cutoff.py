@@ -15,7 +15,7 @@ from evaluation.classification import Flags, Numbers, Pairs, Report, nothing_cut
 from evaluation.measures import Grades
 from ranker.calibration import Calibration
 from ranker.train.validation import Logits, Validation, folds
-from training.examples import GOOD, JudgedQueries, spread
+from training.examples import GOOD, JudgedQueries, sample_by_grade
 from training.settings import TrainingSettings
 
 
@@ -31,7 +31,9 @@ def unfit_pools(valid: JudgedQueries, sample: Grades, settings: TrainingSettings
     pools = {}
     for place in random.permutation(len(unfit))[: len(sample)]:
         graded = valid.queries[unfit[place]]
-        pools[unfit[place]] = {name: graded[name] for name in spread(graded, settings.validation_products, random)}
+        pools[unfit[place]] = {
+            name: graded[name] for name in sample_by_grade(graded, settings.validation_products, random)
+        }
     everything = sorted({product for products in sample.values() for product in products})
     for query, products in sample.items():
         others = [everything[place] for place in random.permutation(len(everything))]
@@ -49,8 +51,8 @@ def cutoff_report(calibration: Calibration, sides: Sequence[tuple[Validation, Lo
     """
     names = [query for validation, _ in sides for query in validation.grades]
     numbers = np.unique(names, return_inverse=True)[1]
-    found = [_best(calibration, *side) for side in sides]
-    best, fits = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    pools = [_best(calibration, *side) for side in sides]
+    best, fits = (np.concatenate(parts) for parts in zip(*pools, strict=True))
     cutoff = nothing_cutoff(best, fits)
     if cutoff is None or numbers.max() == 0:
         return None
@@ -81,8 +83,8 @@ def _margins(best: Numbers, fits: Flags, queries: NDArray[np.int64]) -> Numbers:
     return margins
 
 
-def _told(found: Report) -> dict[str, Any]:
+def _told(report: Report) -> dict[str, Any]:
     """Shares of nothing are None, as JSON knows no NaN."""
-    shares = {"precision": found.precision.mean, "recall": found.recall.mean}
-    told = {name: None if np.isnan(value) else value for name, value in shares.items()}
-    return told | {"said": found.predicted, "nothing_fits": found.actual, "queries": found.of}
+    shares = {"precision": report.precision.mean, "recall": report.recall.mean}
+    defined = {name: None if np.isnan(value) else value for name, value in shares.items()}
+    return defined | {"said": report.predicted, "nothing_fits": report.actual, "queries": report.of}

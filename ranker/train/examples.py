@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.errors import ModelError
 from ranker.train.settings import RankerTraining
-from training.examples import POOR, Examples, PairValues, spread
+from training.examples import POOR, Examples, PairValues, sample_by_grade
 
 Labels = dict[str, dict[str, float]]  # query -> product -> label from 0 to 1
 
@@ -28,7 +28,7 @@ def training_labels(examples: Examples, settings: RankerTraining) -> Labels:
     result: Labels = {}
     unjudged: list[tuple[str, str]] = []
     for query, judged in train.queries.items():
-        labels = {name: judged[name] for name in spread(judged, settings.judgments, random)}
+        labels = {name: judged[name] for name in sample_by_grade(judged, settings.judgments, random)}
         found = dict.fromkeys(negatives.get(query, ()))
         usable = [name for name in found if name in texts and name not in labels and judged.get(name, 0.0) <= POOR]
         mined = [usable[place] for place in random.permutation(len(usable))[: settings.hard_negatives]]

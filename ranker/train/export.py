@@ -138,14 +138,14 @@ def _tokens(
     longest = spec.max_query_tokens + spec.max_product_tokens
     longest = min(longest, getattr(model.config, "max_position_embeddings", longest))
     sides = [list(side) for side in zip(*pairs, strict=True)]
-    given = model.tokenizer(*sides, truncation=True, max_length=longest, return_token_type_ids=True)
-    tokens, segments = ([np.array(ids, np.int32) for ids in given[name]] for name in (IDS, SEGMENTS))
+    encoded = model.tokenizer(*sides, truncation=True, max_length=longest, return_token_type_ids=True)
+    tokens, segments = ([np.array(ids, np.int32) for ids in encoded[name]] for name in (IDS, SEGMENTS))
     return tokens, segments
 
 
-def difference(found: np.ndarray, exact: np.ndarray) -> float:
+def difference(approximate: np.ndarray, exact: np.ndarray) -> float:
     """The mean difference of two models' logits of the same pairs, as a share of the second's standard deviation."""
-    return float(np.abs(found - exact).mean() / max(np.std(exact), 1e-6))
+    return float(np.abs(approximate - exact).mean() / max(np.std(exact), 1e-6))
 
 
 def check_parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -170,11 +170,11 @@ def logits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each pair, as exported and by the original, both of shape (pairs,)."""
     exact_model = Logits(model).eval()
-    found, exact = [], []
+    approximate, exact = [], []
     for tokens, segments in ranker.pack_pairs(pairs):
-        found.append(float(exported.run([tokens], [segments])[0]))
+        approximate.append(float(exported.run([tokens], [segments])[0]))
         with torch.no_grad():
             ids = torch.from_numpy(tokens.astype(np.int64))[None]
             kinds = torch.from_numpy(segments.astype(np.int64))[None] if segments.any() else None
             exact.append(float(exact_model(ids, torch.ones_like(ids), kinds)[0]))
-    return np.array(found), np.array(exact)
+    return np.array(approximate), np.array(exact)

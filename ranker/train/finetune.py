@@ -31,7 +31,7 @@ from ranker.train.validation import (
     reliability_report,
 )
 from training.averaging import Anchor
-from training.examples import Examples, validation_sample
+from training.examples import Examples, sample_validation
 from training.export import CHECKPOINT, base_name
 from training.layers import keep_layers, kept_layers
 from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
@@ -58,14 +58,14 @@ def fit(task: _Task, report: Report) -> _Fitted:
     """Trains the base; returns the model with the best weights. Raises ModelError."""
     examples, settings = task.examples, task.settings
     similarity = examples.similarity or no_similarity
-    judged = Validation.of(validation_sample(examples.valid, settings), examples.texts, similarity)
+    judged = Validation.of(sample_validation(examples.valid, settings), examples.texts, similarity)
     model = _start(settings)
     clear_output(task.output, SPEC_FILE)
     labels = training_labels(examples, settings)
     texts = examples.texts
     rows = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     validation = RankingValidation.of(judged, examples)
-    anchor = Anchor(lambda: _start(settings.kept), settings.keep)
+    anchor = Anchor(lambda: _start(settings.averaged_with), settings.keep)
     score = anchor.scored(lambda current: validation.ndcg(logits_of(current, validation.pairs)))
     trainer = _trainer(model, rows, evaluator(score, judged.grades), task.output, settings)
     curve = run_trainer(trainer, settings, report, validation.others or None)

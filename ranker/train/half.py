@@ -21,11 +21,11 @@ def add_half(base: str | None, folder: Path) -> None:
 
     ranker = Ranker.open(folder)
     model = load_ranker(base)
-    encoder, tensors, told = _parts(model)
+    encoder, tensors, head = _parts(model)
     config = encoder.config
     write_half(
         ranker.model_path, bert_tensors(encoder) | tensors, heads=config.num_attention_heads,
-        epsilon=config.layer_norm_eps, dimensions=1, **told,
+        epsilon=config.layer_norm_eps, dimensions=1, **head,
     )  # fmt: skip
     apart = difference(*logits(model, ranker, PackedModel.open(ranker.model_path, "cpu")))
     if not apart <= GREATEST_HALF_DIFFERENCE:

@@ -78,7 +78,7 @@ def mix_report(
         "share": share if gain.difference.low > 0 else 0.0,
         "queries": len(lists.grades),
         "fused": gain.a,
-        "by share": {str(each): float(np.mean(list(of.values()))) for each, of in values.items()},
+        "by share": {str(each): float(np.mean(list(by_query.values()))) for each, by_query in values.items()},
         "measured share": share,
         "gain": asdict(gain.difference) | {"p": gain.p},
     }
@@ -86,7 +86,7 @@ def mix_report(
 
 def _least(values: Mapping[float, Values]) -> float:
     """The least share whose mean is within a standard error, of the paired differences, of the best one's."""
-    means = {share: float(np.mean(list(of.values()))) for share, of in values.items()}
+    means = {share: float(np.mean(list(by_query.values()))) for share, by_query in values.items()}
     best = max(means, key=means.__getitem__)
 
     def near(share: float) -> bool:

@@ -62,11 +62,13 @@ class Validation:
         Platt's weights are fitted to the grades, which tell more of the order. The knots bend what comes out of that
         to the share of pairs that is relevant.
         """
-        given = logits[some], self.similarities[some]
-        found = calibrate(self.labels[some], *given)
+        inputs = logits[some], self.similarities[some]
+        calibration = calibrate(self.labels[some], *inputs)
         if method == "platt":
-            return found
-        return replace(found, knots=isotonic_knots(found.probabilities(*given), self.relevant[some].astype(float)))
+            return calibration
+        return replace(
+            calibration, knots=isotonic_knots(calibration.probabilities(*inputs), self.relevant[some].astype(float))
+        )
 
     def held_out(self, logits: Logits, method: Method) -> Pairs | None:
         """Probabilities of each pair by a calibration that saw no pair of its query; None of a single query."""
@@ -74,8 +76,8 @@ class Validation:
         if len(self.grades) < 2:
             return None
         for fold in folds(self.queries):
-            found = self.calibration(logits, method, ~fold)
-            chances[fold] = found.probabilities(logits[fold], self.similarities[fold])
+            calibration = self.calibration(logits, method, ~fold)
+            chances[fold] = calibration.probabilities(logits[fold], self.similarities[fold])
         return Pairs(self.queries, chances, self.relevant)
 
     def uncalibrated(self, logits: Logits) -> Pairs:
@@ -145,10 +147,10 @@ def folds(groups: NDArray[np.int64]) -> Iterator[Flags]:
 
 def calibration_report(validation: Validation, logits: Logits) -> dict[str, dict[str, float] | None]:
     """The errors of each calibration's probabilities of pairs that it was not fitted to, and of the logits' alone."""
-    found = {"none": validation.uncalibrated(logits)} | {
+    probabilities = {"none": validation.uncalibrated(logits)} | {
         method: validation.held_out(logits, method) for method in ("platt", "isotonic")
     }
-    return {method: errors(pairs) if pairs else None for method, pairs in found.items()}
+    return {method: errors(pairs) if pairs else None for method, pairs in probabilities.items()}
 
 
 def errors(pairs: Pairs) -> dict[str, float]:

@@ -25,7 +25,7 @@ from ranker.train.examples import training_labels, training_pairs
 from ranker.train.export import export_ranker
 from ranker.train.finetune import train_ranker
 from ranker.train.settings import RankerTraining
-from training.examples import Examples, judged
+from training.examples import Examples, select_split
 
 # What this shop's shoppers call its products: nothing that a model could know beforehand.
 NAMES = {
@@ -229,7 +229,7 @@ def test_a_folder_that_holds_no_model_is_refused_in_one_line(export: Any, tmp_pa
 
 
 def test_examples_pair_good_products_with_poor_ones(texts: dict[str, str], judgments: pa.Table) -> None:
-    train = judged(judgments, texts, "train")
+    train = select_split(judgments, texts, "train")
     names = {text: name for name, text in texts.items()}
     settings = EncoderTraining(negatives=2, positives=3, seed=1)
     rows = training_rows(train, texts, settings, {"query": "ask: "}, {}).rows.to_list()
@@ -266,13 +266,13 @@ def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
 
 
 def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:
-    train = judged(judgments, texts, "train")
+    train = select_split(judgments, texts, "train")
     rows = training_rows(train, texts, EncoderTraining(negatives=0, positives=1), {}, {}).rows
     assert rows.column_names == ["query", "positive", "label"] and len(rows) == len(train.queries)
 
 
 def test_pairs_carry_relevance_and_random_products_none(texts: dict[str, str], judgments: pa.Table) -> None:
-    train = judged(judgments, texts, "train")
+    train = select_split(judgments, texts, "train")
     thin = type(train)(train.split, {query: dict(list(graded.items())[:4]) for query, graded in train.queries.items()})
     names = {text: name for name, text in texts.items()}
     settings = RankerTraining(judgments=3, random_negatives=2, seed=1)

@@ -51,7 +51,13 @@ def evaluate(
     """Measure the release in service on judgments, through the search code that serves, or compare two."""
     from lifecycle.cli.show import show_evaluation
     from lifecycle.cli.show_comparison import show_comparison, show_stages
-    from lifecycle.quality.evaluation import CURRENT, EvaluationRequest, compare_releases, evaluate_release, find_release
+    from lifecycle.quality.evaluation import (
+        CURRENT,
+        EvaluationRequest,
+        compare_releases,
+        evaluate_release,
+        find_release,
+    )
 
     if compare is None and (other is not None or cutoff is not None):
         raise TandemError("a release to evaluate, and --cutoff, go with --compare")
@@ -62,7 +68,9 @@ def evaluate(
         a, b = (
             find_release(store, name, reference) for reference in ((compare, other) if other else (CURRENT, compare))
         )
-        comparison, slices = compare_releases(a, b, EvaluationRequest(judgments, split, relevant, rerank_depth, cutoff), bars)
+        comparison, slices = compare_releases(
+            a, b, EvaluationRequest(judgments, split, relevant, rerank_depth, cutoff), bars
+        )
         if per_query:
             comparison.write_per_query(per_query, slices)
         if as_json:

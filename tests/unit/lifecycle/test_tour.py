@@ -124,7 +124,9 @@ def test_the_sample_shops_telling_queries_are_asked(tmp_path: Path, store: Relea
     path = tmp_path / "judged.csv"
     rows = [f"{query},{judged},test\n" for query in ("first", *EXAMPLE_QUERIES, "last") for judged in ("a,1", "b,0")]
     path.write_text("query,product_id,grade,split\n" + "".join(rows))
-    assert [asked.query for asked in choose_queries(ShopFiles(tmp_path, None, path), store, "shop")] == list(EXAMPLE_QUERIES)
+    assert [asked.query for asked in choose_queries(ShopFiles(tmp_path, None, path), store, "shop")] == list(
+        EXAMPLE_QUERIES
+    )
 
 
 def test_a_small_split_is_asked_whole(tmp_path: Path, store: ReleaseStore) -> None:

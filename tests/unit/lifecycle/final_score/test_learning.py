@@ -15,9 +15,9 @@ from lifecycle.final_score.learning import (
     QueryCandidates,
     Values,
     choose,
-    enough,
     fused_scores,
     held_out,
+    smallest_depth,
     tuned_ratio,
 )
 from ranker.features import FEATURE_NAMES
@@ -68,20 +68,22 @@ def test_the_ratio_is_the_one_that_ranks_best() -> None:
 )
 def test_no_more_are_rescored_than_pay(worth: dict[int, float], expected: int) -> None:
     settings = SETTINGS.model_copy(update={"rerank_depth": 20})
-    assert enough(settings, {"a": 0.5, "b": 0.3}, lambda d: {"a": worth[d] + 0.1, "b": worth[d] - 0.1}) == expected
+    assert (
+        smallest_depth(settings, {"a": 0.5, "b": 0.3}, lambda d: {"a": worth[d] + 0.1, "b": worth[d] - 0.1}) == expected
+    )
 
 
 def test_what_may_cost_more_than_is_allowed_counts_as_too_much() -> None:
     """The mean does not change, yet each query may lose 0.2."""
     even, uneven = {str(i): 0.5 for i in range(8)}, {str(i): 0.3 + 0.4 * (i % 2) for i in range(8)}
     settings = SETTINGS.model_copy(update={"rerank_depth": 8})
-    assert enough(settings, dict.fromkeys(even, 0.1), lambda depth: even if depth == 8 else uneven) == 8
+    assert smallest_depth(settings, dict.fromkeys(even, 0.1), lambda depth: even if depth == 8 else uneven) == 8
 
 
 def test_a_gain_that_may_be_chance_is_no_reason_to_rescore() -> None:
     """Up by .01 in the mean: half of the queries by .2, and the others down by .18."""
     before, after = {str(i): 0.5 for i in range(8)}, {str(i): 0.7 - 0.38 * (i % 2) for i in range(8)}
-    assert enough(SETTINGS.model_copy(update={"rerank_depth": 8}), before, lambda _: after) == 0
+    assert smallest_depth(SETTINGS.model_copy(update={"rerank_depth": 8}), before, lambda _: after) == 0
 
 
 def noise(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.digest import value_digest
 from lifecycle.recipes import pace
 from lifecycle.recipes.pace import PACE_FILE, Pacer
 from lifecycle.recipes.recipe import STAGES, CostModel, Recipe, Stage, Work, general, home_depot, sample
@@ -49,7 +50,7 @@ def run(machine: Machine, chosen: Recipe, folder: Path, stages: tuple[Stage, ...
     shares: dict[Stage, float] = {}
     for stage in stages:
         pacer.start(stage)
-        file = folder / ("after" if stage in ("late", "student") else ".") / PACE_FILE
+        file = folder / ("after" if stage in ("final_stage", "student") else ".") / PACE_FILE
         shares[stage] = json.loads(file.read_text())["stages"][stage]["share"]
         assert chosen.effort is not None
         machine.train(chosen.effort, stage, shares[stage])
@@ -86,16 +87,23 @@ def test_the_student_takes_thrice_the_share_and_never_more_than_all() -> None:
 
 def test_every_training_is_shortened_and_nothing_else_changes() -> None:
     whole, half = general(), general().shortened(0.5)
-    assert whole.mined and half.mined and whole.late and half.late and whole.compression and half.compression
-    assert (half.towers.max_steps, half.mined.max_steps, half.ranker.max_steps) == (65, 155, 700)
+    assert (
+        whole.second_round
+        and half.second_round
+        and whole.final_stage
+        and half.final_stage
+        and whole.compression
+        and half.compression
+    )
+    assert (half.towers.max_steps, half.second_round.max_steps, half.ranker.max_steps) == (65, 155, 700)
     assert half.ranker.epochs == whole.ranker.epochs / 2
     assert (whole.ranker.evaluations, half.ranker.evaluations) == (4, 2)
-    assert half.late == whole.late.model_copy(update={"replay": whole.late.replay / 2})
+    assert half.final_stage == whole.final_stage.model_copy(update={"replay": whole.final_stage.replay / 2})
     assert half.compression.student == whole.compression.student  # it keeps thrice the share
     assert whole.shortened(0.25).compression.student.epochs == whole.compression.student.epochs * 0.75
     assert half.compression.candidates == whole.compression.candidates / 2
-    assert half.compression.late_candidates == whole.compression.late_candidates
-    same = {"towers", "mined", "ranker", "late", "compression"}
+    assert half.compression.final_candidates == whole.compression.final_candidates
+    same = {"towers", "second_round", "ranker", "final_stage", "compression"}
     assert half.model_dump(exclude=same) == whole.model_dump(exclude=same)
 
 
@@ -111,7 +119,7 @@ def test_stages_are_shortened_one_by_one() -> None:
 def test_a_recipe_of_few_stages_can_be_shortened() -> None:
     assert sample().shortened(0.5).ranker.epochs == sample().ranker.epochs / 2
     assert sample().stages == ("towers", "ranker")
-    assert home_depot().stages == ("towers", "mined", "ranker", "student")
+    assert home_depot().stages == ("towers", "second_round", "ranker", "student")
 
 
 def test_a_recipe_that_fits_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +131,7 @@ def test_a_recipe_that_fits_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest
 def test_a_recipe_without_a_limit_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, lambda now: 1.0)
     pacer = machine.pacer(recipe(None), tmp_path)
-    assert pacer.start("towers") == pacer.start("mined") == recipe(None)
+    assert pacer.start("towers") == pacer.start("second_round") == recipe(None)
     pacer.finish()
     assert machine.timed == 0 and not (tmp_path / PACE_FILE).exists()
 
@@ -170,26 +178,41 @@ def test_what_earlier_stages_took_counts_beside_the_timings(tmp_path: Path, monk
     machine.train(EVEN, "towers", 1.0)
     timings = iter([0.1, 50.0, 60.0])
     monkeypatch.setattr(pace, "seconds_per_step", lambda base: next(timings))
-    pacer.start("mined")
+    pacer.start("second_round")
     # 1,000 minutes are plenty at 2 s a step, for 800 steps; at 50 s a step 640 of them would fit.
-    assert json.loads((tmp_path / PACE_FILE).read_text())["stages"]["mined"]["share"] == 1.0
+    assert json.loads((tmp_path / PACE_FILE).read_text())["stages"]["second_round"]["share"] == 1.0
 
 
 def test_a_run_that_goes_on_learns_as_much_as_it_had_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, lambda now: 3.0)
-    shares = run(machine, recipe(20), tmp_path, ("towers", "mined"))
+    shares = run(machine, recipe(20), tmp_path, ("towers", "second_round"))
     assert shares["towers"] < 1
     faster = Machine(monkeypatch, lambda now: 0.1)
     pacer = faster.pacer(recipe(20), tmp_path)
     pacer.start("towers")
-    assert pacer.start("mined") == recipe(20).shortened(shares["towers"], ("towers",)).shortened(
-        shares["mined"], ("mined",)
+    assert pacer.start("second_round") == recipe(20).shortened(shares["towers"], ("towers",)).shortened(
+        shares["second_round"], ("second_round",)
     )
     assert faster.timed == 0
     pacer.start("ranker")
     kept = json.loads((tmp_path / PACE_FILE).read_text())["stages"]
     assert faster.timed == 3 and kept["ranker"]["share"] == 1.0  # what is not begun is decided anew
     assert kept["towers"]["seconds"] > 60  # as the first run took it down
+
+
+def test_a_record_of_the_version_before_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names two stages otherwise, in the record and in the cost model that the record is of."""
+    work = {"learning": 180.0, "other": 20.0}
+    effort = dict.fromkeys(("towers", "mined", "ranker", "late", "student"), work)
+    record = {"share": 0.25, "seconds": None, "cut": False}
+    content = {"of": value_digest(["general", 20, effort, None]), "stages": {"towers": record, "mined": record}}
+    (tmp_path / PACE_FILE).write_text(json.dumps(content))
+    machine = Machine(monkeypatch, lambda now: 3.0)
+    pacer = machine.pacer(recipe(20), tmp_path)
+    pacer.start("towers")
+    stages: tuple[Stage, Stage] = ("towers", "second_round")
+    assert pacer.start("second_round") == recipe(20).shortened(0.25, stages) and machine.timed == 0
+    assert json.loads((tmp_path / PACE_FILE).read_text())["stages"].keys() == {"towers", "second_round"}
 
 
 def test_a_stage_that_was_cut_goes_on_as_decided_and_says_nothing_of_the_pace(
@@ -200,11 +223,11 @@ def test_a_stage_that_was_cut_goes_on_as_decided_and_says_nothing_of_the_pace(
     again = machine.pacer(recipe(20), tmp_path)
     assert again.start("towers").towers.epochs == share and machine.timed == 3
     machine.now += 1  # it was nearly done
-    again.start("mined")
+    again.start("second_round")
     kept = json.loads((tmp_path / PACE_FILE).read_text())["stages"]
     assert kept["towers"]["cut"] and kept["towers"]["seconds"] == 1
     # Not the 1 s that the end of the stage took, but 3 s a step, as timed: 20 minutes hold 400 steps of the other 800.
-    assert kept["mined"]["share"] == EVEN.share(20 - 1 / 60, 3.0, STAGES[1:]) < 1
+    assert kept["second_round"]["share"] == EVEN.share(20 - 1 / 60, 3.0, STAGES[1:]) < 1
 
 
 @pytest.mark.parametrize("kept", ['{"": 3.0}', "{", "[]", '{"of": "another", "stages": {}}', '{"of": null}'])

@@ -27,24 +27,24 @@ def test_an_unknown_recipe_names_those_there_are() -> None:
 def test_a_shop_of_ones_own_takes_the_place_of_the_sources() -> None:
     recipe = general().on("/shop/feed.csv", "/shop/judged.csv")
     (shop,) = recipe.sources
-    assert (shop.catalog, shop.judgments, shop.mapping, shop.late) == (
+    assert (shop.catalog, shop.judgments, shop.mapping, shop.final_only) == (
         "/shop/feed.csv",
         "/shop/judged.csv",
         None,
         False,
     )
-    assert recipe.late is None and recipe.towers == general().towers
+    assert recipe.final_stage is None and recipe.towers == general().towers
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"mined": sample().towers}, "mined: a second round needs mining"),
+        ({"second_round": sample().towers}, "second_round: a second round needs mining"),
         ({"sources": [{"name": "a", "catalog": "a", "pseudo": 5}]}, "none has judgments"),
         ({"sources": [{"name": "a", "catalog": "a"}]}, "source a has neither judgments nor made-up queries"),
         (
-            {"late": FinalStage(replay=1, towers=sample().towers, ranker=sample().ranker)},
-            "sources marked late and the settings of the last stage go together",
+            {"final_stage": FinalStage(replay=1, towers=sample().towers, ranker=sample().ranker)},
+            "sources marked final_only and the settings of the final stage go together",
         ),
     ],
 )
@@ -54,6 +54,13 @@ def test_what_contradicts_itself_is_refused(change: dict, fault: str) -> None:
 
 
 def test_late_sources_need_the_settings_of_the_last_stage() -> None:
-    late = RecipeSource(name="b", catalog="b", judgments="b", late=True)
+    late = RecipeSource(name="b", catalog="b", judgments="b", final_only=True)
     with pytest.raises(ValidationError, match="go together"):
         Recipe(**(sample().model_dump() | {"sources": [*sample().sources, late]}))
+
+
+def test_a_stage_that_the_version_before_finished_has_the_same_stamp() -> None:
+    """Stamps hold a source's fields by the names that they had then."""
+    source = RecipeSource(name="a", catalog="a.jsonl", pseudo=1, final_only=True)
+    fields = {"name": "a", "catalog": "a.jsonl", "judgments": None, "mapping": None, "pseudo": 1, "late": True}
+    assert source.model_dump(mode="json", by_alias=True) == fields

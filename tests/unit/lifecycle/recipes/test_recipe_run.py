@@ -37,17 +37,17 @@ RANKER = RankerTraining(learning_rate=1e-3, **SHORT)
 def recipe() -> Recipe:
     """Two shops, one of them late, and two layers of which the student keeps one."""
     early = RecipeSource(name="early", catalog="early.jsonl", judgments="early.parquet", pseudo=5)
-    late = RecipeSource(name="late", catalog="late.jsonl", judgments="late.parquet", late=True)
+    late = RecipeSource(name="late", catalog="late.jsonl", judgments="late.parquet", final_only=True)
     return Recipe(
         name="tiny",
         sources=(early, late),
         augmentation=Augmentation(),
         towers=TOWERS,
         mining=Mining(first=1, last=20),
-        mined=TOWERS.model_copy(update={"keep": 0.5}),
+        second_round=TOWERS.model_copy(update={"keep": 0.5}),
         ranker=RANKER,
-        late=FinalStage(replay=5, towers=TOWERS, ranker=RANKER),
-        compression=Compression(candidates=3, late_candidates=5, student=RankerDistillation(layers=1, **SHORT)),
+        final_stage=FinalStage(replay=5, towers=TOWERS, ranker=RANKER),
+        compression=Compression(candidates=3, final_candidates=5, student=RankerDistillation(layers=1, **SHORT)),
     )
 
 
@@ -223,7 +223,13 @@ def test_another_last_stage_shares_the_stages_before(
 ) -> None:
     late = FinalStage(replay=4, towers=TOWERS, ranker=RANKER)
     run_recipe(
-        recipe().model_copy(update={"late": late}), data, tmp_path, Silent(), NullTracker(), base, done / "stages"
+        recipe().model_copy(update={"final_stage": late}),
+        data,
+        tmp_path,
+        Silent(),
+        NullTracker(),
+        base,
+        done / "stages",
     )
     assert trained == ["encoder", "late-teacher", "ranker"]
 
@@ -264,7 +270,7 @@ def test_without_late_sources_what_the_towers_find_is_looked_for_once(
 def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
-    short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "mined": None})
+    short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "second_round": None})
     run_recipe(short, data, tmp_path, Silent(), NullTracker(), base)
     assert trained == ["encoder", "ranker"]
     assert BiEncoder.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS

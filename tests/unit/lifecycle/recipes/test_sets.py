@@ -15,7 +15,7 @@ from lifecycle.recipes.sets import TrainingSet, mixed, read_sets, varied
 from ranker.train.settings import RankerTraining
 
 MUGS = RecipeSource(name="mugs", catalog="mugs.jsonl", judgments="mugs.csv")
-LAMPS = RecipeSource(name="lamps", catalog="lamps.jsonl", judgments="lamps.csv", late=True)
+LAMPS = RecipeSource(name="lamps", catalog="lamps.jsonl", judgments="lamps.csv", final_only=True)
 SHELF = RecipeSource(name="shelf", catalog="lamps.jsonl", pseudo=20)
 
 
@@ -86,7 +86,7 @@ def test_replay_takes_some_queries_of_the_early_sources_and_all_of_the_late_ones
 def test_queries_are_made_up_for_products_and_never_are_those_held_out(data: Path) -> None:
     _judge(data / "mugs.csv", "red mug,1,3,train", "red mug,2,1,train", "oak stool,2,1,test", "desk lamp,2,1,valid")
     _, shelf = read(data, MUGS, SHELF)
-    made = shelf.made_up.to_pylist()
+    made = shelf.generated.to_pylist()
     assert made and all(row["split"] == "train" and row["grade"] == 1.0 for row in made)
     assert {row["product_id"] for row in made} <= set(shelf.texts)
     assert not {"oak stool", "desk lamp"} & {row["query"] for row in made}

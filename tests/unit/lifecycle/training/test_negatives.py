@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from core.progress import Report, Silent, ignore
 from lifecycle.examples.products import Products
-from lifecycle.training.negatives import found_first
+from lifecycle.training.negatives import retrieve_first
 from training.examples import JudgedQueries
 
 TEXTS = ["red kettle", "kettle cosy", "red carpet", "spade", "blue lamp"]
@@ -31,7 +31,7 @@ class Towers:
 
 def first(order: str | None, count: int = 5) -> dict[str, str]:
     towers = Towers(order) if order else None
-    found = found_first(QUERIES, PRODUCTS, towers, count, Silent())  # type: ignore[arg-type]
+    found = retrieve_first(QUERIES, PRODUCTS, towers, count, Silent())  # type: ignore[arg-type]
     return {query: "".join(names) for query, names in found.items()}
 
 
