@@ -20,7 +20,7 @@ class TokenTable(Protocol):
 
     def __len__(self) -> int: ...
 
-    def of(self, rows: Rows) -> Sequence[NDArray[np.int32]]:
+    def take(self, rows: Rows) -> Sequence[NDArray[np.int32]]:
         """Token ids, shape (t,), of the products of r rows."""
         ...
 

@@ -152,4 +152,4 @@ def merge_ranked(parts: Sequence[tuple[Rows, Scores]], k: int) -> tuple[Rows, Sc
 
 def _tokens(segment: Segment, rows: Rows) -> Sequence[NDArray[np.int32]]:
     assert segment.tokens is not None, "a release without a cross-encoder rescores nothing"
-    return segment.tokens.of(rows)
+    return segment.tokens.take(rows)

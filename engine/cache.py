@@ -144,7 +144,7 @@ class Caches:
     scores: Cache[float] = field(default_factory=lambda: Cache(0))
 
     @classmethod
-    def of(cls, vector_bytes: int, candidate_bytes: int, score_bytes: int) -> "Caches":
+    def with_limits(cls, vector_bytes: int, candidate_bytes: int, score_bytes: int) -> "Caches":
         """Each bounded in bytes; 0 turns one off."""
         return cls(Cache(vector_bytes), Cache(candidate_bytes), Cache(score_bytes))
 

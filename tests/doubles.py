@@ -65,7 +65,7 @@ class Tokens:
     def __getitem__(self, row: int) -> np.ndarray:
         return np.array([7, self._logits[row]], np.int32)
 
-    def of(self, rows: np.ndarray) -> list[np.ndarray]:
+    def take(self, rows: np.ndarray) -> list[np.ndarray]:
         return [self[row] for row in rows.tolist()]
 
 

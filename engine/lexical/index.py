@@ -77,8 +77,8 @@ class Evidence:
     lengths: NDArray[np.int32]
     fields: tuple[str, ...]
 
-    def of(self, places: NDArray[np.int64]) -> "Evidence":
-        """Of these products alone, in this order."""
+    def take(self, places: NDArray[np.int64]) -> "Evidence":
+        """The evidence of these products alone, in this order."""
         chosen = (self.scores[places], self.matched[places], self.conflicting_quantity[places], self.lengths[places])
         return Evidence(*chosen, self.fields)
 

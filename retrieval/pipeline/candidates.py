@@ -79,7 +79,7 @@ class CandidateSet:
             self.scores[places],
             {name: source.ordered(places) for name, source in self.sources.items()},
             self.query,
-            self.evidence and self.evidence.of(places),
+            self.evidence and self.evidence.take(places),
         )
 
     def with_evidence(self, query: LexicalQuery, evidence: Evidence, weight: float) -> "CandidateSet":

@@ -54,7 +54,7 @@ async def running(
     `swap_barrier` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the
     port is taken or no release can be served.
     """
-    caches = Caches.of(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
+    caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
     manager = manager or ReleaseManager(
         ReleaseStore(settings.releases), settings.poll_seconds, open_one, swap_barrier=swap_barrier

@@ -49,7 +49,7 @@ def test_a_view_answers_as_one_segment_of_what_is_left(
         assert view.ids() == [rows[row]["id"] for row in alive]
         for row in alive.tolist():
             assert view.row(row) == whole.table.row(row)
-        assert [part.tolist() for part in view.tokens(alive)] == [part.tolist() for part in whole.tokens.of(alive)]  # type: ignore[union-attr]
+        assert [part.tolist() for part in view.tokens(alive)] == [part.tolist() for part in whole.tokens.take(alive)]  # type: ignore[union-attr]
         assert view.prices(alive).tolist() == whole.prices[alive].tolist()
         assert view.popularity(alive).tolist() == whole.popularity[alive].tolist()
         _check_vectors(cut, view, unit, alive, k)

@@ -23,7 +23,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._prices)
 
-    def of(self, rows: np.ndarray) -> list[np.ndarray]:
+    def take(self, rows: np.ndarray) -> list[np.ndarray]:
         return [np.array([self._prices[row]], np.int32) for row in rows.tolist()]
 
 

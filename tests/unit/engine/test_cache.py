@@ -193,7 +193,7 @@ def test_keys_tell_models_and_tokens_apart() -> None:
 
 
 async def test_caches_tell_what_they_brought() -> None:
-    caches = Caches.of(10_000, 10_000, 0)
+    caches = Caches.with_limits(10_000, 10_000, 0)
     for _ in range(4):
         await caches.scores.fetch(keys("a"), Maker())
     assert "query vectors: 0.000 of 0 found, 0 kept" in str(caches)

@@ -45,7 +45,7 @@ async def ask(
 
 @pytest.fixture
 def caches() -> Caches:
-    return Caches.of(1 << 20, 1 << 20, 1 << 20)
+    return Caches.with_limits(1 << 20, 1 << 20, 1 << 20)
 
 
 async def test_the_same_query_is_encoded_and_rescored_once_and_answered_alike(tmp_path: Path, caches: Caches) -> None:
