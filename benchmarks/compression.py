@@ -32,11 +32,11 @@ from engine.onnx.session import SEGMENTS
 from evaluation.judgments import load_judgments
 from lifecycle.cli.progress import Bars
 from lifecycle.tracking.tracker import NullTracker
-from lifecycle.training.compression import ROW_FILE, StudentData, compress_model, trial_of
+from lifecycle.training.compression import ROW_FILE, StudentData, compress_model, make_trial
 from lifecycle.training.data import Inputs, read_data
 from lifecycle.training.record import Kind
 from lifecycle.training.scoring import TowerSimilarity
-from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, trial_rows
+from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, compare_subjects
 from ranker.train.export import Logits, load_ranker
 from training.compress import Distillation, teacher_checkpoint
 from training.examples import select_split
@@ -77,12 +77,12 @@ def main() -> None:
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     shop = read_data(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)
-    trial = trial_of(kind, select_split(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
+    trial = make_trial(kind, select_split(shop.judgments, shop.texts, "valid"), shop.texts, settings, similarity)
     subjects = {WHOLE: trial.subject(options.model)}
     subjects |= {name: trial.subject(_folder(options.work, name)) for name in chosen}
     subjects |= {name: trial.subject(folder) for name, folder in options.beside}
     subjects |= _other_kinds(kind, trial, options.model, options.work, subjects[WHOLE])
-    rows = trial_rows(trial, subjects, WHOLE, options.repeats)
+    rows = compare_subjects(trial, subjects, WHOLE, options.repeats)
     for name, row in rows.items():
         print(f"{name}: {row.line()}")
     parameters = {

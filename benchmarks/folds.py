@@ -27,7 +27,7 @@ from core.errors import TandemError
 from core.strings import query_key
 from evaluation.measures import PerQuery
 from lifecycle.cli.progress import Bars
-from lifecycle.recipes.recipe import Recipe, recipe_of
+from lifecycle.recipes.recipe import Recipe, find_recipe
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.tracker import NullTracker
 
@@ -38,7 +38,7 @@ def main() -> None:
     """Trains the folds that are missing, asks each about its own queries, and saves all of them together."""
     options = _options()
     steps = Bars(Console(stderr=True))
-    recipe = recipe_of(options.recipe).model_copy(update={"compression": None})
+    recipe = find_recipe(options.recipe).model_copy(update={"compression": None})
     found: dict[str, PerQuery] = {}
     seconds: dict[str, float] = {}
     for number in options.only or range(options.folds):

@@ -36,7 +36,7 @@ from evaluation.judgments import load_judgments
 from evaluation.measures import Grades, PerQuery, full_ranking_measures, grade_range
 from lifecycle.cli.progress import Bars
 from lifecycle.final_score.learning import fused_scores
-from lifecycle.quality.evaluate import grades_of
+from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.search import search
@@ -95,7 +95,7 @@ def main() -> None:
     if release.words is None:
         raise TandemError(f"release {release.release_id} has no lexical index: index it again")
     table = load_judgments(options.judgments)
-    valid, test = (asyncio.run(_split(release, grades_of(table, name), steps)) for name in ("valid", "test"))
+    valid, test = (asyncio.run(_split(release, select_grades(table, name), steps)) for name in ("valid", "test"))
     values = {name: test.measured(scores) for name, scores in _systems(valid, test).items()}
     results = {name: beside(found, values[BY_RANK], BY_RANK) for name, found in values.items()}
     for name, row in results.items():

@@ -33,7 +33,7 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.feeds import read_mapping
-from lifecycle.quality.evaluate import FINAL, grades_of, rows_by_stage
+from lifecycle.quality.evaluate import FINAL, rows_by_stage, select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from ranker.final import FinalScore
 from retrieval.pipeline.search import search
@@ -66,7 +66,7 @@ def main() -> None:
     rankings: Rankings = {}
     for shop in _shops(options):
         release = _opened(shop, final, steps)
-        asked = grades_of(load_judgments(shop.judgments), shop.split)
+        asked = select_grades(load_judgments(shop.judgments), shop.split)
         for stage, found in asyncio.run(_ask(release, asked, steps)).items():
             rankings.setdefault(stage, {}).update(found)
         grades.update(asked)

@@ -21,7 +21,7 @@ from core.errors import TandemError
 from core.progress import Steps
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, by_query
-from lifecycle.recipes.recipe import recipe_of
+from lifecycle.recipes.recipe import find_recipe
 from lifecycle.recipes.sets import TrainingSet, read_sets
 from lifecycle.training.negatives import RETRIEVED, mine_negatives, retrieve_first
 from lifecycle.training.scoring import TowerSimilarity
@@ -39,7 +39,7 @@ def main() -> None:
     """Trains what is missing, asks all, and saves the table."""
     options = _options()
     steps = Bars(Console(stderr=True))
-    recipe = recipe_of("home_depot")
+    recipe = find_recipe("home_depot")
     (entry,) = read_sets(recipe.sources, options.data, 0, steps)
     settings = recipe.ranker.model_copy(update={"epochs": options.epochs, "max_steps": None})
     models = {loss: options.work / loss for loss in LOSSES}
@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
 
 def _train(entry: TrainingSet, towers: Path, models: dict[str, Path], settings: RankerTraining, steps: Steps) -> None:
     similarity = TowerSimilarity(towers)
-    examples = Examples.of(entry.texts, entry.judgments, entry.products.language)
+    examples = Examples.split(entry.texts, entry.judgments, entry.products.language)
     mined = mine_negatives(examples.train, entry.products, similarity, Mining(), steps)
     retrieved = retrieve_first(examples.valid, entry.products, similarity, RETRIEVED, steps)
     examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved, similarity=similarity)

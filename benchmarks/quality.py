@@ -159,7 +159,7 @@ def two_stages(shelf: Shelf, ranker: Path, scores: NDArray[np.float32], reranked
     judged = [(place, rows[name]) for place, products in enumerate(shelf.grades.values()) for name in products]
     every = np.concatenate([np.stack([places, best[:, :reranked].ravel()], axis=1), np.array(judged)])
     with steps.step(f"rescore {shelf.name}") as report:
-        said = Teacher(ranker).of(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
+        said = Teacher(ranker).pair_scores(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
         report(len(every), len(every))
     top = said[: len(places)].reshape(len(shelf.grades), reranked)
     order = np.take_along_axis(best[:, :reranked], np.argsort(-top, axis=1, kind="stable"), axis=1)

@@ -39,7 +39,7 @@ from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.pseudo import PseudoQuerySettings, pseudo_queries
 from lifecycle.feeds import read_mapping
-from lifecycle.quality.evaluate import grades_of
+from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from lifecycle.recipes.recipe import RecipeSource, general
 from lifecycle.recipes.sets import mapping_file
@@ -130,7 +130,7 @@ def _grades(source: RecipeSource, kind: str, release: LoadedRelease, data: Path)
         return _items(table) if kind == "items" else _attributes(table)
     if source.judgments is None:
         raise TandemError(f"{source.name} has no judgments; ask it {source.name}:items or {source.name}:attributes")
-    return grades_of(load_judgments(data / source.judgments), kind)
+    return select_grades(load_judgments(data / source.judgments), kind)
 
 
 def _items(table: pa.Table) -> dict[str, dict[str, float]]:

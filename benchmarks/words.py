@@ -41,7 +41,7 @@ from evaluation.measures import Grades, estimate, full_ranking_measures, grade_r
 from indexer.lexical import index_words
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.augment import Augmentation, augment
-from lifecycle.quality.evaluate import grades_of, rows_by_stage
+from lifecycle.quality.evaluate import rows_by_stage, select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
@@ -63,7 +63,7 @@ def main() -> None:
     release = open_place(find_release(store, store.named(options.catalog), CURRENT))
     if release.words is None:
         raise TandemError(f"release {release.release_id} has no lexical index; run `tandem index` again")
-    grades = grades_of(load_judgments(options.judgments), options.split) if options.judgments else {}
+    grades = select_grades(load_judgments(options.judgments), options.split) if options.judgments else {}
     results: dict[str, Any] = {}
     if grades:
         results["engines"] = _engines(release, grades, steps)

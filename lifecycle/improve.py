@@ -23,7 +23,7 @@ from indexer.models import ModelFolders
 from lifecycle.feeds import read_mapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, write_json
 from lifecycle.models import with_lineage
-from lifecycle.quality.evaluate import grades_of, served_ndcg
+from lifecycle.quality.evaluate import select_grades, served_ndcg
 from lifecycle.quality.evaluation import CURRENT, ReleaseLocation, find_release, open_place
 from lifecycle.tracking.tracker import Tracker
 from ranker.final import SPEC_FILE, FinalSpec
@@ -54,7 +54,7 @@ def improve(
     depth = _train(shop, output, recipe, steps, tracker, tell)
     models, place = _candidate(shop, mapping, output, depth, steps, tell)
     after = _measured(place, shop.judgments, split, steps, "measure what was trained")
-    result = Improvement.of(catalog, split, replaced, before, after)
+    result = Improvement.compare(catalog, split, replaced, before, after)
     if result.better:
         _keep_vectors(ReleaseStore(output / _CANDIDATE), store, catalog)
         outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
@@ -79,7 +79,7 @@ def end_with(pipe: int) -> None:
 
 def _held_out(judgments: Path) -> str:
     """The split to measure by: test, or valid where that has hardly a query."""
-    count = len(grades_of(load_judgments(judgments), _TEST))
+    count = len(select_grades(load_judgments(judgments), _TEST))
     return _TEST if count >= _LEAST_QUERIES else _VALID
 
 
@@ -108,12 +108,12 @@ def _measured(place: ReleaseLocation, judgments: Path, split: str, steps: Steps,
 
 def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell) -> int:
     """Both models; returns how many candidates they are to rescore at most."""
-    from lifecycle.recipes.recipe import recipe_of  # loads torch
+    from lifecycle.recipes.recipe import find_recipe  # loads torch
     from lifecycle.recipes.run import run_recipe
 
     assert shop.judgments is not None, "without judgments nothing is trained"
     paths = [str(path.resolve()) for path in (shop.catalog, shop.judgments, shop.mapping) if path]
-    chosen = recipe_of(recipe).on(*paths)
+    chosen = find_recipe(recipe).on(*paths)
     run_recipe(chosen, Path(), output, steps, tracker, tell=tell)
     return chosen.rerank_depth
 

@@ -40,7 +40,7 @@ class Mean(BaseModel):
     high: float
 
     @classmethod
-    def of(cls, values: Mapping[str, float]) -> "Mean":
+    def from_values(cls, values: Mapping[str, float]) -> "Mean":
         """Of each query's value."""
         from evaluation.measures import (
             estimate,  # ir-measures comes with what training needs, and serving begins without
@@ -69,7 +69,7 @@ class Improvement(BaseModel):
     release: str | None = None
 
     @classmethod
-    def of(
+    def compare(
         cls, catalog: str, split: str, replaced: str, before: Mapping[str, float], after: Mapping[str, float]
     ) -> "Improvement":
         """Compares query by query; nothing is published yet."""
@@ -78,8 +78,8 @@ class Improvement(BaseModel):
         found = paired(before, after)
         gain = Mean(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)
         return cls(
-            catalog=catalog, split=split, queries=len(before), before=Mean.of(before), after=Mean.of(after),
-            gain=gain, p=found.p, replaced=replaced,
+            catalog=catalog, split=split, queries=len(before), before=Mean.from_values(before),
+            after=Mean.from_values(after), gain=gain, p=found.p, replaced=replaced,
         )  # fmt: skip
 
     @property

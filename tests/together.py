@@ -23,7 +23,7 @@ def main(given: Path, output: Path) -> None:
     """Leaves each in a folder of its number."""
     for place, settings in enumerate(json.loads(given.read_text())):
         chosen = EncoderTraining.model_validate(settings)
-        examples = replace(Examples.of(tiny.TEXTS, tiny.judgments()), teacher=teacher)
+        examples = replace(Examples.split(tiny.TEXTS, tiny.judgments()), teacher=teacher)
         assert train_encoder(examples, output / str(place), chosen)["best"] > 0
 
 

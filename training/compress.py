@@ -72,7 +72,7 @@ def teacher_checkpoint(teacher: Path, output: Path) -> Path:
     return teacher / CHECKPOINT
 
 
-def remembered(
+def compute_once(
     path: Path,
     shape: tuple[int, ...],
     batches: Sequence[NDArray[np.int64]],
@@ -106,7 +106,7 @@ def remembered(
     return values
 
 
-def untaught(model: "Model", score: float) -> Curve:
+def untrained_curve(model: "Model", score: float) -> Curve:
     """The curve of a student that is cut and not taught, and a card that tells of no training."""
     model.model_card_data.train_datasets = []
     return Curve([(0, score)])

@@ -54,7 +54,7 @@ class Examples:
     teacher: PairValues | None = None
 
     @classmethod
-    def of(cls, texts: Mapping[str, str], judgments: pa.Table, language: str | None = None) -> "Examples":
+    def split(cls, texts: Mapping[str, str], judgments: pa.Table, language: str | None = None) -> "Examples":
         """Those of a table of `JUDGMENTS_SCHEMA`. Raises ModelError when a split has none about these products."""
         return cls(texts, select_split(judgments, texts, "train"), select_split(judgments, texts, "valid"), language)
 

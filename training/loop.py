@@ -30,7 +30,7 @@ class Curve:
     losses: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, history: Sequence[Mapping[str, Any]]) -> "Curve":
+    def from_history(cls, history: Sequence[Mapping[str, Any]]) -> "Curve":
         """From a trainer's log, which reaches back beyond an interruption."""
         scores = [(entry["step"], entry[f"eval_{METRIC}"]) for entry in history if f"eval_{METRIC}" in entry]
         return cls(scores, [(entry["step"], entry["loss"]) for entry in history if "loss" in entry])
@@ -128,7 +128,7 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     merge_adapters(adapters)
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # its bf16 wrapper would be exported
     trainer.model.to("cpu")  # where models are exported and compared with what was
-    return Curve.of(trainer.state.log_history)
+    return Curve.from_history(trainer.state.log_history)
 
 
 def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:

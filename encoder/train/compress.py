@@ -24,19 +24,19 @@ from core.progress import Report, ignore
 from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.embed import embed_all
 from encoder.train.export import check_parity, load_encoder, write_model
-from encoder.train.finetune import SearchValidation, parity_texts, shelf_of, validate
+from encoder.train.finetune import SearchValidation, make_shelf, parity_texts, validate
 from encoder.train.settings import EncoderTraining
 from engine.folder import read_spec, read_tokenizer
 from engine.onnx.session import OnnxModel, length_batches
 from training.compress import (
     TEACHER,
     Distillation,
+    compute_once,
     cut,
     forget,
-    remembered,
     some_batches,
     teacher_checkpoint,
-    untaught,
+    untrained_curve,
 )
 from training.examples import Examples, sample_validation
 from training.export import CHECKPOINT, quiet_libraries
@@ -119,7 +119,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     checkpoint, teacher = teacher_checkpoint(material.teacher, task.output), BiEncoder.open(material.teacher)
     sample = sample_validation(examples.valid, settings)
     whole = EncoderTraining(seed=settings.seed, distractors=settings.distractors)
-    validation = SearchValidation(sample, shelf_of(sample, examples.texts, whole))
+    validation = SearchValidation(sample, make_shelf(sample, examples.texts, whole))
     inputs = _inputs(teacher, material, settings)
     model = student(checkpoint, settings, inputs, examples.texts)
     _check_base(model, teacher, settings)
@@ -141,7 +141,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
         model = best_of(model, curve, lambda: student(checkpoint, settings, inputs, examples.texts))
         model.max_seq_length = longest
     else:
-        curve = untaught(model, score(model))
+        curve = untrained_curve(model, score(model))
     counts = {"texts": len(inputs), "valid_queries": len(sample), "valid_judgments": sum(map(len, sample.values()))}
     return FittedModel(task, model, curve, validation, counts)
 
@@ -221,7 +221,7 @@ def teacher_vectors(
     key = value_digest([teacher.digest, settings.side, list(queries), list(products)])
     shape = (len(tokens), teacher.spec.dimensions)
     workers = settings.threads or len(os.sched_getaffinity(0))
-    return remembered(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
+    return compute_once(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
 
 
 def _inputs(teacher: BiEncoder, material: DistillationTexts, settings: EncoderDistillation) -> list[str]:

@@ -56,7 +56,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     model = load_base(settings)
     clear_output(task.output, SPEC_FILE)
     distractors = _unjudged(examples.retrieved, sample, examples.valid)
-    validation = SearchValidation(sample, shelf_of(sample, examples.texts, settings, distractors))
+    validation = SearchValidation(sample, make_shelf(sample, examples.texts, settings, distractors))
     objective = make_objective(model, examples, settings)
     anchor = Anchor(lambda: load_base(settings.averaged_with), settings.keep)
     score = anchor.scored(lambda current: validate(current, validation))
@@ -122,7 +122,7 @@ def _side(column: str) -> str:
     return "query" if column == "query" else "document"
 
 
-def shelf_of(
+def make_shelf(
     sample: Grades, texts: Mapping[str, str], settings: EncoderTraining, retrieved: Set[str] = frozenset()
 ) -> dict[str, str]:
     """Texts of the judged products and of the distractors: retrieval has to find the ones among the others.

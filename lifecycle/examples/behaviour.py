@@ -122,11 +122,11 @@ class ExposureCounts:
     expected: NDArray[np.float64]
 
 
-def judgments_of(events: Events, settings: Behaviour) -> BehaviourJudgments:
+def make_judgments(events: Events, settings: Behaviour) -> BehaviourJudgments:
     """Grades from 0 to 1 for the products that shoppers saw often enough.
 
     What a product is worth to a query is how much its impressions brought for each time it was likely seen (`seen`),
-    drawn to what its place and its query let expect where that was seldom (`smoothed`). A sum over the times seen
+    drawn to what its place and its query let expect where that was seldom (`smooth_worth`). A sum over the times seen
     varies less than one of clicks weighted by 1 / p, as Joachims et al. (2017) have it, and has the same limit. The
     grade is that worth in shares of the query's best product, or of the median query's best if that is more, so that a
     query that nothing fits gets no good product. Products that nobody clicked are judged only where they must have
@@ -138,7 +138,7 @@ def judgments_of(events: Events, settings: Behaviour) -> BehaviourJudgments:
     # Who saw a product saw it once for each click, or for each time that she clicked below it without clicking it.
     examined = np.maximum(pairs.examined, np.where(passed, skips, pairs.clicked))
     strength = settings.strength or prior_strength(pairs)
-    worth = smoothed(pairs, examined, strength)
+    worth = smooth_worth(pairs, examined, strength)
     few = pairs.shown < settings.impressions
     unseen = passed & (examined < settings.examined) & (skips < settings.skipped) & ~few
     usable = ~few & ~unseen
@@ -217,7 +217,7 @@ def skipped(events: Events, pairs: ExposureCounts) -> NDArray[np.float64]:
     return np.bincount(places, minlength=len(pairs.query)).astype(float)
 
 
-def smoothed(pairs: ExposureCounts, examined: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+def smooth_worth(pairs: ExposureCounts, examined: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
     """What a pair is worth each time it is seen, from 0 to 1, shape (n,): (worth + s m) / (examined + s).
 
     That is the mean after a beta prior of mean m and strength s. m is what products seen at its positions are worth

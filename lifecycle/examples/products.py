@@ -33,7 +33,7 @@ class Products:
     language: str = "en"
 
     @classmethod
-    def of(cls, catalog: pa.Table, language: str) -> "Products":
+    def from_catalog(cls, catalog: pa.Table, language: str) -> "Products":
         """From a table of `catalog.product.CATALOG_SCHEMA`."""
         texts = [product_text(row) for batch in catalog.to_batches() for row in batch.to_pylist()]
         ids, titles, groups = (catalog[name].to_pylist() for name in ("id", "title", "item_group_id"))

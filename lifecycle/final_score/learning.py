@@ -11,7 +11,7 @@ from core.progress import Report, ignore
 from evaluation import measures
 from ranker.features import MONOTONICITY
 from ranker.mix import mixed_scores
-from ranker.train.final import CrossValidatedTrees, FinalTraining, QueryTable, folds_of, learn
+from ranker.train.final import CrossValidatedTrees, FinalTraining, QueryTable, assign_folds, learn
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import with_relevance
@@ -120,7 +120,7 @@ def held_out(
 ) -> dict[str, Values]:
     """nDCG@10 by stage and query, of choices made without the query: its weight, its trees, their number and depth."""
     result: dict[str, Values] = {}
-    fold_of = folds_of(len(queries), settings.folds, settings.seed + 1)
+    fold_of = assign_folds(len(queries), settings.folds, settings.seed + 1)
     for fold in range(settings.folds):
         inside, outside = (
             [entry for entry, own in zip(queries, fold_of.tolist(), strict=True) if (own == fold) == held]

@@ -26,7 +26,7 @@ from lifecycle.final_score.learning import (
     held_out,
     weights,
 )
-from lifecycle.quality.evaluate import grades_of
+from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
@@ -57,7 +57,7 @@ def train_final(
         grades = _grades(table, split, release)
         with steps.step("search and rescore") as report:
             queries = asyncio.run(_ask_all(release, list(grades), settings, report))
-        lowest, _ = measures.grade_range(grades_of(table, "all"))
+        lowest, _ = measures.grade_range(select_grades(table, "all"))
         judged = GradedQueries(grades, lowest)
         with steps.step("learn"):
             choice = choose(queries, judged, settings)
@@ -72,7 +72,7 @@ def train_final(
 
 def _grades(table: pa.Table, split: str, release: LoadedRelease) -> dict[str, dict[str, float]]:
     held = frozenset(release.columns.ids())
-    grades = {query: products for query, products in grades_of(table, split).items() if held & products.keys()}
+    grades = {query: products for query, products in select_grades(table, split).items() if held & products.keys()}
     if len(grades) < 10:
         raise FeedError(
             f"split {split!r} has {len(grades)} queries with products of the catalog; give a split with ten, better 300"

@@ -112,12 +112,12 @@ async def evaluate(
     products that pools may hold; the catalog's when None. Raises FeedError when the split holds no query, or the
     catalog none of its products.
     """
-    chosen = grades_of(judgments, split)
+    chosen = select_grades(judgments, split)
     if not chosen:
         raise FeedError(f"the judgments hold no query of split {split!r}")
-    lowest, highest = measures.grade_range(grades_of(judgments, "all"))
+    lowest, highest = measures.grade_range(select_grades(judgments, "all"))
     relevant = (lowest + highest) / 2 if relevant is None else relevant
-    pools = pools_of(chosen, release.columns.ids() if held is None else held)
+    pools = select_pools(chosen, release.columns.ids() if held is None else held)
     unknown = sum(map(len, chosen.values())) - sum(map(len, pools.values()))
     if not pools:
         raise FeedError("the catalog holds none of the judged products: check that both use the same product ids")
@@ -136,10 +136,10 @@ async def served_ndcg(
     release: LoadedRelease, judgments: pa.Table, split: str, plan: Plan, report: Report
 ) -> dict[str, float]:
     """nDCG@10 over the catalog of the order that shoppers see, by query. Raises FeedError for a split of none."""
-    chosen = grades_of(judgments, split)
+    chosen = select_grades(judgments, split)
     if not chosen:
         raise FeedError(f"the judgments hold no query of split {split!r}")
-    lowest, highest = measures.grade_range(grades_of(judgments, "all"))
+    lowest, highest = measures.grade_range(select_grades(judgments, "all"))
     rankings: dict[str, list[str]] = {}
     with Admission(1).enter() as permit:
         for done, text in enumerate(chosen, 1):
@@ -149,7 +149,7 @@ async def served_ndcg(
     return measures.full_ranking_measures(chosen, rankings, lowest, (lowest + highest) / 2)["nDCG@10"]
 
 
-def grades_of(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
+def select_grades(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
     """The grades of a split, or of `all`."""
     table = judgments if split == "all" else judgments.filter(pc.equal(judgments["split"], split))
     result: dict[str, dict[str, float]] = defaultdict(dict)
@@ -158,7 +158,7 @@ def grades_of(judgments: pa.Table, split: str) -> dict[str, dict[str, float]]:
     return dict(result)
 
 
-def pools_of(grades: Grades, held: Collection[str]) -> dict[str, dict[str, float]]:
+def select_pools(grades: Grades, held: Collection[str]) -> dict[str, dict[str, float]]:
     """The grades of products that are held, without the queries that have none."""
     held = frozenset(held)
     pools = {query: {p: grade for p, grade in products.items() if p in held} for query, products in grades.items()}

@@ -16,8 +16,8 @@ from core.releases import ReleaseStore
 from evaluation.classification import Pairs
 from evaluation.judgments import load_frequencies, load_judgments
 from lifecycle.quality.comparison import Comparison, ReleaseQuality, compare, side
-from lifecycle.quality.evaluate import RERANKED, Evaluation, evaluate, grades_of, pools_of, score_pools
-from lifecycle.quality.slices import Slices, slices_of
+from lifecycle.quality.evaluate import RERANKED, Evaluation, evaluate, score_pools, select_grades, select_pools
+from lifecycle.quality.slices import Slices, slice_queries
 from lifecycle.quality.stages import StageComparison, compare_stages
 from retrieval.release.loaded import LoadedRelease, open_release
 
@@ -133,7 +133,7 @@ async def _valid_pairs(
     release: LoadedRelease, table: pa.Table, relevant: float, held: Collection[str], plan: Plan
 ) -> Pairs | None:
     """The judged pairs of the valid split, on which a cutoff is chosen."""
-    pools = pools_of(grades_of(table, "valid"), held)
+    pools = select_pools(select_grades(table, "valid"), held)
     if release.ranker is None or not pools:
         return None
     return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
@@ -142,8 +142,8 @@ async def _valid_pairs(
 def _slices(columns: ProductTable, table: pa.Table, ask: EvaluationRequest) -> Slices:
     """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
     trained = {"train", "valid"} - {ask.split}
-    judged = {product for split in trained for products in grades_of(table, split).values() for product in products}
-    return slices_of(grades_of(table, ask.split), columns, judged, load_frequencies(ask.judgments))
+    judged = {product for split in trained for products in select_grades(table, split).values() for product in products}
+    return slice_queries(select_grades(table, ask.split), columns, judged, load_frequencies(ask.judgments))
 
 
 def _titles(*places: ReleaseLocation) -> Callable[[str], str]:

@@ -27,7 +27,7 @@ _SHORTEST, _LONG = 4, 8  # letters: shorter words are near too many others, long
 Slices = dict[str, set[str]]  # name -> queries
 
 
-def slices_of(
+def slice_queries(
     grades: Grades, columns: ProductTable, seen: Iterable[str], frequencies: Mapping[str, float] | None = None
 ) -> Slices:
     """The queries of each slice that has any.

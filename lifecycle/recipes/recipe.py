@@ -270,7 +270,7 @@ def general() -> Recipe:
 RECIPES: dict[str, Callable[[], Recipe]] = {"sample": sample, "home_depot": home_depot, "general": general}
 
 
-def recipe_of(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises TandemError when there is none."""
     if name not in RECIPES:
         raise TandemError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")

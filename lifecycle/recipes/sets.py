@@ -106,7 +106,7 @@ def _read(
     with tempfile.TemporaryDirectory(prefix="tandem-recipe-") as work, steps.step(f"read {source.name}") as report:
         columns = ProductTable(clean_feed(data / source.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
-        plain = Products.of(catalog, mapping.catalog.language)
+        plain = Products.from_catalog(catalog, mapping.catalog.language)
         generated = _made_up(source, catalog, forbidden, seed)
     products = replace(plain, ids=[_named(source, name) for name in plain.ids])
     judgments = JUDGMENTS_SCHEMA.empty_table()

@@ -16,9 +16,9 @@ from lifecycle.examples.products import Products
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.data import Inputs, make_examples, read_data
 from lifecycle.training.negatives import RETRIEVED, retrieve_first
-from lifecycle.training.record import Kind, lineage_of, train_and_record
+from lifecycle.training.record import Kind, make_lineage, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
-from lifecycle.training.trial import RankerTrial, TowerTrial, TrialResult, trial_rows
+from lifecycle.training.trial import RankerTrial, TowerTrial, TrialResult, compare_subjects
 from ranker.ranker import Ranker
 from training.compress import teacher_checkpoint
 from training.examples import Examples, JudgedQueries, PairValues, sample_validation
@@ -57,7 +57,7 @@ def compress_model(
     whole = BiEncoder.open(teacher) if kind == "encoder" else Ranker.open(teacher)
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     data = read_data(inputs, steps)
-    lineage = lineage_of(kind, inputs, data.mapping, whole.spec.base, {"teacher": whole.digest})
+    lineage = make_lineage(kind, inputs, data.mapping, whole.spec.base, {"teacher": whole.digest})
     chosen = _distillation(kind, settings)
     examples = make_examples(data)
     if isinstance(whole, BiEncoder):
@@ -69,16 +69,16 @@ def compress_model(
             examples = replace(examples, retrieved=retrieved, similarity=similarity)
         stages, task = _ranker_task(whole, examples, pairs, output, chosen, steps)
     train_and_record(lineage, stages, task, "teach the student", steps, tracker)
-    trial = trial_of(kind, examples.valid, examples.texts, chosen, similarity)
+    trial = make_trial(kind, examples.valid, examples.texts, chosen, similarity)
     with steps.step("compare with the teacher"):
-        row = trial_rows(trial, {"teacher": trial.subject(teacher), "student": trial.subject(output)}, "teacher")[
+        row = compare_subjects(trial, {"teacher": trial.subject(teacher), "student": trial.subject(output)}, "teacher")[
             "student"
         ]
     (output / ROW_FILE).write_text(json.dumps(row.as_json(), indent=2) + "\n")
     return row
 
 
-def trial_of(
+def make_trial(
     kind: Kind,
     valid: JudgedQueries,
     texts: Mapping[str, str],
@@ -89,9 +89,9 @@ def trial_of(
     grades = sample_validation(valid, settings)
     if kind == "ranker":
         return RankerTrial(grades, texts, similarity or _unknown)
-    from encoder.train.finetune import EncoderTraining, shelf_of
+    from encoder.train.finetune import EncoderTraining, make_shelf
 
-    return TowerTrial(grades, shelf_of(grades, texts, EncoderTraining(seed=settings.seed)))
+    return TowerTrial(grades, make_shelf(grades, texts, EncoderTraining(seed=settings.seed)))
 
 
 def _unknown(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:

@@ -59,13 +59,13 @@ def read_data(inputs: Inputs, steps: Steps) -> TrainingData:
     with tempfile.TemporaryDirectory(prefix="tandem-train-") as work, steps.step("read the catalog") as report:
         columns = ProductTable(clean_feed(inputs.catalog, mapping, Path(work), report).columns)
         catalog = pa.Table.from_batches(list(columns.batches()))
-        products = Products.of(catalog, mapping.catalog.language)
+        products = Products.from_catalog(catalog, mapping.catalog.language)
     return TrainingData(mapping, products, known_judgments(table, products.ids, inputs.judgments))
 
 
 def make_examples(data: TrainingData) -> Examples:
     """The judged queries to learn from and to validate on. Raises ModelError when a split has none."""
-    return Examples.of(data.texts, data.judgments, data.mapping.catalog.language)
+    return Examples.split(data.texts, data.judgments, data.mapping.catalog.language)
 
 
 def known_judgments(table: pa.Table, texts: Collection[str], judgments: Path) -> pa.Table:

@@ -7,7 +7,7 @@ from core.progress import Silent, Steps
 from lifecycle.tracking.tracker import NullTracker, Tracker
 from lifecycle.training.data import Inputs, make_examples, read_data
 from lifecycle.training.negatives import add_negatives
-from lifecycle.training.record import Kind, lineage_of, train_and_record
+from lifecycle.training.record import Kind, make_lineage, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
 from training.export import base_name
 from training.processes import is_main_process
@@ -29,7 +29,7 @@ def train_model(
         steps, tracker = Silent(), NullTracker()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     data = read_data(inputs, steps)
-    lineage = lineage_of(kind, inputs, data.mapping, base_name(settings.get("base")))
+    lineage = make_lineage(kind, inputs, data.mapping, base_name(settings.get("base")))
     stages, chosen = fine_tuning(kind, {name: value for name, value in settings.items() if value is not None})
     examples = make_examples(data)
     examples = add_negatives(examples, data.products, inputs, similarity, chosen.base, steps)

@@ -90,7 +90,7 @@ def mine_negatives(
     vectors = towers.queries(queries)
     sources = {"bm25": lexical, "towers": nearest(vectors, items, settings.last)}
     cosine = cosines(vectors, items)
-    scored = teacher.of(queries, products.texts, cosine) if teacher else None
+    scored = teacher.pair_scores(queries, products.texts, cosine) if teacher else None
     with steps.step("mine hard negatives"):
         return mine(judged, products, sources, settings, cosine, scored)
 

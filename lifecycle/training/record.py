@@ -44,7 +44,7 @@ def train_and_record(
     return report
 
 
-def lineage_of(
+def make_lineage(
     kind: Kind, inputs: Inputs, mapping: FeedMapping, base: str, further: dict[str, str] | None = None
 ) -> Lineage:
     """The lineage of a model to train: digests of the inputs, and of `further` ones, and the revision of the code."""

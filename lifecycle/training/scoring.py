@@ -73,7 +73,7 @@ class Teacher:
         """
         return self._ranker.scores(self.logits(queries, texts), similarity(queries, texts))
 
-    def of(self, queries: Sequence[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
+    def pair_scores(self, queries: Sequence[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
         """The same for pairs that are places among these queries and product texts, as `similarity` is."""
 
         def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:

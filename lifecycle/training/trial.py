@@ -164,7 +164,7 @@ class TrialResult:
         )
 
 
-def trial_rows(
+def compare_subjects(
     trial: Trial, subjects: Mapping[str, Subject], baseline: str, repeats: int = 5
 ) -> dict[str, TrialResult]:
     """A row for each subject, all of them timed in turn."""

@@ -27,12 +27,12 @@ from ranker.train.validation import RankingValidation, Validation, no_similarity
 from training.compress import (
     TEACHER,
     Distillation,
+    compute_once,
     cut,
     forget,
-    remembered,
     some_batches,
     teacher_checkpoint,
-    untaught,
+    untrained_curve,
 )
 from training.examples import Examples, sample_validation
 from training.export import CHECKPOINT, quiet_libraries
@@ -91,10 +91,10 @@ def fit(task: _Task, report: Report) -> _Fitted:
     """Trains the student; returns it with the best weights. Raises ModelError."""
     examples, pairs, settings = task.examples.examples, task.examples.pairs, task.settings
     checkpoint, teacher = teacher_checkpoint(task.examples.teacher, task.output), Ranker.open(task.examples.teacher)
-    judged = Validation.of(
+    judged = Validation.from_grades(
         sample_validation(examples.valid, settings), examples.texts, examples.similarity or no_similarity
     )
-    validation = RankingValidation.of(judged, examples)
+    validation = RankingValidation.from_examples(judged, examples)
     model = student(checkpoint, settings, pairs, examples.texts)
     clear_output(task.output, SPEC_FILE)
     if settings.epochs:
@@ -105,7 +105,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
         )
         model = best_of(model, curve, lambda: student(checkpoint, settings, pairs, examples.texts))
     else:
-        curve = untaught(model, validation.ndcg(logits_of(model, validation.pairs)))
+        curve = untrained_curve(model, validation.ndcg(logits_of(model, validation.pairs)))
     return FittedModel(task, model, curve, validation, {"pairs": len(pairs)} | validation.counts)
 
 
@@ -169,7 +169,7 @@ def teacher_logits(
     lengths = list(map(len, tokens))
     path = output / TEACHER / f"{value_digest([teacher.digest, list(pairs)])}.npy"
     workers = threads or len(os.sched_getaffinity(0))
-    return remembered(path, (len(pairs),), length_batches(lengths), compute, workers, report)
+    return compute_once(path, (len(pairs),), length_batches(lengths), compute, workers, report)
 
 
 def distillation_examples(pairs: Pairs, logits: NDArray[np.float32], settings: RankerDistillation) -> Dataset:

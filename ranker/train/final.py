@@ -81,7 +81,7 @@ class CrossValidatedTrees:
         ]
 
 
-def folds_of(count: int, folds: int, seed: int) -> NDArray[np.int64]:
+def assign_folds(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     """A fold for each of so many queries, all folds of nearly one size."""
     return np.random.default_rng(seed).permutation(count) % folds
 
@@ -91,7 +91,7 @@ def learn(tables: Sequence[QueryTable], features: Mapping[str, int], settings: F
 
     `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
     """
-    fold_of = folds_of(len(tables), settings.folds, settings.seed)
+    fold_of = assign_folds(len(tables), settings.folds, settings.seed)
     levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))
     parameters = _parameters(settings, list(features.values()), levels)
     folds = []

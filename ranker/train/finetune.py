@@ -58,13 +58,13 @@ def fit(task: _Task, report: Report) -> _Fitted:
     """Trains the base; returns the model with the best weights. Raises ModelError."""
     examples, settings = task.examples, task.settings
     similarity = examples.similarity or no_similarity
-    judged = Validation.of(sample_validation(examples.valid, settings), examples.texts, similarity)
+    judged = Validation.from_grades(sample_validation(examples.valid, settings), examples.texts, similarity)
     model = _start(settings)
     clear_output(task.output, SPEC_FILE)
     labels = training_labels(examples, settings)
     texts = examples.texts
     rows = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
-    validation = RankingValidation.of(judged, examples)
+    validation = RankingValidation.from_examples(judged, examples)
     anchor = Anchor(lambda: _start(settings.averaged_with), settings.keep)
     score = anchor.scored(lambda current: validation.ndcg(logits_of(current, validation.pairs)))
     trainer = _trainer(model, rows, evaluator(score, judged.grades), task.output, settings)
@@ -147,13 +147,13 @@ def check_export(
     parity = check_parity(fitted.model, ranker, validation.pairs[:PARITY_PAIRS])
     similarity = examples.similarity or no_similarity
     pools = unfit_pools(examples.valid, validation.grades, fitted.task.settings)
-    unfit = [Validation.of(pools, examples.texts, similarity)] if pools else []
+    unfit = [Validation.from_grades(pools, examples.texts, similarity)] if pools else []
     sides = [(side, _exported_logits(ranker, side.pairs)) for side in (validation, *unfit)]
     logits = sides[0][1]
     calibration = validation.calibration(logits, method)
     cutoff = cutoff_report(calibration, sides)
     held_out = validation.held_out(logits, method)
-    lists = RetrievedLists.of(examples.valid, examples.retrieved, examples.texts, similarity, seed)
+    lists = RetrievedLists.from_judged(examples.valid, examples.retrieved, examples.texts, similarity, seed)
     mix = mix_report(lists, calibration, _exported_logits(ranker, lists.pairs), unmeasured)
     chosen = calibration.as_spec() | {"cutoff": cutoff["value"] if cutoff else None, "mix": mix["share"]}
     write_spec(ranker.folder, ranker.spec.model_copy(update=chosen))

@@ -30,7 +30,7 @@ class RetrievedLists:
     similarities: NDArray[np.float32]
 
     @classmethod
-    def of(
+    def from_judged(
         cls,
         valid: JudgedQueries,
         found: Mapping[str, Sequence[str]],

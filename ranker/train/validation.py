@@ -36,7 +36,7 @@ class Validation:
     similarities: NDArray[np.float32]
 
     @classmethod
-    def of(cls, grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> "Validation":
+    def from_grades(cls, grades: Grades, texts: Mapping[str, str], similarity: PairValues) -> "Validation":
         """`texts` are product texts by id."""
         pairs = [(query, texts[product]) for query, products in grades.items() for product in products]
         return cls(grades, pairs, similarity([query for query, _ in pairs], [text for _, text in pairs]))
@@ -95,7 +95,7 @@ class RankingValidation:
     similarities: NDArray[np.float32]
 
     @classmethod
-    def of(cls, judged: Validation, examples: Examples) -> "RankingValidation":
+    def from_examples(cls, judged: Validation, examples: Examples) -> "RankingValidation":
         """Takes the first few retrieved products of each query, but none that is judged or has no text."""
         texts, valid = examples.texts, examples.valid.queries
         others = [

@@ -34,7 +34,7 @@ def test_a_round_mines_from_both_sources(encoder_dir: Path, ranker_dir: Path) ->
 
 def test_the_teacher_scores_a_pair_alike_in_any_company(encoder_dir: Path, ranker_dir: Path) -> None:
     queries = list(JUDGED.queries)
-    score = Teacher(ranker_dir).of(queries, TITLES, lambda places, rows: np.zeros(len(rows), np.float32))
+    score = Teacher(ranker_dir).pair_scores(queries, TITLES, lambda places, rows: np.zeros(len(rows), np.float32))
     places, rows = np.array([1, 0, 0, 1]), np.array([10, 0, 23, 10])
     together = score(places, rows)
     alone = [score(places[i : i + 1], rows[i : i + 1])[0] for i in range(4)]

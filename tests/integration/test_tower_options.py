@@ -31,7 +31,7 @@ def settings(base: str, **given: Any) -> EncoderTraining:
 
 
 def trained(base: str, folder: Path, **given: Any) -> tuple[dict[str, Any], BiEncoder]:
-    return train_encoder(Examples.of(tiny.TEXTS, tiny.judgments()), folder, settings(base, **given)), BiEncoder.open(
+    return train_encoder(Examples.split(tiny.TEXTS, tiny.judgments()), folder, settings(base, **given)), BiEncoder.open(
         folder
     )
 
@@ -58,7 +58,9 @@ def test_mined_negatives_are_learned_from(base: str, tmp_path: Path) -> None:
     losses = []
     for name, negatives in (("without", {}), ("with", mined)):
         report = train_encoder(
-            replace(Examples.of(tiny.TEXTS, judgments), negatives=negatives), tmp_path / name, settings(base)
+            replace(Examples.split(tiny.TEXTS, judgments), negatives=negatives),
+            tmp_path / name,
+            settings(base),
         )
         losses.append(report["loss"])
     assert losses[0] != losses[1]
@@ -70,7 +72,7 @@ def test_towers_are_validated_among_what_was_found_and_nobody_judged(base: str, 
     judged: dict[str, list[str]] = {}
     for query, product in zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True):
         judged.setdefault(query, []).append(product)
-    examples = Examples.of(tiny.TEXTS, table)
+    examples = Examples.split(tiny.TEXTS, table)
     alone = train_encoder(examples, tmp_path / "alone", given)
     same = train_encoder(replace(examples, retrieved=judged), tmp_path / "same", given)
     everything = {query: list(tiny.TEXTS) for query in judged}
@@ -111,10 +113,13 @@ def test_a_run_with_an_option_goes_on_to_the_same_towers(given: dict[str, Any], 
 
     for folder, report in (("cut", interrupt), ("whole", ignore)):
         with contextlib.suppress(KeyboardInterrupt):
-            train_encoder(Examples.of(tiny.TEXTS, tiny.judgments()), tmp_path / folder, wanted, report=report)
+            train_encoder(Examples.split(tiny.TEXTS, tiny.judgments()), tmp_path / folder, wanted, report=report)
     steps: list[int] = []
     train_encoder(
-        Examples.of(tiny.TEXTS, tiny.judgments()), tmp_path / "cut", wanted, report=lambda done, _: steps.append(done)
+        Examples.split(tiny.TEXTS, tiny.judgments()),
+        tmp_path / "cut",
+        wanted,
+        report=lambda done, _: steps.append(done),
     )
     assert steps == [5, 6]
     assert BiEncoder.open(tmp_path / "cut").digest == BiEncoder.open(tmp_path / "whole").digest

@@ -16,7 +16,7 @@ from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_items
 from encoder.train.examples import training_rows
 from encoder.train.export import export_encoder
-from encoder.train.finetune import SearchValidation, shelf_of, train_encoder, validate
+from encoder.train.finetune import SearchValidation, make_shelf, train_encoder, validate
 from encoder.train.settings import EncoderTraining
 from engine.onnx.session import OnnxModel
 from evaluation.judgments import JUDGMENTS_SCHEMA
@@ -66,7 +66,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("trained") / "encoder"
     settings = EncoderTraining(epochs=2, max_steps=14, batch_size=12, learning_rate=4e-4, **SMALL)
     seen: list[tuple[int, int | None]] = []
-    examples = Examples.of(texts, judgments, "en")
+    examples = Examples.split(texts, judgments, "en")
     report = train_encoder(examples, folder, settings, lambda done, total: seen.append((done, total)))
     assert seen == [(step, 14) for step in range(1, 15)]
     return folder, report
@@ -76,7 +76,7 @@ def encoder(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest
 def ranker(texts: dict[str, str], judgments: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("trained") / "ranker"
     settings = RankerTraining(epochs=5, max_steps=60, batch_size=16, learning_rate=2e-4, **SMALL)
-    return folder, train_ranker(Examples.of(texts, judgments, "en"), folder, settings)
+    return folder, train_ranker(Examples.split(texts, judgments, "en"), folder, settings)
 
 
 def test_the_towers_learn_the_shops_words(encoder: tuple[Path, Any]) -> None:
@@ -119,10 +119,10 @@ def test_the_ranker_builds_on_similarity(texts: dict[str, str], judgments: pa.Ta
         return np.array([query.split()[-1] == product.split()[-1] for query, product in pairs], np.float32)
 
     settings = RankerTraining(max_steps=2, batch_size=16, **SMALL)
-    report = train_ranker(replace(Examples.of(texts, judgments), similarity=same_colour), tmp_path, settings)
+    report = train_ranker(replace(Examples.split(texts, judgments), similarity=same_colour), tmp_path, settings)
     assert Ranker.open(tmp_path).spec.similarity == pytest.approx(report["calibration"]["similarity"])
     assert report["calibration"]["similarity"] > 0.5
-    alone = train_ranker(Examples.of(texts, judgments), tmp_path, settings)
+    alone = train_ranker(Examples.split(texts, judgments), tmp_path, settings)
     assert report["start"] > alone["start"] + 0.05
 
 
@@ -136,7 +136,7 @@ def test_the_same_seed_trains_the_same_towers(
     settings = EncoderTraining(max_steps=2, batch_size=8, **SMALL)
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        train_encoder(Examples.of(texts, judgments), folder, settings)
+        train_encoder(Examples.split(texts, judgments), folder, settings)
     assert BiEncoder.open(folders[0]).digest == BiEncoder.open(folders[1]).digest != BiEncoder.open(encoder[0]).digest
 
 
@@ -148,7 +148,10 @@ def test_dropout_and_weight_decay_change_what_is_learned(
     for name, more in (("plain", {}), ("changed", change)):
         settings = EncoderTraining(max_steps=3, batch_size=8, learning_rate=4e-4, **SMALL, **more)
         losses.append(
-            [entry["loss"] for entry in train_encoder(Examples.of(texts, judgments), tmp_path / name, settings)["loss"]]
+            [
+                entry["loss"]
+                for entry in train_encoder(Examples.split(texts, judgments), tmp_path / name, settings)["loss"]
+            ]
         )
     assert losses[0] != losses[1]
 
@@ -169,7 +172,7 @@ def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgmen
 
     with pytest.raises(KeyboardInterrupt):
         train_encoder(
-            Examples.of(texts, judgments),
+            Examples.split(texts, judgments),
             tmp_path,
             EncoderTraining(max_steps=2, batch_size=4, **SMALL),
             report=interrupt,
@@ -183,7 +186,7 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
     texts: dict[str, str], judgments: pa.Table, tmp_path: Path
 ) -> None:
     settings = EncoderTraining(max_steps=8, batch_size=8, patience=9, **{**SMALL, "evaluations": 4})
-    whole = train_encoder(Examples.of(texts, judgments), tmp_path / "whole", settings)
+    whole = train_encoder(Examples.split(texts, judgments), tmp_path / "whole", settings)
     cut = tmp_path / "cut"
 
     def interrupt(done: int, total: int | None) -> None:
@@ -191,10 +194,12 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_towers(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_encoder(Examples.of(texts, judgments), cut, settings, report=interrupt)
+        train_encoder(Examples.split(texts, judgments), cut, settings, report=interrupt)
     (cut / "scratch" / "checkpoint-8").mkdir()  # as if the end had come while it was being written
     steps: list[int] = []
-    again = train_encoder(Examples.of(texts, judgments), cut, settings, report=lambda done, total: steps.append(done))
+    again = train_encoder(
+        Examples.split(texts, judgments), cut, settings, report=lambda done, total: steps.append(done)
+    )
     assert steps == [7, 8]
     assert again["validation"] == whole["validation"] and again["loss"] == whole["loss"]
     assert BiEncoder.open(cut).digest == BiEncoder.open(tmp_path / "whole").digest
@@ -210,14 +215,14 @@ def test_other_settings_do_not_go_on_from_an_old_checkpoint(
     small = SMALL | {"evaluations": 4}
     with pytest.raises(KeyboardInterrupt):
         train_encoder(
-            Examples.of(texts, judgments),
+            Examples.split(texts, judgments),
             tmp_path,
             EncoderTraining(max_steps=4, batch_size=8, **small),
             report=interrupt,
         )
     steps: list[int] = []
     other = EncoderTraining(max_steps=4, batch_size=8, scale=10.0, **small)
-    train_encoder(Examples.of(texts, judgments), tmp_path, other, report=lambda done, total: steps.append(done))
+    train_encoder(Examples.split(texts, judgments), tmp_path, other, report=lambda done, total: steps.append(done))
     assert steps[0] == 1
 
 
@@ -254,15 +259,15 @@ class Angles:
 def test_towers_are_validated_by_finding_judged_products_among_others() -> None:
     texts = {"good": "10", "poor": "50", "other": "2", "far": "90"}
     sample = {"0": {"good": 1.0, "poor": 0.0}}
-    alone = shelf_of(sample, texts, EncoderTraining(distractors=0))
+    alone = make_shelf(sample, texts, EncoderTraining(distractors=0))
     assert list(alone) == ["good", "poor"]
     assert validate(Angles(), SearchValidation(sample, alone)) == pytest.approx(1.0)
     # Nobody judged the product at 2 degrees: it gains nothing and takes the first place, 1 / log2(3) is left.
-    among = shelf_of(sample, texts, EncoderTraining(distractors=2))
+    among = make_shelf(sample, texts, EncoderTraining(distractors=2))
     assert set(among) == set(texts)
     assert validate(Angles(), SearchValidation(sample, among)) == pytest.approx(1 / math.log2(3))
     # What a retrieval found is there without being drawn, if the catalog has it.
-    assert set(shelf_of(sample, texts, EncoderTraining(distractors=0), {"far", "gone"})) == {"good", "poor", "far"}
+    assert set(make_shelf(sample, texts, EncoderTraining(distractors=0), {"far", "gone"})) == {"good", "poor", "far"}
 
 
 def test_without_judged_negatives_only_the_batch_is_contrasted(texts: dict[str, str], judgments: pa.Table) -> None:
@@ -305,7 +310,7 @@ def test_a_base_of_ones_own_is_named_and_not_linked(
 ) -> None:
     base = str(encoder[0] / "checkpoint")
     settings = EncoderTraining(base=base, max_steps=1, batch_size=4, **SMALL)
-    train_encoder(Examples.of(texts, judgments), tmp_path, settings)
+    train_encoder(Examples.split(texts, judgments), tmp_path, settings)
     card = (tmp_path / "checkpoint" / "README.md").read_text("utf-8")
     assert "# SentenceTransformer based on checkpoint" in card
     assert "base_model:" not in card and str(encoder[0]) not in card

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.errors import FeedError
 from core.strings import query_key
 from evaluation.judgments import JUDGMENTS_SCHEMA, split_of
-from lifecycle.examples.behaviour import Behaviour, BehaviourJudgments, judgments_of
+from lifecycle.examples.behaviour import Behaviour, BehaviourJudgments, make_judgments
 from lifecycle.examples.events import read_events
 from lifecycle.examples.position_bias import estimate
 
@@ -44,7 +44,7 @@ def _made(rows: list[tuple], settings: Behaviour) -> BehaviourJudgments | None:
         columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _TYPES, strict=True)]
         pq.write_table(pa.table(columns, list(_NAMES)), path)
         try:
-            return judgments_of(read_events(path), settings)
+            return make_judgments(read_events(path), settings)
         except FeedError as error:
             assert "\n" not in str(error)
             return None
@@ -96,6 +96,6 @@ def test_dirty_logs_are_read_or_refused_in_one_line(rows: list[list[str]], kind:
         path = Path(folder) / f"e.{kind}"
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
         try:
-            judgments_of(read_events(path), Behaviour(impressions=1, examined=0.1, clicks=1))
+            make_judgments(read_events(path), Behaviour(impressions=1, examined=0.1, clicks=1))
         except FeedError as error:
             assert "\n" not in str(error)

@@ -25,7 +25,7 @@ def judgments(
     """Make judgments from shoppers' clicks, cart adds and purchases, corrected for position bias."""
     import pyarrow.parquet as pq
 
-    from lifecycle.examples.behaviour import BehaviourSettings, judgments_of
+    from lifecycle.examples.behaviour import BehaviourSettings, make_judgments
     from lifecycle.examples.events import read_events
 
     if output.suffix != ".parquet":
@@ -33,7 +33,7 @@ def judgments(
     settings = load_settings(BehaviourSettings, config, {}).behaviour
     log = read_events(events)
     try:
-        graded = judgments_of(log, settings)
+        graded = make_judgments(log, settings)
     except FeedError as error:
         raise FeedError(f"{events}: {error}") from None
     try:

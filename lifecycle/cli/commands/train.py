@@ -204,10 +204,10 @@ def _train_by_recipe(
     base: str | None,
     tracker: Tracker,
 ) -> None:
-    from lifecycle.recipes.recipe import recipe_of
+    from lifecycle.recipes.recipe import find_recipe
     from lifecycle.recipes.run import run_recipe
 
-    recipe = recipe_of(name)
+    recipe = find_recipe(name)
     if data is not None and (catalog or judgments or mapping):
         raise TandemError("give --data, or the --catalog and --judgments of one shop, not both")
     if data is None:

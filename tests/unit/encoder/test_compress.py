@@ -34,7 +34,7 @@ def distil(teacher: Path, output: Path, **settings: Any) -> dict[str, Any]:
 
 
 def material(teacher: Path, table: Any = None) -> DistillationTexts:
-    return DistillationTexts(Examples.of(TEXTS, judgments() if table is None else table), teacher, QUERIES, PRODUCTS)
+    return DistillationTexts(Examples.split(TEXTS, judgments() if table is None else table), teacher, QUERIES, PRODUCTS)
 
 
 def judged_by(folder: Path) -> Any:

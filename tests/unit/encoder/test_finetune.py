@@ -28,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def train(base: str, folder: Path, teacher: PairValues | None = None, **given: Any) -> dict[str, Any]:
     small = {"max_steps": 2, "batch_size": 6, "learning_rate": 5e-3, "evaluations": 1, "threads": 1}
     settings = EncoderTraining.model_validate({"base": base, **small, **given})
-    return train_encoder(replace(Examples.of(tiny.TEXTS, tiny.judgments()), teacher=teacher), folder, settings)
+    return train_encoder(replace(Examples.split(tiny.TEXTS, tiny.judgments()), teacher=teacher), folder, settings)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def measured(base: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, flo
         monkeypatch.setattr(module, "served_ndcg", served_ndcg)
         return asked
 
-    monkeypatch.setattr(recipes, "recipe_of", lambda _: tiny_recipe(base))
+    monkeypatch.setattr(recipes, "find_recipe", lambda _: tiny_recipe(base))
     return install
 
 

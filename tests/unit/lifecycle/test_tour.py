@@ -69,7 +69,7 @@ def shop(tmp_path: Path) -> ShopFiles:
 def improvement(release: str | None, gain: float = 0.1) -> Improvement:
     before = {f"query {i}": 0.4 + i / 100 for i in range(11)}
     after = {query: value + gain for query, value in before.items()}
-    return Improvement.of("shop", "test", "r-1", before, after).model_copy(update={"release": release})
+    return Improvement.compare("shop", "test", "r-1", before, after).model_copy(update={"release": release})
 
 
 class Stage:

@@ -39,7 +39,7 @@ def logits(folder: Path) -> np.ndarray:
 
 
 def material(teacher: Path, table: Any = None) -> DistillationPairs:
-    return DistillationPairs(Examples.of(TEXTS, judgments() if table is None else table, "en"), teacher, pairs())
+    return DistillationPairs(Examples.split(TEXTS, judgments() if table is None else table, "en"), teacher, pairs())
 
 
 def judged_by(folder: Path) -> Any:

@@ -43,7 +43,7 @@ def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
     sides = [
         (side, logits_of(side, 2.0, -2.0))
         for grades in (sample, unfit_pools(valid, sample, TrainingSettings()))
-        for side in [Validation.of(grades, texts, no_similarity)]
+        for side in [Validation.from_grades(grades, texts, no_similarity)]
     ]
     found = cutoff_report(SAME, sides)
     assert found is not None and found["value"] == 0.5  # between sigmoid(-2) and sigmoid(2)
@@ -52,13 +52,13 @@ def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
 
 
 def test_without_a_query_that_nothing_fits_there_is_no_cutoff() -> None:
-    side = Validation.of(SAMPLE, TEXTS, no_similarity)
+    side = Validation.from_grades(SAMPLE, TEXTS, no_similarity)
     assert cutoff_report(SAME, [(side, logits_of(side, 2.0, -2.0))]) is None
 
 
 def test_one_query_alone_tells_no_cutoff_for_others() -> None:
-    side = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
-    other = Validation.of({"kettle": {"c": 0.0}}, TEXTS, no_similarity)
+    side = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
+    other = Validation.from_grades({"kettle": {"c": 0.0}}, TEXTS, no_similarity)
     assert cutoff_report(SAME, [(side, logits_of(side, 2.0, -2.0)), (other, np.array([-1], np.float32))]) is None
 
 
@@ -68,7 +68,8 @@ def test_shares_of_nothing_are_none_in_the_report() -> None:
     texts = {name: name for products in sample.values() for name in products}
     unfit = unfit_pools(JudgedQueries("valid", sample), sample, TrainingSettings())
     sides = [
-        (side, logits_of(side, 2.0, -2.0)) for side in (Validation.of(g, texts, no_similarity) for g in (sample, unfit))
+        (side, logits_of(side, 2.0, -2.0))
+        for side in (Validation.from_grades(g, texts, no_similarity) for g in (sample, unfit))
     ]
     found = cutoff_report(SAME, sides)
     assert found is not None and found["judged"]["recall"] is None and found["judged"]["precision"] is None

@@ -53,7 +53,7 @@ def any_parity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trained(base: str, folder: Path, report: Report = ignore, **more: Any) -> dict[str, Any]:
     settings = RankerTraining(base=base, **{**SMALL, **more})
-    return train_ranker(Examples.of(TEXTS, judgments()), folder, settings, report)
+    return train_ranker(Examples.split(TEXTS, judgments()), folder, settings, report)
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -99,7 +99,7 @@ def test_mined_negatives_and_their_teacher_are_learned_from(base: str, tmp_path:
     texts = TEXTS | {"more": "wool sock"}
     settings = RankerTraining(base=base, **SMALL)
     plain, mined, soft = (
-        train_ranker(replace(Examples.of(texts, table), **more), tmp_path, settings)
+        train_ranker(replace(Examples.split(texts, table), **more), tmp_path, settings)
         for more in (
             {},
             {"negatives": negatives},
@@ -120,7 +120,9 @@ def test_the_report_tells_what_the_probabilities_are_worth(base: str, tmp_path: 
     table = judgments()
     few = pc.or_(pc.equal(table["split"], "train"), pc.greater(table["grade"], 0))  # so that others are unjudged
     settings = RankerTraining(base=base, **SMALL, calibration="isotonic")
-    report = train_ranker(replace(Examples.of(TEXTS, table.filter(few)), similarity=shared_words), tmp_path, settings)
+    report = train_ranker(
+        replace(Examples.split(TEXTS, table.filter(few)), similarity=shared_words), tmp_path, settings
+    )
     found = report["calibration"]
     opened = Ranker.open(tmp_path)
     assert (
@@ -175,8 +177,8 @@ def test_what_is_served_decides_how_much_the_ranker_says(base: str, tmp_path: Pa
     table = pa.concat_tables([judgments(), pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)])
     found = {query: sorted(graded, key=lambda name: -graded[name]) for query, graded in more.items()}
     settings = RankerTraining(base=base, **SMALL)
-    report = train_ranker(replace(Examples.of(TEXTS, table), retrieved=found), tmp_path, settings)
+    report = train_ranker(replace(Examples.split(TEXTS, table), retrieved=found), tmp_path, settings)
     assert report["mix"]["queries"] == len(more) and report["mix"]["fused"] == pytest.approx(1)
     assert Ranker.open(tmp_path).mix == report["mix"]["share"] == 0
-    unmeasured = train_ranker(Examples.of(TEXTS, table), tmp_path, settings)
+    unmeasured = train_ranker(Examples.split(TEXTS, table), tmp_path, settings)
     assert unmeasured["mix"]["queries"] == 0 and Ranker.open(tmp_path).mix == UNMEASURED

@@ -66,7 +66,7 @@ def lists(queries: int, found_by: float, said_by: float, seed: int = 3) -> tuple
         found[f"q{number}"] = [f"p{place}" for place in order]
         valid[f"q{number}"] = {f"p{place}": grade for place, grade in enumerate(grades.tolist())}
         logits.append(said_by * grades[order] + random.normal(size=DEPTH))
-    made = RetrievedLists.of(JudgedQueries("valid", valid), found, TEXTS, no_similarity)
+    made = RetrievedLists.from_judged(JudgedQueries("valid", valid), found, TEXTS, no_similarity)
     return made, np.concatenate(logits).astype(np.float32)
 
 
@@ -111,7 +111,7 @@ def test_lists_are_of_queries_that_have_something_good_and_something_found() -> 
         asked.extend(zip(queries, texts, strict=True))
         return np.arange(len(texts))
 
-    made = RetrievedLists.of(valid, found, TEXTS, similarity)  # type: ignore[arg-type]
+    made = RetrievedLists.from_judged(valid, found, TEXTS, similarity)  # type: ignore[arg-type]
     assert made.found == {"a": ["p3", "p0"]} and made.grades == {"a": {"p0": 1.0, "p9": 0.5}}
     assert made.pairs == asked == [("a", "product 3"), ("a", "product 0")]
     # As found p0, of gain 1, is second; p9, of gain 2^.5 - 1, is not found, and counts in what could be had.

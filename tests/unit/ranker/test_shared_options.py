@@ -19,7 +19,7 @@ def test_a_ranker_trains_with_each_option(given: dict[str, Any], kept: str, tmp_
     base, output = tiny.write_ranker_base(tmp_path / "base", best_last=True), tmp_path / "ranker"
     small = {"max_steps": 4, "batch_size": 8, "learning_rate": 5e-3, "evaluations": 1, "validation_pairs": 60}
     settings = RankerTraining.model_validate({"base": base, "threads": 1, **small, **given})
-    report = train_ranker(Examples.of(tiny.TEXTS, tiny.judgments()), output, settings)
+    report = train_ranker(Examples.split(tiny.TEXTS, tiny.judgments()), output, settings)
     assert report["best_step"] == 4  # else it stays what it was
     Ranker.open(output)
     before, after = load_file(Path(base) / "model.safetensors"), load_file(output / "checkpoint" / "model.safetensors")

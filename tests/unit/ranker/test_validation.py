@@ -30,11 +30,11 @@ def validation(queries: int, seed: int = 0) -> tuple[Validation, np.ndarray]:
     relevant = random.random(truth.shape) < 1 / (1 + np.exp(-truth))
     grades = {f"q{i}": {f"p{j}": float(relevant[i, j]) for j in range(10)} for i in range(queries)}
     texts = {f"p{j}": str(j) for j in range(10)}
-    return Validation.of(grades, texts, no_similarity), (4 * truth).ravel().astype(np.float32)
+    return Validation.from_grades(grades, texts, no_similarity), (4 * truth).ravel().astype(np.float32)
 
 
 def test_pairs_labels_and_queries_lie_one_after_another() -> None:
-    found = Validation.of(GRADES, TEXTS, no_similarity)
+    found = Validation.from_grades(GRADES, TEXTS, no_similarity)
     assert found.pairs == [(query, f"text {name}") for query, products in GRADES.items() for name in products]
     assert found.labels.tolist() == [1.0, 0.4, 0.5, 0.0, 1.0]
     assert found.queries.tolist() == [0, 0, 1, 1, 1]
@@ -80,7 +80,7 @@ def test_of_a_single_query_nothing_can_be_held_out() -> None:
 
 
 def test_errors_by_hand() -> None:
-    found = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
+    found = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
     pairs = found.uncalibrated(np.array([np.log(3), 0.0], np.float32))  # 3/4 and 1/2
     assert errors(pairs) == pytest.approx(
         {"expected_calibration_error": (0.25 + 0.5) / 2, "brier": (1 / 16 + 1 / 4) / 2}
@@ -101,11 +101,11 @@ def test_knots_that_do_not_rise_are_refused(knots: list[list[float]], tmp_path: 
 
 
 def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> None:
-    side = Validation.of({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS | {"c": "steel mug"}, no_similarity)
+    side = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS | {"c": "steel mug"}, no_similarity)
     known = JudgedQueries("valid", {"kettle": {"a": 1.0, "b": 0.0, "d": 0.5}})
     retrieved = {"kettle": ["a", "c", "d", "gone"], "hose": ["a"]}
     texts = TEXTS | {"c": "steel mug", "d": "kettle lid"}
-    validation = RankingValidation.of(side, Examples(texts, known, known, retrieved=retrieved))
+    validation = RankingValidation.from_examples(side, Examples(texts, known, known, retrieved=retrieved))
     assert validation.others == [("kettle", "steel mug")]
     assert validation.pairs == [*side.pairs, ("kettle", "steel mug")]
     # the good product at rank 1, then behind the unjudged one at rank 2: 1 / log2(3)
@@ -115,10 +115,10 @@ def test_what_retrieval_found_stands_beside_the_judged_and_gains_nothing() -> No
 
 def test_without_found_products_it_is_the_measure_of_the_judged_pools() -> None:
     # Gains are 2^relevance - 1: a 1, b 2^0.5 - 1, c 0. The logits order c, a, b.
-    side = Validation.of({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, TEXTS, no_similarity)
+    side = Validation.from_grades({"q": {"a": 1.0, "b": 0.5, "c": 0.0}}, TEXTS, no_similarity)
     ideal = 1 + (np.sqrt(2) - 1) / np.log2(3)
     reached = 1 / np.log2(3) + (np.sqrt(2) - 1) / np.log2(4)
     known = JudgedQueries("valid", {"q": {"a": 1.0, "b": 0.5, "c": 0.0}})
-    validation = RankingValidation.of(side, Examples({}, known, known))
+    validation = RankingValidation.from_examples(side, Examples({}, known, known))
     assert validation.pairs == side.pairs
     assert validation.ndcg(np.array([2.0, 1.0, 3.0], np.float32)) == pytest.approx(reached / ideal, abs=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import ModelError
-from training.compress import remembered, teacher_checkpoint
+from training.compress import compute_once, teacher_checkpoint
 
 
 def test_rows_are_computed_once_even_when_cut_off(tmp_path: Path) -> None:
@@ -20,12 +20,12 @@ def test_rows_are_computed_once_even_when_cut_off(tmp_path: Path) -> None:
 
     batches = [np.array([0, 2]), np.array([1, 3]), np.array([4])]
     with pytest.raises(KeyboardInterrupt):
-        remembered(tmp_path / "kept" / "rows.npy", (5,), batches, compute, 1)
+        compute_once(tmp_path / "kept" / "rows.npy", (5,), batches, compute, 1)
     assert asked[:2] == [0, 2]
     done = len(asked)
     asked += [-1] * 4
     told: list[tuple[int, int | None]] = []
-    found = remembered(tmp_path / "kept" / "rows.npy", (5,), batches, compute, 1, lambda *of: told.append(of))
+    found = compute_once(tmp_path / "kept" / "rows.npy", (5,), batches, compute, 1, lambda *of: told.append(of))
     assert found.tolist() == [0, 2, 4, 6, 8]
     assert not {0, 2} & {*asked[done + 4 :]} and told[-1] == (5, 5)
 

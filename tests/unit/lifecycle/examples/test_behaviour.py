@@ -17,9 +17,9 @@ from lifecycle.examples.behaviour import (
     ExposureCounts,
     _usual,
     graded,
-    judgments_of,
+    make_judgments,
     prior_strength,
-    smoothed,
+    smooth_worth,
 )
 from lifecycle.examples.events import read_events
 
@@ -35,7 +35,7 @@ def written(path: Path, rows: list[Row], **more: list) -> Path:
 
 
 def made(path: Path, rows: list[Row], settings: Behaviour = LENIENT, **more: list) -> BehaviourJudgments:
-    return judgments_of(read_events(written(path, rows, **more)), settings)
+    return make_judgments(read_events(written(path, rows, **more)), settings)
 
 
 def grades(result: BehaviourJudgments) -> dict[tuple[str, str], float]:
@@ -51,7 +51,7 @@ def pairs(query: list[int], examined: list[float], worth: list[float], p: float 
 
 def test_smoothing_by_hand() -> None:
     # Query 0: 4 of 10 and 0 of 2, query 1: 8 of 8; the log: 12 of 20. Query 0 with strength 2: (4 + 2*.6) / 14.
-    values = smoothed(pairs([0, 0, 1], [10, 2, 8], [4, 0, 8]), np.array([10.0, 2, 8]), 2.0)
+    values = smooth_worth(pairs([0, 0, 1], [10, 2, 8], [4, 0, 8]), np.array([10.0, 2, 8]), 2.0)
     first, second = 5.2 / 14, (8 + 1.2) / 10
     assert values == pytest.approx([(4 + 2 * first) / 12, 2 * first / 4, (8 + 2 * second) / 10])
 
@@ -156,7 +156,7 @@ def test_rows_without_query_or_product_are_counted_and_passed_over(tmp_path: Pat
     (tmp_path / "e.csv").write_text(text)
     log = read_events(tmp_path / "e.csv")
     assert (log.read, log.nameless, log.sessions) == (5, 3, False)
-    assert grades(judgments_of(log, LENIENT))["mug", "a"] == 1
+    assert grades(make_judgments(log, LENIENT))["mug", "a"] == 1
 
 
 _HEADER = "query,product_id,position,clicked\n"
@@ -265,7 +265,7 @@ def test_one_bad_row_of_a_thousand_is_left_out_and_named(
     assert events.products.to_pylist() == ["a", "b"]
     assert events.faults.rows == 1
     assert events.faults.line().startswith(f"1 row, as row 1001: {kind}"), events.faults.line()
-    assert "could not read 1 row, as row 1001: " in judgments_of(events, Behaviour()).line()
+    assert "could not read 1 row, as row 1001: " in make_judgments(events, Behaviour()).line()
 
 
 def test_ids_are_read_as_a_feed_writes_them(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def by_pair(result: BehaviourJudgments, shape: tuple[int, ...]) -> np.ndarray:
 def test_a_simulated_log_gives_back_what_made_it(tmp_path: Path) -> None:
     attraction = np.random.default_rng(0).beta(1, 3, (100, 12))
     p, attraction, rates, path = simulated(tmp_path, attraction, lists=40_000, eta=0.8, knows=2, moves=0.7)
-    result = judgments_of(read_events(path), Behaviour())
+    result = make_judgments(read_events(path), Behaviour())
     assert result.propensities.why is None
     assert result.propensities.at(np.arange(1, 9)) == pytest.approx(p, rel=0.08)
     assert result.propensities.eta == pytest.approx(0.8, abs=0.05)
@@ -360,7 +360,7 @@ def test_a_simulated_log_gives_back_what_made_it(tmp_path: Path) -> None:
 def test_rare_clicks_are_weighed_and_not_taken_at_their_word(tmp_path: Path) -> None:
     attraction = np.random.default_rng(0).beta(0.6, 11, (1500, 20))
     p, attraction, rates, path = simulated(tmp_path, attraction, lists=30_000, eta=1.0, knows=1.5, moves=0.4)
-    result = judgments_of(read_events(path), Behaviour())
+    result = make_judgments(read_events(path), Behaviour())
     assert result.propensities.at(np.arange(1, 9)) == pytest.approx(p, rel=0.25)
     assert result.strength == pytest.approx(11.6, rel=0.5)
     grade = by_pair(result, attraction.shape)

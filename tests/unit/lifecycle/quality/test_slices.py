@@ -4,7 +4,7 @@ import pytest
 from builders import product, write_columns
 
 from catalog.table import ProductTable
-from lifecycle.quality.slices import misspelt_queries, slices_of, vocabulary
+from lifecycle.quality.slices import misspelt_queries, slice_queries, vocabulary
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_words_of_few_products_make_a_slice(tmp_path: Path) -> None:
     rows = [product(str(i), "common drill") for i in range(6)] + [product("x", "rare hammer")]
     columns = ProductTable(write_columns(tmp_path / "products.arrow", rows))
     grades = {"drill": {"1": 1.0}, "hammer drill": {"x": 1.0}, "unheard": {"x": 1.0}}
-    assert slices_of(grades, columns, [])["a rare word"] == {"hammer drill"}
+    assert slice_queries(grades, columns, [])["a rare word"] == {"hammer drill"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_query_is_in_the_slices_it_looks_like(columns: ProductTable) -> None:
         "drill 12 v": {"1": 3.0, "3": 3.0},
         "3 long garden hose": {"3": 2.0},
     }
-    found = slices_of(grades, columns, seen={"1"})
+    found = slice_queries(grades, columns, seen={"1"})
     assert found == {
         "1 word": {"dril"},
         "2-3 words": {"drill 12 v"},
@@ -85,12 +85,12 @@ def test_a_query_is_in_the_slices_it_looks_like(columns: ProductTable) -> None:
     [("5mm screw", True), ('1/2" pipe', True), ("2 x 4 board", True), ("10-inch saw", True), ("3 way switch", False)],
 )
 def test_a_measure_needs_its_unit(columns: ProductTable, query: str, there: bool) -> None:
-    assert ("a measure with its unit" in slices_of({query: {"1": 1.0}}, columns, ())) == there
+    assert ("a measure with its unit" in slice_queries({query: {"1": 1.0}}, columns, ())) == there
 
 
 def test_frequencies_part_the_queries_in_thirds(columns: ProductTable) -> None:
     grades = {query: {"1": 1.0} for query in "abcdef"}
-    found = slices_of(grades, columns, (), {"a": 1, "b": 90, "c": 5, "d": 4, "e": 3, "x": 100})
+    found = slice_queries(grades, columns, (), {"a": 1, "b": 90, "c": 5, "d": 4, "e": 3, "x": 100})
     assert found["asked often"] == {"b", "c"}
     assert found["asked sometimes"] == {"d", "e"}
     assert found["asked seldom"] == {"a"}

@@ -2,13 +2,13 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import TandemError
-from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, RecipeSource, general, recipe_of, sample
+from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, RecipeSource, find_recipe, general, sample
 from lifecycle.recipes.sets import mapping_file
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_whole_and_goes_by_its_name(name: str) -> None:
-    recipe = recipe_of(name)
+    recipe = find_recipe(name)
     assert recipe.name == name
     assert Recipe.model_validate(recipe.model_dump()) == recipe
 
@@ -21,7 +21,7 @@ def test_the_mappings_that_recipes_name_come_with_tandem(tmp_path) -> None:
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
     with pytest.raises(TandemError, match="no recipe 'amazon'; there are sample, home_depot, general"):
-        recipe_of("amazon")
+        find_recipe("amazon")
 
 
 def test_a_shop_of_ones_own_takes_the_place_of_the_sources() -> None:

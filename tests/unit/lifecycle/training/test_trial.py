@@ -8,7 +8,7 @@ import pytest
 from teachers import TEXTS, write_ranker, write_towers
 
 from evaluation.measures import Grades
-from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, TrialPart, trial_rows
+from lifecycle.training.trial import RankerTrial, Subject, TowerTrial, TrialPart, compare_subjects
 
 GRADES: Grades = {
     "red kettle": {"red-kettle": 1.0, "blue-kettle": 0.5, "red-spade": 0.0},
@@ -32,7 +32,7 @@ def pairs(logits: list[float]) -> Subject:
 def test_a_row_by_hand() -> None:
     trial = RankerTrial(GRADES, TEXTS, no_similarity)
     subjects = {"whole": pairs([3, 2, 1, 3, 2, 1]), "small": pairs([3, 2, 1, 1, 2, 3])}
-    rows = trial_rows(trial, subjects, "whole", repeats=1)
+    rows = compare_subjects(trial, subjects, "whole", repeats=1)
     whole, small = rows["whole"], rows["small"]
     # The second query's order is turned round: gains 1 and 2^0.5 - 1 stand at places 3 and 2 and not at 1 and 2.
     half = 2**0.5 - 1
@@ -51,7 +51,7 @@ def test_folders_and_files_are_tried(tmp_path: Path) -> None:
     for trial, folder in ((RankerTrial(GRADES, TEXTS, no_similarity), ranker), (TowerTrial(GRADES, TEXTS), towers)):
         copy.write_bytes((folder / "model.onnx").read_bytes())
         subjects = {"whole": trial.subject(folder), "copy": trial.subject(folder, copy)}
-        rows = trial_rows(trial, subjects, "whole", repeats=1)
+        rows = compare_subjects(trial, subjects, "whole", repeats=1)
         assert rows["copy"].bytes == rows["whole"].bytes > copy.stat().st_size
         assert rows["copy"].difference == 0 and rows["copy"].closeness == pytest.approx(1)
         assert 0 < rows["whole"].ndcg <= 1
