@@ -20,8 +20,9 @@ async def fuse(context: RequestContext, lists: Sequence[Retrieved]) -> Candidate
             async with asyncio.timeout_at(context.optional_until()):
                 completions = await asyncio.gather(*(entry.source.complete(fusion) for entry in lists))
         except SOURCE_ERRORS as error:
-            detail = "comparing both sources " + ("failed" if str(error) else "took too long")
-            context.degrade(others[0].source.policy.reason, detail, error)
+            detail = "comparing the sources " + ("failed" if str(error) else "took too long")
+            for entry in others:
+                context.degrade(entry.source.policy.reason, detail, error)
             return one_source(first.source.name, first.candidates)
         scores = {entry.source.name: made.scores for entry, made in zip(lists, completions, strict=True)}
         candidates = fusion.completed(scores)

@@ -102,7 +102,7 @@ async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan)
 @pytest.mark.parametrize("call", ["search", "evidence"])
 async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> None:
     answer = await ask(tmp_path, Spoken([30], broken=call))
-    detail = "matching words failed" if call == "search" else "comparing both sources failed"
+    detail = "matching words failed" if call == "search" else "comparing the sources failed"
     assert answer.degraded == [Degradation("LEXICAL_FAILED", detail, cause=f"{call} is broken")]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
@@ -118,7 +118,7 @@ async def test_words_that_take_too_long_degrade_the_answer(tmp_path: Path) -> No
 async def test_similarities_that_fail_degrade_the_answer(tmp_path: Path) -> None:
     answer = await ask(tmp_path, Spoken([30]), engine=FakeEngine(COUNT, broken=["score_rows"]))
     assert answer.degraded == [
-        Degradation("LEXICAL_FAILED", "comparing both sources failed", cause="score_rows is broken")
+        Degradation("LEXICAL_FAILED", "comparing the sources failed", cause="score_rows is broken")
     ]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 

@@ -148,10 +148,13 @@ async def test_three_sources_are_fused_and_each_scores_all(context: RequestConte
 
 
 async def test_where_scores_of_others_products_fail_the_first_list_stands_alone(context: RequestContext) -> None:
-    lists = await ask_sources(context, [Listed("a", [1, 2]), Listed("b", [3], broken=EngineError("no scores"))])
-    candidates = await fuse(context, lists)
+    sources = [Listed("a", [1, 2]), Listed("b", [3], broken=EngineError("no scores")), Listed("c", [4])]
+    candidates = await fuse(context, await ask_sources(context, sources))
     assert candidates.rows.tolist() == [1, 2] and list(candidates.sources) == ["a"] and candidates.fused is None
-    assert context.result.degraded == [Degradation("B_FAILED", "comparing both sources failed", "no scores")]
+    # Each list that is left out is named, the whole one too.
+    assert context.result.degraded == [
+        Degradation(reason, "comparing the sources failed", "no scores") for reason in ("B_FAILED", "C_FAILED")
+    ]
 
 
 async def test_a_search_asks_the_sources_that_release_and_plan_have(context: RequestContext, tmp_path: Path) -> None:
