@@ -46,7 +46,7 @@ def main() -> None:
         data = _fold(recipe, options.data, options.set, number, options.folds, folder / "data")
         began = time.monotonic()
         stages = options.stages or options.work / "stages"
-        run_recipe(recipe, data, folder / "models", steps, NullTracker(), stages=stages, tell=print)
+        run_recipe(recipe, data, folder / "models", steps, NullTracker(), stages=stages, notify=print)
         took = _remembered(folder / "seconds.json", round(time.monotonic() - began, 1))
         shelf = shelf_of(data / options.set, "test", steps)
         for name, values in measured(shelf, systems_of(shelf, {"recipe": folder / "models"}, 32, steps)).items():

@@ -17,7 +17,7 @@ SPEC_FILE = "tower.json"
 
 
 class BiEncoderSpec(BaseModel):
-    """What `tower.json` says. Towers that share their weights name the same file twice."""
+    """The content of `tower.json`. Towers that share their weights name the same file twice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class BiEncoderSpec(BaseModel):
 
 
 class BiEncoder:
-    """Tokenises queries and products as the towers read them, and tells where their models are."""
+    """Tokenises queries and products as the towers read them, and locates their models."""
 
     def __init__(self, folder: Path, spec: BiEncoderSpec) -> None:
         """Use `BiEncoder.open`."""
@@ -80,7 +80,7 @@ class BiEncoder:
         return [*self._needed(), *self.halves()]
 
     def halves(self) -> list[Path]:
-        """Those of them that only a GPU needs, where they are there."""
+        """The fp16 files that only a GPU needs, if they exist."""
         models = dict.fromkeys([self.model_path("query"), self.model_path("item")])
         return [path for path in map(half_path, models) if path.is_file()]
 

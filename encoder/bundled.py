@@ -19,7 +19,7 @@ from training.quantize import PRECISION, quantize_rows
 LEAST_PARITY = 0.98
 MODEL = "model.onnx"
 
-# What int8 weights are rounded by, and held against the original on, where the caller has no texts of his own.
+# Texts that calibrate int8 weights and measure parity, where callers have no texts of their own.
 TEXTS = (
     "stainless steel kettle 1.7 l",
     "waterproof hiking boots for women",
@@ -57,7 +57,7 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
         (exact / "int8.onnx").replace(output / MODEL)
         half_path(output / MODEL).unlink(missing_ok=True)  # of the model that stood here before
         parity = _parity(original, OnnxModel(output / MODEL), others)
-        for name in (TOKENIZER_FILE, SPEC_FILE):  # the spec last: with it, the folder says that it is whole
+        for name in (TOKENIZER_FILE, SPEC_FILE):  # the spec last: it marks the folder as complete
             (exact / name).replace(output / name)
     return parity
 

@@ -1,6 +1,6 @@
 """Splits a catalog's compounds by its own words: Stehlampe is a lamp where other words end so, too, or Lampe is one.
 
-Parts are words that the catalog knows (after Koehn and Knight, "Empirical methods for compound splitting", EACL 2003).
+Parts are words of the catalog (after Koehn and Knight, "Empirical methods for compound splitting", EACL 2003).
 A shop may say Stehlampe and Wandlampe and never Lampe, so that an end which several words share after different letters
 counts as known, too (letter successors: Harris, "From phoneme to morpheme", Language 31(2), 1955).
 """
@@ -136,7 +136,7 @@ class CompoundSplitter:
         return any(rest != end and self._head(rest) for rest in self._beginnings.continuations(modifier))
 
     def _unlinked(self, modifier: str) -> str:
-        """The known word of a modifier: without its link, or with a dropped letter; else the modifier as it is."""
+        """The known word of a modifier: without its link, or with a dropped letter; else the modifier unchanged."""
         candidates = [modifier, *(modifier.removesuffix(link) for link in self._links if modifier.endswith(link))]
         candidates += [modifier + letter for letter in self._dropped_letters]
         return next(

@@ -18,7 +18,7 @@ _CHUNK = 65_536
 _TRAINING_PER_LIST = 64
 _HNSW_LINKS = 32
 _HNSW_MAX_PRODUCTS = 200_000  # beyond, two cores take longer to link the graph than a nightly job has
-# Bytes of product quantisation that FAISS knows on a GPU, the most first.
+# Bytes of product quantisation that FAISS supports on a GPU, in descending order.
 _PQ_BYTES = (96, 64, 56, 48, 40, 32, 28, 24, 20, 16, 12, 8, 4, 3, 2, 1)
 _PQ_MIN_PRODUCTS = 2_560
 

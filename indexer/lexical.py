@@ -24,7 +24,7 @@ from text.scripts import check_segmenter
 from text.synonyms import Synonyms
 from text.terms import COMPOUNDING, Analyser, Word
 
-# Below the usual 1.2: a word that stands twice in a short text tells little more (Home Depot's validation queries).
+# Below the usual 1.2: a repeated word in a short text adds little information (Home Depot's validation queries).
 _K1, _B = 0.6, 0.75
 _REPORT_ROWS = 1000
 
@@ -45,7 +45,7 @@ FIELDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str | None]]] = {
     "description": lambda row: iter([row["description"]]),
     CODES: lambda row: iter([row["id"], row["gtin"]]),
 }
-# Weights of the fields. Words of a description tell less about what a product is (CrowdFlower: nDCG@10 .768 at 0.3).
+# Weights of the fields. Words of a description are less informative (CrowdFlower: nDCG@10 .768 at 0.3).
 WEIGHTS = {
     "title": 1.0,
     "brand": 0.5,

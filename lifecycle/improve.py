@@ -34,11 +34,11 @@ _CANDIDATE, _BEFORE = "candidate", "before.json"
 _TEST, _VALID = "test", "valid"
 _LEAST_QUERIES = 10
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def improve(
-    shop: ShopFiles, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell
+    shop: ShopFiles, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, notify: Notify
 ) -> Improvement:
     """Leaves models, and what they are worth, in `output`; what is done there already is not done again.
 
@@ -51,8 +51,8 @@ def improve(
     output.mkdir(parents=True, exist_ok=True)
     split = _held_out(shop.judgments)
     replaced, before = _before(store, catalog, shop.judgments, split, output, steps)
-    depth = _train(shop, output, recipe, steps, tracker, tell)
-    models, place = _candidate(shop, mapping, output, depth, steps, tell)
+    depth = _train(shop, output, recipe, steps, tracker, notify)
+    models, place = _candidate(shop, mapping, output, depth, steps, notify)
     after = _measured(place, shop.judgments, split, steps, "measure what was trained")
     result = Improvement.compare(catalog, split, replaced, before, after)
     if result.better:
@@ -106,7 +106,7 @@ def _measured(place: ReleaseLocation, judgments: Path, split: str, steps: Steps,
         release.retire()
 
 
-def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tracker, tell: Tell) -> int:
+def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tracker, notify: Notify) -> int:
     """Both models; returns how many candidates they are to rescore at most."""
     from lifecycle.recipes.recipe import find_recipe  # loads torch
     from lifecycle.recipes.run import run_recipe
@@ -114,19 +114,19 @@ def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tr
     assert shop.judgments is not None, "without judgments nothing is trained"
     paths = [str(path.resolve()) for path in (shop.catalog, shop.judgments, shop.mapping) if path]
     chosen = find_recipe(recipe).on(*paths)
-    run_recipe(chosen, Path(), output, steps, tracker, tell=tell)
+    run_recipe(chosen, Path(), output, steps, tracker, notify=notify)
     return chosen.rerank_depth
 
 
 def _candidate(
-    shop: ShopFiles, mapping: FeedMapping, output: Path, depth: int, steps: Steps, tell: Tell
+    shop: ShopFiles, mapping: FeedMapping, output: Path, depth: int, steps: Steps, notify: Notify
 ) -> tuple[ModelFolders, ReleaseLocation]:
     """A release of the trained models, apart from those that serve, and with a final score if there is one."""
     store, final = ReleaseStore(output / _CANDIDATE), output / "final"
     catalog = mapping.catalog.name
     models = _models(output)
     outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
-    if models.final is None and _learn_final(shop, store, catalog, final, depth, steps, tell):
+    if models.final is None and _learn_final(shop, store, catalog, final, depth, steps, notify):
         models = _models(output)
         outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
     return models, ReleaseLocation(store, catalog, outcome.manifest.release_id)
@@ -148,7 +148,7 @@ def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
 
 
 def _learn_final(
-    shop: ShopFiles, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, tell: Tell
+    shop: ShopFiles, store: ReleaseStore, catalog: str, output: Path, depth: int, steps: Steps, notify: Notify
 ) -> bool:
     from lifecycle.final_score.train import train_final
     from ranker.train.final import FinalTraining
@@ -157,7 +157,7 @@ def _learn_final(
     try:
         train_final(store, catalog, shop.judgments, _VALID, output, FinalTraining(rerank_depth=depth), steps)
     except (FeedError, ReleaseError) as error:
-        tell(f"no final score: {error}")
+        notify(f"no final score: {error}")
         return False
     return True
 

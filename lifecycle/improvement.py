@@ -1,4 +1,4 @@
-"""What training on a shop's judgments came to, as it is kept beside the models; loads no torch."""
+"""The result of training on a shop's judgments, stored beside the models; loads no torch."""
 
 import json
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ class ShopFiles:
 
     @property
     def files(self) -> list[Path]:
-        """Those there are."""
+        """The files that exist."""
         return [path for path in (self.catalog, self.mapping, self.judgments) if path]
 
 
-class Mean(BaseModel):
+class MeanInterval(BaseModel):
     """A mean of queries and its 95% interval."""
 
     model_config = ConfigDict(frozen=True)
@@ -40,7 +40,7 @@ class Mean(BaseModel):
     high: float
 
     @classmethod
-    def from_values(cls, values: Mapping[str, float]) -> "Mean":
+    def from_values(cls, values: Mapping[str, float]) -> "MeanInterval":
         """Of each query's value."""
         from evaluation.measures import (
             estimate,  # ir-measures comes with what training needs, and serving begins without
@@ -51,7 +51,7 @@ class Mean(BaseModel):
 
 
 class Improvement(BaseModel):
-    """nDCG@10 of the served order on queries that nothing was learned of, before training and after.
+    """nDCG@10 of the served order on held-out queries, before training and after.
 
     `release` is the published one, None where what was trained ranks worse than what serves and was not published.
     """
@@ -61,9 +61,9 @@ class Improvement(BaseModel):
     catalog: str
     split: str
     queries: int
-    before: Mean
-    after: Mean
-    gain: Mean
+    before: MeanInterval
+    after: MeanInterval
+    gain: MeanInterval
     p: float
     replaced: str
     release: str | None = None
@@ -76,10 +76,10 @@ class Improvement(BaseModel):
         from evaluation.comparison import paired
 
         found = paired(before, after)
-        gain = Mean(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)
+        gain = MeanInterval(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)
         return cls(
-            catalog=catalog, split=split, queries=len(before), before=Mean.from_values(before),
-            after=Mean.from_values(after), gain=gain, p=found.p, replaced=replaced,
+            catalog=catalog, split=split, queries=len(before), before=MeanInterval.from_values(before),
+            after=MeanInterval.from_values(after), gain=gain, p=found.p, replaced=replaced,
         )  # fmt: skip
 
     @property
@@ -87,27 +87,27 @@ class Improvement(BaseModel):
         """Whether what was trained may serve."""
         return self.after.mean >= self.before.mean
 
-    def stands(self, store: ReleaseStore) -> bool:
-        """Whether there is nothing left to do: what it tells of is there still."""
+    def is_current(self, store: ReleaseStore) -> bool:
+        """Whether its result still holds: the release still exists, or none was published."""
         return self.release is None or store.path(self.catalog, self.release).is_dir()
 
 
 def trained_folder(shop: ShopFiles, store: ReleaseStore) -> Path:
-    """Where models of these very files lie, or will."""
+    """The folder for models trained on these files."""
     digests = [file_digest(path) for path in shop.files]
     return store.root / _TRAINED / value_digest([digests, version("tandem-retrieval")])[:12]
 
 
 def read_improvement(folder: Path) -> Improvement | None:
-    """What training left there last of all; None before it is done."""
+    """The result of the training in this folder; None before it is done."""
     try:
         return Improvement.model_validate_json((folder / IMPROVED_FILE).read_bytes())
-    except (FileNotFoundError, ValidationError):  # an earlier version's is made anew
+    except (FileNotFoundError, ValidationError):  # an earlier version's file is written again
         return None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """All of the file or nothing."""
+    """Writes the file atomically."""
     scratch = path.with_suffix(".part")
     scratch.write_text(json.dumps(value, indent=2) + "\n")
     scratch.replace(path)

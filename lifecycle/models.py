@@ -136,7 +136,7 @@ def _write_digests(folder: Path) -> None:
 
 
 def _is_whole(folder: Path, spec: str) -> bool:
-    """Whether an export is there as it was made; versions before left no digests, and theirs is taken as it is."""
+    """Whether an export is unchanged; earlier versions wrote no digests, and their exports are accepted unchecked."""
     if not (folder / spec).is_file():
         return False
     try:

@@ -51,7 +51,7 @@ def choose_queries(shop: ShopFiles, store: ReleaseStore, catalog: str) -> list[T
         chosen = examples if len(examples) == len(EXAMPLE_QUERIES) else spread_out
         return [TourQuery(query, grades[query]) for query in chosen]
     current = store.current(catalog)
-    assert current is not None, "asked once a release serves"
+    assert current is not None, "called once a release serves"
     columns = ProductTable(store.path(catalog, current) / "products.arrow")
     titles = [columns.row(row, ["title"])["title"] for row in spread(len(columns), _QUERIES)]
     return [TourQuery(" ".join(title.split()[:_WORDS])) for title in titles]
@@ -126,7 +126,7 @@ class Tour:
                 self._print("no judgments given: nothing is trained, and the models stay as they are")
                 return
             improvement = read_improvement(self._training.folder)
-            if improvement is not None and improvement.stands(self._store):
+            if improvement is not None and improvement.is_current(self._store):
                 show_improvement(self._console, improvement)
                 return
             improvement = self._train(self._training)

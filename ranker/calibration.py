@@ -14,7 +14,7 @@ class Calibration:
     """sigmoid(slope * logit + similarity * cosine + intercept); where there are knots, the line through them at that.
 
     A knot is such a sigmoid and the probability that it means. Both rise from knot to knot, the first from 0 to 1, so
-    that pairs keep their order, down to what 32 bits tell apart.
+    that pairs keep their order, down to what 32 bits can distinguish.
     """
 
     slope: float

@@ -110,7 +110,7 @@ LABELS = {feature.name: feature.label for feature in FEATURES}
 
 
 def names_of_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """The names of features that are given by the labels of format 4; what is no label stays as it is."""
+    """The names of features that are given by the labels of format 4; other names stay unchanged."""
     by_label = {label: name for name, label in LABELS.items()}
     return tuple(by_label.get(label, label) for label in labels)
 

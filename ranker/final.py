@@ -106,7 +106,7 @@ class Trees:
 
 
 class FinalScore:
-    """Trees that rank candidates, for any number of threads. Scores tell an order and are no probabilities.
+    """Trees that rank candidates, for any number of threads. Scores define an order and are not probabilities.
 
     There are two sets: the first ranks before the cross-encoder has spoken, and where it does not speak at all.
     """

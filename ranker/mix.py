@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from core.fusion import RANK_CONSTANT
 
-# Of a ranker that nobody measured beside fusion: one that knows nothing costs next to nothing with it.
+# For a ranker that was not measured beside fusion: with it, an uninformative one costs almost nothing.
 UNMEASURED = 0.05
 # Spearman's correlation of both orders from which on the whole share counts.
 _AGREED = 0.5
@@ -19,7 +19,7 @@ def mixed_scores(relevance: NDArray[np.floating], share: float) -> NDArray[np.fl
 
     Weighted reciprocal ranks, as fusion's: a cross-encoder that is sure of itself in a shop that it never saw moves a
     product by no more than its ranks do. Less of a share between 0 and 1 counts where the orders hardly agree: where a
-    good cross-encoder's correlate by .4 to .5, those of one that knows nothing do not. Share 0 keeps the order of
+    good cross-encoder's correlate by .4 to .5, those of an uninformative one do not. Share 0 keeps the order of
     finding, 1 takes that of relevance, equals as found.
     """
     places = np.arange(len(relevance))

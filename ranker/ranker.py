@@ -23,11 +23,11 @@ _PROBE = "a"
 
 
 class RankerSpec(BaseModel):
-    """What `ranker.json` says.
+    """The content of `ranker.json`.
 
     The probability of relevance is what `Calibration` makes of logit and cosine, the cosine being that of the towers
     which retrieved the product. A ranker that was trained without towers has no share of it. Where a query's best
-    product stays below the cutoff, nothing fits it; without one, nobody knows from where on. `mix` is what its order
+    product stays below the cutoff, nothing fits it; without one, that is unknown. `mix` is what its order
     counts beside that of retrieval, where no final score orders; with 0 nothing is rescored. Format 1 had none.
     """
 
@@ -82,7 +82,7 @@ class PairTemplate:
     """The tokenizer's own way to join two texts: `[CLS] a [SEP] b [SEP]`, `<s> a </s></s> b </s>`, and the like."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Learns it from a probe pair. Raises ModelError when the tokenizer joins texts in another manner."""
+        """Reads the template from a probe pair. Raises ModelError when the tokenizer does not join texts in order."""
         probe = tokenizer.encode(_PROBE, _PROBE)
         sides = probe.sequence_ids
         if [side for side in dict.fromkeys(sides) if side is not None] != [0, 1]:
@@ -187,7 +187,7 @@ class Ranker:
         return [*self._needed(), *self.halves()]
 
     def halves(self) -> list[Path]:
-        """Those of them that only a GPU needs, where they are there."""
+        """The fp16 files that only a GPU needs, if they exist."""
         path = half_path(self.model_path)
         return [path] if path.is_file() else []
 

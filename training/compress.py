@@ -107,11 +107,11 @@ def compute_once(
 
 
 def untrained_curve(model: "Model", score: float) -> Curve:
-    """The curve of a student that is cut and not taught, and a card that tells of no training."""
+    """The curve of a student that is pruned and not trained; its model card lists no training data."""
     model.model_card_data.train_datasets = []
     return Curve([(0, score)])
 
 
-def forget(output: Path) -> None:
-    """Removes what the teacher said, once the student has learned it."""
+def remove_teacher_outputs(output: Path) -> None:
+    """Removes the teacher's cached outputs, once the student is trained."""
     shutil.rmtree(output / TEACHER, ignore_errors=True)

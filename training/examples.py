@@ -87,7 +87,7 @@ def sample_by_grade(products: Mapping[str, float], count: int, random: np.random
 def sample_validation(judged: JudgedQueries, settings: TrainingSettings) -> Grades:
     """Queries with something to rank, drawn until their judgments reach `validation_pairs`.
 
-    Many queries with a few products of every grade tell more than few queries with all of theirs.
+    Many queries with a few products of every grade inform training more than few queries with all of theirs.
     """
     useful = [query for query, products in judged.queries.items() if max(products.values()) > min(products.values())]
     if not useful:

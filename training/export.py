@@ -46,7 +46,7 @@ def write_int8(
 
 
 def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
-    """Writes the module as it is; see `write_int8`."""
+    """Writes the module in fp32; see `write_int8`."""
     import torch
 
     axes = {name: {0: "batch", 1: "length"} for name in inputs}
@@ -60,7 +60,7 @@ def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", 
 
 
 def halves(samples: Sequence[_Sample]) -> tuple[Sequence[_Sample], Sequence[_Sample]]:
-    """What weights are rounded by, and what tells how close int8 comes; all for both where there are few."""
+    """The samples that calibrate the rounding, and those that measure parity; a small sample serves for both."""
     return (samples[::2], samples[1::2]) if len(samples) >= _MANY else (samples, samples)
 
 
@@ -90,7 +90,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def base_name(base: str | None) -> str:
-    """What a spec says of the weights it started from: never a path, so that a digest is the same anywhere."""
+    """The base that a spec names: never a path, so that a digest is the same anywhere."""
     if base is None:
         return "all-MiniLM-L6-v2"
     return Path(base).name if Path(base).exists() else base

@@ -20,7 +20,7 @@ def grouped_by_length(model: "torch.nn.Module", budget: int = _BUDGET) -> Iterat
     """Inside, the transformers encoder in `model` computes each batch in parts; its outputs are those of the whole.
 
     Titles of 19 tokens in the mean reach 40 in a large batch: a padded batch costs twice what its tokens do. A model
-    in which no such encoder is found, or that is called with more than token ids, mask and segments, is left as it is.
+    in which no such encoder is found, or that is called with more than token ids, mask and segments, stays unchanged.
     """
     encoder = _encoder(model)
     if encoder is None:

@@ -25,7 +25,7 @@ def kept_layers(total: int, count: int) -> list[int]:
 
 
 def keep_layers(encoder: "PreTrainedModel", places: Sequence[int]) -> None:
-    """Removes all other transformer layers and tells the config, so that the model saves and loads as any of its kind.
+    """Removes all other transformer layers and updates the config, so that the model saves and loads like any other.
 
     Raises ModelError; see `layer_list`.
     """

@@ -14,12 +14,12 @@ def count_here() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes, tells and records."""
+    """Whether this process is the one that writes, reports and records."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def barrier() -> None:
-    """Returns when every process has come here; at once where there is one. Only after a trainer was made."""
+    """Returns when every process has reached it; at once with a single process. Call it after a trainer was made."""
     if count() > 1:
         import torch.distributed
 

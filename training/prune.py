@@ -1,6 +1,6 @@
 """Removes the neurons of the feed-forward layers that an encoder's answers depend on least.
 
-Attention heads stay: transformers 5 has no way to say in a config that a layer has fewer heads than its width tells, so
+Attention heads stay: a config of transformers 5 cannot express that a layer has fewer heads than its width implies, so
 that such a model would not load again.
 """
 
@@ -24,7 +24,7 @@ _SIZES = ("intermediate_size", "hidden_dim")
 def prune_neurons(
     encoder: "PreTrainedModel", share: float, run: "Callable[[Batch], torch.Tensor]", batches: Iterable[Batch]
 ) -> None:
-    """Keeps this share of each layer's feed-forward neurons, in steps of 32 at least 32, and tells the config.
+    """Keeps this share of each layer's feed-forward neurons, in steps of 32 at least 32, and updates the config.
 
     `run` gives an encoder's answers to a batch; see `neuron_importance`. Raises ModelError when a layer has other than
     two matrices for its neurons.

@@ -45,7 +45,7 @@ def quantize_rows(
     rewriter = _Rewriter(model, weight_limit)
     with threadpool_limits(1, "blas"):  # many small products: several threads spend six times the processor time
         if feeds:
-            rewriter.seen = observe(source, rewriter.inputs(), feeds)
+            rewriter.observed = observe(source, rewriter.inputs(), feeds)
         count = rewriter.run()
     if not count:
         raise ModelError(f"{source}: holds no matrix product with constant weights; it cannot be made int8")
@@ -67,24 +67,26 @@ class _Rewriter:
         self._limit = weight_limit
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._rows: set[str] = set()
-        self.seen: Mapping[str, ObservedInputs] = {}
-        self._channels: dict[str, NDArray[np.float32]] = {}
+        self.observed: Mapping[str, ObservedInputs] = {}
+        self._channel_scales: dict[str, NDArray[np.float32]] = {}
 
     def inputs(self) -> list[str]:
         """What flows into the products."""
-        return list(dict.fromkeys(node.input[0] for node in self._linears()))
+        return list(dict.fromkeys(node.input[0] for node in self._products()))
 
     def run(self) -> int:
         graph = self._model.graph
         self._add("rows/unit", np.float32(1 / _ACTIVATION_LIMIT))
         self._add("rows/zero", np.uint8(_ZERO_POINT))
         self._add("rows/smallest", np.float32(_SMALLEST))
-        self._channels = {source: channel_scales(observed, self._fed(source)) for source, observed in self.seen.items()}
+        self._channel_scales = {
+            source: channel_scales(observed, self._input_weights(source)) for source, observed in self.observed.items()
+        }
         count = 0
         nodes: list[NodeProto] = []
         for node in graph.node:
-            if self._is_linear(node):
-                nodes += self._linear(node)
+            if self._is_product(node):
+                nodes += self._rewrite_product(node)
                 count += 1
             else:
                 nodes.append(node)
@@ -95,15 +97,15 @@ class _Rewriter:
             self._model.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
         return count
 
-    def _is_linear(self, node: NodeProto) -> bool:
+    def _is_product(self, node: NodeProto) -> bool:
         return node.op_type == "MatMul" and len(getattr(self._constants.get(node.input[1]), "dims", ())) == 2
 
-    def _linear(self, node: NodeProto) -> Iterable[NodeProto]:
+    def _rewrite_product(self, node: NodeProto) -> Iterable[NodeProto]:
         source, name = node.input
-        weights, scales = self._weights(source, name)
+        weights, scales = self._quantise_weights(source, name)
         self._add(f"{name}/int8", weights)
         self._add(f"{name}/scales", scales)
-        quantised, row_scale, before = self._quantised(source)
+        quantised, row_scale, before = self._quantise_input(source)
         unscaled = f"{node.output[0]}/unscaled"
         inputs = [quantised, f"{name}/int8", "rows/unit", f"{name}/scales", "rows/zero"]
         return [
@@ -112,31 +114,31 @@ class _Rewriter:
             helper.make_node("Mul", [unscaled, row_scale], [node.output[0]]),
         ]
 
-    def _linears(self) -> list[NodeProto]:
-        return [node for node in self._model.graph.node if self._is_linear(node)]
+    def _products(self) -> list[NodeProto]:
+        return [node for node in self._model.graph.node if self._is_product(node)]
 
-    def _fed(self, source: str) -> list[NDArray[np.float32]]:
+    def _input_weights(self, source: str) -> list[NDArray[np.float32]]:
         """The weights of all products of one input."""
-        names = [node.input[1] for node in self._linears() if node.input[0] == source]
+        names = [node.input[1] for node in self._products() if node.input[0] == source]
         return [numpy_helper.to_array(self._constants[name]) for name in names]
 
-    def _weights(self, source: str, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    def _quantise_weights(self, source: str, name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """int8 weights and the scale of each column."""
         weights = numpy_helper.to_array(self._constants[name])
-        if source not in self.seen:
+        if source not in self.observed:
             return quantize_columns(weights, self._limit)
-        channels = self._channels[source]
-        moments = self.seen[source].moments / np.outer(channels, channels)
+        channels = self._channel_scales[source]
+        moments = self.observed[source].moments / np.outer(channels, channels)
         return round_columns(weights * channels[:, None], moments, self._limit)
 
-    def _quantised(self, source: str) -> tuple[str, str, list[NodeProto]]:
+    def _quantise_input(self, source: str) -> tuple[str, str, list[NodeProto]]:
         quantised, scale = f"{source}/quantised", f"{source}/row_scale"
         if source in self._rows:
             return quantised, scale, []
         self._rows.add(source)
         smooth: list[NodeProto] = []
-        if source in self.seen:
-            self._add(f"{source}/channels", 1 / self._channels[source])
+        if source in self.observed:
+            self._add(f"{source}/channels", 1 / self._channel_scales[source])
             smooth = [helper.make_node("Mul", [source, f"{source}/channels"], [f"{source}/smooth"])]
             source = f"{source}/smooth"
         high, low, negated = f"{source}/high", f"{source}/low", f"{source}/negated"

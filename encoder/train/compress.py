@@ -1,4 +1,4 @@
-"""Makes smaller towers of trained ones: cut, then taught to embed as the whole ones do."""
+"""Makes smaller towers from trained ones: pruned, then distilled to reproduce the teacher's vectors."""
 
 import itertools
 import os
@@ -33,7 +33,7 @@ from training.compress import (
     Distillation,
     compute_once,
     cut,
-    forget,
+    remove_teacher_outputs,
     some_batches,
     teacher_checkpoint,
     untrained_curve,
@@ -84,9 +84,9 @@ class _FromTeacher(EmbedDistillLoss):
 
 @dataclass(frozen=True)
 class DistillationTexts:
-    """Queries and product texts, judged or not, that a student learns its teacher's vectors of.
+    """Queries and product texts, judged or not, whose teacher vectors a student learns.
 
-    `teacher` is a folder that training left; `examples` have the queries to validate on.
+    `teacher` is the output folder of a training; `examples` have the queries to validate on.
     """
 
     examples: Examples
@@ -103,7 +103,7 @@ _Exported = ExportedModel[DistillationTexts, EncoderDistillation, SentenceTransf
 def distil_encoder(
     texts: DistillationTexts, output: Path, settings: EncoderDistillation, report: Report = ignore
 ) -> dict[str, Any]:
-    """Cuts the teacher, trains the rest on the teacher's vectors of the texts, and exports it to `output`.
+    """Prunes the teacher, trains the student on the teacher's vectors of the texts, and exports it to `output`.
 
     Cosine distance or mean squared error to the teacher's vectors (Kim et al. 2023, arXiv 2301.12005) keeps the
     student in the teacher's space. Validation and report are those of `train_encoder`. Returns the content of
@@ -170,7 +170,7 @@ def check(exported: _Exported) -> CheckedModel:
     """Compares the int8 student with the original. Raises ModelError where it is too far from it."""
     fitted, material = exported.fitted, exported.fitted.task.examples
     parity = check_parity(fitted.model, exported.artifact, parity_texts(material.examples.texts))
-    forget(fitted.task.output)
+    remove_teacher_outputs(fitted.task.output)
     measures = {"parity": parity, "teacher": BiEncoder.open(material.teacher).digest}
     return CheckedModel(fitted, measures, material.examples.language)
 
@@ -181,7 +181,7 @@ DISTILLATION = ModelStages(fit, export, check)
 def student(
     checkpoint: Path, settings: EncoderDistillation, examples: Sequence[str], texts: Mapping[str, str]
 ) -> SentenceTransformer:
-    """The untaught student: the teacher's checkpoint, or `settings.base`, cut as the settings say.
+    """The untrained student: the teacher's checkpoint, or `settings.base`, pruned as the settings specify.
 
     Neurons are chosen on some of the `examples`; a trimmed vocabulary is that of all of them and of `texts`.
     """
@@ -202,7 +202,7 @@ def teacher_vectors(
     settings: EncoderDistillation,
     report: Report = ignore,
 ) -> NDArray[np.float32]:
-    """The exported teacher's vectors of the texts to learn from, shape (n, d), kept below `output` until that is done.
+    """The exported teacher's vectors of the training texts, shape (n, d), cached below `output` until training ends.
 
     First those of the queries, then, unless side is `query`, those of the products.
     """

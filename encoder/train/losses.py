@@ -1,4 +1,4 @@
-"""The towers' losses: sentence-transformers' own where they do, and what they lack."""
+"""The towers' losses: those of sentence-transformers, and subclasses for what the library lacks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from encoder.train.settings import EncoderTraining
 from training.processes import count
 
-# Of b rows and the rows they are told from, shapes (b,) and (a,): which products do not count, shape (b, a * (n + 1)).
+# From b rows and the a rows they are contrasted with: which products are left out, shape (b, a * (n + 1)).
 Mask = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
 class RowSupervision:
-    """What is known of the m rows beside their texts: false negatives, and a teacher's scores, shape (m, n + 1)."""
+    """Supervision of the m rows beside their texts: false negatives, and a teacher's scores, shape (m, n + 1)."""
 
     mask: Mask | None = None
     scores: NDArray[np.float32] | None = None
 
 
 def rows_loss(model: SentenceTransformer, settings: EncoderTraining, supervision: RowSupervision) -> nn.Module:
-    """In-batch products and a row's own negatives are told from its good one, except where `known.mask` says so.
+    """Contrasts a row's good product with its own negatives and the batch's products that `supervision.mask` leaves.
 
     Multiple negatives ranking loss (Henderson et al. 2017, arXiv 1705.00652); with `mini_batch`, its gradients are
     cached (Gao et al. 2021, arXiv 2101.06983); `hardness` is alpha of Lan et al. 2025 (arXiv 2503.04812), eq. 5.
@@ -62,7 +62,7 @@ def graded_loss(model: SentenceTransformer, settings: EncoderTraining, weight: f
     return CachedGradedLoss(model, weight, settings.scale, mini_batch_size=settings.mini_batch)
 
 
-def nested(model: SentenceTransformer, loss: nn.Module, settings: EncoderTraining) -> nn.Module:
+def add_matryoshka(model: SentenceTransformer, loss: nn.Module, settings: EncoderTraining) -> nn.Module:
     """The loss of all dimensions and of the first ones that `matryoshka` names (arXiv 2205.13147), summed."""
     if not settings.matryoshka:
         return loss
@@ -72,7 +72,7 @@ def nested(model: SentenceTransformer, loss: nn.Module, settings: EncoderTrainin
 
 
 class RowsLoss(MultipleNegativesRankingLoss):
-    """Multiple negatives ranking loss by what is known of the rows. Labels are their numbers, shape (b,)."""
+    """Multiple negatives ranking loss with a mask and a teacher. Labels are their numbers, shape (b,)."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class RowsLoss(MultipleNegativesRankingLoss):
         )
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        """Of queries, good products and n columns of negatives, each of shape (b, d)."""
+        """The loss from embeddings of queries, good products and n columns of negatives, each of shape (b, d)."""
         if self._mask is not None:
             mask = self._false_negatives(labels)
             self.similarity_fct = lambda queries, items: cos_sim(queries, items).masked_fill(mask, -torch.inf)
@@ -121,7 +121,7 @@ class GradedLoss(CoSENTLoss):
         self._weight = weight
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        """Of queries and products, each of shape (b, d)."""
+        """The loss from embeddings of queries and products, each of shape (b, d)."""
         return self._weight * super().compute_loss_from_embeddings(embeddings, labels)
 
 

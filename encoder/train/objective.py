@@ -14,7 +14,7 @@ from torch import nn
 from core.errors import ModelError
 from encoder.train.examples import TrainingRows, graded_pairs, training_rows
 from encoder.train.false_negatives import FalseNegatives
-from encoder.train.losses import RowSupervision, graded_loss, nested, rows_loss
+from encoder.train.losses import RowSupervision, add_matryoshka, graded_loss, rows_loss
 from encoder.train.settings import EncoderTraining
 from training.examples import Examples, PairValues
 from training.processes import count
@@ -51,23 +51,23 @@ def make_objective(model: SentenceTransformer, examples: Examples, settings: Enc
     prompts = model.prompts or {}
     if settings.loss == "graded":
         pairs = graded_pairs(train, texts, settings, prompts)
-        return Objective(pairs, nested(model, graded_loss(model, settings, 1.0), settings), len(pairs), None)
+        return Objective(pairs, add_matryoshka(model, graded_loss(model, settings, 1.0), settings), len(pairs), None)
     rows = training_rows(train, texts, settings, prompts, examples.negatives)
     # Between processes nothing else keeps a query's other answers, or another's same product, apart.
     masked = settings.mask_false_negatives or count() > 1
     scores = _scores(rows, texts, teacher) if teacher is not None and settings.distil else None
     supervision = RowSupervision(FalseNegatives(rows, train, texts) if masked else None, scores)
     further = [train.queries if masked else None, None if scores is None else scores.tolist()]
-    loss = nested(model, rows_loss(model, settings, supervision), settings)
+    loss = add_matryoshka(model, rows_loss(model, settings, supervision), settings)
     if not settings.graded:
         return Objective(rows.rows, loss, len(rows), further)
-    graded = nested(model, graded_loss(model, settings, settings.graded), settings)
+    graded = add_matryoshka(model, graded_loss(model, settings, settings.graded), settings)
     dataset = DatasetDict(rows=rows.rows, graded=graded_pairs(train, texts, settings, prompts))
     return Objective(dataset, {"rows": loss, "graded": graded}, len(rows), further)
 
 
 def _scores(rows: TrainingRows, texts: Mapping[str, str], teacher: PairValues) -> NDArray[np.float32]:
-    """The teacher's of each row's good product and negatives, shape (m, n + 1); it is asked once a pair."""
+    """The teacher's scores of each row's good product and negatives, shape (m, n + 1); it scores each pair once."""
     pairs = [(query, name) for query, names in zip(rows.queries, rows.products, strict=True) for name in names]
     different = list(dict.fromkeys(pairs))
     values = teacher([query for query, _ in different], [texts[name] for _, name in different])

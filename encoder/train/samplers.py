@@ -17,7 +17,7 @@ from training.processes import count
 
 
 def batches(dataset: Dataset, **options: Any) -> DefaultBatchSampler:
-    """Rows that are told from each other: no text twice in a batch. Graded pairs: those of a query together."""
+    """Rows in contrast with each other: no text twice in a batch. Graded pairs: those of a query together."""
     rows = "positive" in dataset.column_names
     return NoDuplicatesBatchSampler(dataset, **options) if rows else QueryBatchSampler(dataset, **options)
 

@@ -13,7 +13,7 @@ _IN_BATCH = ("mask_false_negatives", "hardness", "graded", "distil")
 class EncoderTraining(FineTuning):
     """The knobs of the towers' training.
 
-    With `loss` in_batch, a query's good product is told from its own negatives and the products of the batch's other
+    With `loss` in_batch, a query's good product is contrasted with its negatives and the products of the batch's other
     rows; with graded, judged pairs are put in the order of their grades.
     """
 

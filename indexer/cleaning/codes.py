@@ -35,7 +35,7 @@ def parse_id(value: Any) -> str:
 
 
 def plain_number(code: str) -> str:
-    """The digits of a code that a spreadsheet wrote as 4.006381333931E+12; any other code as it is.
+    """The digits of a code that a spreadsheet wrote as 4.006381333931E+12; any other code unchanged.
 
     Raises InvalidValue where digits were rounded away, since several products would share what is left.
     """

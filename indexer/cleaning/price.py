@@ -68,7 +68,7 @@ def parse_price(
 ) -> tuple[int, str | None]:
     """A price in millionths (times `scale`) and its ISO 4217 currency, the default where the price names none.
 
-    `decimal` is the sign before the decimals, where known. Otherwise both signs together tell which is which; one
+    `decimal` is the sign before the decimals, where known. Otherwise both signs together determine which is which; one
     sign alone marks decimals unless it repeats. Before exactly three digits, after one to three others, it marks
     thousands where the currency has no decimals in use, a point marks decimals where it has three; else a comma marks
     thousands, and a point may mean either and is refused. Raises InvalidValue.

@@ -23,7 +23,7 @@ def get_value(row: Row, column: str) -> Any:
 
 
 def first_value(value: Any) -> Any:
-    """A list's first value that is not empty; anything else as it is."""
+    """A list's first value that is not empty; anything else unchanged."""
     while isinstance(value, (list, tuple)):
         value = next((item for item in value if item is not None and item != ""), None)
     return value

@@ -88,7 +88,7 @@ Triple = tuple[str, str, str]  # a character between its neighbours
 
 @dataclass(frozen=True, slots=True)
 class Alphabet:
-    """A language: its codecs, and how well a character, seen between its neighbours, fits its texts (-3 to 1)."""
+    """A language: its codecs, and how well a character, given its neighbours, fits its texts (-3 to 1)."""
 
     code: str
     name: str

@@ -12,7 +12,7 @@ from indexer.feed.source import FeedSource
 
 _SAMPLE_ROWS = 1000
 _SAMPLE_CHARACTERS = 1 << 24
-# What is nested deeper is no product, and would exhaust the stack of whoever writes it out again.
+# Deeper nesting is no product, and would exhaust the stack when it is serialised.
 _DEPTH = 100
 _DIGITS = 1000
 

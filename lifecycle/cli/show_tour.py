@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lifecycle.cli.show import format_price
-from lifecycle.improvement import Improvement, Mean
+from lifecycle.improvement import Improvement, MeanInterval
 from tandem.v1 import search_pb2
 
 Grades = Mapping[str, float]
@@ -100,7 +100,7 @@ def _show(console: Console, table: Table, answer: search_pb2.SearchResponse) -> 
     console.print()
 
 
-def _interval(mean: Mean, sign: str = "") -> str:
+def _interval(mean: MeanInterval, sign: str = "") -> str:
     return f"[{mean.low:{sign}.3f}, {mean.high:{sign}.3f}]"
 
 

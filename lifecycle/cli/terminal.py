@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-if sys.stdout is None:  # closed by whoever started the command
+if sys.stdout is None:  # closed by the parent process
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 # Wide enough for the tables where the output is a file or a pipe.
@@ -17,7 +17,7 @@ console = Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def print_line(line: str) -> None:
-    """Prints a line as it is, neither wrapped nor coloured."""
+    """Prints a line unchanged, neither wrapped nor coloured."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Judgments of what shoppers did: clicks, cart adds and purchases, freed of where the product stood, as grades."""
+"""Judgments from behaviour: clicks, cart additions and purchases, corrected for position bias, as grades."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _ALONE, _RARE = 16, 10.0
 
 
 class Behaviour(BaseModel):
-    """What a shopper's act is worth, and how much of it has to be seen."""
+    """The worth of a shopper's action, and the evidence that a judgment needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -71,7 +71,7 @@ class BehaviourSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class BehaviourJudgments:
-    """A table of `JUDGMENTS_SCHEMA`, and what it was made of; `left_out` counts pairs by reason."""
+    """A table of `JUDGMENTS_SCHEMA`, and statistics of its sources; `left_out` counts pairs by reason."""
 
     table: pa.Table
     propensities: Propensities
@@ -84,7 +84,7 @@ class BehaviourJudgments:
     faults: str = ""
 
     def line(self) -> str:
-        """What there is to say of it."""
+        """A summary in one line."""
         curve = " ".join(f"{value:.2f}" for value in self.propensities.at(np.arange(1, _FIRST + 1)))
         reasons = ", ".join(f"{count / self.pairs:.1%} {reason}" for reason, count in self.left_out.items() if count)
         parts = [
@@ -106,9 +106,9 @@ class BehaviourJudgments:
 class ExposureCounts:
     """Pairs of query and product, n of them, in the order of both; every array has shape (n,).
 
-    `examined` is how often a pair was likely seen, the sum of p over its impressions, and `squares` the sum of p^2.
-    `worth` and `worth_squares` sum what its impressions were worth and the squares of that; `expected` is what those
-    of any product at the same positions were worth on average.
+    `examined` is a pair's expected number of examinations, the sum of p over its impressions; `squares` the sum of p^2.
+    `worth` and `worth_squares` sum the worth of its impressions and its squares; `expected` is the mean worth of
+    impressions of any product at the same positions.
     """
 
     query: NDArray[np.int64]
@@ -125,17 +125,17 @@ class ExposureCounts:
 def make_judgments(events: Events, settings: Behaviour) -> BehaviourJudgments:
     """Grades from 0 to 1 for the products that shoppers saw often enough.
 
-    What a product is worth to a query is how much its impressions brought for each time it was likely seen (`seen`),
-    drawn to what its place and its query let expect where that was seldom (`smooth_worth`). A sum over the times seen
-    varies less than one of clicks weighted by 1 / p, as Joachims et al. (2017) have it, and has the same limit. The
-    grade is that worth in shares of the query's best product, or of the median query's best if that is more, so that a
-    query that nothing fits gets no good product. Products that nobody clicked are judged only where they must have
-    been seen. Raises FeedError when nothing can be learned.
+    A product's worth to a query is the worth of its impressions per expected examination (`count_exposures`), shrunk
+    to the mean of its positions and its query where examinations are few (`smooth_worth`). Dividing by examinations
+    varies less than weighting clicks by 1 / p, as in Joachims et al. (2017), and has the same limit. The
+    grade is that worth as a share of the query's best product, or of the median query's best if that is more, so that
+    a query that nothing fits gets no good product. Products without a click are judged only where shoppers must have
+    examined them. Raises FeedError when nothing can be learned.
     """
-    pairs, propensities = seen(events, settings)
-    skips = skipped(events, pairs)
+    pairs, propensities = count_exposures(events, settings)
+    skips = count_skips(events, pairs)
     passed = pairs.clicked == 0
-    # Who saw a product saw it once for each click, or for each time that she clicked below it without clicking it.
+    # A product was examined at least once for each click, or for each click below it that passed it over.
     examined = np.maximum(pairs.examined, np.where(passed, skips, pairs.clicked))
     strength = settings.strength or prior_strength(pairs)
     worth = smooth_worth(pairs, examined, strength)
@@ -154,7 +154,7 @@ def make_judgments(events: Events, settings: Behaviour) -> BehaviourJudgments:
         raise FeedError(
             f"nothing to judge in {len(judged):,} pairs of query and product: {reasons}; log more, or ask less"
         )
-    grades = graded(pairs.query[judged], worth[judged])
+    grades = scale_grades(pairs.query[judged], worth[judged])
     if grades.min() == grades.max():
         raise FeedError("every product judged gets the same grade; a model needs at least two different ones")
     table = _table(events, pairs.query[judged], pairs.product[judged], grades)
@@ -162,8 +162,8 @@ def make_judgments(events: Events, settings: Behaviour) -> BehaviourJudgments:
     return BehaviourJudgments(table, propensities, strength, *counts, events.sessions, events.faults.line())
 
 
-def seen(events: Events, settings: Behaviour) -> tuple[ExposureCounts, Propensities]:
-    """The pairs of a log, and how much is seen at each position. Raises FeedError when nobody ever clicked."""
+def count_exposures(events: Events, settings: Behaviour) -> tuple[ExposureCounts, Propensities]:
+    """The pairs of a log, and each position's examination probability. Raises FeedError for a log without clicks."""
     query, product, position, outcome, count = _counted(events)
     clicks = np.where(outcome > 0, count, 0)
     if not clicks.any():
@@ -173,18 +173,18 @@ def seen(events: Events, settings: Behaviour) -> tuple[ExposureCounts, Propensit
     propensities = estimate(pair, position, count, clicks, settings.clicks, settings.eta)
     p = propensities.at(position)
     worth = np.array([0.0, settings.clicked, settings.added, 1.0])[outcome]
-    expected = count * p * _usual(position, count * p, count * worth)
+    expected = count * p * _mean_worth(position, count * p, count * worth)
     parts = (count, clicks, count * p, count * p**2, count * worth, count * worth**2, expected)
     sums: list[NDArray[np.float64]] = [np.bincount(pair, part).astype(np.float64) for part in parts]
     return ExposureCounts(query[starts], product[starts], *sums), propensities
 
 
-def _usual(
+def _mean_worth(
     position: NDArray[np.int64], examined: NDArray[np.float64], worth: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """What a product seen at each of these positions is worth on average, shape (n,); rare positions as all do.
+    """The mean worth of an examined product by position, shape (n,); rare positions shrink to the overall mean.
 
-    Products stand where a ranker put them, which knows something of them. Positions beyond the 16th are taken
+    A ranker ordered the products, so worth depends on position. Positions beyond the 16th are taken
     together with others up to twice as far.
     """
     group = np.where(position <= _ALONE, position, _ALONE + np.ceil(np.log2(position / _ALONE))).astype(np.int64)
@@ -204,7 +204,7 @@ def _counted(events: Events) -> tuple[NDArray[np.int64], ...]:
     return (*np.unravel_index(keys, sizes), count)
 
 
-def skipped(events: Events, pairs: ExposureCounts) -> NDArray[np.float64]:
+def count_skips(events: Events, pairs: ExposureCounts) -> NDArray[np.float64]:
     """How often each pair was passed over: not clicked, and one below it was, in the same session and query."""
     rows = events.rows.filter(pc.is_valid(events.rows["session"]))
     last = rows.filter(pc.greater(rows["outcome"], 0)).group_by(["session", "query"]).aggregate([("position", "max")])
@@ -218,11 +218,11 @@ def skipped(events: Events, pairs: ExposureCounts) -> NDArray[np.float64]:
 
 
 def smooth_worth(pairs: ExposureCounts, examined: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
-    """What a pair is worth each time it is seen, from 0 to 1, shape (n,): (worth + s m) / (examined + s).
+    """The worth of a pair per examination, from 0 to 1, shape (n,): (worth + s m) / (examined + s).
 
-    That is the mean after a beta prior of mean m and strength s. m is what products seen at its positions are worth
-    on average, times how much more the query's products are worth than expected of theirs, which is drawn to 1 in the
-    same way. `examined` is at least the clicks of each.
+    That is the mean after a beta prior of mean m and strength s. m is the mean worth at its positions, times the
+    ratio of the worth of the query's products to their expected worth, which is shrunk to 1 in the same way.
+    `examined` is at least the clicks of each.
     """
     worth, expected = (np.bincount(pairs.query, part) for part in (pairs.worth, pairs.expected))
     usual = strength * pairs.worth.sum() / pairs.examined.sum()
@@ -232,31 +232,31 @@ def smooth_worth(pairs: ExposureCounts, examined: NDArray[np.float64], strength:
 
 
 def prior_strength(pairs: ExposureCounts) -> float:
-    """How many times seen the prior mean is worth, by how far products differ from it beyond chance; from 1 to 1000.
+    """How many examinations the prior mean counts as, by how far products differ from it beyond chance; from 1 to 1000.
 
-    By moments, as in DerSimonian and Laird ("Meta-analysis in clinical trials", 1986): the squares of what a query's
-    products are worth beyond their expected shares, less what chance makes of them, told by each product's own acts,
-    are 1 / (s + 1) of what they would be if a product were always chosen when seen, or never.
+    By moments, as in DerSimonian and Laird ("Meta-analysis in clinical trials", 1986): the squared deviations of the
+    worth of a query's products from their expected shares, less their sampling variance, estimated from each product's
+    own actions, are 1 / (s + 1) of what they would be if a product were always chosen when examined, or never.
     """
     total, expected = (np.bincount(pairs.query, part)[pairs.query] for part in (pairs.worth, pairs.expected))
     share = pairs.expected / expected
     mean = np.minimum(1.0, total * share / pairs.examined)
-    act = pairs.worth_squares.sum() / pairs.worth.sum()  # what an act is worth, 1 where all are purchases
+    act = pairs.worth_squares.sum() / pairs.worth.sum()  # mean worth of an action, 1 where all are purchases
 
-    def among(variance: NDArray[np.float64]) -> float:
-        """The weighted squares of what is beyond the shares, where the worth of pairs varies by so much."""
+    def sum_squares(variance: NDArray[np.float64]) -> float:
+        """The expected weighted squared deviations from the shares, for pairs of this variance."""
         whole = np.bincount(pairs.query, variance)[pairs.query]
         return float(np.sum((variance * (1 - 2 * share) + share**2 * whole) / pairs.examined))
 
     squares = np.sum((pairs.worth - total * share) ** 2 / pairs.examined)
-    between = squares - among(pairs.worth_squares - pairs.squares * mean**2)
-    most = among((pairs.examined**2 - pairs.squares) * mean * np.maximum(0.0, act - mean))
+    between = squares - sum_squares(pairs.worth_squares - pairs.squares * mean**2)
+    most = sum_squares((pairs.examined**2 - pairs.squares) * mean * np.maximum(0.0, act - mean))
     if between <= 0 or most <= 0:
         return _STRONGEST
     return float(np.clip(most / between - 1, _WEAKEST, _STRONGEST))
 
 
-def graded(query: NDArray[np.int64], worth: NDArray[np.float64]) -> NDArray[np.float64]:
+def scale_grades(query: NDArray[np.int64], worth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Grades from 0 to 1 of pairs in the order of their queries, both of shape (n,)."""
     starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
     best = np.maximum.reduceat(worth, starts)

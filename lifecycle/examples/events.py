@@ -1,4 +1,4 @@
-"""A log of what shoppers were shown and did, read into numbers: one row a product shown."""
+"""An event log of impressions and actions, encoded as integers: one row per product shown."""
 
 import codecs
 import io
@@ -30,7 +30,7 @@ _BATCH = 1 << 18
 _BLOCK = 1 << 24
 _REPLACEMENT = "\ufffd"  # stands for bytes that are not UTF-8
 _MOST_FAULTY = 0.2  # of the rows, as of a feed's
-# Beyond it nobody looks, and a position is as good as another.
+# Shoppers do not look beyond it, so greater positions are treated as equal.
 LAST_POSITION = 1000
 _FLAGS = {"0": False, "false": False, "0.0": False, "1": True, "true": True, "1.0": True}
 _DAMAGED = (pa.ArrowException, OSError, ValueError, RecursionError)
@@ -38,14 +38,14 @@ _DAMAGED = (pa.ArrowException, OSError, ValueError, RecursionError)
 
 @dataclass(slots=True)
 class ReadErrors:
-    """Rows that could not be read: how many by what is wrong with them, and the first of each."""
+    """Rows that could not be read: the count by reason, and the first of each."""
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of such rows."""
         return sum(self.counts.values())
 
     def add(self, reason: str, row: int, count: int = 1) -> None:
@@ -55,7 +55,7 @@ class ReadErrors:
         self.counts[kind] = self.counts.get(kind, 0) + count
 
     def line(self) -> str:
-        """What there is to say of them; empty where there are none."""
+        """A summary of the faults in one line; empty without faults."""
         kinds = self.counts.items()
         return "; ".join(f"{count:,} {'row' if count == 1 else 'rows'}, as {self.first[kind]}" for kind, count in kinds)
 
@@ -81,8 +81,8 @@ class Events:
 def read_events(path: Path) -> Events:
     """Reads Parquet, CSV or JSONL with `query`, `product_id`, `position` (from 1) and `clicked` (true, false, 1 or 0).
 
-    Optional: `added` and `purchased`, as `clicked`, and `session`, which tells what was shown together. Queries are
-    one that share a `query_key`, under the way they are written most often. Rows that cannot be read are left out and
+    Optional: `added` and `purchased`, as `clicked`, and `session`, which identifies what was shown together. Queries
+    that share a `query_key` are merged under their most frequent spelling. Rows that cannot be read are left out and
     counted. Memory: 17 bytes a row, and each text once. Raises FeedError, also where over a fifth of the rows cannot be
     read.
     """
@@ -91,7 +91,7 @@ def read_events(path: Path) -> Events:
     for batch in _batches(path, faults):
         read += len(batch)
         batches.append(_encoded(batch, read - len(batch), faults, path))
-    unread = faults.counts.get(_LINE, 0)  # they are in no batch
+    unread = faults.counts.get(_LINE, 0)  # unreadable lines are in no batch
     read += unread
     if not read:
         raise FeedError(f"{path}: holds no events")
@@ -119,7 +119,7 @@ def read_events(path: Path) -> Events:
 
 
 def _batches(path: Path, faults: ReadErrors) -> Iterator[pa.RecordBatch]:
-    """The columns known here, a batch at a time."""
+    """The required and optional columns, a batch at a time."""
     if not path.is_file():
         raise FeedError(f"{path}: no such file; give events as Parquet, CSV or JSONL")
     openers = {".parquet": _open_parquet, ".csv": _open_csv, ".jsonl": _open_jsonl}
@@ -344,7 +344,7 @@ def _sorted(texts: pa.Array, codes: NDArray[np.int32]) -> tuple[pa.Array, NDArra
 
 
 def _keyed(written: pa.Array, codes: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
-    """The queries by key, each as it is written most often, and the place of each text's; -1 where nothing is left."""
+    """The queries by key, in their most frequent spelling, and the place of each text's query; -1 for an empty key."""
     texts = written.to_pylist()
     counts = np.bincount(codes, minlength=len(texts)).tolist()
     keys = list(map(query_key, texts))

@@ -23,7 +23,7 @@ NEGATIVES_SCHEMA = pa.schema(
     ]
 )
 
-# What a model says of pairs: places of queries and rows of products, both of shape (n,) -> scores of shape (n,).
+# A model's scores of pairs: places of queries and rows of products, both of shape (n,) -> scores of shape (n,).
 PairScores = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
 _PAIR = np.dtype([("query", "i8"), ("row", "i8"), ("source", "i4"), ("rank", "i4"), ("score", "f4")])
@@ -98,7 +98,7 @@ def mine(
 
     `sources` names what was found for the queries of `judged`, in their order. `similarity` is the towers' cosine, and
     holds off what comes near the positives' (de Souza Moreira et al., "NV-Retriever", 2024, arXiv 2407.15831).
-    `teacher` is a cross-encoder's score from 0 to 1, asked only of candidates that the other rules leave (Qu et al.,
+    `teacher` is a cross-encoder's score from 0 to 1, only of candidates that the other rules leave (Qu et al.,
     "RocketQA", 2021, arXiv 2010.08191). Raises FeedError when no query has a product judged good.
     """
     random = np.random.default_rng(settings.seed)

@@ -1,8 +1,8 @@
-"""How much less is seen at lower positions, learned from products that were shown at several.
+"""How much less shoppers examine lower positions, estimated from products that were shown at several.
 
-The position-based model: a shopper looks at position k with probability p(k), whatever stands there, and clicks what
-she sees by its attraction (Wang et al., "Position bias estimation for unbiased learning to rank in personal search",
-WSDM 2018). Only the ratios of p can be told, so the greatest is set to 1.
+The position-based model: a shopper looks at position k with probability p(k), whatever product is there, and clicks
+it by its attraction (Wang et al., "Position bias estimation for unbiased learning to rank in personal search",
+WSDM 2018). Only the ratios of p can be identified, so the greatest is set to 1.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _STEEPEST = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Propensities:
-    """The probability of being seen by position, as known at some, the greatest being 1.
+    """The probability of examination by position, estimated at some, the greatest being 1.
 
     Between known positions, the logarithms are interpolated; beyond, it falls with 1 / position^eta. `clicks` told
     them, or `why` they are not of the log but the curve alone.
@@ -108,5 +108,5 @@ def _scaled(places: NDArray[np.int64], values: NDArray[np.float64], clicks: NDAr
     """With the slope of the known ones, by least squares of the logarithms, clicks as weights."""
     slope = -np.polyfit(np.log(places), np.log(values), 1, w=np.sqrt(clicks))[0]
     eta = float(np.clip(slope, 0.0, _STEEPEST))
-    first = values[0] * float(places[0]) ** eta  # what the curve says of position 1, where it is not known
+    first = values[0] * float(places[0]) ** eta  # the curve's value at position 1, where it is not known
     return Propensities(places.astype(np.int64), values / max(1.0, first), eta, int(clicks.sum()))

@@ -46,7 +46,7 @@ class Products:
 
     @cached_property
     def lexical(self) -> LexicalSearch:
-        """Their lexical index; made when first asked for."""
+        """Their lexical index; built on first use."""
         return LexicalSearch(self.texts, self.language)
 
     def twins(self, some: NDArray[np.int64], others: NDArray[np.int64], overlap: float) -> NDArray[np.bool_]:

@@ -114,7 +114,7 @@ def _drawn(
 def title_queries(product: dict[str, Any], words: _WordCounts, settings: PseudoQuerySettings) -> dict[str, float]:
     """Words that stand together in the title, and as weight their mean idf.
 
-    They begin and end with a word that tells something, and one of them is rare enough.
+    They begin and end with an informative word, and one of them is rare enough.
     """
     title = words_of(product["title"])
     result: dict[str, float] = {}

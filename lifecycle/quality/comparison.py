@@ -1,4 +1,4 @@
-"""Two releases on the same judgments: what differs, for which queries, and what their probabilities are worth."""
+"""Two releases on the same judgments: what differs, for which queries, and how good their probabilities are."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -24,16 +24,16 @@ from lifecycle.quality.evaluate import RANDOM, RERANKED, RETRIEVED, Evaluation, 
 
 SERVED = "served"
 NDCG, MRR, RECALL, POOL = "nDCG@10", "MRR@10", "recall@100", "pool nDCG@10"
-LEAST_QUERIES = 10  # of a slice that is told
+LEAST_QUERIES = 10  # of a slice that is reported
 _EXAMPLES = 5
 _FIRST = 3  # products of an example
 
 
 @dataclass(frozen=True, slots=True)
 class ProbabilityQuality:
-    """What a release's probabilities of relevance are worth on the judged pools, and from which on they say yes.
+    """The quality of a release's probabilities of relevance on the judged pools, and their cutoff.
 
-    `chosen` tells where the cutoff is from.
+    `chosen` names the source of the cutoff.
     """
 
     cutoff: float
@@ -76,10 +76,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What stands between A and B.
+    """The differences between A and B.
 
     Over different catalogs only the pools of products that both hold are compared. `small_slices` had too few queries
-    to be told.
+    to be reported.
     """
 
     a: ReleaseQuality
@@ -93,7 +93,7 @@ class Comparison:
     losses: list[Example]
 
     def as_json(self) -> dict:
-        """Everything; what is no number is null."""
+        """The whole comparison; NaN becomes null."""
         rows = {
             name: [asdict(row) for row in getattr(self, name)] for name in ("measures", "slices", "gains", "losses")
         }
@@ -120,7 +120,7 @@ class Comparison:
 def side(
     evaluation: Evaluation, valid: Pairs | None, cutoff: float | None = None, own: float | None = None
 ) -> ReleaseQuality:
-    """A release with what its probabilities are worth.
+    """A release with the quality of its probabilities.
 
     The cutoff, if not given, is its own, or else has the best F1 on the valid pairs.
     """
@@ -154,18 +154,18 @@ def compare(
     large = {name: queries for name, queries in slices.items() if len(queries) >= LEAST_QUERIES}
     both = a.evaluation, b.evaluation
     stages = tested({(stage, name): _pair(*both, stage, name) for stage, name in _compared(same_catalog)})
-    of_slices = {
+    slice_pairs = {
         (slice_name, name): _pair(*both, SERVED, name, queries)
         for slice_name, queries in sorted(large.items())
-        for name in _told(same_catalog)
+        for name in _slice_measures(same_catalog)
     }
     gains, losses = _examples(*both, headline, title)
     rest = len(slices) - len(large)
-    return Comparison(a, b, same_catalog, headline, stages, tested(of_slices), rest, gains, losses)
+    return Comparison(a, b, same_catalog, headline, stages, tested(slice_pairs), rest, gains, losses)
 
 
 def plain(value: Any) -> Any:
-    """For JSON, which knows no NaN."""
+    """Replaces NaN by None, as JSON has no NaN."""
     if isinstance(value, dict):
         return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -179,7 +179,7 @@ def _compared(same_catalog: bool) -> list[tuple[str, str]]:
     return [*(catalog if same_catalog else []), (RETRIEVED, POOL), (SERVED, POOL)]
 
 
-def _told(same_catalog: bool) -> tuple[str, ...]:
+def _slice_measures(same_catalog: bool) -> tuple[str, ...]:
     return (NDCG, RECALL, POOL) if same_catalog else (POOL,)
 
 
@@ -198,7 +198,7 @@ def tested(comparisons: Mapping[tuple[str, str], Paired]) -> list[MeasureCompari
     return [MeasureComparison(*key, entry, corrected[key]) for key, entry in comparisons.items()]
 
 
-def examples_of(
+def compare_examples(
     values: tuple[Mapping[str, float], Mapping[str, float]],
     lists: tuple[Rankings, Rankings],
     grades: Grades,
@@ -225,7 +225,9 @@ def _examples(
 ) -> tuple[list[Example], list[Example]]:
     """The queries that gained most, and those that lost most."""
     first, second = ((orders(e.scores[e.served]) if measure == POOL else e.rankings[e.served]) for e in (a, b))
-    return examples_of((_values(a, SERVED, measure), _values(b, SERVED, measure)), (first, second), a.grades, title)
+    return compare_examples(
+        (_values(a, SERVED, measure), _values(b, SERVED, measure)), (first, second), a.grades, title
+    )
 
 
 def _side(entry: ReleaseQuality) -> dict:

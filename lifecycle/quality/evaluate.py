@@ -40,10 +40,10 @@ RANDOM = "random order"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Per-query values by stage and measure, and what they are of.
+    """Per-query values by stage and measure, and the inputs they were computed from.
 
     `unknown` counts judged products that the catalog does not hold. `pools` are the grades of those it does, `scores`
-    what each stage gives them: similarities, or probabilities of relevance where a ranker spoke.
+    what each stage gives them: similarities, or probabilities of relevance where a ranker scored.
     """
 
     release_id: str
@@ -70,7 +70,7 @@ class Evaluation:
         }
 
     def as_json(self) -> dict:
-        """The summary and what it rests on."""
+        """The summary and its parameters."""
         summary = {
             stage: {name: asdict(entry) for name, entry in entries.items()} for stage, entries in self.summary().items()
         }
@@ -135,7 +135,7 @@ async def evaluate(
 async def served_ndcg(
     release: LoadedRelease, judgments: pa.Table, split: str, plan: Plan, report: Report
 ) -> dict[str, float]:
-    """nDCG@10 over the catalog of the order that shoppers see, by query. Raises FeedError for a split of none."""
+    """nDCG@10 over the catalog of the order that shoppers see, by query. Raises FeedError for an empty split."""
     chosen = select_grades(judgments, split)
     if not chosen:
         raise FeedError(f"the judgments hold no query of split {split!r}")
@@ -166,7 +166,7 @@ def select_pools(grades: Grades, held: Collection[str]) -> dict[str, dict[str, f
 
 
 def orders(scores: Scores) -> dict[str, list[str]]:
-    """Each query's products, the best score first; of equals the first given."""
+    """Each query's products, the best score first; equal scores keep their order."""
     return {query: sorted(products, key=lambda p: -products[p]) for query, products in scores.items()}
 
 
@@ -191,7 +191,7 @@ async def _search_all(
 
 
 def rows_by_stage(answer: SearchResult, release: LoadedRelease) -> dict[str, Sequence[int]]:
-    """The first rows by each stage. Sources that were asked for more than the answer's length are cut to it."""
+    """The first rows by each stage. Sources that returned more than the answer's length are truncated to it."""
     found = answer.candidates
     stages: dict[str, Sequence[int]] = {
         name: found.rows[source.order()][:_DEPTH].tolist()
@@ -212,7 +212,7 @@ def rows_by_stage(answer: SearchResult, release: LoadedRelease) -> dict[str, Seq
 
 
 async def score_pools(release: LoadedRelease, pools: Grades, plan: Plan) -> dict[str, Scores]:
-    """What each stage gives each query's judged products, all of which the catalog holds.
+    """Each stage's scores of each query's judged products, all of which the catalog holds.
 
     Fused: as serving does it, by the ranks that the two sources' scores give within the pool.
     """
@@ -252,7 +252,7 @@ async def _vector(release: LoadedRelease, query: str) -> np.ndarray:
 async def _with_words(
     release: LoadedRelease, query: str, rows: np.ndarray, similarities: np.ndarray, relevance: np.ndarray, plan: Plan
 ) -> dict[str, np.ndarray]:
-    """What words, both sources together and the final score make of a pool, as if it were all that is found.
+    """A pool's scores by words, by fusion and by the final score, as if retrieval had found exactly the pool.
 
     Products without any of the query's words are not among those found by words.
     """
@@ -276,7 +276,7 @@ async def _with_words(
 
 
 def _mixed(release: LoadedRelease, found: np.ndarray, relevance: np.ndarray) -> np.ndarray:
-    """What is served without a final score, of a pool that is found in the order of these scores."""
+    """The scores served without a final score, for a pool retrieved in the order of these scores."""
     order = np.argsort(-found, kind="stable")
     scores = np.zeros(len(found))
     scores[order] = mixed_scores(relevance[order], release.mix)

@@ -51,7 +51,7 @@ class GateSettings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """A rule, what was seen and wanted, and whether it holds; None where it cannot be judged, which refuses nothing."""
+    """A rule, its observed and required value, and whether it holds; None, which refuses nothing, if undecidable."""
 
     rule: Rule
     seen: str
@@ -61,7 +61,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of a candidate against the release in service."""
+    """The gate's decision on a candidate against the release in service."""
 
     candidate: str
     against: str
@@ -79,12 +79,12 @@ class Verdict:
 
 
 def judge(comparison: Comparison, settings: GateSettings) -> Verdict:
-    """B is the candidate, A what it would replace."""
+    """Applies the rules; B is the candidate, A the release that it would replace."""
     findings = [RuleResult(rule, *_RULES[rule](comparison, settings)) for rule in settings.rules]
     return Verdict(comparison.b.evaluation.release_id, comparison.a.evaluation.release_id, findings)
 
 
-RuleOutcome = tuple[str, str, bool | None]  # seen, wanted, whether it holds
+RuleOutcome = tuple[str, str, bool | None]  # observed value, required value, whether it holds
 
 
 def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]) -> Callable[..., RuleOutcome]:

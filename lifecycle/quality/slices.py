@@ -1,4 +1,4 @@
-"""The slices of queries that measures are told for: what a query looks like, and what was known of its products."""
+"""The slices of queries that measures are reported for: by a query's form, and by its products' part in training."""
 
 import re
 from collections import Counter, defaultdict
@@ -21,24 +21,24 @@ _UNITS = (
     r"a|amps?|mah|ah|hz|btu|gb|tb|mb|psi|hp|ton|pack|pcs|k|°"
 )
 _UNIT = re.compile(rf"\d\s*-?\s*(?:(?:{_UNITS})\b|[\"'″′%])|\d\s*[x×]\s*\d", re.IGNORECASE)  # noqa: RUF001
-_RARE = 5  # of so few products that what a model learned of the word is little
+_RARE = 5  # products: a model has learned little about a word in so few
 _SHORTEST, _LONG = 4, 8  # letters: shorter words are near too many others, long ones may have two slips
 
 Slices = dict[str, set[str]]  # name -> queries
 
 
 def slice_queries(
-    grades: Grades, columns: ProductTable, seen: Iterable[str], frequencies: Mapping[str, float] | None = None
+    grades: Grades, columns: ProductTable, trained: Iterable[str], frequencies: Mapping[str, float] | None = None
 ) -> Slices:
-    """The queries of each slice that has any.
+    """The queries of each slice that is not empty.
 
-    `seen` are the products judged in training; `frequencies` how often queries are asked, without which there are no
-    slices by frequency.
+    `trained` are the products judged in training; `frequencies` how often each query occurs, without which there are
+    no slices by frequency.
     """
     words = vocabulary(columns)
     misspelt = misspelt_queries(grades, words)
     types = _types(grades, columns)
-    judged = frozenset(seen)
+    judged = frozenset(trained)
     result: Slices = defaultdict(set)
     for query, products in grades.items():
         result[_length(query)].add(query)
@@ -56,7 +56,7 @@ def slice_queries(
 
 
 def vocabulary(columns: ProductTable) -> dict[str, int]:
-    """The words of the catalog's texts, of letters alone, in lower case, and how often each stands there."""
+    """The words of the catalog's texts, letters only, in lower case, and how often each occurs."""
     words: Counter[str] = Counter()
     for batch in columns.batches():
         for name in _TEXTS:
@@ -71,20 +71,20 @@ def misspelt_queries(queries: Iterable[str], words: Collection[str]) -> set[str]
     """Queries with a word that the vocabulary lacks and one slip away has, or two where it is long.
 
     A slip is a letter added, lost, changed, or changed places with its neighbour (optimal string alignment). Words of
-    less than four letters are left alone, and so are plurals of what the vocabulary has.
+    fewer than four letters are not checked, nor are plurals of words in the vocabulary.
     """
     by_length: dict[int, list[str]] = defaultdict(list)
     for word in words:
         by_length[len(word)].append(word)
 
     @cache
-    def right(word: str) -> bool:
-        return word in words or word.removesuffix("s") in words or not _near(word, by_length)
+    def is_correct(word: str) -> bool:
+        return word in words or word.removesuffix("s") in words or not _has_neighbour(word, by_length)
 
-    return {query for query in queries if not all(right(word) for word in _WORD.findall(query.lower()))}
+    return {query for query in queries if not all(is_correct(word) for word in _WORD.findall(query.lower()))}
 
 
-def _near(word: str, by_length: Mapping[int, list[str]]) -> bool:
+def _has_neighbour(word: str, by_length: Mapping[int, list[str]]) -> bool:
     if len(word) < _SHORTEST:
         return False
     slips = 2 if len(word) >= _LONG else 1

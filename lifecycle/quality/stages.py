@@ -13,7 +13,7 @@ from lifecycle.quality.comparison import (
     RECALL,
     Example,
     MeasureComparison,
-    examples_of,
+    compare_examples,
     plain,
     tested,
 )
@@ -56,7 +56,7 @@ def compare_stages(
     for stage in others:
         values = evaluation.values[stage][NDCG], evaluation.values[served][NDCG]
         lists = evaluation.rankings[stage], evaluation.rankings[served]
-        gains[stage], losses[stage] = examples_of(values, lists, evaluation.grades, title, examples)
+        gains[stage], losses[stage] = compare_examples(values, lists, evaluation.grades, title, examples)
     return StageComparison(tested(comparisons), _sliced(evaluation, slices, [*others, served]), gains, losses)
 
 

@@ -34,13 +34,13 @@ class Pacer:
         before: Path,
         after: Path,
         base: str | None,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         clock: Clock = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`before` is the folder of the stages that outputs may share, `after` that of the others."""
         self.recipe = recipe
-        self._whole, self._base, self._tell, self._clock, self._pause = recipe, base, tell, clock, pause
+        self._whole, self._base, self._notify, self._clock, self._pause = recipe, base, notify, clock, pause
         self._paced = recipe.minutes is not None and recipe.effort is not None
         self._folders = {stage: after if stage in ("final_stage", "student") else before for stage in STAGES}
         self._records = {stage: record for stage in STAGES if (record := self._read(stage))} if self._paced else {}
@@ -79,7 +79,7 @@ class Pacer:
         share = effort.share(max(0.0, minutes - spent), step, ahead)
         if share != self._shown:
             what = f"all of {self._whole.name}" if stage == STAGES[0] else f"what is left of {self._whole.name}"
-            self._tell(
+            self._notify(
                 f"{what} would take {effort.minutes(step, 1.0, ahead):.0f} minutes here: learning {share:.0%} of it, "
                 f"to be done in about {effort.minutes(step, share, ahead):.0f} (--minutes 0 learns all)"
             )

@@ -1,4 +1,4 @@
-"""What a recipe says, and the recipes there are. Loads torch."""
+"""The recipe model and the built-in recipes. Loads torch."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -164,7 +164,7 @@ class Recipe(_Frozen):
         return self.model_copy(update={"sources": (shop,), "final_stage": None})
 
     def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
-        """The same with a share of these stages' steps and validations, and of what the teacher is asked.
+        """The same with a share of these stages' steps and validations, and of the pairs the teacher scores.
 
         The student, which is what serves, keeps thrice the share: with a quarter of its steps it was still .03 nDCG@10
         behind its teacher, which had lost .003 (Home Depot, full catalog). The final stage learns its sources
@@ -190,7 +190,7 @@ class Recipe(_Frozen):
 def sample() -> Recipe:
     """Minutes on two cores, for `make run`: the sample shop, or any shop with a few thousand judgments.
 
-    The cross-encoder is the bundled model's first and last layer, fine-tuned as it is: a larger one to teach it would
+    The cross-encoder is the bundled model's first and last layer, fine-tuned without a teacher: a larger one would
     take longer than all of this.
     """
     source = RecipeSource(
@@ -222,7 +222,7 @@ def home_depot() -> Recipe:
 
 
 def general() -> Recipe:
-    """Less than an hour on two cores: all judged sets, so that a shop nobody has seen gets better models."""
+    """Less than an hour on two cores: all judged sets, so that an unseen shop gets better models."""
     sources = (
         _home_depot(pseudo=8_000),
         RecipeSource(name="icecat", catalog="icecat/products.jsonl.gz", mapping="icecat.toml", pseudo=5_000),

@@ -17,7 +17,7 @@ from encoder.train import finetune as encoder
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import TrainingSet, mixed, read_sets, varied
-from lifecycle.recipes.stages import Products, Round, StageRunner, examples_of, merge
+from lifecycle.recipes.stages import Products, Round, StageRunner, make_examples, merge
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.compression import ranker_pairs
 from lifecycle.training.scoring import TowerSimilarity
@@ -39,7 +39,7 @@ def run_recipe(
     tracker: Tracker,
     base: str | None = None,
     stages: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Leaves `encoder` and `ranker` in `output`, and what was before them in `stages`, by default a folder of it.
 
@@ -50,7 +50,7 @@ def run_recipe(
     after = output / STAGES
     before = stages or after
     sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
-    pacer = Pacer(recipe, before, after, base, tell)
+    pacer = Pacer(recipe, before, after, base, notify)
     trainings = _Trainings(StageRunner(pacer, steps, tracker, base), sets, before, after)
     towers = trainings.towers((before if recipe.final_stage else output) / ENCODER)
     last = None if recipe.final_stage or recipe.compression else output / RANKER
@@ -89,7 +89,7 @@ class _Trainings:
         retrieved = self.runner.retrieve(self.before / "found-1", early, None)
         first = self.before / "first-round" if recipe.second_round else output
         training = Round("encoder", first, early, self._from_base(recipe.towers), inputs=retrieved)
-        self.runner.train(training, encoder.FINE_TUNING, examples_of(early, judgments, {}, retrieved))
+        self.runner.train(training, encoder.FINE_TUNING, make_examples(early, judgments, {}, retrieved))
         if recipe.second_round is None:
             return first
         second = self.runner.pacer.start("second_round").second_round
@@ -98,7 +98,7 @@ class _Trainings:
         retrieved = self.runner.retrieve(self.before / "found-2", early, first)
         base = {"base": str(first / CHECKPOINT), "keep_of": base_location(self.runner.base)}
         training = Round("encoder", output, early, second.model_copy(update=base), (first,), [negatives, retrieved])
-        return self.runner.train(training, encoder.FINE_TUNING, examples_of(early, judgments, negatives, retrieved))
+        return self.runner.train(training, encoder.FINE_TUNING, make_examples(early, judgments, negatives, retrieved))
 
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers retrieve."""
@@ -106,7 +106,7 @@ class _Trainings:
         negatives, retrieved = self._early_negatives(towers), self._early_retrieved(towers)
         settings = self._from_base(recipe.ranker)
         training = Round("ranker", output, early, settings, (towers,), [negatives, retrieved])
-        examples = self._beside(towers, examples_of(early, mixed(early), negatives, retrieved))
+        examples = self._beside(towers, make_examples(early, mixed(early), negatives, retrieved))
         return self.runner.train(training, ranker.FINE_TUNING, examples)
 
     def final_towers(self, output: Path, towers: Path) -> Path:
@@ -117,7 +117,7 @@ class _Trainings:
         negatives, retrieved = self._early_negatives(towers), self._final_retrieved("found-4", towers)
         settings = final.towers.model_copy(update={"base": str(towers / CHECKPOINT)})
         training = Round("encoder", output, self.sets, settings, (towers,), [negatives, retrieved])
-        examples = examples_of(self.sets, judgments, negatives, retrieved)
+        examples = make_examples(self.sets, judgments, negatives, retrieved)
         return self.runner.train(training, encoder.FINE_TUNING, examples)
 
     def final_ranker(self, output: Path, towers: Path, teacher: Path) -> Path:
@@ -130,7 +130,7 @@ class _Trainings:
         retrieved = self._final_retrieved("found-5", towers)
         settings = final.ranker.model_copy(update={"base": str(teacher / CHECKPOINT)})
         training = Round("ranker", output, self.sets, settings, (towers, teacher), [negatives, retrieved])
-        examples = self._beside(towers, examples_of(self.sets, judgments, negatives, retrieved))
+        examples = self._beside(towers, make_examples(self.sets, judgments, negatives, retrieved))
         return self.runner.train(training, ranker.FINE_TUNING, examples)
 
     def compress(self, output: Path, towers: Path, teacher: Path) -> Path:
@@ -147,7 +147,7 @@ class _Trainings:
         pairs, student = _drawn(self._student_pairs(settings, self.runner.similarity(towers)), settings.student)
         with self.runner.steps.step("ask the teacher") as report:
             compression.teacher_logits(Ranker.open(teacher), pairs, output, student.threads, report)
-        examples = self._beside(towers, examples_of(self.sets, mixed(self.sets), {}, retrieved))
+        examples = self._beside(towers, make_examples(self.sets, mixed(self.sets), {}, retrieved))
         return self.runner.train(
             training, compression.DISTILLATION, compression.DistillationPairs(examples, teacher, pairs), student
         )

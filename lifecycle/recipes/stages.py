@@ -159,7 +159,9 @@ class StageRunner:
         return value_digest([wanted, self.base, sources, augmentation, replay, models, inputs])
 
 
-def examples_of(sets: Sequence[TrainingSet], judgments: pa.Table, negatives: Products, retrieved: Products) -> Examples:
+def make_examples(
+    sets: Sequence[TrainingSet], judgments: pa.Table, negatives: Products, retrieved: Products
+) -> Examples:
     """The examples of several sets; their language is known where they all have the same."""
     texts = {name: text for entry in sets for name, text in entry.texts.items()}
     languages = {entry.products.language for entry in sets}

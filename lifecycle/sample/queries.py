@@ -18,7 +18,7 @@ _WEARERS = {
     "kids": ("kids", "children", "childrens", "a child"),
 }
 _LOWER_CASE_SHARE = 0.85  # of queries typed without a capital
-_MOST_ANSWERS = 1 / 75  # of the shop: a query that more products answer in full is too broad to measure by
+_MOST_ANSWERS = 1 / 75  # share of the shop: a query with more perfect matches is too broad for measuring
 _NEEDS_SHARE = 0.45  # of the queries, at most
 _TRIES = 400
 
@@ -49,7 +49,7 @@ class TemplateMismatch(Exception):
 
 @dataclass(slots=True)
 class _Draft:
-    """A query in the making: its product, and the requirements of the slots that are filled."""
+    """A query under construction: its product, and the requirements of the filled slots."""
 
     catalog: SampleCatalog
     row: int
@@ -92,7 +92,7 @@ class _Draft:
         return tag.partition(":")[2]
 
     def choose(self, values: list[str]) -> str:
-        """One of the values; raises Unfit if there is none."""
+        """One of the values; raises TemplateMismatch if there is none."""
         if not values:
             raise TemplateMismatch
         return self.rng.choice(values)
@@ -211,7 +211,7 @@ def _size(draft: _Draft) -> str:
 
 
 def _wearer(draft: _Draft) -> str:
-    """Who is to wear it, in the split's word: the audiences of a line, where it has any."""
+    """The audience of the product's line. Raises TemplateMismatch where it has none."""
     audience = draft.product.line.audience
     if audience not in _WEARERS:
         raise TemplateMismatch
@@ -274,13 +274,13 @@ def _not_brand(draft: _Draft) -> str:
 
 
 def _price_step(draft: _Draft) -> tuple[int, int]:
-    """This product's price in euros, and how far round prices near it are apart."""
+    """This product's price in euros, and the step between round prices near it."""
     price = draft.product.price // 100
     return price, 5 if price < 50 else 10 if price < 100 else 50
 
 
 def _upper_bound(draft: _Draft) -> str:
-    """A round price that this product keeps and some of its type do not."""
+    """A round price above this product's; some of its type cost more."""
     price, step = _price_step(draft)
     euros = (price // step + 1) * step
     if all(draft.catalog.products[row].price <= euros * 100 for row in draft.rows):

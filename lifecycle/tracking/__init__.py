@@ -1,1 +1,1 @@
-"""What a training leaves beside its model: lineage, curves, runs in MLflow."""
+"""Records of a training beside its model: lineage, curves, runs in MLflow."""

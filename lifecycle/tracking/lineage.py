@@ -59,7 +59,7 @@ def read_lineage(folder: Path) -> dict[str, Any] | None:
 
 
 def release_lineage(manifest: Manifest) -> dict[str, Any]:
-    """From a release back to its inputs: the digests of what it was indexed from, its model set and their runs."""
+    """From a release back to its inputs: the digests of its indexed inputs, its model set and their runs."""
     known = manifest.model.lineage or {}
     return {
         "release": manifest.release_id,
@@ -73,7 +73,7 @@ def release_lineage(manifest: Manifest) -> dict[str, Any]:
 
 
 def git_revision(file: Path) -> str | None:
-    """The commit that a file of Tandem's is of, with `+changes` where tracked files differ; None where git has none."""
+    """The commit of a file of Tandem's, with `+changes` where tracked files differ; None where git has none."""
     try:
         _git(file, "ls-files", "--error-unmatch", file.name)  # an installed copy may lie in a repository not its own
         changed = _git(file, "status", "--porcelain", "--untracked-files=no")

@@ -38,16 +38,16 @@ class MlflowTracker:
     """Records runs in the MLflow of a URI."""
 
     def __init__(
-        self, uri: str, tell: Callable[[str], None], connect: "Callable[[str], MlflowClient] | None" = None
+        self, uri: str, notify: Callable[[str], None], connect: "Callable[[str], MlflowClient] | None" = None
     ) -> None:
         self._uri = uri
-        self._tell = tell
+        self._notify = notify
         self._connect = connect or open_client
 
     @contextmanager
     def run(self, lineage: Lineage, settings: Mapping[str, Any]) -> Iterator["MlflowRun"]:
         """See `lifecycle.tracking.tracker.Tracker`."""
-        run = MlflowRun(self._uri, self._tell, lineage)
+        run = MlflowRun(self._uri, self._notify, lineage)
         run.start(self._connect, settings)
         try:
             yield run
@@ -60,9 +60,9 @@ class MlflowTracker:
 class MlflowRun:
     """One run. After its first failure it prints one line, records no more, and the training goes on."""
 
-    def __init__(self, uri: str, tell: Callable[[str], None], lineage: Lineage) -> None:
+    def __init__(self, uri: str, notify: Callable[[str], None], lineage: Lineage) -> None:
         self._uri = uri
-        self._tell = tell
+        self._notify = notify
         self._lineage = lineage
         self._client: MlflowClient | None = None
         self._run_id = ""
@@ -83,7 +83,7 @@ class MlflowRun:
         client = self._client
         tracked = self._try(lambda: self._record(client, report, digest, files)) if client is not None else None
         if tracked:
-            self._tell(f"tracked in {tracked.uri}: {tracked.model} version {tracked.version}, run {tracked.run_id}")
+            self._notify(f"tracked in {tracked.uri}: {tracked.model} version {tracked.version}, run {tracked.run_id}")
         return tracked
 
     def _start(self, client: "MlflowClient", settings: Mapping[str, Any]) -> None:
@@ -115,7 +115,7 @@ class MlflowRun:
             return step()
         except Exception as error:  # mlflow, requests, SQLAlchemy and alembic each raise their own
             self._lost = True
-            self._tell(f"not tracked in {redact_uri(self._uri)}, training goes on: {error_line(error, self._uri)}")
+            self._notify(f"not tracked in {redact_uri(self._uri)}, training goes on: {error_line(error, self._uri)}")
             return None
 
 

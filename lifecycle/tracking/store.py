@@ -9,7 +9,7 @@ _LONGEST = 200
 
 
 def tracking_uri(location: str) -> str:
-    """A URL as it is; a folder as that of the SQLite file in it."""
+    """A URL unchanged; for a folder, the URL of the SQLite file in it."""
     return location if "://" in location else f"sqlite:///{Path(location).resolve() / _DATABASE}"
 
 

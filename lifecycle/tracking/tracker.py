@@ -64,17 +64,17 @@ class NullTracker:
         """Does nothing."""
 
 
-def open_tracker(location: str | None, beside: Path, tell: Callable[[str], None]) -> Tracker:
+def open_tracker(location: str | None, beside: Path, notify: Callable[[str], None]) -> Tracker:
     """The tracker for a URL, a folder or `off`; None means a folder beside the models, `beside`/tracking.
 
-    Beside, since models and the record of their training are then moved, kept and removed together. `tell` prints
+    Beside, since models and the record of their training are then moved, kept and removed together. `notify` receives
     at most one line a training.
     """
     if location == OFF:
         return NullTracker()
     if find_spec("mlflow") is None:
-        tell("not tracked: runs and curves need pip install 'tandem-retrieval[track]'")
+        notify("not tracked: runs and curves need pip install 'tandem-retrieval[track]'")
         return NullTracker()
     from lifecycle.tracking.mlflow_tracker import MlflowTracker
 
-    return MlflowTracker(tracking_uri(location or str(beside / FOLDER)), tell)
+    return MlflowTracker(tracking_uri(location or str(beside / FOLDER)), notify)

@@ -154,7 +154,7 @@ def ranker_pairs(
 ) -> list[tuple[str, str]]:
     """Each query with its judged products and the first `candidates` of words and, where given, of the towers.
 
-    These are what the ranker will be asked; pairs of one text are given once.
+    These are the pairs the ranker will score; each pair of texts occurs once.
     """
     queries, texts = list(train.queries), products.texts
     sources: list[RetrievedProducts] = []

@@ -47,7 +47,7 @@ class TowerSimilarity:
 
 
 class Teacher:
-    """What the exported cross-encoder of a folder says of pairs, on every core."""
+    """Scores pairs with the exported cross-encoder of a folder, on every core."""
 
     def __init__(self, folder: Path) -> None:
         """Raises ModelError when the folder holds no cross-encoder."""

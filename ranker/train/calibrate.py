@@ -22,7 +22,7 @@ Knots = tuple[tuple[float, float], ...]
 def calibrate(labels: Values, logits: Values, similarities: Values) -> Calibration:
     """Fits n pairs' probabilities to their labels from 0 to 1 by log loss; all are of shape (n,).
 
-    Platt scaling (1999) with two inputs. What says nothing (all zeros) keeps its start: slope 1, similarity 0.
+    Platt scaling (1999) with two inputs. An input of zeros keeps its start: slope 1, similarity 0.
     """
     inputs = np.stack([logits, similarities, np.ones(len(labels))], axis=1).astype(np.float64)
 

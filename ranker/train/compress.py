@@ -1,4 +1,4 @@
-"""Makes a smaller cross-encoder of a trained one: cut, then taught to answer as the whole one did."""
+"""Makes a smaller cross-encoder from a trained one: pruned, then distilled to reproduce the teacher's scores."""
 
 import itertools
 import os
@@ -29,7 +29,7 @@ from training.compress import (
     Distillation,
     compute_once,
     cut,
-    forget,
+    remove_teacher_outputs,
     some_batches,
     teacher_checkpoint,
     untrained_curve,
@@ -125,7 +125,7 @@ def check(exported: _Exported) -> CheckedModel:
     examples, teacher = task.examples.examples, Ranker.open(task.examples.teacher)
     method: Method = "isotonic" if teacher.spec.knots else "platt"
     measures = check_export(exported, examples, method, 0, teacher.spec.mix)
-    forget(task.output)
+    remove_teacher_outputs(task.output)
     return CheckedModel(exported.fitted, measures | {"teacher": teacher.digest}, examples.language)
 
 
@@ -135,7 +135,7 @@ DISTILLATION = ModelStages(fit, export, check)
 def student(
     checkpoint: Path, settings: RankerDistillation, pairs: Pairs, texts: Mapping[str, str] = _NO_TEXTS
 ) -> CrossEncoder:
-    """The untaught student: the teacher's checkpoint, or `settings.base`, cut as the settings say.
+    """The untrained student: the teacher's checkpoint, or `settings.base`, pruned as the settings specify.
 
     Neurons are chosen on some of the `pairs`; a trimmed vocabulary is that of all of them and of `texts`.
     """
@@ -146,7 +146,7 @@ def student(
         if settings.trim_vocabulary:
             trim_vocabulary(model[0], itertools.chain(texts.values(), *zip(*pairs, strict=True)))
             for head in model:
-                if getattr(head, "separator", None) is not None:  # it knows the token by its id, which is another now
+                if getattr(head, "separator", None) is not None:  # it refers to the token by its id, which has changed
                     head.separator = model.tokenizer.sep_token_id
     return model
 

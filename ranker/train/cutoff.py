@@ -1,7 +1,7 @@
 """Below which probability a query's best product means that nothing fits, and how often that is right.
 
-Few judged queries have nothing that fits (30 of 1,144 of Home Depot's). So every validation query is asked a second
-time, to products of other queries. Those are easier to refuse than what retrieval finds for a query that the shop has
+Few judged queries have nothing that fits (30 of 1,144 of Home Depot's). So every validation query is also paired
+with products of other queries. Those are easier to refuse than what retrieval finds for a query that the shop has
 nothing for: read the figures of judged queries alone beside those of all.
 """
 
@@ -44,10 +44,10 @@ def unfit_pools(valid: JudgedQueries, sample: Grades, settings: TrainingSettings
 
 
 def cutoff_report(calibration: Calibration, sides: Sequence[tuple[Validation, Logits]]) -> dict[str, Any] | None:
-    """The cutoff with the best F1 of saying that nothing fits, and what saying so is worth to queries held out from it.
+    """The cutoff with the best F1 of predicting that nothing fits, and precision and recall on held-out queries.
 
     Sides are pools and the logits of their pairs: those of the sample, and of `unfit_pools` where there are any. None
-    where no cutoff tells queries apart.
+    where no cutoff separates queries.
     """
     names = [query for validation, _ in sides for query in validation.grades]
     numbers = np.unique(names, return_inverse=True)[1]
@@ -63,7 +63,7 @@ def cutoff_report(calibration: Calibration, sides: Sequence[tuple[Validation, Lo
     )
     parts = {"all": np.full(len(names), True), "judged": judged}
     shares = {name: nothing_fits(Pairs(cases[some], margins[some], fits[some]), 0.0) for name, some in parts.items()}
-    return {"value": cutoff} | {name: _told(share) for name, share in shares.items()}
+    return {"value": cutoff} | {name: _report_json(share) for name, share in shares.items()}
 
 
 def _best(calibration: Calibration, validation: Validation, logits: Logits) -> tuple[Numbers, Flags]:
@@ -83,8 +83,8 @@ def _margins(best: Numbers, fits: Flags, queries: NDArray[np.int64]) -> Numbers:
     return margins
 
 
-def _told(report: Report) -> dict[str, Any]:
-    """Shares of nothing are None, as JSON knows no NaN."""
+def _report_json(report: Report) -> dict[str, Any]:
+    """Undefined shares become None, as JSON has no NaN."""
     shares = {"precision": report.precision.mean, "recall": report.recall.mean}
     defined = {name: None if np.isnan(value) else value for name, value in shares.items()}
     return defined | {"said": report.predicted, "nothing_fits": report.actual, "queries": report.of}

@@ -19,7 +19,7 @@ def training_labels(examples: Examples, settings: RankerTraining) -> Labels:
 
     Hard negatives of queries without judgments are left out. The label of a judged product is its judgment, and above
     `POOR` it is no negative; the label of another is 0, or the teacher's probability: a relevant product that nobody
-    judged is not taught as irrelevant. Random products have label 0. Raises ModelError when the teacher returns no
+    judged is not labelled irrelevant. Random products have label 0. Raises ModelError when the teacher returns no
     probabilities.
     """
     train, texts, negatives, teacher = examples.train, examples.texts, examples.negatives, examples.teacher
@@ -52,8 +52,8 @@ def training_pairs(labels: Labels, texts: Mapping[str, str]) -> Dataset:
 def training_lists(labels: Labels, texts: Mapping[str, str], settings: RankerTraining) -> Dataset:
     """Rows of query, products and labels: at most `list_length` products of a query, of all its labels, shuffled.
 
-    Losses of an order break ties by place, so a list in order of its labels would tell them. A list of one label
-    teaches no order: it is left out where nothing but order is taught. Raises ModelError when no list is left.
+    Losses of an order break ties by place, so a list sorted by its labels would leak them. A list of one label
+    has no order: it is left out where the loss is of the order only. Raises ModelError when no list is left.
     """
     random = np.random.default_rng(settings.seed)
     rows: list[tuple[str, list[str], list[float]]] = []

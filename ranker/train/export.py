@@ -61,7 +61,7 @@ def load_ranker(base: str | None, seed: int = 0, head: Head = "pooler") -> Cross
 
     A `pooler` head that it lacks is fresh; a `match` head (`ranker/train/head.py`) is, unless the folder was saved with
     one, which it keeps. Raises ModelError when there is no such model, it gives more than one score a pair, or nothing
-    tells the two sides of its pairs apart for a `match` head.
+    separates the two sides of its pairs for a `match` head.
     """
     location = base_location(base)
     torch.manual_seed(seed)
@@ -127,7 +127,7 @@ def write_model(
 
 
 def write_spec(folder: Path, spec: RankerSpec) -> None:
-    """Writes the spec, by which a folder says that it is a cross-encoder."""
+    """Writes the spec, which marks a folder as a cross-encoder."""
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 

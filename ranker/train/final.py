@@ -71,7 +71,7 @@ class CrossValidatedTrees:
         return np.asarray(self.trees.predict(features, num_threads=1), np.float32)
 
     def held_out(self, features: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Scores of each query's candidates, shape (c, f) -> (c,), by trees that had not seen the query.
+        """Scores of each query's candidates, shape (c, f) -> (c,), by trees that were not trained on the query.
 
         Their number did: to choose by these scores is fair, to report them is not.
         """
@@ -89,7 +89,7 @@ def assign_folds(count: int, folds: int, seed: int) -> NDArray[np.int64]:
 def learn(tables: Sequence[QueryTable], features: Mapping[str, int], settings: FinalTraining) -> CrossValidatedTrees:
     """Trees of all tables, as many as were best on held-out queries.
 
-    `features` names the columns, and says whether more of each may only raise (1) or lower (-1) the score, or both (0).
+    `features` names the columns, and whether more of each may only raise (1) or lower (-1) the score, or both (0).
     """
     fold_of = assign_folds(len(tables), settings.folds, settings.seed)
     levels = np.unique(np.concatenate([[0.0], *(table.gains for table in tables)]))

@@ -1,7 +1,7 @@
 """Fine-tunes the cross-encoder on graded pairs, by sentence-transformers' trainer.
 
 Where the towers' similarity is at hand, a product's score is made of both, by weights fitted on validation judgments: a
-cross-encoder that saw a few thousand judgments knows other things than the towers, but not yet more.
+cross-encoder trained on a few thousand judgments differs from the towers, but is not yet better.
 """
 
 from pathlib import Path

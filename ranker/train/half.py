@@ -36,7 +36,7 @@ def add_half(base: str | None, folder: Path) -> None:
 
 
 def _parts(model: CrossEncoder) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The encoder, the head's weights, and what the spec tells of the head."""
+    """The encoder, the head's weights, and the spec's fields of the head."""
     transformer, *rest = model.children()
     if rest and isinstance(rest[0], MatchHead):
         head = rest[0]

@@ -1,6 +1,6 @@
 """A head for a cross-encoder whose base is a bi-encoder: it starts as the cosine of the pair's two sides.
 
-A classification head starts as noise, so that all a bi-encoder knows of likeness has to be learned again. Here the pair
+A classification head starts as noise, so that the similarity a bi-encoder models has to be learned again. Here the pair
 is read jointly, and the last layer's tokens are averaged for each side apart, u for the query's, v for the product's,
 as sentence-transformers' bi-encoders pool theirs (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019):
 
@@ -81,7 +81,7 @@ class MatchHead(Module):
 def match_model(location: str, options: dict[str, Any]) -> CrossEncoder:
     """A cross-encoder with a new `MatchHead` on a folder's or hub id's encoder; a head that it has is left out.
 
-    Raises ModelError when nothing tells the two sides of its pairs apart.
+    Raises ModelError when nothing separates the two sides of its pairs.
     """
     encoder = _encoder(location, options)
     width = encoder.get_embedding_dimension()
@@ -111,7 +111,7 @@ def _joined(encoder: Transformer, head: MatchHead) -> CrossEncoder:
 
 
 def _separator(encoder: Transformer) -> int | None:
-    """None where segment ids tell the sides apart, else the token that ends the query."""
+    """None where segment ids separate the sides, else the token that ends the query."""
     kinds = encoder.tokenizer("a", "a").get(SEGMENTS, [])
     if getattr(encoder.config, "type_vocab_size", 1) > 1 and len(set(kinds)) > 1:
         return None

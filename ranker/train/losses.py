@@ -34,33 +34,33 @@ def rows_per_batch(settings: RankerTraining) -> int:
 class _WithPairs(nn.Module):
     """The loss of an order, plus so much of the pairs' binary cross-entropy by the same logits.
 
-    An order says nothing of where a query's logits lie as a whole. The cross-entropy ties that to the labels, so that
+    An order does not determine the level of a query's logits. The cross-entropy ties that to the labels, so that
     one calibration and one cutoff suit every query.
     """
 
     def __init__(self, loss: LambdaLoss, weight: float) -> None:
         super().__init__()
         self.loss, self.weight = loss, weight
-        self.seen = _PairLogits()
-        loss.activation_fn = self.seen
+        self.logit_store = _PairLogits()
+        loss.activation_fn = self.logit_store
 
     def forward(self, inputs: list, labels: list[Tensor], prompt: str | None = None, task: str | None = None) -> Tensor:
         """`inputs` are the queries and their lists of products, `labels` those of each list; see LambdaLoss."""
         order = self.loss(inputs, labels, prompt=prompt, task=task)
-        targets = torch.cat(labels).to(self.seen.logits)
-        return order + self.weight * nn.functional.binary_cross_entropy_with_logits(self.seen.logits, targets)
+        targets = torch.cat(labels).to(self.logit_store.logits)
+        return order + self.weight * nn.functional.binary_cross_entropy_with_logits(self.logit_store.logits, targets)
 
     def get_config_dict(self) -> dict[str, float]:
-        """For the model card, which tells of `loss` as well."""
+        """For the model card, which describes `loss` as well."""
         return {"bce_weight": self.weight}
 
 
 class _PairLogits(nn.Module):
-    """Hands on the logits of a batch, shape (n,), and remembers them: the loss of their order does not give them."""
+    """Returns the logits of a batch, shape (n,), and stores them: the loss of their order does not return them."""
 
     logits: Tensor
 
     def forward(self, logits: Tensor) -> Tensor:
-        """As they are."""
+        """Stores the logits and returns them unchanged."""
         self.logits = logits
         return logits

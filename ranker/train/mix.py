@@ -14,7 +14,7 @@ from ranker.mix import UNMEASURED, mixed_scores
 from training.examples import JudgedQueries, PairValues
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-# Fewer queries than these tell nothing, and more cost time.
+# Fewer queries give no reliable estimate, and more cost time.
 _LEAST, _MOST = 10, 400
 
 Values = dict[str, float]

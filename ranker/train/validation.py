@@ -59,7 +59,7 @@ class Validation:
     def calibration(self, logits: Logits, method: Method, some: Flags | slice = slice(None)) -> Calibration:
         """Fitted to the logits, shape (n,), of all pairs or some.
 
-        Platt's weights are fitted to the grades, which tell more of the order. The knots bend what comes out of that
+        Platt's weights are fitted to the grades, which carry more of the order. The knots bend what comes out of that
         to the share of pairs that is relevant.
         """
         inputs = logits[some], self.similarities[some]

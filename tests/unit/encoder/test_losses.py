@@ -20,8 +20,8 @@ from encoder.train.losses import (
     GradedLoss,
     RowsLoss,
     RowSupervision,
+    add_matryoshka,
     graded_loss,
-    nested,
     rows_loss,
 )
 from encoder.train.settings import EncoderTraining
@@ -112,7 +112,7 @@ def test_cached_gradients_are_those_of_the_whole_batch(first: int | None) -> Non
     for mini_batch in (None, 1):
         model = Layer()
         settings = EncoderTraining(scale=4.0, mini_batch=mini_batch, distil=0.5, matryoshka=(first,) if first else ())
-        loss = nested(model, rows_loss(model, settings, known), settings)
+        loss = add_matryoshka(model, rows_loss(model, settings, known), settings)
         loss([{"input_ids": torch.tensor(values)} for values in (QUERIES, GOOD, POOR)], LABELS).backward()
         assert model.layer.weight.grad is not None
         weights.append(model.layer.weight.grad)
@@ -157,9 +157,9 @@ def test_pairs_graded_higher_are_to_have_higher_cosines(mini_batch: int | None) 
 
 def test_first_dimensions_have_a_loss_of_their_own() -> None:
     settings = EncoderTraining(scale=2.0, matryoshka=(1,))
-    loss = nested(Given(), rows_loss(Given(), settings, RowSupervision()), settings)
+    loss = add_matryoshka(Given(), rows_loss(Given(), settings, RowSupervision()), settings)
     assert loss.matryoshka_dims == (2, 1)
-    assert nested(Given(), loss, EncoderTraining()) is loss
+    assert add_matryoshka(Given(), loss, EncoderTraining()) is loss
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_what_ranks_better_is_published_with_all_that_was_learned(
     manifest = store.manifest("default", found.release or "")
     assert manifest.model.ranker is not None and manifest.model.final is not None
     assert (manifest.model.lineage or {}).keys() == {"encoder", "ranker"}
-    assert read_improvement(output) == found and found.stands(store)
+    assert read_improvement(output) == found and found.is_current(store)
 
 
 def test_what_ranks_worse_is_not_published(
@@ -147,7 +147,7 @@ def test_what_ranks_worse_is_not_published(
     serving = store.current("default")
     found = run(shop, store, output)
     assert found.release is None and store.current("default") == serving
-    assert read_improvement(output) == found and found.stands(store)
+    assert read_improvement(output) == found and found.is_current(store)
 
 
 def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(

@@ -218,11 +218,11 @@ needed = ["torch", "transformers", "sentence_transformers", "datasets", "peft", 
 sys.modules.update(dict.fromkeys(needed))  # importing them fails
 from pathlib import Path
 import encoder.bundled, lifecycle.cli.app, lifecycle.run, lifecycle.tour, retrieval.server.main
-from lifecycle.improvement import Shop, read_improvement
+from lifecycle.improvement import ShopFiles, read_improvement
 from lifecycle.tour import choose_queries
 judged = Path({str(shop.judgments)!r})
 judged.write_text("query,product_id,grade,split\\nmug,a,1,test\\nmug,b,0,test\\n")
-assert [asked.query for asked in choose_queries(Shop(judged, None, judged), None, "shop")] == ["mug"]
+assert [asked.query for asked in choose_queries(ShopFiles(judged, None, judged), None, "shop")] == ["mug"]
 assert read_improvement(judged.parent) is None
 """
     result = subprocess.run(

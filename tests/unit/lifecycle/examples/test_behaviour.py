@@ -15,10 +15,10 @@ from lifecycle.examples.behaviour import (
     Behaviour,
     BehaviourJudgments,
     ExposureCounts,
-    _usual,
-    graded,
+    _mean_worth,
     make_judgments,
     prior_strength,
+    scale_grades,
     smooth_worth,
 )
 from lifecycle.examples.events import read_events
@@ -80,13 +80,13 @@ def test_what_is_expected_of_a_place_by_hand() -> None:
     position, examined = np.array([1, 3, 40, 60]), np.array([20, 0.1, 10, 10])
     all_of_it = 10 * 11 / 40.1
     far = (1 + all_of_it) / 30
-    found = _usual(position, examined, np.array([10.0, 0, 1, 0]))
+    found = _mean_worth(position, examined, np.array([10.0, 0, 1, 0]))
     assert found == pytest.approx([(10 + all_of_it) / 30, all_of_it / 10.1, far, far])
 
 
 def test_grades_by_hand() -> None:
     # Bests .4, .2 and .1: the median is .2, which the third query's best is measured by.
-    values = graded(np.array([0, 0, 1, 2, 2]), np.array([0.4, 0.1, 0.2, 0.1, 0.05]))
+    values = scale_grades(np.array([0, 0, 1, 2, 2]), np.array([0.4, 0.1, 0.2, 0.1, 0.05]))
     assert values == pytest.approx([1, 0.25, 1, 0.5, 0.25])
 
 

@@ -63,7 +63,7 @@ def test_a_query_is_in_the_slices_it_looks_like(columns: ProductTable) -> None:
         "drill 12 v": {"1": 3.0, "3": 3.0},
         "3 long garden hose": {"3": 2.0},
     }
-    found = slice_queries(grades, columns, seen={"1"})
+    found = slice_queries(grades, columns, trained={"1"})
     assert found == {
         "1 word": {"dril"},
         "2-3 words": {"drill 12 v"},

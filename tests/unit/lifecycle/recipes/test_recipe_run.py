@@ -248,13 +248,13 @@ def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
         update={"towers": towers, "ranker": longer, "effort": effort, "minutes": 60}
     )  # fmt: skip
     told: list[str] = []
-    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, tell=told.append)
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=told.append)
     steps = {
         name: json.loads((tmp_path / "stages" / name / "report.json").read_text())["settings"]["max_steps"]
         for name in ("first-round", "teacher")
     }
     assert steps == {"first-round": 4, "teacher": 8} and len(told) == 2 and len(trained) == 4
-    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, tell=told.append)
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=told.append)
     assert len(told) == 2 and len(trained) == 4
 
 
