@@ -49,18 +49,18 @@ def main() -> None:
     parser.add_argument("--name", default="caches", help="of the results file")
     options = parser.parse_args()
     log = read_queries(options.queries, options.split).skewed(options.exponent)
-    drawn = log.draw(options.fill + 1_000_000, 0)
-    results = _compare(log, drawn, options)
+    sequence = log.draw(options.fill + 1_000_000, 0)
+    results = _compare(log, sequence, options)
     parameters = {name: value for name, value in vars(options).items() if name not in ("releases", "output", "name")}
     parameters["queries"] = options.queries.name
     _print(results)
     print(save(options.name, parameters | {"different_queries": len(log.queries)}, results, options.output))
 
 
-def _compare(log: QueryLog, drawn: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
-    before = _without(log, drawn, options)
-    cached = _with(log, drawn, options)
-    after = _without(log, drawn, options)
+def _compare(log: QueryLog, sequence: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+    before = _without(log, sequence, options)
+    cached = _with(log, sequence, options)
+    after = _without(log, sequence, options)
     ratios = {}
     for name in ("filling", "with"):
         rate, plain = (cached[name]["queries_per_s"], (before["queries_per_s"] + after["queries_per_s"]) / 2)
@@ -73,7 +73,7 @@ def _compare(log: QueryLog, drawn: np.ndarray, options: argparse.Namespace) -> d
         "without": [before, after],
         **cached,
         "ratio": ratios,
-        "seen_before_share": round(_seen_before(drawn, options.fill, cached["with"]["queries"]), 3),
+        "seen_before_share": round(_seen_before(sequence, options.fill, cached["with"]["queries"]), 3),
     }
 
 
@@ -81,24 +81,24 @@ def _per_core(row: dict[str, float]) -> float:
     return row["queries_per_s"] / row["server_cores"]
 
 
-def _without(log: QueryLog, drawn: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
+def _without(log: QueryLog, sequence: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
     address = free_address()
     with serving(options.releases, address, NO_CACHES) as pid:
-        asyncio.run(_ask(address, log, itertools.islice(drawn, _WARM_CALLS), options.clients, None, pid))
-        source = itertools.islice(drawn, options.fill, None)  # the calls that the other is measured on
+        asyncio.run(_ask(address, log, itertools.islice(sequence, _WARM_CALLS), options.clients, None, pid))
+        source = itertools.islice(sequence, options.fill, None)  # the calls that the other is measured on
         return asyncio.run(_ask(address, log, source, options.clients, options.seconds, pid))
 
 
-def _with(log: QueryLog, drawn: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+def _with(log: QueryLog, sequence: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
     address = free_address()
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "log"
-        with serving(options.releases, address, {}, told) as pid:
-            source = iter(drawn)
+        log_file = Path(folder) / "log"
+        with serving(options.releases, address, {}, log_file) as pid:
+            source = iter(sequence)
             fill = itertools.islice(source, options.fill)
             filling = asyncio.run(_ask(address, log, fill, options.clients, None, pid))
             measured = asyncio.run(_ask(address, log, source, options.clients, options.seconds, pid))
-        found = _HIT_RATES.search(told.read_text())
+        found = _HIT_RATES.search(log_file.read_text())
     if found is None:
         raise TandemError("the service did not tell its hit rates when it drained")
     hits = {name: float(found[i]) for i, name in enumerate(("vectors", "candidates", "scores"), 1)}
@@ -136,10 +136,10 @@ async def _client(
     return times
 
 
-def _seen_before(drawn: np.ndarray, fill: int, asked: int) -> float:
+def _seen_before(sequence: np.ndarray, fill: int, calls: int) -> float:
     """The share of the measured calls whose query had been asked before: what caches without a bound would find."""
-    first = np.zeros(fill + asked, bool)
-    first[np.unique(drawn[: fill + asked], return_index=True)[1]] = True
+    first = np.zeros(fill + calls, bool)
+    first[np.unique(sequence[: fill + calls], return_index=True)[1]] = True
     return float(1 - first[fill:].mean())
 
 

@@ -101,9 +101,9 @@ def serving(releases: Path, address: str, environment: Mapping[str, str], log: P
     Raises TandemError when it does not start within five minutes.
     """
     command = [sys.executable, "-m", "lifecycle.cli", "serve", "--releases", str(releases), "--address", address]
-    with log.open("wb") if log else nullcontext() as told:
+    with log.open("wb") if log else nullcontext() as log_file:
         settings = os.environ | dict(environment)
-        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=told)
+        process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL, stderr=log_file)
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(timeout=300)

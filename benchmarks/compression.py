@@ -71,9 +71,9 @@ def main() -> None:
         folder = _folder(options.work, name)
         if not (folder / ROW_FILE).is_file():
             print(f"making: {name}", flush=True)
-            given = {"epochs": options.epochs, "threads": options.threads} | what
+            schedule = {"epochs": options.epochs, "threads": options.threads} | what
             material = StudentData(options.candidates, options.products)
-            compress_model(kind, options.model, inputs, material, folder, given, bars, NullTracker())
+            compress_model(kind, options.model, inputs, material, folder, schedule, bars, NullTracker())
     similarity = TowerSimilarity(options.encoder) if options.encoder else None
     shop = read_data(inputs, bars)
     settings = Distillation(validation_pairs=options.validation_pairs)
@@ -108,10 +108,10 @@ def _judgments(options: argparse.Namespace) -> Path:
     table = load_judgments(options.judgments)
     train = pc.equal(table["split"], "train")
     queries = table.filter(train)["query"].unique().to_pylist()
-    drawn = [queries[place] for place in np.random.default_rng(0).permutation(len(queries))[: options.train_queries]]
+    sample = [queries[place] for place in np.random.default_rng(0).permutation(len(queries))[: options.train_queries]]
     options.work.mkdir(parents=True, exist_ok=True)
     target: Path = options.work / "judgments.parquet"
-    pq.write_table(table.filter(pc.or_(pc.invert(train), pc.is_in(table["query"], pa.array(drawn)))), target)
+    pq.write_table(table.filter(pc.or_(pc.invert(train), pc.is_in(table["query"], pa.array(sample)))), target)
     return target
 
 

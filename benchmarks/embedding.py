@@ -43,9 +43,9 @@ def main() -> None:
     programs = {"tandem": by_tandem(shop.models.encoder), "plain": _plain(shop.encoder_checkpoint, shop.models.encoder)}
     if options.compressed:
         programs["tandem, compressed"] = by_tandem(options.compressed)
-    seen = rates(programs, texts, options.rounds)
+    samples = rates(programs, texts, options.rounds)
     vectors = {name: embed(texts[:_WARM]) for name, embed in programs.items()}
-    medians = {name: round(float(np.median(values)), 1) for name, values in seen.items()}
+    medians = {name: round(float(np.median(values)), 1) for name, values in samples.items()}
     cosine = round(float((vectors["tandem"] * vectors["plain"]).sum(axis=1).mean()), 4)
     results = {
         "products_per_s": medians,
@@ -69,13 +69,13 @@ def rates(programs: dict[str, Embed], texts: list[str], rounds: int) -> dict[str
     """Texts embedded a second by each program in each round; they take turns, since a machine's pace changes."""
     for embed in programs.values():
         embed(texts[:_WARM])
-    seen: dict[str, list[float]] = {name: [] for name in programs}
+    samples: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, embed in programs.items():
             start = time.monotonic()
             embed(texts)
-            seen[name].append(round(len(texts) / (time.monotonic() - start), 1))
-    return seen
+            samples[name].append(round(len(texts) / (time.monotonic() - start), 1))
+    return samples
 
 
 def by_tandem(folder: Path) -> Embed:

@@ -51,11 +51,11 @@ _DEPTH = 100
 _FOLDS = 5
 
 Scores = NDArray[np.float32]
-Mix = Callable[["Asked", float], Scores]
+Mix = Callable[["QueryCandidates", float], Scores]
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryCandidates:
     """A query, what both sources found of it, and which of that is good; `ids` in the order of the candidates."""
 
     query: str
@@ -68,7 +68,7 @@ class Asked:
 class Split:
     """Queries of one split, with their grades."""
 
-    asked: list[Asked]
+    queries: list[QueryCandidates]
     grades: Grades
 
     def measured(self, scores: Sequence[Scores]) -> PerQuery:
@@ -76,14 +76,14 @@ class Split:
         lowest, highest = grade_range(self.grades)
         rankings = {
             entry.query: [entry.ids[place] for place in np.argsort(-score, kind="stable")[:_DEPTH]]
-            for entry, score in zip(self.asked, scores, strict=True)
+            for entry, score in zip(self.queries, scores, strict=True)
         }
         return full_ranking_measures(self.grades, rankings, lowest, (lowest + highest) / 2)
 
     def by_share(self, mix: Mix) -> NDArray[np.float64]:
         """nDCG@10 of each query by each share, shape (q, shares); 0 where nothing is good."""
-        columns = [self.measured([mix(entry, share) for entry in self.asked])["nDCG@10"] for share in SHARES]
-        return np.array([[column.get(entry.query, 0.0) for column in columns] for entry in self.asked])
+        columns = [self.measured([mix(entry, share) for entry in self.queries])["nDCG@10"] for share in SHARES]
+        return np.array([[column.get(entry.query, 0.0) for column in columns] for entry in self.queries])
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def main() -> None:
     results = {name: beside(found, values[BY_RANK], BY_RANK) for name, found in values.items()}
     for name, row in results.items():
         print(name, {measure: round(row[measure]["mean"], 4) for measure in ("nDCG@10", "recall@100")}, flush=True)
-    parameters = {"queries": {"valid": len(valid.asked), "test": len(test.asked)}, "candidates": _DEPTH}
+    parameters = {"queries": {"valid": len(valid.queries), "test": len(test.queries)}, "candidates": _DEPTH}
     print(save("fusion", parameters, results))
 
 
@@ -116,16 +116,16 @@ async def _split(release: LoadedRelease, grades: Grades, steps: Steps) -> Split:
     """Every query's candidates of both sources, each with both scores."""
     lowest, highest = grade_range(grades)
     plan = Plan(candidates=_DEPTH, lexical_candidates=_DEPTH, rerank_depth=0)
-    asked = []
+    queries = []
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, (text, judged) in enumerate(grades.items(), 1):
             found = (await search(Query(text), plan, release, permit, None)).candidates
             if found.evidence is not None and len(found.rows):
                 ids = [release.columns.id(int(row)) for row in found.rows]
                 good = np.array([judged.get(name, lowest) >= (lowest + highest) / 2 for name in ids])
-                asked.append(Asked(text, found, ids, good))
+                queries.append(QueryCandidates(text, found, ids, good))
             report(done, len(grades))
-    return Split(asked, grades)
+    return Split(queries, grades)
 
 
 def _systems(valid: Split, test: Split) -> dict[str, list[Scores]]:
@@ -135,25 +135,25 @@ def _systems(valid: Split, test: Split) -> dict[str, list[Scores]]:
     for name, mix in mixes.items():
         worth = valid.by_share(mix)
         best = SHARES[int(worth.mean(0).argmax())]
-        result[name] = [mix(entry, best) for entry in test.asked]
+        result[name] = [mix(entry, best) for entry in test.queries]
         trees = _predictor(valid, worth)
         shares = [SHARES[place] for place in _expected(trees, test).argmax(1)]
-        result[f"{name}, a weight for each query"] = [mix(e, s) for e, s in zip(test.asked, shares, strict=True)]
+        result[f"{name}, a weight for each query"] = [mix(e, s) for e, s in zip(test.queries, shares, strict=True)]
         known = [SHARES[place] for place in test.by_share(mix).argmax(1)]
-        result[f"{name}, the best weight of each query"] = [mix(e, s) for e, s in zip(test.asked, known, strict=True)]
+        result[f"{name}, the best weight of each query"] = [mix(e, s) for e, s in zip(test.queries, known, strict=True)]
     return result
 
 
-def _by_rank(entry: Asked, share: float) -> Scores:
+def _by_rank(entry: QueryCandidates, share: float) -> Scores:
     return fused_scores(entry.found, share / (1 - share) if share < 1 else 1e6)
 
 
 def _calibrated(valid: Split) -> Iterator[tuple[str, Mix]]:
     """Mixes of probabilities: words' scores as they are, and as a share of the query's best."""
-    good = np.concatenate([entry.good for entry in valid.asked])
-    dense = _probability(np.concatenate([_dense(entry) for entry in valid.asked]), good)
+    good = np.concatenate([entry.good for entry in valid.queries])
+    dense = _probability(np.concatenate([_dense(entry) for entry in valid.queries]), good)
     for name, read in (("calibrated scores", _lexical), ("calibrated scores, words by share", _lexical_share)):
-        words = _probability(np.concatenate([read(entry) for entry in valid.asked]), good)
+        words = _probability(np.concatenate([read(entry) for entry in valid.queries]), good)
         yield (
             name,
             lambda entry, share, read=read, words=words: (  # type: ignore[misc]
@@ -167,17 +167,17 @@ def _probability(scores: Scores, good: NDArray[np.bool_]) -> Callable[[Scores], 
     return lambda found: model.predict_proba(found[:, None])[:, 1].astype(np.float32)
 
 
-def _dense(entry: Asked) -> Scores:
+def _dense(entry: QueryCandidates) -> Scores:
     assert entry.found.dense is not None
     return entry.found.dense.scores
 
 
-def _lexical(entry: Asked) -> Scores:
+def _lexical(entry: QueryCandidates) -> Scores:
     assert entry.found.lexical is not None
     return entry.found.lexical.scores
 
 
-def _lexical_share(entry: Asked) -> Scores:
+def _lexical_share(entry: QueryCandidates) -> Scores:
     scores = _lexical(entry)
     return scores / max(float(scores.max()), 1e-6)
 
@@ -185,13 +185,13 @@ def _lexical_share(entry: Asked) -> Scores:
 def _predictor(valid: Split, worth: NDArray[np.float64]) -> lgb.Booster:
     """Trees of what a share, one more feature, is worth to a query beside the mean of all shares."""
     gain = worth - worth.mean(1, keepdims=True)
-    rows = np.concatenate([_told(entry) for entry in valid.asked])
+    rows = np.concatenate([_features(entry) for entry in valid.queries])
     data = lgb.Dataset(rows, gain.ravel(), free_raw_data=False)
     parameters: dict[str, Any] = {
         "objective": "regression", "learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 200, "seed": 0,
         "num_threads": 1, "deterministic": True, "verbosity": -1,
     }  # fmt: skip
-    places = np.arange(len(valid.asked)) % _FOLDS
+    places = np.arange(len(valid.queries)) % _FOLDS
     folds = []
     for fold in range(_FOLDS):
         split = [np.flatnonzero(np.repeat(places == fold, len(SHARES)) == outside) for outside in (False, True)]
@@ -202,10 +202,10 @@ def _predictor(valid: Split, worth: NDArray[np.float64]) -> lgb.Booster:
 
 def _expected(trees: lgb.Booster, split: Split) -> NDArray[np.float64]:
     """Of each query, by each share; shape (q, shares)."""
-    return np.array([trees.predict(_told(entry), num_threads=1) for entry in split.asked])
+    return np.array([trees.predict(_features(entry), num_threads=1) for entry in split.queries])
 
 
-def _told(entry: Asked) -> NDArray[np.float64]:
+def _features(entry: QueryCandidates) -> NDArray[np.float64]:
     """What is known of a query before it is fused, and a share; shape (shares, features)."""
     found = entry.found
     assert found.query is not None and found.dense is not None and found.lexical is not None

@@ -102,10 +102,10 @@ def _measure(address: str, queries: list[str], seconds: float) -> dict[str, Any]
                 taken = _ask(call, messages, seconds)
             rows[name] = _row(taken, codes)
         rows["alone, again"] = _row(_ask(call, messages, seconds), Counter())
-    alone = [rows["alone"], rows["alone, again"]]
+    baselines = [rows["alone"], rows["alone, again"]]
     for row in rows.values():
         for name in ("p99_ms", "longest_ms"):
-            row[f"beyond_{name}"] = round(row[name] - max(one[name] for one in alone), 2)
+            row[f"beyond_{name}"] = round(row[name] - max(one[name] for one in baselines), 2)
     return rows
 
 

@@ -66,10 +66,10 @@ def main() -> None:
     rankings: Rankings = {}
     for shop in _shops(options):
         release = _opened(shop, final, steps)
-        asked = select_grades(load_judgments(shop.judgments), shop.split)
-        for stage, found in asyncio.run(_ask(release, asked, steps)).items():
+        judged = select_grades(load_judgments(shop.judgments), shop.split)
+        for stage, found in asyncio.run(_ask(release, judged, steps)).items():
             rankings.setdefault(stage, {}).update(found)
-        grades.update(asked)
+        grades.update(judged)
         release.retire()
     lowest, highest = grade_range(grades)
     values: dict[str, PerQuery] = {

@@ -46,9 +46,9 @@ def main() -> None:
     if not all((folder / REPORT_FILE).is_file() for folder in models.values()):
         _train(entry, options.towers, models, settings, steps)
     shelf = shelf_of(options.data / entry.source.name, "test", steps)
-    alone, scores = towers_of(shelf, options.towers, steps)
+    tower_answers, scores = towers_of(shelf, options.towers, steps)
     systems = {loss: two_stages(shelf, folder, scores, options.rerank, steps) for loss, folder in models.items()}
-    values = measured(shelf, systems | {"towers": alone})
+    values = measured(shelf, systems | {"towers": tower_answers})
     results = {name: beside(found, values[LOSSES[0]], LOSSES[0]) for name, found in values.items()}
     for name, row in results.items():
         print(name, {measure: round(value["mean"], 4) for measure, value in row.items()})

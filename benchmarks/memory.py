@@ -166,15 +166,15 @@ def resident(pid: int | None) -> dict[str, float]:
 
 
 def _step(samples: list[Sample], begin: float, end: float) -> dict[str, float]:
-    seen = [memory for at, memory in samples if begin <= at <= end]
-    peaks = {f"{kind}_mib": max((memory[kind] for memory in seen), default=0.0) for kind in ("anon", "file")}
+    within = [memory for at, memory in samples if begin <= at <= end]
+    peaks = {f"{kind}_mib": max((memory[kind] for memory in within), default=0.0) for kind in ("anon", "file")}
     return {"seconds": round(end - begin, 2), **peaks}
 
 
 def _bytes(manifest: Manifest, work: Path) -> dict[str, int]:
     """On disk: each file of the release, and the embeddings kept beside it for the next run."""
-    kept = sum(path.stat().st_size for path in (work / "embeddings").rglob("*") if path.is_file())
-    return {name: entry.size for name, entry in manifest.files.items()} | {"kept embeddings": kept}
+    cached = sum(path.stat().st_size for path in (work / "embeddings").rglob("*") if path.is_file())
+    return {name: entry.size for name, entry in manifest.files.items()} | {"kept embeddings": cached}
 
 
 def _served(pid: int, judgments: Path, options: argparse.Namespace) -> dict[str, Any]:

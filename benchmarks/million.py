@@ -64,12 +64,12 @@ def main() -> None:
     with _scratch(options.folder) as scratch:
         folder = scratch / f"{options.products}-{tower.digest[:12]}"
         vectors, embedded = _vectors(folder, options.products, tower)
-        chosen_by, asked = _queries(options, tower)
-        results = _compare(folder, vectors, chosen_by, asked, options.target) | embedded
+        tuning_queries, test_queries = _queries(options, tower)
+        results = _compare(folder, vectors, tuning_queries, test_queries, options.target) | embedded
     line = (
         "{kind}: p50 {p50} ms, {share} of exact search's {exact} ms; recall@100 {recall}; {mib} MiB mapped, {own} own"
     )
-    print(line.format(**_told(results)))
+    print(line.format(**_summarize(results)))
     print(save(options.name, parameters, results))
 
 
@@ -107,8 +107,8 @@ def _queries(options: argparse.Namespace, tower: BiEncoder) -> tuple[NDArray[np.
 def _compare(
     folder: Path,
     vectors: NDArray[np.float16],
-    chosen_by: NDArray[np.float32],
-    asked: NDArray[np.float32],
+    tuning_queries: NDArray[np.float32],
+    test_queries: NDArray[np.float32],
     target: float,
 ) -> dict[str, Any]:
     bars = Bars(Console(stderr=True))
@@ -120,13 +120,17 @@ def _compare(
     reports: dict[str, IndexReport] = {}
     for name, file in files.items():
         with bars.step(f"build: {name}") as report:
-            reports[name] = build_index(vectors, chosen_by, file, settings[name], report)
-    told = {name: report.model_dump() for name, report in reports.items()}
-    memory = {name: _alone(_memory, file, told[name], asked) for name, file in files.items()}
-    seconds, recall = _ask({name: VectorIndex.open(file, told[name]) for name, file in files.items()}, vectors, asked)
+            reports[name] = build_index(vectors, tuning_queries, file, settings[name], report)
+    index_reports = {name: report.model_dump() for name, report in reports.items()}
+    memory = {
+        name: _run_in_new_process(_memory, file, index_reports[name], test_queries) for name, file in files.items()
+    }
+    seconds, recall = _run_queries(
+        {name: VectorIndex.open(file, index_reports[name]) for name, file in files.items()}, vectors, test_queries
+    )
     times = {name: latencies(values) for name, values in seconds.items()}
     return {
-        "index": told["chosen"],
+        "index": index_reports["chosen"],
         "latency": times,
         "p50_share_of_exact": round(float(np.median(seconds["chosen"]) / np.median(seconds["exact"])), 4),
         "recall_at_100": recall,
@@ -134,16 +138,16 @@ def _compare(
     }
 
 
-def _ask(
-    indexes: dict[str, VectorIndex], vectors: NDArray[np.float16], asked: NDArray[np.float32]
+def _run_queries(
+    indexes: dict[str, VectorIndex], vectors: NDArray[np.float16], test_queries: NDArray[np.float32]
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds of each query by index, and the chosen one's recall: its mean, and that of the worst twentieth."""
     use_one_thread()
     seconds: dict[str, list[float]] = {name: [] for name in indexes}
     shares = []
     for index in indexes.values():
-        index.search(asked[:32], _K)
-    for query in asked:
+        index.search(test_queries[:32], _K)
+    for query in test_queries:
         found = {}
         for name, index in indexes.items():
             start = time.perf_counter()
@@ -156,23 +160,23 @@ def _ask(
     return seconds, {"mean": round(float(np.mean(shares)), 4), "worst_twentieth": round(float(np.mean(worst)), 4)}
 
 
-def _alone(measure: Any, *arguments: Any) -> Any:
+def _run_in_new_process(measure: Any, *arguments: Any) -> Any:
     """The function's result in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, arguments)
 
 
-def _memory(file: Path, report: dict[str, Any], asked: NDArray[np.float32]) -> dict[str, float]:
+def _memory(file: Path, report: dict[str, Any], test_queries: NDArray[np.float32]) -> dict[str, float]:
     """MiB that opening an index and asking it add: of its own, and mapped."""
     use_one_thread()
     before = resident(os.getpid())
     index = VectorIndex.open(file, report)
-    index.search(asked, _K)
+    index.search(test_queries, _K)
     after = resident(os.getpid())
     return {"own": round(after["anon"] - before["anon"], 1), "mapped": round(after["file"] - before["file"], 1)}
 
 
-def _told(results: dict[str, Any]) -> dict[str, Any]:
+def _summarize(results: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": results["index"]["kind"],
         "p50": results["latency"]["chosen"]["p50_ms"],

@@ -32,7 +32,7 @@ from core.releases import ReleaseStore
 from engine.fake import FakeEngine
 from retrieval.release.loaded import open_release
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
@@ -69,12 +69,12 @@ def _fake(folder: Path, manifest: Manifest, *_: Any) -> FakeEngine:
     return FakeEngine(manifest.snapshot.products)
 
 
-def _serve(releases: Path, told: Connection) -> None:
+def _serve(releases: Path, pipe: Connection) -> None:
     async def run() -> None:
         settings = ServeSettings(releases=releases, address="127.0.0.1:0", plan=Plan(lexical_candidates=0))
         manager = ReleaseManager(ReleaseStore(releases), open=partial(open_release, make_engine=_fake))
-        async with running(settings, manager) as server:
-            told.send(server.address)
+        async with run_server(settings, manager) as server:
+            pipe.send(server.address)
             await asyncio.Event().wait()
 
     asyncio.run(run())

@@ -104,11 +104,11 @@ class _Run:
         due = due_times(rate, self.options.seconds, Arrivals.POISSON, seed).tolist()[::-1]
         start, before, own = time.monotonic(), cpu_seconds(self.server), time.process_time()
         waiting: list[tuple[float, int, float, int]] = []  # when, a number, when it was due, which attempt
-        asked: dict[tuple[int, int], tuple[float, int]] = {}
+        in_flight: dict[tuple[int, int], tuple[float, int]] = {}
         ended: list[Outcome] = []
         turns = cycle(range(len(self.connections)))
         number = sent = 0
-        while due or waiting or asked:
+        while due or waiting or in_flight:
             now = time.monotonic() - start
             while due and due[-1] <= now:
                 heapq.heappush(waiting, (due[-1], number := number + 1, due.pop(), 1))
@@ -118,10 +118,10 @@ class _Run:
                 stream = self.connections[place].call(
                     next(self.messages), max(0.001, first + limit - now), start + first
                 )
-                asked[place, stream] = (first, attempt)
+                in_flight[place, stream] = (first, attempt)
             self.turn()
-            for place, stream in [key for key in asked if key[1] not in self.connections[key[0]].open]:
-                call, (first, attempt) = self.connections[place].calls.pop(stream), asked.pop((place, stream))
+            for place, stream in [key for key in in_flight if key[1] not in self.connections[key[0]].open]:
+                call, (first, attempt) = self.connections[place].calls.pop(stream), in_flight.pop((place, stream))
                 again = time.monotonic() - start + (call.pushback or 0) / 1000
                 asks = call.code == _REFUSED and call.pushback is not None and call.pushback >= 0
                 if retries and asks and attempt < _ATTEMPTS and again < first + limit:
@@ -130,7 +130,7 @@ class _Run:
                     ended.append(call)
             if now > self.options.seconds + 3 * limit:
                 break
-        ended += [self.connections[place].calls[stream] for place, stream in asked]
+        ended += [self.connections[place].calls[stream] for place, stream in in_flight]
         return {"offered_per_s": round(rate, 1), "sent": sent} | self.outcome(ended, start, before, own)
 
     def outcome(self, calls: list[Outcome], start: float, before: float, own: float) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def _print(rows: dict[str, Any]) -> None:
     table = Table("", "answers/s", "of best", "p99 ms", "RetryInfo", "server", "client", "codes")
     for name, row in rows.items():
         codes = ", ".join(f"{code} {count}" for code, count in row["codes"].items())
-        told = "" if row["retry_info_share"] is None else f"{row['retry_info_share']:.1%}"
-        cells = (f"{row['answered_per_s']:.0f}", f"{row['of_best']:.0%}", f"{row.get('p99_ms', 0):.0f}", told)
+        retry_share = "" if row["retry_info_share"] is None else f"{row['retry_info_share']:.1%}"
+        cells = (f"{row['answered_per_s']:.0f}", f"{row['of_best']:.0%}", f"{row.get('p99_ms', 0):.0f}", retry_share)
         table.add_row(name, *cells, f"{row['server_cores']:.2f}", f"{row['client_cores']:.2f}", codes)
     Console(width=_WIDTH).print(table)
 

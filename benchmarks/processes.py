@@ -67,10 +67,10 @@ def main() -> None:
     kinds = [Kind("embedded", 1), Kind("embedded", options.processes)]
     if any(options.server.glob("*")):
         kinds += [Kind("triton", 1), Kind("triton", options.processes)]
-    seen: dict[Kind, list[dict[str, Any]]] = defaultdict(list)
+    rounds_by_kind: dict[Kind, list[dict[str, Any]]] = defaultdict(list)
     for _, kind in itertools.product(range(options.rounds), kinds):
-        seen[kind].append(_round(options, kind, queries))
-    rows = {str(kind): _row(rounds) for kind, rounds in seen.items()}
+        rounds_by_kind[kind].append(_round(options, kind, queries))
+    rows = {str(kind): _row(rounds) for kind, rounds in rounds_by_kind.items()}
     names = ("processes", "seconds", "in_flight", "connections", "rounds")
     parameters = {name: getattr(options, name) for name in names} | {"busy_before": round(os.getloadavg()[0], 2)}
     _print(rows)
@@ -194,9 +194,9 @@ def _print(rows: dict[str, dict[str, Any]]) -> None:
     table = Table("", "queries/s", "p50 ms", "p99 ms", "processor ms", "PSS MiB: anonymous + file", "of Triton")
     for name, row in rows.items():
         memory = [row.get(part) for part in ("service_pss_mib", "triton_pss_mib")]
-        told = [f"{part['anonymous']} + {part['file']}" if part else "" for part in memory]
+        memory_cells = [f"{part['anonymous']} + {part['file']}" if part else "" for part in memory]
         figures = (f"{row[key]:.1f}" for key in ("queries_per_s", "p50_ms", "p99_ms", "processor_ms_each"))
-        table.add_row(name, *figures, *told)
+        table.add_row(name, *figures, *memory_cells)
     Console().print(table)
 
 

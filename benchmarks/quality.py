@@ -159,16 +159,16 @@ def two_stages(shelf: Shelf, ranker: Path, scores: NDArray[np.float32], reranked
     judged = [(place, rows[name]) for place, products in enumerate(shelf.grades.values()) for name in products]
     every = np.concatenate([np.stack([places, best[:, :reranked].ravel()], axis=1), np.array(judged)])
     with steps.step(f"rescore {shelf.name}") as report:
-        said = Teacher(ranker).pair_scores(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
+        teacher_scores = Teacher(ranker).pair_scores(shelf.queries, shelf.texts, lambda q, r: scores[q, r])(*every.T)
         report(len(every), len(every))
-    top = said[: len(places)].reshape(len(shelf.grades), reranked)
+    top = teacher_scores[: len(places)].reshape(len(shelf.grades), reranked)
     order = np.take_along_axis(best[:, :reranked], np.argsort(-top, axis=1, kind="stable"), axis=1)
     rankings = {
         query: [shelf.ids[row] for row in (*first, *rest)]
         for query, first, rest in zip(shelf.queries, order, best[:, reranked:], strict=True)
     }
     ends = np.cumsum([len(products) for products in shelf.grades.values()])
-    return Answers(rankings, dict(zip(shelf.queries, np.split(said[len(places) :], ends[:-1]), strict=True)))
+    return Answers(rankings, dict(zip(shelf.queries, np.split(teacher_scores[len(places) :], ends[:-1]), strict=True)))
 
 
 def _answers(shelf: Shelf, scores: NDArray[np.float32]) -> Answers:

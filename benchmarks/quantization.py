@@ -103,18 +103,18 @@ def variants(tokens: Tokens, segments: Tokens | None = None) -> dict[str, Callab
 def measure(path: Path, tokens: list[np.ndarray], exact: np.ndarray, repeats: int) -> Result:
     """Runs one variant on one thread; `exact` are the fp32 vectors of `tokens`."""
     model = OnnxModel(path)
-    alone = _alone(model, tokens)
+    single = _alone(model, tokens)
     batched = np.concatenate([model.run(tokens[i : i + 8]) for i in range(0, len(tokens), 8)])
     longest = max(tokens, key=len)
     padded = np.concatenate([model.run([sequence, longest])[:1] for sequence in tokens])
-    cosines = (alone * exact).sum(axis=1)
+    cosines = (single * exact).sum(axis=1)
     return Result(
         milliseconds={name: _time(model, *shape, repeats) for name, shape in SHAPES.items()},
         cosine_mean=float(cosines.mean()),
         cosine_min=float(cosines.min()),
-        batched_difference=float(np.abs(batched - alone).max()),
-        batched_cosine_min=float((batched * alone).sum(axis=1).min()),
-        padded_difference=float(np.abs(padded - alone).max()),
+        batched_difference=float(np.abs(batched - single).max()),
+        batched_cosine_min=float((batched * single).sum(axis=1).min()),
+        padded_difference=float(np.abs(padded - single).max()),
         megabytes=round(path.stat().st_size / 1e6, 1),
     )
 
@@ -140,9 +140,12 @@ def _durations(model: OnnxModel, batch: list[np.ndarray], repeats: int) -> Itera
 def texts(folder: Path, titles: int, queries: int) -> list[str]:
     """Titles and queries, evenly drawn, in an order that mixes lengths."""
     products = pq.read_table(folder / "home_depot/products.parquet")["title"].to_pylist()
-    asked = pq.read_table(folder / "home_depot/judgments.parquet")["query"].unique().to_pylist()
-    drawn = products[:: max(1, len(products) // titles)][:titles] + asked[:: max(1, len(asked) // queries)][:queries]
-    return [drawn[i] for i in np.random.default_rng(0).permutation(len(drawn))]
+    judged_queries = pq.read_table(folder / "home_depot/judgments.parquet")["query"].unique().to_pylist()
+    sample = (
+        products[:: max(1, len(products) // titles)][:titles]
+        + judged_queries[:: max(1, len(judged_queries) // queries)][:queries]
+    )
+    return [sample[i] for i in np.random.default_rng(0).permutation(len(sample))]
 
 
 def run(folder: Path, titles: int, queries: int, repeats: int) -> dict[str, Any]:
@@ -183,14 +186,14 @@ def main() -> int:
     parser.add_argument("--titles", type=int, default=300)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=30)
-    given = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)  # the quantisers tell every node
-    if given.data is None:
+    if options.data is None:
         print("quantization: give --data, or set TANDEM_DATA", file=sys.stderr)
         return 2
-    found = run(Path(given.data), given.titles, given.queries, given.repeats)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(found, indent=2) + "\n")
+    found = run(Path(options.data), options.titles, options.queries, options.repeats)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=2) + "\n")
     return 0
 
 

@@ -55,9 +55,9 @@ def main() -> None:
     shapes = _products(path)
     if not shapes:
         raise TandemError(f"{path}: holds no integer product; export the towers in int8")
-    alone = {shape: _gflops(_product(texts * options.length, *shape), options.repeats) for shape in shapes}
-    peak = max(*alone.values(), _gflops(_product(_SQUARE, _SQUARE, _SQUARE), options.repeats))
-    results = _shares(path, texts, options, shapes, alone, peak)
+    product_gflops = {shape: _gflops(_product(texts * options.length, *shape), options.repeats) for shape in shapes}
+    peak = max(*product_gflops.values(), _gflops(_product(_SQUARE, _SQUARE, _SQUARE), options.repeats))
+    results = _shares(path, texts, options, shapes, product_gflops, peak)
     for name, value in results.items():
         print(f"{name}: {value}")
     parameters = {
@@ -75,7 +75,7 @@ def _shares(
     texts: int,
     options: argparse.Namespace,
     shapes: dict[tuple[int, int], int],
-    alone: dict[tuple[int, int], float],
+    product_gflops: dict[tuple[int, int], float],
     peak: float,
 ) -> dict[str, Any]:
     tokens = texts * options.length
@@ -86,12 +86,12 @@ def _shares(
     work = {shape: 2e-9 * tokens * shape[0] * shape[1] * count for shape, count in shapes.items()}
     total = sum(work.values())
     return {
-        "products_gflops": {f"{k} to {n}": round(value, 1) for (k, n), value in alone.items()},
+        "products_gflops": {f"{k} to {n}": round(value, 1) for (k, n), value in product_gflops.items()},
         "peak_gflops": round(peak, 1),
         "model_processor_ms": round(seconds * 1000, 2),
         "model_gflops": round(total / seconds, 1),
         "share_of_peak": round(total / seconds / peak, 3),
-        "share_if_products_alone_took_time": round(total / sum(work[s] / alone[s] for s in shapes) / peak, 3),
+        "share_if_products_alone_took_time": round(total / sum(work[s] / product_gflops[s] for s in shapes) / peak, 3),
         "share_of_time": _profile(path, batch, options.repeats),
     }
 

@@ -27,7 +27,7 @@ from lifecycle.feeds import read_mapping
 class Questions:
     """Different queries of split test in the file's order, their grades, and queries of split valid."""
 
-    asked: list[str]
+    queries: list[str]
     grades: Grades
     held_out: tuple[str, ...]
 

@@ -53,9 +53,9 @@ def main() -> None:
     with_models = options.queries is None
     rows, failed = [], []
     for part in parts(options.releases, queries, options.slo, options.output, with_models):
-        told = run(part, options.output)
-        rows += told or [(part.arguments[0], "failed")]
-        failed += [] if told else [part.arguments[0]]
+        part_rows = run(part, options.output)
+        rows += part_rows or [(part.arguments[0], "failed")]
+        failed += [] if part_rows else [part.arguments[0]]
     show(rows)
     if failed:
         raise TandemError(f"no figures came of {', '.join(failed)}")
@@ -114,13 +114,13 @@ def _peers(results: Any) -> list[Row]:
         for clients, speed in found["rows"][name]["speeds"].items()
     }
     times = {name: f"{ratio} times" for name, ratio in ratios.items() if name.startswith("queries/s")}
-    return [*speeds.items(), *((f"{SAME} to {PLAIN.name}: {name}", told) for name, told in times.items())]
+    return [*speeds.items(), *((f"{SAME} to {PLAIN.name}: {name}", ratio) for name, ratio in times.items())]
 
 
 def _embedding(results: Any) -> list[Row]:
     rates = results["products_per_s"]
-    seen = f"{rates['tandem']} and {rates['plain']}, {results['ratio']} times"
-    return [("products embedded/s, tandem and plain", seen)]
+    figures = f"{rates['tandem']} and {rates['plain']}, {results['ratio']} times"
+    return [("products embedded/s, tandem and plain", figures)]
 
 
 def _overhead(results: Any) -> list[Row]:

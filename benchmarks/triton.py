@@ -2,7 +2,7 @@
 
     python -m benchmarks.triton --releases DIR --judgments FILE [--seconds 15] [--in-flight 32] [--rounds 2]
 
-The whole path is `tandem serve` in a process of its own, asked over gRPC; encoding is one query a call, from this
+The whole path is `tandem serve` in a process of its own, called over gRPC; encoding is one query a call, from this
 process. So many calls are in flight at all times (closed loop). The engines take turns, since a machine's pace changes.
 """
 
@@ -49,13 +49,13 @@ CallFunction = Callable[[int], Awaitable[bool]]
 class Measured:
     """One turn: seconds measured, each call's seconds in them, how many answers were degraded.
 
-    `processor` is the processor's time that all `asked` calls took, those before and after the measuring too.
+    `processor` is the processor time of all `calls`, including those before and after the measurement.
     """
 
     seconds: float
     times: list[float] = field(default_factory=list)
     degraded: int = 0
-    asked: int = 0
+    calls: int = 0
     processor: float = 0.0
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--releases", type=Path, default=Path("releases"))
     parser.add_argument("--catalog", help="default: the only one")
-    parser.add_argument("--judgments", type=Path, required=True, help="whose test queries are asked")
+    parser.add_argument("--judgments", type=Path, required=True, help="whose test queries are sent")
     parser.add_argument("--server", type=Path, default=FOLDER, help="folder of the Triton server")
     parser.add_argument("--seconds", type=float, default=15.0, help="of measuring, each time")
     parser.add_argument("--in-flight", type=int, default=32)
@@ -107,13 +107,13 @@ def _measure(
     layout = Layout(encode_instances=options.encode_instances, rescore_instances=options.rescore_instances)
     repository = repository_of(settings).with_name(f"triton-{options.name}")
     prepare(release_models(store.path(manifest.catalog, manifest.release_id), manifest), repository, layout)
-    seen: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    rounds_by_row: dict[tuple[str, str], list[Measured]] = defaultdict(list)
     with triton_server(options.server, repository) as server:
         for _, engine in itertools.product(range(options.rounds), _ENGINES):
             chosen = _settings(settings, engine, server)
-            seen["whole path", engine].append(_whole_path(options, queries, chosen, server))
-            seen["encode", engine].append(_encode(options, store, manifest, queries, chosen, server))
-    rows = {what: {engine: _row(seen[what, engine]) for engine in _ENGINES} for what, _ in seen}
+            rounds_by_row["whole path", engine].append(_whole_path(options, queries, chosen, server))
+            rounds_by_row["encode", engine].append(_encode(options, store, manifest, queries, chosen, server))
+    rows = {what: {engine: _row(rounds_by_row[what, engine]) for engine in _ENGINES} for what, _ in rounds_by_row}
     return {what: {**row, "triton_to_embedded": _ratios(row)} for what, row in rows.items()}
 
 
@@ -123,7 +123,7 @@ def _row(rounds: list[Measured]) -> dict[str, Any]:
         "per_s": round(len(times) / sum(each.seconds for each in rounds), 1),
         **latencies(times),
         "processor_ms_each": round(
-            1000 * sum(each.processor for each in rounds) / sum(each.asked for each in rounds), 2
+            1000 * sum(each.processor for each in rounds) / sum(each.calls for each in rounds), 2
         ),
         "degraded": sum(each.degraded for each in rounds),
         "answers_each_round": [len(each.times) for each in rounds],
@@ -197,7 +197,7 @@ def _encode(
 
 
 async def _closed_loop(ask: CallFunction, options: argparse.Namespace, pids: list[int]) -> Measured:
-    """Asks from so many tasks; what is asked first, while everything warms up, does not count."""
+    """Sends queries from so many tasks; the first calls, while everything warms up, do not count."""
     begin = time.monotonic() + _WARM_SECONDS
     end = begin + options.seconds
     numbers = itertools.count()
@@ -212,7 +212,7 @@ async def _closed_loop(ask: CallFunction, options: argparse.Namespace, pids: lis
                 measured.degraded += cut
 
     await asyncio.gather(*(client() for _ in range(options.in_flight)))
-    measured.asked = next(numbers)
+    measured.calls = next(numbers)
     measured.processor = sum(map(cpu_seconds, pids)) - before
     return measured
 
@@ -221,9 +221,9 @@ def _print(results: dict[str, dict[str, Any]]) -> None:
     table = Table("", "engine", "a second", "p50 ms", "p95 ms", "p99 ms", "processor ms", "degraded")
     for what, row in results.items():
         for engine in _ENGINES:
-            told = row[engine]
-            figures = (f"{told[key]:.1f}" for key in ("per_s", "p50_ms", "p95_ms", "p99_ms", "processor_ms_each"))
-            table.add_row(what, engine, *figures, str(told["degraded"]))
+            result = row[engine]
+            figures = (f"{result[key]:.1f}" for key in ("per_s", "p50_ms", "p95_ms", "p99_ms", "processor_ms_each"))
+            table.add_row(what, engine, *figures, str(result["degraded"]))
     console = Console()
     console.print(table)
     for what, row in results.items():

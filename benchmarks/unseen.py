@@ -110,16 +110,16 @@ def _measured(
         raise TandemError(f"--set {wanted}: no such source of recipe general")
     store = ReleaseStore(options.work / name)
     mapping = read_mapping(mapping_file(source, options.data), name)
-    given = ModelFolders(models / "encoder", None if planted else models / "ranker")
-    outcome = index_feed(options.data / source.catalog, mapping, given, IndexOptions(), store, steps)
+    model_folders = ModelFolders(models / "encoder", None if planted else models / "ranker")
+    outcome = index_feed(options.data / source.catalog, mapping, model_folders, IndexOptions(), store, steps)
     release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
     try:
         grades = _some(_grades(source, kind, release, options.data), options.queries)
-        asked, size = asyncio.run(_ask(release, list(grades), steps)), {"products": release.products}
+        answers, size = asyncio.run(_ask(release, list(grades), steps)), {"products": release.products}
         if planted:
-            kinds = {name: _planted(grades, asked, name) for name in _PLANTED}
+            kinds = {name: _planted(grades, answers, name) for name in _PLANTED}
             return {name: size | _compared(grades, entries, None) for name, entries in kinds.items()}
-        return size | _compared(grades, asked, release.mix)
+        return size | _compared(grades, answers, release.mix)
     finally:
         release.retire()
 
@@ -153,8 +153,8 @@ def _attributes(table: pa.Table) -> dict[str, dict[str, float]]:
 
 def _some(grades: Mapping[str, dict[str, float]], count: int) -> dict[str, dict[str, float]]:
     queries = sorted(grades)
-    drawn = np.random.default_rng(0).permutation(len(queries))[:count]
-    return {queries[place]: grades[queries[place]] for place in drawn}
+    sample = np.random.default_rng(0).permutation(len(queries))[:count]
+    return {queries[place]: grades[queries[place]] for place in sample}
 
 
 async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> dict[str, Ordered]:
@@ -171,27 +171,27 @@ async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> 
     return result
 
 
-def _planted(grades: Grades, asked: Mapping[str, Ordered], kind: str) -> dict[str, Ordered]:
+def _planted(grades: Grades, answers: Mapping[str, Ordered], kind: str) -> dict[str, Ordered]:
     """The same with relevance that is made up, in standard deviations."""
     random = np.random.default_rng(1)
     lowest, highest = grade_range(grades)
     result = {}
-    for query, entry in asked.items():
+    for query, entry in answers.items():
         similar = entry.similarity - entry.similarity.mean()
         similar = similar / max(float(similar.std()), 1e-9)
         noise = random.normal(size=len(similar))
         graded = np.array([grades[query].get(name, lowest) - lowest for name in entry.ids[: len(similar)]])
         known = 2 * graded / (highest - lowest) + 0.8 * similar + 0.7 * noise
-        said = {"noise": noise, "towers": similar, "towers and noise": similar + noise, "grades": known}
-        result[query] = replace(entry, relevance=said[kind])
+        relevance_by_kind = {"noise": noise, "towers": similar, "towers and noise": similar + noise, "grades": known}
+        result[query] = replace(entry, relevance=relevance_by_kind[kind])
     return result
 
 
-def _compared(grades: Grades, asked: Mapping[str, Ordered], mix: float | None) -> dict[str, Any]:
+def _compared(grades: Grades, answers: Mapping[str, Ordered], mix: float | None) -> dict[str, Any]:
     lowest, highest = grade_range(grades)
 
     def ndcg(share: float) -> dict[str, float]:
-        rankings = {query: entry.ranking(share) for query, entry in asked.items()}
+        rankings = {query: entry.ranking(share) for query, entry in answers.items()}
         return full_ranking_measures(grades, rankings, lowest, highest)["nDCG@10"]
 
     fused = ndcg(0.0)

@@ -135,10 +135,10 @@ def _quality(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, Any
 
 
 def _own(release: LoadedRelease, folder: Path) -> SearchFunction:
-    told = index_words(release.columns, release.manifest.language, Synonyms(), folder, ignore)
-    index = LexicalIndex(folder, list(told.weights), release.products)
+    index_report = index_words(release.columns, release.manifest.language, Synonyms(), folder, ignore)
+    index = LexicalIndex(folder, list(index_report.weights), release.products)
     reader = LexicalQueryParser(index, release.manifest.language)
-    return lambda query: index.search(reader.read(query).terms, told.weights, _DEPTH).rows.tolist()
+    return lambda query: index.search(reader.read(query).terms, index_report.weights, _DEPTH).rows.tolist()
 
 
 def _plain(texts: Sequence[str]) -> SearchFunction:

@@ -183,8 +183,8 @@ class ReleaseStore:
         Call it under `lock(catalog, alone=True)`: another job's files may not be in any manifest yet.
         """
         names = [release.name for release in self.releases(catalog)]
-        kept = self._worth_keeping(catalog, names, keep)
-        gone = [name for name in names if name not in kept] if kept else []
+        kept_names = self._worth_keeping(catalog, names, keep)
+        gone = [name for name in names if name not in kept_names] if kept_names else []
         folder = self.folder(catalog)
         for name in gone:
             (folder / name).rename(folder / f"{_GONE}{name}")
@@ -194,8 +194,8 @@ class ReleaseStore:
         return gone
 
     @contextmanager
-    def lock(self, catalog: str, alone: bool = False) -> Iterator[None]:
-        """Held by whoever changes a catalog; with `alone`, nobody changes any other catalog of the folder either.
+    def lock(self, catalog: str, exclusive: bool = False) -> Iterator[None]:
+        """Held by whoever changes a catalog; with `exclusive`, nobody changes any other catalog of the folder either.
 
         What a process that ended in the midst of it left is swept first; on failure, files that no release has are
         removed. Raises ReleaseError at once when another process is in the way, or the folder cannot be written.
@@ -205,7 +205,7 @@ class ReleaseStore:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 whole, one = (stack.enter_context((path / ".lock").open("w")) for path in (self.root, folder))
-                fcntl.flock(whole, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                fcntl.flock(whole, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ReleaseError(

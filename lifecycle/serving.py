@@ -23,10 +23,10 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
 
         asyncio.run(supervise(settings, ready))
         return
-    from retrieval.server.main import Running, serve
+    from retrieval.server.main import RunningServer, serve
 
-    def served(running: Running) -> None:
-        ready(running.address, {catalog: release.release_id for catalog, release in running.manager.loaded.items()})
+    def served(server: RunningServer) -> None:
+        ready(server.address, {catalog: release.release_id for catalog, release in server.manager.loaded.items()})
 
     asyncio.run(serve(settings, served))
 

@@ -89,7 +89,7 @@ class Phrases:
         """The text with words of hyphens in their pieces, and, where it has such, as wholes too."""
         words = located(text, self._analyser)
         ways = (True, False) if "-" in text else (True,)
-        readings = [list(_units(words, text, self._analyser, apart)) for apart in ways]
+        readings = [list(_units(words, text, self._analyser, split_hyphens)) for split_hyphens in ways]
         if not self._stop_words:
             readings = [[unit for unit in reading if not unit.stop] or reading for reading in readings]
         return readings
@@ -131,8 +131,10 @@ def _places(written: str, text: str) -> list[Span]:
     return places
 
 
-def _units(words: Sequence[tuple[Word, Span | None]], text: str, analyser: Analyser, apart: bool) -> Iterator[Unit]:
-    """The units of a text. `apart`: whether words of hyphens are so many units as they have pieces."""
+def _units(
+    words: Sequence[tuple[Word, Span | None]], text: str, analyser: Analyser, split_hyphens: bool
+) -> Iterator[Unit]:
+    """The units of a text. `split_hyphens`: whether words of hyphens are so many units as they have pieces."""
     done = 0
     for word, span in words:
         if span is None:
@@ -141,7 +143,12 @@ def _units(words: Sequence[tuple[Word, Span | None]], text: str, analyser: Analy
         if is_unspaced(word.text):
             for one in _CHARACTERS.finditer(text, max(start, done), end):
                 yield Unit(unicodedata.normalize("NFKC", one[0]), one.start(), one.end())
-        elif apart and "-" in word.text and word.text.replace("-", "").isalpha() and end - start == len(word.text):
+        elif (
+            split_hyphens
+            and "-" in word.text
+            and word.text.replace("-", "").isalpha()
+            and end - start == len(word.text)
+        ):
             for piece in regex.finditer("[^-]+", text, pos=start, endpos=end):
                 yield Unit("".join(analyser.terms(piece[0])[:1]), piece.start(), piece.end())
         else:

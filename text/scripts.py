@@ -82,12 +82,12 @@ def _in_pairs(run: str) -> Iterator[Piece]:
         yield run, (), _signs(run)
         return
     for place, pair in enumerate(_pairs(run)):
-        yield pair, (), _signs(pair[0] if place < len(run) - 2 else pair, alone=True)
+        yield pair, (), _signs(pair[0] if place < len(run) - 2 else pair, single=True)
 
 
 def _pairs(text: str) -> tuple[str, ...]:
     return tuple(text[i : i + 2] for i in range(len(text) - 1))
 
 
-def _signs(word: str, alone: bool = False) -> tuple[str, ...]:
-    return tuple(_SIGN.findall(word)) if alone or len(word) > 1 else ()
+def _signs(word: str, single: bool = False) -> tuple[str, ...]:
+    return tuple(_SIGN.findall(word)) if single or len(word) > 1 else ()

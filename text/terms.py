@@ -112,7 +112,9 @@ class Analyser:
         beside = [
             here and (before or after) for before, here, after in zip(single, single[1:], single[2:], strict=False)
         ]
-        return [word for word, kept in zip(words, beside, strict=True) if kept or not word.stop] or words
+        return [
+            word for word, beside_letter in zip(words, beside, strict=True) if beside_letter or not word.stop
+        ] or words
 
     def term(self, word: str) -> str:
         """The term of one word of letters, in lower case."""

@@ -110,11 +110,11 @@ def machine(bench: Bench) -> dict[str, Any]:
     """What the hardware's and the packages' records lack: the GPU and its driver's CUDA."""
     if not bench.on_gpu:
         return {"gpu": None, "torch": torch.__version__}
-    told = torch.cuda.get_device_properties(0)
+    properties = torch.cuda.get_device_properties(0)
     return {
-        "gpu": told.name,
+        "gpu": properties.name,
         "gpus": torch.cuda.device_count(),
-        "memory_gib": round(told.total_memory / 2**30, 1),
+        "memory_gib": round(properties.total_memory / 2**30, 1),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
     }

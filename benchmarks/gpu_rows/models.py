@@ -90,12 +90,12 @@ def item_tower(bench: Bench) -> dict[str, Any]:
     parts = [embed(tokens, lambda *_: None) for _, tokens in prefetch(chunks())]
     took = time.perf_counter() - start
     start = time.perf_counter()
-    alone = sum(len(tokens) for _, tokens in chunks())
+    token_count = sum(len(tokens) for _, tokens in chunks())
     tokenising = time.perf_counter() - start
     kernels = bench.seconds_each(partial(runner.run, first))
     return {
         "products_per_s": round(len(texts) / took),
-        "tokenising_alone_per_s": round(alone / tokenising),
+        "tokenising_alone_per_s": round(token_count / tokenising),
         "model_alone_per_s": round(len(first) / kernels),
         "tokens_each": float(np.mean([len(tokens) for tokens in first])),
         "least_cosine_to_fp32": float((parts[0][:_CHECKED] * exact).sum(1).min()),

@@ -50,8 +50,8 @@ class Vectors:
         return np.where(np.isfinite(best), rows, -1), best
 
     def _drawn(self, bench: Bench, count: int, generator: torch.Generator) -> torch.Tensor:
-        drawn = torch.randn(count, self.dimensions, device=bench.device, generator=generator)
-        return torch.nn.functional.normalize(drawn, dim=1).half()
+        normals = torch.randn(count, self.dimensions, device=bench.device, generator=generator)
+        return torch.nn.functional.normalize(normals, dim=1).half()
 
 
 def exact_search(bench: Bench) -> dict[str, Any]:
@@ -91,14 +91,14 @@ def _told(bench: Bench, run: Any, truth: Any, top: dict[str, float], count: int,
     rows, scores = run()
     seconds = bench.seconds_each(run, warm=2)
     queries, real = bench.size.queries, np.isfinite(truth[1])
-    apart = np.abs(np.sort(scores[:_CHECKED])[:, ::-1][real] - truth[1][real])
+    differences = np.abs(np.sort(scores[:_CHECKED])[:, ::-1][real] - truth[1][real])
     return {
         "queries_per_s": round(queries / seconds),
         "ms_a_batch": round(1000 * seconds, 3),
         "bandwidth_share": round(count * dimensions * 2 / seconds / top["bytes_per_s"], 4),
         "matrix_rate_share": round(2 * queries * count * dimensions / seconds / top["flops_per_s"], 4),
         "found_of_exact": _share(rows, truth[0]),
-        "largest_difference": float(apart.max()),
+        "largest_difference": float(differences.max()),
     }
 
 

@@ -22,7 +22,7 @@ from ranker.ranker import Ranker
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 
 
@@ -45,7 +45,7 @@ def _stand_in(device: str, folder: Path, manifest: Manifest, tower: BiEncoder, r
 
 
 async def _serve(settings: ServeSettings, manager: ReleaseManager) -> None:
-    async with running(settings, manager):
+    async with run_server(settings, manager):
         await asyncio.Event().wait()
 
 

@@ -152,14 +152,14 @@ def _write_columns(path: Path, texts: list[str]) -> None:
 @contextmanager
 def _serving(bench: Bench, releases: Path) -> Iterator[Serving]:
     address = free_address()
-    told = bench.scratch / f"serve-{address.rpartition(':')[2]}.log"
+    log_file = bench.scratch / f"serve-{address.rpartition(':')[2]}.log"
     command = [sys.executable, "-m", "benchmarks.gpu_rows.serve_one", str(releases), address, bench.device]
     settings = {"TANDEM_SERVE_MAX_IN_FLIGHT": "256", "TANDEM_SERVE_PLAN__RERANK_DEPTH": str(_DEPTH)}
     threads = {"OMP_NUM_THREADS": "1"}  # the GPU works, not they
-    with told.open("wb") as log:
+    with log_file.open("wb") as log:
         process = subprocess.Popen(command, env=os.environ | NO_CACHES | settings | threads, stderr=log)
     try:
-        yield Serving(address, process, told)
+        yield Serving(address, process, log_file)
     finally:
         process.terminate()
         process.wait(60)
@@ -207,9 +207,9 @@ def _rates(bench: Bench, addresses: list[str], queries: list[str]) -> Iterator[d
     """Each rate until two fail: one may be held up by chance."""
     failed = 0
     for rate in bench.size.rates:
-        seen = _offer(bench, addresses, queries, rate)
-        yield seen
-        failed += not seen["holds"]
+        result = _offer(bench, addresses, queries, rate)
+        yield result
+        failed += not result["holds"]
         if failed == 2:
             return
 
@@ -228,15 +228,15 @@ def _offer(bench: Bench, addresses: list[str], queries: list[str], rate: int) ->
         client.stdin.write(json.dumps(task))
         client.stdin.close()
         clients.append(client)
-    told = []
+    client_reports = []
     for client in clients:
         assert client.stdout is not None
-        told.append(json.loads(client.stdout.read()))
+        client_reports.append(json.loads(client.stdout.read()))
         client.wait(60)
-    latencies = np.concatenate([np.array(one["latencies"], float) for one in told]) * 1000
-    late = np.concatenate([np.array(one["late"], float) for one in told]) * 1000
-    statuses = sum((Counter(one["statuses"]) for one in told), Counter())
-    degraded = sum((Counter(one["degraded"]) for one in told), Counter())
+    latencies = np.concatenate([np.array(one["latencies"], float) for one in client_reports]) * 1000
+    late = np.concatenate([np.array(one["late"], float) for one in client_reports]) * 1000
+    statuses = sum((Counter(one["statuses"]) for one in client_reports), Counter())
+    degraded = sum((Counter(one["degraded"]) for one in client_reports), Counter())
     p50, p99 = (float(np.percentile(latencies, share)) if len(latencies) else float("inf") for share in (50, 99))
     return {
         "offered_per_s": rate,
@@ -246,6 +246,6 @@ def _offer(bench: Bench, addresses: list[str], queries: list[str], rate: int) ->
         "client_late_p99_ms": round(float(np.percentile(late, 99)), 2) if len(late) else 0.0,
         "statuses": dict(statuses),
         "degraded": dict(degraded),
-        "rescored_each": round(float(np.mean([one["rescored_each"] for one in told])), 1),
+        "rescored_each": round(float(np.mean([one["rescored_each"] for one in client_reports])), 1),
         "holds": p99 <= _P99_MS and not degraded and set(statuses) == {"OK"},
     }

@@ -48,9 +48,9 @@ def texts_of(shape: Shape, count: int, lengths: tuple[int, int], seed: int = 0) 
     random = np.random.default_rng(seed)
     words = words_of(shape)
     sizes = random.integers(lengths[0], lengths[1] + 1, count)
-    drawn = (len(words) * random.random(int(sizes.sum())) ** 3).astype(int)
+    picks = (len(words) * random.random(int(sizes.sum())) ** 3).astype(int)
     starts = np.concatenate(([0], np.cumsum(sizes)))
-    return [" ".join([words[i] for i in drawn[a:b]]) for a, b in pairwise(starts)]
+    return [" ".join([words[i] for i in picks[a:b]]) for a, b in pairwise(starts)]
 
 
 def write_models(folder: Path, shape: Shape, item_tokens: int) -> tuple[Path, Path]:

@@ -47,8 +47,8 @@ async def find_highest(
 
 def _limit(fails: float | None, too_slow: float | None) -> float | None:
     """The lowest rate that was no success."""
-    seen = [rate for rate in (fails, too_slow) if rate is not None]
-    return min(seen) if seen else None
+    limits = [rate for rate in (fails, too_slow) if rate is not None]
+    return min(limits) if limits else None
 
 
 def _next(holds: float, limit: float | None, ceiling: float) -> float:

@@ -97,14 +97,14 @@ class LocustRun:
         seconds, server = self._seconds, self._server_used
         client = round(self._client_used / seconds, 3)
         cores = {"client_cores": client, "server_cores": None if server is None else round(server / seconds, 3)}
-        seen = measure(self._calls, self.log, seconds)
-        verdict = judge(self._slo, seen)
+        measures = measure(self._calls, self.log, seconds)
+        verdict = judge(self._slo, measures)
         valid = client < _BUSY_CORES  # one process: with more, shoppers wait for each other
-        self._keep(seen, verdict, valid, cores, seconds)
+        self._keep(measures, verdict, valid, cores, seconds)
         return INVALID_EXIT if not valid else HOLDS if verdict.holds else REFUSED_EXIT
 
     def _keep(
-        self, seen: Measured, verdict: Verdict, valid: bool, cores: dict[str, float | None], seconds: float
+        self, measures: Measured, verdict: Verdict, valid: bool, cores: dict[str, float | None], seconds: float
     ) -> None:
         options = self.options
         windows = windowed(self._calls, self.log, seconds)
@@ -112,7 +112,7 @@ class LocustRun:
         parameters |= {"objectives": self._slo.model_dump(), "different_queries": len(self.log.queries)}
         for name in ("output", "host", "server_process"):
             del parameters[name]
-        results = {"valid": valid, **cores, **seen.as_json(), "verdict": verdict.as_json(), "windows": windows}
+        results = {"valid": valid, **cores, **measures.as_json(), "verdict": verdict.as_json(), "windows": windows}
         summary = _summary(verdict, valid)
         plots = {
             "Latency over time": plot(windows, "second", "seconds since the start", self._slo),
@@ -147,10 +147,15 @@ def windowed(calls: Sequence[Call], log: QueryLog, seconds: float, windows: int 
     for i in range(windows):
         part = [call for call in calls if i * width <= call.sent < (i + 1) * width]
         if part:
-            seen = measure(part, log, width)
-            row = {"second": round((i + 0.5) * width, 1), "offered_per_s": seen.offered_per_s, **percentiles(part)}
+            measures = measure(part, log, width)
+            row = {"second": round((i + 0.5) * width, 1), "offered_per_s": measures.offered_per_s, **percentiles(part)}
             rows.append(
-                row | {"error_share": seen.error_share, "degraded_share": seen.degraded_share, "ndcg": seen.ndcg}
+                row
+                | {
+                    "error_share": measures.error_share,
+                    "degraded_share": measures.degraded_share,
+                    "ndcg": measures.ndcg,
+                }
             )
     return rows
 

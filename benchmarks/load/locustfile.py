@@ -144,10 +144,10 @@ def _run(environment: Environment) -> LocustRun:
 def _call(query: int, sent: float, done: float, answer: Any, error: Any) -> Call:
     if error is None:
         # Only what is measured: a soak keeps hundreds of thousands.
-        kept = search_pb2.SearchResponse(
+        summary = search_pb2.SearchResponse(
             hits=[search_pb2.Hit(product_id=hit.product_id) for hit in answer.hits], degraded=answer.degraded
         )
-        return Call(sent, sent, done, query, OK, kept.SerializeToString())
+        return Call(sent, sent, done, query, OK, summary.SerializeToString())
     status = error.code().name
     retry = status == REFUSED and says_when_to_retry(error.trailing_metadata())
     return Call(sent, sent, done, query, status, retry=retry)

@@ -108,7 +108,7 @@ async def offer_rates(
 def keep(result: OpenResult, slo: Slo, parameters: dict[str, Any], folder: Path, name: str) -> tuple[Path, Path]:
     """Writes JSON and HTML; returns both paths."""
     results = result.as_json()
-    told = [*results["trials"], *([results["beyond"]] if result.beyond else [])]
+    rows = [*results["trials"], *([results["beyond"]] if result.beyond else [])]
     judged = [trial for trial in result.trials if trial.rate == result.highest] or result.trials[-1:]
     verdicts = {f"At {judged[-1].rate:.1f} calls a second": judged[-1].verdict}
     if result.beyond:
@@ -119,8 +119,8 @@ def keep(result: OpenResult, slo: Slo, parameters: dict[str, Any], folder: Path,
         result.valid and result.holds,
         parameters,
         verdicts,
-        {"Latency against rate": plot(told, "rate", "calls offered a second", slo, result.highest or None)},
-        [{name: row[name] for name in _COLUMNS} for row in told],
+        {"Latency against rate": plot(rows, "rate", "calls offered a second", slo, result.highest or None)},
+        [{name: row[name] for name in _COLUMNS} for row in rows],
     )
     return save(name, parameters, results, folder), write_report(report, folder / f"{name}.html")
 
@@ -130,12 +130,12 @@ def summary(result: OpenResult) -> str:
     if not result.highest:
         return "The objectives hold at no rate that was tried." if result.valid else "The client could not keep up."
     if len(result.trials) == 1 and result.beyond is None:
-        said = f"The objectives hold at {result.highest:.1f} calls a second."
+        text = f"The objectives hold at {result.highest:.1f} calls a second."
     else:
-        said = f"The objectives hold up to {result.highest:.1f} calls a second."
+        text = f"The objectives hold up to {result.highest:.1f} calls a second."
     if result.beyond and not result.beyond.verdict.holds:
-        said += " What was offered beyond is not dealt with as asked."
-    return said if result.valid else f"{said} The client could not keep up beyond: no valid result."
+        text += " What was offered beyond is not dealt with as asked."
+    return text if result.valid else f"{text} The client could not keep up beyond: no valid result."
 
 
 def show(result: OpenResult, slo: Slo, console: Console) -> None:
@@ -155,10 +155,10 @@ def show(result: OpenResult, slo: Slo, console: Console) -> None:
 
 
 def _tell(trial: Trial, console: Console) -> None:
-    seen = trial.measured
+    point = trial.measured
     console.print(
-        f"{trial.rate:.1f}/s for {trial.seconds:.0f} s: p50 {number(seen.p50_ms)} ms, p99 {number(seen.p99_ms)} ms, "
-        f"errors {seen.error_share:.2%}, client {trial.client_cores:.2f} cores: {trial.outcome}",
+        f"{trial.rate:.1f}/s for {trial.seconds:.0f} s: p50 {number(point.p50_ms)} ms, p99 {number(point.p99_ms)} ms, "
+        f"errors {point.error_share:.2%}, client {trial.client_cores:.2f} cores: {trial.outcome}",
         highlight=False,
         soft_wrap=True,
     )

@@ -45,8 +45,8 @@ def plot(points: Sequence[Point], x: str, x_label: str, slo: Slo, mark: float | 
 
 def _latency(axes: Any, points: Sequence[Point], x: str, slo: Slo) -> None:
     for name, color in _COLORS.items():
-        seen = [point for point in points if point[name] is not None]
-        axes.plot([p[x] for p in seen], [p[name] for p in seen], "o-", color=color, markersize=4, label=name[:3])
+        shown = [point for point in points if point[name] is not None]
+        axes.plot([p[x] for p in shown], [p[name] for p in shown], "o-", color=color, markersize=4, label=name[:3])
         if (limit := getattr(slo, name)) is not None:
             axes.axhline(limit, color=color, linewidth=1, linestyle="--", label=f"{name[:3]} allowed: {limit:g} ms")
     axes.set_yscale("log")
@@ -55,7 +55,7 @@ def _latency(axes: Any, points: Sequence[Point], x: str, slo: Slo) -> None:
 
 
 def _line(axes: Any, points: Sequence[Point], x: str, name: str, color: str, limit: float | None) -> None:
-    seen = [point for point in points if point[name] is not None]
-    axes.plot([p[x] for p in seen], [p[name] for p in seen], "o-", color=color, markersize=4)
+    shown = [point for point in points if point[name] is not None]
+    axes.plot([p[x] for p in shown], [p[name] for p in shown], "o-", color=color, markersize=4)
     if limit is not None:
         axes.axhline(limit, color=_LIMIT, linewidth=1, linestyle="--")

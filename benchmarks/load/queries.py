@@ -70,10 +70,10 @@ def _columns(path: Path) -> list[str]:
 def _of_counts(counts: dict[str, float] | dict[str, int] | None, path: Path) -> QueryLog:
     if counts is None:
         raise TandemError(f"{path}: has no column count; give query and count, or text with a query a line")
-    asked = {query: float(count) for query, count in counts.items() if count > 0}
-    if not asked:
+    counted = {query: float(count) for query, count in counts.items() if count > 0}
+    if not counted:
         raise TandemError(f"{path}: holds no queries")
-    return QueryLog(list(asked), _shares(np.array(list(asked.values()))))
+    return QueryLog(list(counted), _shares(np.array(list(counted.values()))))
 
 
 def _of_judgments(path: Path, split: str) -> QueryLog:
@@ -84,8 +84,8 @@ def _of_judgments(path: Path, split: str) -> QueryLog:
     if not grades:
         raise TandemError(f"{path}: no query is in split {split!r}; use train, valid, test or {ALL}")
     counts = load_frequencies(path) or {}
-    asked = np.array([counts.get(query, 0.0) if counts else 1.0 for query in grades])
-    return QueryLog(list(grades), _shares(asked if asked.sum() else np.ones(len(grades))), grades)
+    frequencies = np.array([counts.get(query, 0.0) if counts else 1.0 for query in grades])
+    return QueryLog(list(grades), _shares(frequencies if frequencies.sum() else np.ones(len(grades))), grades)
 
 
 def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:

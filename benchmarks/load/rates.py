@@ -63,9 +63,9 @@ class Trial:
 
     def as_json(self) -> dict[str, Any]:
         """The rate, what was seen, and the verdict."""
-        told = {"rate": round(self.rate, 2), "seconds": round(self.seconds, 1), "outcome": self.outcome}
+        row = {"rate": round(self.rate, 2), "seconds": round(self.seconds, 1), "outcome": self.outcome}
         cores = {"client_cores": self.client_cores, "server_cores": self.server_cores}
-        return told | cores | self.measured.as_json() | {"verdict": self.verdict.as_json()}
+        return row | cores | self.measured.as_json() | {"verdict": self.verdict.as_json()}
 
 
 class Offers:
@@ -78,12 +78,12 @@ class Offers:
         slo: Slo,
         offer: Offer,
         server: int | None = None,
-        tell: Callable[[Trial], None] = lambda _: None,
+        report: Callable[[Trial], None] = lambda _: None,
     ) -> None:
-        """`server` is the service's process id; `tell` hears of each trial."""
+        """`server` is the service's process id; `report` hears of each trial."""
         self.trials: list[Trial] = []
         self._loop, self._log, self._slo, self._offer = loop, log, slo, offer
-        self._server, self._tell = server, tell
+        self._server, self._report = server, report
         self._runs = 0
         self._requests = [
             search_pb2.SearchRequest(query=query, top_k=offer.top_k).SerializeToString() for query in log.queries
@@ -106,7 +106,7 @@ class Offers:
 
     async def at(self, rate: float) -> Trial:
         """One rate against the objectives."""
-        trial = await self._run(rate, lambda seen: judge(self._slo, seen))
+        trial = await self._run(rate, lambda measures: judge(self._slo, measures))
         self.trials.append(trial)
         return trial
 
@@ -114,7 +114,7 @@ class Offers:
         """More than the highest rate, against the objectives of overload, which must be set."""
         overload = self._slo.overload
         assert overload is not None
-        return await self._run(overload.factor * highest, lambda seen: judge_overload(overload, highest, seen))
+        return await self._run(overload.factor * highest, lambda measures: judge_overload(overload, highest, measures))
 
     async def _run(self, rate: float, verdict: Callable[[Measured], Verdict]) -> Trial:
         offer, seconds = self._offer, self._offer.seconds_at(rate)
@@ -128,9 +128,11 @@ class Offers:
         counted = [call for call in calls if call.due >= offer.warm_seconds]
         cores = round((time.process_time() - client) / took, 3)
         theirs = None if server is None else round((cpu_seconds(self._server or 0) - server) / took, 3)
-        seen = await asyncio.to_thread(measure, counted, self._log, seconds)
-        trial = Trial(rate, seconds, seen, verdict(seen), seen.lag_p99_ms <= offer.most_lag_ms, cores, theirs)
-        self._tell(trial)
+        measures = await asyncio.to_thread(measure, counted, self._log, seconds)
+        trial = Trial(
+            rate, seconds, measures, verdict(measures), measures.lag_p99_ms <= offer.most_lag_ms, cores, theirs
+        )
+        self._report(trial)
         await asyncio.sleep(_PAUSE)
         return trial
 

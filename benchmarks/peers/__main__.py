@@ -24,7 +24,7 @@ from benchmarks.peers import ours, weights
 from benchmarks.peers.environments import PEERS, PLAIN, SAME_PROGRAM, chosen, make_all
 from benchmarks.peers.processes import Seen, run_all
 from benchmarks.peers.programs.loop import Task
-from benchmarks.peers.table import show, told
+from benchmarks.peers.table import show, summarize_results
 from benchmarks.shop import BenchShop, add_options, shop_of
 from core.digest import file_digest, value_digest
 from core.errors import TandemError
@@ -55,10 +55,10 @@ def main() -> None:
     run = partial(run_all, ids=ids, folder=work, timeout=options.timeout, failed=failed)
     fewer = replace(task, answered=min(task.answered, options.peer_queries))
     # What is compared most runs side by side, since a machine's pace changes.
-    seen = run({peer: python for peer, python in pythons.items() if peer in SAME_PROGRAM}, task)
-    seen |= _ours(shop, rows, task, work, ready, failed)
-    seen |= run({peer: python for peer, python in pythons.items() if peer not in SAME_PROGRAM}, fewer)
-    results = told(seen, failed, shop.questions.grades, task, len(texts))
+    results_by_peer = run({peer: python for peer, python in pythons.items() if peer in SAME_PROGRAM}, task)
+    results_by_peer |= _ours(shop, rows, task, work, ready, failed)
+    results_by_peer |= run({peer: python for peer, python in pythons.items() if peer not in SAME_PROGRAM}, fewer)
+    results = summarize_results(results_by_peer, failed, shop.questions.grades, task, len(texts))
     show(results)
     parameters = {
         **{"products": len(texts), "queries": len(task.queries), "peer_queries": options.peer_queries},
@@ -112,7 +112,7 @@ def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: 
     rows = np.random.default_rng(0).choice(len(texts), min(options.products, len(texts)), replace=False)
     return Task(
         texts=texts,
-        queries=shop.questions.asked,
+        queries=shop.questions.queries,
         encoder=str(encoder),
         ranker=str(ranker),
         vectors=str(work / f"vectors-{value_digest(made_of)[:12]}.npy"),
@@ -122,7 +122,7 @@ def _task(shop: BenchShop, texts: list[str], options: argparse.Namespace, work: 
         rounds=2,
         seconds=options.seconds,
         clients=[1, 8],
-        answered=len(shop.questions.asked),
+        answered=len(shop.questions.queries),
     )
 
 
@@ -132,21 +132,21 @@ def _variants(shop: BenchShop, options: argparse.Namespace, plan: dict[str, str]
     )
     assert shop.models.ranker is not None, "shop_of refuses to go without"
     same, *others = ours.variants(shop.models, served, plan, options.small_encoder, options.depth)
-    alone = ours.heard_alone(shop.models.ranker, work / "heard-alone")
-    return [replace(same, models=replace(same.models, ranker=alone)), *others]
+    unmixed = ours.copy_without_mixing(shop.models.ranker, work / "heard-alone")
+    return [replace(same, models=replace(same.models, ranker=unmixed)), *others]
 
 
 def _ours(
     shop: BenchShop, rows: list[ours.Variant], task: Task, work: Path, ready: float | None, failed: dict[str, str]
 ) -> Seen:
-    seen = {}
+    results_by_peer = {}
     for variant in rows:
         try:
-            seen[variant.name] = ours.measure(shop, variant, task, work / "serve.log", ready)
+            results_by_peer[variant.name] = ours.measure(shop, variant, task, work / "serve.log", ready)
         except (TandemError, grpc.RpcError) as error:
             failed[variant.name] = f"failed: {str(error).splitlines()[0]}"
         ready = None
-    return seen
+    return results_by_peer
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ def variants(
     same = {each: {f"{_PLAN}LEXICAL_CANDIDATES": "0", _DEPTH: str(each)} for each in (depth, 0)}
     rows = [Variant(SAME, models, same)]
     if served != models or plan:
-        asked = {f"{_PLAN}{key.upper()}": value for key, value in plan.items()}
-        rows.append(Variant(SERVED, served, {depth: {_DEPTH: str(depth), **asked}}))
+        settings = {f"{_PLAN}{key.upper()}": value for key, value in plan.items()}
+        rows.append(Variant(SERVED, served, {depth: {_DEPTH: str(depth), **settings}}))
     towers = ModelFolders(small or served.encoder, None)
     approximate = IndexSettings(exact_budget_ms=0)
     return [*rows, Variant(APPROXIMATE, towers, {0: same[0]}, approximate)]
 
 
-def heard_alone(ranker: Path, target: Path) -> Path:
+def copy_without_mixing(ranker: Path, target: Path) -> Path:
     """The same cross-encoder in folder `target`, ordering what it rescores without retrieval's order, as peers do."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(ranker, target, ignore=shutil.ignore_patterns("checkpoint"))
@@ -85,9 +85,9 @@ def measure(shop: BenchShop, variant: Variant, task: Task, log: Path, ready: flo
     for depth, plan in variant.plans.items():
         address = free_address()
         with serving(shop.store.root, address, {**NO_CACHES, **plan}, log) as pid:
-            asked = _Asked(address, task, depth, pid)
-            runs += [asyncio.run(asked.by(clients)) for clients in task.clients]
-            answers[str(depth)] = asyncio.run(asked.answers())
+            runner = _QueryRunner(address, task, depth, pid)
+            runs += [asyncio.run(runner.run_clients(clients)) for clients in task.clients]
+            answers[str(depth)] = asyncio.run(runner.answers())
             peak = max(peak, peak_mib(pid))
     texts = [task.texts[row] for row in task.sample]
     rate = rates({"tandem": by_tandem(variant.models.encoder)}, texts, task.rounds)["tandem"]
@@ -107,15 +107,15 @@ def peak_mib(pid: int) -> float:
     return round(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024, 1)
 
 
-class _Asked:
-    """A service that is asked at one depth, and what it answered; see `programs.loop.Asked`."""
+class _QueryRunner:
+    """A service that is asked at one depth, and what it answered; see `programs.loop.QueryRunner`."""
 
     def __init__(self, address: str, task: Task, depth: int, pid: int) -> None:
         self._address, self._task, self._depth, self._pid = address, task, depth, pid
-        self._found: dict[int, list[str]] = {}
+        self._answers: dict[int, list[str]] = {}
 
-    async def by(self, clients: int) -> dict[str, Any]:
-        """See `programs.loop.Asked.by`; the client's processor time is told apart."""
+    async def run_clients(self, clients: int) -> dict[str, Any]:
+        """See `programs.loop.QueryRunner.run_clients`; the client's processor time is told apart."""
         await self._ask(clients, WARM_SECONDS)
         server, client, start = cpu_seconds(self._pid), time.process_time(), time.monotonic()
         times = await self._ask(clients, self._task.seconds)
@@ -129,15 +129,15 @@ class _Asked:
         }
 
     async def answers(self) -> list[list[str]]:
-        """See `programs.loop.Asked.answers`."""
-        left = iter([number for number in range(self._task.answered) if number not in self._found])
+        """See `programs.loop.QueryRunner.answers`."""
+        left = iter([number for number in range(self._task.answered) if number not in self._answers])
 
         async def client(stub: search_pb2_grpc.SearchServiceStub) -> None:
             for number in left:
                 await self._answer(stub, number)
 
         await self._together(client, max(self._task.clients))
-        return [self._found[number] for number in range(self._task.answered)]
+        return [self._answers[number] for number in range(self._task.answered)]
 
     async def _ask(self, clients: int, seconds: float) -> list[float]:
         numbers, times = itertools.count(), list[float]()
@@ -161,4 +161,4 @@ class _Asked:
         answer = await stub.Search(request, timeout=_DEADLINE)
         if answer.degraded:
             raise TandemError(f"an answer was degraded: {answer.degraded[0].detail}")
-        self._found[number] = [hit.product_id for hit in answer.hits]
+        self._answers[number] = [hit.product_id for hit in answer.hits]

@@ -21,7 +21,7 @@ def run_all(
 ) -> Seen:
     """What each peer told, one after another, with products by their ids instead of their rows; who failed is told in
     `failed`, by name, and stops no other."""
-    seen = {}
+    results = {}
     for peer, python in pythons.items():
         try:
             found = run(peer, python, task, folder, timeout)
@@ -31,8 +31,8 @@ def run_all(
         answers = {
             depth: [[ids[place] for place in rows] for rows in lists] for depth, lists in found["answers"].items()
         }
-        seen[peer.name] = found | {"answers": answers}
-    return seen
+        results[peer.name] = found | {"answers": answers}
+    return results
 
 
 def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> dict[str, Any]:
@@ -40,18 +40,18 @@ def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> d
 
     Raises PeerFailed when it fails, tells nothing or takes longer than so many seconds.
     """
-    asked, seen, said = (folder / f"{peer.module}.{kind}" for kind in ("task.json", "seen.json", "log"))
-    task.write(asked)
-    seen.unlink(missing_ok=True)
+    task_file, report_file, log_file = (folder / f"{peer.module}.{kind}" for kind in ("task.json", "seen.json", "log"))
+    task.write(task_file)
+    report_file.unlink(missing_ok=True)
     command = [
         str(python),
         "-m",
         f"benchmarks.peers.programs.{peer.module}",
-        str(asked.absolute()),
-        str(seen.absolute()),
+        str(task_file.absolute()),
+        str(report_file.absolute()),
     ]
     environment = {**os.environ, **_SETTINGS, "PYTHONPATH": str(_ROOT)}
-    with said.open("wb") as log:
+    with log_file.open("wb") as log:
         try:
             done = subprocess.run(
                 command, cwd=_ROOT, env=environment, stdout=log, stderr=log, timeout=timeout, check=False
@@ -59,8 +59,8 @@ def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> d
         except subprocess.TimeoutExpired:
             raise PeerFailed(f"took longer than {timeout:.0f} s") from None
     if done.returncode:
-        raise PeerFailed(f"failed: {last_line(said.read_text('utf-8', 'replace'))}")
+        raise PeerFailed(f"failed: {last_line(log_file.read_text('utf-8', 'replace'))}")
     try:
-        return json.loads(seen.read_bytes())
+        return json.loads(report_file.read_bytes())
     except (OSError, ValueError):
         raise PeerFailed("ended without telling anything") from None

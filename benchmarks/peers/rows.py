@@ -45,7 +45,7 @@ class Row:
         return asdict(self)
 
 
-def speed(run: Mapping[str, Any]) -> Speed:
+def measure_speed(run: Mapping[str, Any]) -> Speed:
     """Of one run as a program tells it."""
     times, seconds, client = run["times_ms"], run["seconds"], run.get("client_processor_seconds")
     return Speed(
@@ -56,13 +56,15 @@ def speed(run: Mapping[str, Any]) -> Speed:
     )
 
 
-def row(seen: Mapping[str, Any], depth: int, quality: dict[str, float | None], products: int) -> Row:
+def make_row(report: Mapping[str, Any], depth: int, quality: dict[str, float | None], products: int) -> Row:
     """Of one program's figures at one depth."""
-    rates = seen["embedding"]["products_per_s"]
+    rates = report["embedding"]["products_per_s"]
     rate = round(float(np.median(rates)), 1)
-    ready = seen["ready_seconds"] if "ready_seconds" in seen else round(products / rate + seen["build_seconds"], 1)
-    speeds = {run["clients"]: speed(run) for run in seen["runs"] if run["depth"] == depth}
-    return Row(speeds, quality, rate, ready, seen["peak_mib"])
+    ready = (
+        report["ready_seconds"] if "ready_seconds" in report else round(products / rate + report["build_seconds"], 1)
+    )
+    speeds = {run["clients"]: measure_speed(run) for run in report["runs"] if run["depth"] == depth}
+    return Row(speeds, quality, rate, ready, report["peak_mib"])
 
 
 def overlap(answers: Answers, other: Answers) -> float:
@@ -77,9 +79,9 @@ def overlap(answers: Answers, other: Answers) -> float:
 def quality(answers: Answers, baseline: Answers | None, grades: Grades) -> dict[str, float | None]:
     """nDCG@10 over the queries answered, and beside the baseline's on the same queries: the difference with its 95%
     interval and p, and the overlap of the best ten; None without a baseline."""
-    told: dict[str, float | None] = {"queries": len(answers), "ndcg": _mean(_ndcg(answers, grades))}
+    entries: dict[str, float | None] = {"queries": len(answers), "ndcg": _mean(_ndcg(answers, grades))}
     if baseline is None:
-        return told | dict.fromkeys(("difference", "low", "high", "p", "overlap"))
+        return entries | dict.fromkeys(("difference", "low", "high", "p", "overlap"))
     test = paired(_ndcg(baseline, grades), _ndcg(answers, grades))
     figures = {
         "difference": test.difference.mean,
@@ -87,7 +89,9 @@ def quality(answers: Answers, baseline: Answers | None, grades: Grades) -> dict[
         "high": test.difference.high,
         "p": test.p,
     }
-    return told | {name: round(value, 4) for name, value in figures.items()} | {"overlap": overlap(answers, baseline)}
+    return (
+        entries | {name: round(value, 4) for name, value in figures.items()} | {"overlap": overlap(answers, baseline)}
+    )
 
 
 def _ndcg(answers: Answers, grades: Grades) -> dict[str, float]:
@@ -102,13 +106,13 @@ def _mean(values: Mapping[str, float]) -> float | None:
 
 def figures(row: Row) -> dict[str, float]:
     """What rows are compared by; of all but rates, less is better. Quality is compared by a paired test instead."""
-    told: dict[str, float | None] = {}
+    entries: dict[str, float | None] = {}
     for clients, each in row.speeds.items():
-        told |= {f"queries/s, clients {clients}": each.queries_per_s, f"p50 ms, clients {clients}": each.p50_ms}
-        told |= {f"p99 ms, clients {clients}": each.p99_ms}
-    told |= {"products embedded/s": row.products_per_s, "seconds until ready": row.ready_seconds}
-    told |= {"peak MiB": row.peak_mib}
-    return {name: value for name, value in told.items() if value is not None}
+        entries |= {f"queries/s, clients {clients}": each.queries_per_s, f"p50 ms, clients {clients}": each.p50_ms}
+        entries |= {f"p99 ms, clients {clients}": each.p99_ms}
+    entries |= {"products embedded/s": row.products_per_s, "seconds until ready": row.ready_seconds}
+    entries |= {"peak MiB": row.peak_mib}
+    return {name: value for name, value in entries.items() if value is not None}
 
 
 def ratios(row: Row, baseline: Row) -> dict[str, float]:
@@ -125,12 +129,12 @@ def strongest(peers: Mapping[str, Row]) -> str | None:
 
 def ahead(peer: Row, ours: Row) -> dict[str, tuple[float, float]]:
     """Where the peer's figure is better than ours by more than a run's noise: both, by name."""
-    mine, told = figures(ours), {}
+    mine, entries = figures(ours), {}
     for name, theirs in figures(peer).items():
         better, worse = (theirs, mine.get(name)) if _more_is_better(name) else (mine.get(name), theirs)
         if better is not None and worse is not None and better > worse * _NOISE:
-            told[name] = (theirs, mine[name])
-    return told
+            entries[name] = (theirs, mine[name])
+    return entries
 
 
 def _more_is_better(name: str) -> bool:

@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.peers.environments import PLAIN
 from benchmarks.peers.ours import SAME
 from benchmarks.peers.programs.loop import Task
-from benchmarks.peers.rows import Row, ahead, quality, ratios, row, strongest
+from benchmarks.peers.rows import Row, ahead, make_row, quality, ratios, strongest
 from evaluation.measures import Grades
 
 RESCORED, RETRIEVED = "rescored", "retrieved only"
@@ -20,8 +20,8 @@ _TO, _AHEAD = f"to {PLAIN.name}", "ahead of tandem"
 STRONGEST, _TO_STRONGEST = "strongest peer", "to the strongest peer"
 
 
-def told(
-    seen: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], grades: Grades, task: Task, products: int
+def summarize_results(
+    reports: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], grades: Grades, task: Task, products: int
 ) -> dict[str, Any]:
     """All rows by depth, each beside the straightforward program's, where peers are ahead of the same weights in
     Tandem, the vectors' likeness, versions, and who failed of what."""
@@ -29,19 +29,21 @@ def told(
     for title, depth in ((RESCORED, task.depth), (RETRIEVED, 0)):
         answers = {
             name: dict(zip(task.queries, each["answers"][str(depth)], strict=False))  # of the first queries
-            for name, each in seen.items()
+            for name, each in reports.items()
             if str(depth) in each["answers"]
         }
         base = answers.get(PLAIN.name)
         rows = {
-            name: row(seen[name], depth, quality(found, None if name == PLAIN.name else base, grades), products)
-            for name, found in answers.items()
+            name: make_row(
+                reports[name], depth, quality(ranking, None if name == PLAIN.name else base, grades), products
+            )
+            for name, ranking in answers.items()
         }
-        results[title] = _compared(rows, {name for name in rows if "build_seconds" in seen[name]})
+        results[title] = _compared(rows, {name for name in rows if "build_seconds" in reports[name]})
     for key in ("versions", "index", "load_seconds", "build_seconds"):
-        results[key] = {name: each[key] for name, each in seen.items() if key in each}
+        results[key] = {name: each[key] for name, each in reports.items() if key in each}
     results["mean_cosine"] = {
-        name: each["embedding"]["mean_cosine"] for name, each in seen.items() if "mean_cosine" in each["embedding"]
+        name: each["embedding"]["mean_cosine"] for name, each in reports.items() if "mean_cosine" in each["embedding"]
     }
     return results
 
@@ -55,7 +57,7 @@ def _compared(rows: Mapping[str, Row], peers: set[str]) -> dict[str, Any]:
         _TO: {name: ratios(each, base) for name, each in rows.items() if base and name != PLAIN.name},
         STRONGEST: best,
         _TO_STRONGEST: {name: ratios(each, rows[best]) for name, each in rows.items() if best and name not in peers},
-        _AHEAD: {name: found for name, found in better.items() if found},
+        _AHEAD: {name: better_figures for name, better_figures in better.items() if better_figures},
     }
 
 
@@ -86,19 +88,20 @@ def cells(title: str, results: Mapping[str, Any]) -> list[list[str]]:
     """Heads, and a row for each program; one that failed has a row of its own that says so."""
     rows = results[title]["rows"]
     clients = next((list(each["speeds"]) for each in rows.values()), [])
-    asked = [f"queries/s (p50, p99 ms), {count} client{'s' * (int(count) > 1)}" for count in clients]
+    speed_heads = [f"queries/s (p50, p99 ms), {count} client{'s' * (int(count) > 1)}" for count in clients]
     last = ["nDCG@10 (queries)", "less baseline's (p)", "same top 10", "embedded/s", "ready s", "peak MiB"]
-    found = [[title, *asked, "client's cores", *last]]
+    table_rows = [[title, *speed_heads, "client's cores", *last]]
     for name, each in rows.items():
-        seen = each["quality"]
-        less = "" if seen["difference"] is None else f"{seen['difference']:+.4f} ({seen['p']:.3f})"
-        ndcg = f"{seen['ndcg']} ({seen['queries']})"  # peers answer fewer: only the difference is of the same queries
-        values = (ndcg, less, seen["overlap"], each["products_per_s"], each["ready_seconds"], each["peak_mib"])
+        quality_row = each["quality"]
+        less = "" if quality_row["difference"] is None else f"{quality_row['difference']:+.4f} ({quality_row['p']:.3f})"
+        # Peers answer fewer queries: only the difference compares the same ones.
+        ndcg = f"{quality_row['ndcg']} ({quality_row['queries']})"
+        values = (ndcg, less, quality_row["overlap"], each["products_per_s"], each["ready_seconds"], each["peak_mib"])
         speeds = [each["speeds"][count] for count in clients]
         cores = max((speed["client_cores"] or 0.0 for speed in speeds), default=0.0)
-        told = ["" if value is None else str(value) for value in (cores or None, *values)]
-        found.append([name, *map(_speed, speeds), *told])
-    return [*found, *([name, *["failed"] * len(asked), *[""] * 7] for name in results["failed"])]
+        columns = ["" if value is None else str(value) for value in (cores or None, *values)]
+        table_rows.append([name, *map(_speed, speeds), *columns])
+    return [*table_rows, *([name, *["failed"] * len(speed_heads), *[""] * 7] for name in results["failed"])]
 
 
 def lines(title: str, results: Mapping[str, Any]) -> Iterator[str]:

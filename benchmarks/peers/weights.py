@@ -69,8 +69,8 @@ def _copy(checkpoint: Path, target: Path, tokens: int) -> None:
             os.link(checkpoint / name, target / name)
         except OSError:  # another file system
             shutil.copyfile(checkpoint / name, target / name)
-    told = _read(checkpoint / "tokenizer_config.json")
-    _write(target / "tokenizer_config.json", told | {"model_max_length": tokens})
+    config = _read(checkpoint / "tokenizer_config.json")
+    _write(target / "tokenizer_config.json", config | {"model_max_length": tokens})
 
 
 def _read(path: Path) -> Any:

@@ -63,9 +63,9 @@ def _service(service: ServiceDescriptorProto, place: Place, comments: Comments) 
     yield _text(comments, place)
     for index, method in enumerate(service.method):
         yield f"### {service.name}.{method.name}"
-        asked = ("stream of " if method.client_streaming else "") + _link(method.input_type)
+        request = ("stream of " if method.client_streaming else "") + _link(method.input_type)
         answered = ("stream of " if method.server_streaming else "") + _link(method.output_type)
-        yield f"Request: {asked}. Response: {answered}."
+        yield f"Request: {request}. Response: {answered}."
         yield _text(comments, (*place, _MEMBERS, index))
 
 

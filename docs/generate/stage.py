@@ -31,17 +31,17 @@ def stage(folder: Path) -> list[Path]:
 
 def linked_files(pages: list[Path]) -> set[Path]:
     """The pages, and every file of the repository that they, or pages among these files, link to."""
-    found: set[Path] = set()
+    staged: set[Path] = set()
     waiting = list(pages)
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in staged:
             continue
-        found.add(path)
+        staged.add(path)
         if path.suffix == ".md":
             targets = ((path.parent / target).resolve() for target in links(path.read_text("utf-8")))
             waiting += [target for target in targets if target.is_file() and target.is_relative_to(ROOT)]
-    return found
+    return staged
 
 
 def links(text: str) -> Iterator[str]:

@@ -82,14 +82,14 @@ class PackedModel:
         ids = np.concatenate(tokens[part])
         kinds = np.zeros_like(ids) if segments is None else np.concatenate(segments[part])
         places = np.arange(len(ids)) - np.repeat(lengths.places[:-1], np.diff(lengths.places))
-        given = _there(np.stack([ids, kinds, places.astype(np.int32)]), self.device)
-        return self._pooled(self._encode(given, lengths), given, lengths).float()
+        inputs = _there(np.stack([ids, kinds, places.astype(np.int32)]), self.device)
+        return self._pooled(self._encode(inputs, lengths), inputs, lengths).float()
 
-    def _encoded(self, given: Tensor, lengths: Lengths) -> Tensor:
+    def _encoded(self, inputs: Tensor, lengths: Lengths) -> Tensor:
         """The last layer's tokens, (t, width), of ids, segments and positions, (3, t)."""
-        of = self._tensors
+        weights = self._tensors
         names = ("words", "segments", "positions")
-        words, segments, positions = (F.embedding(ids, of[name]) for ids, name in zip(given, names, strict=True))
+        words, segments, positions = (F.embedding(ids, weights[name]) for ids, name in zip(inputs, names, strict=True))
         tokens = words + positions + segments
         tokens = self._normal(tokens, "embedded")
         for layer in range(self._layers):
@@ -103,8 +103,8 @@ class PackedModel:
         wide = F.gelu(self._linear(tokens, f"{layer}.up"))
         return self._normal(tokens + self._linear(wide, f"{layer}.down"), f"{layer}.done")
 
-    def _pooled(self, tokens: Tensor, given: Tensor, lengths: Lengths) -> Tensor:
-        of, spec = self._tensors, self.spec
+    def _pooled(self, tokens: Tensor, inputs: Tensor, lengths: Lengths) -> Tensor:
+        weights, spec = self._tensors, self.spec
         first = tokens[lengths.starts[:-1]]
         if spec.head == "mean":
             return F.normalize(_sums(tokens.float(), lengths)[:, : spec.dimensions], dim=-1)
@@ -112,28 +112,34 @@ class PackedModel:
             return F.normalize(first.float()[:, : spec.dimensions], dim=-1)
         if spec.head == "pooler":
             return self._linear(torch.tanh(self._linear(first, "pooler")), "classifier")[:, 0]
-        product = self._product(given, lengths)[:, None]
+        product = self._product(inputs, lengths)[:, None]
         exact = tokens.float()
         sides = [F.normalize(_sums(exact * share, lengths), dim=-1) for share in (~product, product)]
-        match = (sides[0] * sides[1] * of["match.weights"].float()).sum(-1)
-        return spec.scale * match + (first.float() * of["match.first"].float()).sum(-1) + of["match.bias"].float()
+        match = (sides[0] * sides[1] * weights["match.weights"].float()).sum(-1)
+        return (
+            spec.scale * match
+            + (first.float() * weights["match.first"].float()).sum(-1)
+            + weights["match.bias"].float()
+        )
 
-    def _product(self, given: Tensor, lengths: Lengths) -> Tensor:
+    def _product(self, inputs: Tensor, lengths: Lengths) -> Tensor:
         """Which tokens are the product's, (t,)."""
         if self.spec.separator is None:
-            return given[1] > 0
-        ends = (given[0] == self.spec.separator).long()
-        seen = ends.cumsum(0)
+            return inputs[1] > 0
+        ends = (inputs[0] == self.spec.separator).long()
+        separators = ends.cumsum(0)
         starts = lengths.starts[:-1].long()
-        before = torch.repeat_interleave((seen - ends)[starts], lengths.lengths)
-        return seen - before > ends
+        before = torch.repeat_interleave((separators - ends)[starts], lengths.lengths)
+        return separators - before > ends
 
     def _linear(self, tokens: Tensor, name: str) -> Tensor:
         return F.linear(tokens, self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"])
 
     def _normal(self, tokens: Tensor, name: str) -> Tensor:
-        of = self._tensors
-        return F.layer_norm(tokens, tokens.shape[1:], of[f"{name}.weight"], of[f"{name}.bias"], self.spec.epsilon)
+        weights = self._tensors
+        return F.layer_norm(
+            tokens, tokens.shape[1:], weights[f"{name}.weight"], weights[f"{name}.bias"], self.spec.epsilon
+        )
 
 
 def _parts(tokens: Sequence[Any]) -> list[slice]:
@@ -164,12 +170,12 @@ def _padded(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths) -> Tens
     """The same with sequences padded to the longest, where there is no such kernel."""
     mask = torch.arange(lengths.longest, device=query.device) < lengths.lengths[:, None]
 
-    def apart(packed: Tensor) -> Tensor:
+    def unpack(packed: Tensor) -> Tensor:
         rows = packed.new_zeros(*mask.shape, *packed.shape[1:])
         rows[mask] = packed
         return rows.transpose(1, 2)
 
-    found = F.scaled_dot_product_attention(apart(query), apart(key), apart(value), attn_mask=mask[:, None, None])
+    found = F.scaled_dot_product_attention(unpack(query), unpack(key), unpack(value), attn_mask=mask[:, None, None])
     return found.transpose(1, 2)[mask]
 
 

@@ -23,8 +23,8 @@ def within_compounds(index: LexicalIndex, term: str, places: tuple[int, ...]) ->
     """What a word, by its term, asks for beside itself: compounds made with it. Nothing where an index has none."""
     if not index.compounds:
         return []
-    found = ((head_term(term), HEAD), (modifier_term(term), MODIFIER))
-    numbers = ((index.terms.find(name), weight) for name, weight in found)
+    parts = ((head_term(term), HEAD), (modifier_term(term), MODIFIER))
+    numbers = ((index.terms.find(name), weight) for name, weight in parts)
     return [QueryTerm(number, weight, places) for number, weight in numbers if number is not None]
 
 
@@ -57,12 +57,14 @@ def known_pieces(
     for piece, weight in ((first, MODIFIER / HEAD), (last, 1.0)):
         term = analyser.term(piece)
         number = index.terms.find(term)
-        asked = [] if number is None else [QueryTerm(number, _APART * weight if index.compounds else 1.0, (place,))]
-        asked += [
+        query_terms = (
+            [] if number is None else [QueryTerm(number, _APART * weight if index.compounds else 1.0, (place,))]
+        )
+        query_terms += [
             QueryTerm(one.number, one.weight * weight, one.words) for one in within_compounds(index, term, (place,))
         ]
-        if not asked:
+        if not query_terms:
             return 0, []
-        fewest = min(fewest, max(index.document_frequency(one.number) for one in asked))
-        terms += asked
+        fewest = min(fewest, max(index.document_frequency(one.number) for one in query_terms))
+        terms += query_terms
     return fewest, terms

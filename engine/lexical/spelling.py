@@ -92,11 +92,11 @@ class Speller:
                 continue
             others = [number for number in rare if place not in certain[number]][:_MOST_COMPANY]
             rarities = {number: self._rarity(number) for number in others}
-            company = {term: self._index.cooccurrence_weight(term.number, rarities) for term in own}
-            best = max(alike, key=lambda term: _likelihood(word, term, company[term]))
-            as_written = sum(company[term] for term in own if not term.errors)
-            alone = not company[best] and not as_written  # then a second error is too many
-            if company[best] > _SURELY * as_written or (alone and best.errors == 1):
+            support = {term: self._index.cooccurrence_weight(term.number, rarities) for term in own}
+            best = max(alike, key=lambda term: _likelihood(word, term, support[term]))
+            as_written = sum(support[term] for term in own if not term.errors)
+            unsupported = not support[best] and not as_written  # then a second error is too many
+            if support[best] > _SURELY * as_written or (unsupported and best.errors == 1):
                 yield word.text, best.spelling
 
     def _may_be_meant(self, word: Word, term: QueryTerm) -> bool:

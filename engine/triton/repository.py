@@ -73,7 +73,7 @@ class Lease:
         """Waits for who is just unloading it."""
         fcntl.flock(self._handle, fcntl.LOCK_SH)
 
-    def alone(self) -> bool:
+    def hold_exclusively(self) -> bool:
         """Whether nobody else uses it; nobody can begin to until it is closed. What was shared is given up."""
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,7 +114,7 @@ def remove_others(repository: Path, catalog: str, releases: set[str]) -> list[st
         encode = f"{_PREFIX}.{catalog}.{release}.{ENCODE}"
         lease = Lease(repository, encode)
         try:
-            if lease.alone():
+            if lease.hold_exclusively():
                 for call in (RESCORE, RETRIEVE, ENCODE):
                     shutil.rmtree(repository / f"{_PREFIX}.{catalog}.{release}.{call}", ignore_errors=True)
                 gone.append(release)

@@ -72,7 +72,7 @@ class Residence:
 
     def _leave(self) -> None:
         try:
-            if self._lease.alone():
+            if self._lease.hold_exclusively():
                 with _connected(self._address) as stub:
                     _unload(stub, [self._models.name(call) for call in self._models.calls])
         except ServerMissing:
@@ -94,7 +94,7 @@ class Residence:
                 continue
             lease = Lease(self._repository, prefix + ENCODE)
             try:
-                if lease.alone():
+                if lease.hold_exclusively():
                     _unload(stub, names)
             finally:
                 lease.close()

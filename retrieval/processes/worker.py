@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from core.errors import TandemError
-from retrieval.server.main import Running, serve
+from retrieval.server.main import RunningServer, serve
 from retrieval.server.settings import ServeSettings
 
 _PULSE = 1.0  # seconds between two signs of life
@@ -53,9 +53,9 @@ class Link:
         finally:
             pulse.cancel()
 
-    def serves(self, running: Running) -> None:
+    def serves(self, server: RunningServer) -> None:
         """Reports to the supervisor that calls are accepted."""
-        releases = {catalog: release.release_id for catalog, release in running.manager.loaded.items()}
+        releases = {catalog: release.release_id for catalog, release in server.manager.loaded.items()}
         self.send({"serves": releases})
         self._serving = True
 

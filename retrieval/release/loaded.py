@@ -137,8 +137,8 @@ class LoadedRelease:
 
         None where there is no final score and the cross-encoder's word would not count.
         """
-        alone = RERANK_DEPTH if self.mix else 0
-        own = self.final.spec.rerank_depth if self.final else alone
+        default_depth = RERANK_DEPTH if self.mix else 0
+        own = self.final.spec.rerank_depth if self.final else default_depth
         return own if plan.rerank_depth is None else plan.rerank_depth
 
     @contextmanager

@@ -37,7 +37,7 @@ _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is 
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that accepts calls."""
 
     address: str
@@ -46,9 +46,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(
+async def run_server(
     settings: ServeSettings, manager: ReleaseManager | None = None, swap_barrier: SwapBarrier = swap_at_once
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningServer]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
     `swap_barrier` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the
@@ -68,7 +68,7 @@ async def running(
     await server.start()
     watch = asyncio.create_task(manager.watch())
     try:
-        yield Running(address, manager, caches)
+        yield RunningServer(address, manager, caches)
     finally:
         watch.cancel()
         [ended] = await asyncio.gather(watch, return_exceptions=True)
@@ -82,14 +82,16 @@ async def running(
 
 
 async def serve(
-    settings: ServeSettings, ready: Callable[[Running], None] = lambda _: None, swap_barrier: SwapBarrier = swap_at_once
+    settings: ServeSettings,
+    ready: Callable[[RunningServer], None] = lambda _: None,
+    swap_barrier: SwapBarrier = swap_at_once,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains. `ready` is called with the server once calls are accepted."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    async with running(settings, swap_barrier=swap_barrier) as server:
+    async with run_server(settings, swap_barrier=swap_barrier) as server:
         ready(server)
         await stop.wait()
         log.info("draining")

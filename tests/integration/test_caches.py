@@ -11,7 +11,7 @@ from shops import index, write_feed
 from core.releases import ReleaseStore
 from indexer.models import ModelFolders
 from ranker.train.export import export_model, load_ranker
-from retrieval.server.main import Running, running
+from retrieval.server.main import RunningServer, run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -24,7 +24,7 @@ def settings(store: ReleaseStore, **changes: int) -> ServeSettings:
     )  # fmt: skip
 
 
-async def ask(server: Running) -> search_pb2.SearchResponse:
+async def ask(server: RunningServer) -> search_pb2.SearchResponse:
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = search_pb2_grpc.SearchServiceStub(channel)
         return await stub.Search(search_pb2.SearchRequest(query=QUERY, top_k=30), timeout=30)
@@ -40,7 +40,7 @@ def opposite_ranker(folder: Path) -> Path:
     return folder
 
 
-async def swapped(server: Running, release: str) -> None:
+async def swapped(server: RunningServer, release: str) -> None:
     """Waits until the release is in service, without asking it anything."""
     async with asyncio.timeout(30):
         while server.manager.get("").release_id != release:
@@ -58,7 +58,7 @@ async def test_hits_survive_a_swap_to_the_same_models_and_changed_products_are_s
     store: ReleaseStore, models: ModelFolders, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tandem")
-    async with running(settings(store)) as server:
+    async with run_server(settings(store)) as server:
         before = await ask(server)
         assert server.caches.scores.counts.misses == 30
         again = await ask(server)
@@ -81,12 +81,12 @@ async def test_another_ranker_gives_its_own_scores_after_a_swap(
     store: ReleaseStore, models: ModelFolders, tmp_path: Path
 ) -> None:
     changed = ModelFolders(models.encoder, opposite_ranker(tmp_path / "ranker"))
-    async with running(settings(store)) as server:
+    async with run_server(settings(store)) as server:
         before = await ask(server)
         outcome = await asyncio.to_thread(index, write_feed(tmp_path / "a.jsonl", "a-"), changed, store)
         await swapped(server, outcome.manifest.release_id)
         cached = await ask(server)
-    async with running(settings(store, query_cache_bytes=0, candidate_cache_bytes=0, score_cache_bytes=0)) as server:
+    async with run_server(settings(store, query_cache_bytes=0, candidate_cache_bytes=0, score_cache_bytes=0)) as server:
         plain = await ask(server)
         assert server.caches.scores.counts.hits == 0
     assert cached.release_id == plain.release_id

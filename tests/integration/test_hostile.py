@@ -8,7 +8,7 @@ import grpc
 
 from benchmarks.hostile import HOSTILE, METHOD, request
 from core.releases import ReleaseStore
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 
 # Of a turn of the loop, in processor time: by how much more a hostile request may hold it than ordinary ones do.
@@ -36,7 +36,7 @@ async def _longest_turn(work: Callable[[], Awaitable[object]]) -> float:
 async def test_no_hostile_request_holds_the_event_loop(indexed: ReleaseStore) -> None:
     settings = ServeSettings(releases=indexed.root, address="127.0.0.1:0", default_deadline=30)
     held: dict[str, float] = {}
-    async with running(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
         call = channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
 
         async def ask(data: bytes) -> grpc.StatusCode:

@@ -23,7 +23,7 @@ from lifecycle.final_score.train import train_final
 from lifecycle.models import resolve_models
 from lifecycle.rollback import rollback_models
 from ranker.train.final import FinalTraining
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 from text.synonyms import Synonyms
@@ -32,7 +32,7 @@ from text.synonyms import Synonyms
 async def ask(store: ReleaseStore, query: str, explain: bool = False) -> search_pb2.SearchResponse:
     """From a server of its own."""
     settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=5)
-    async with running(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = search_pb2_grpc.SearchServiceStub(channel)
         return await stub.Search(search_pb2.SearchRequest(query=query, top_k=5, explain=explain), timeout=30)
 

@@ -12,7 +12,7 @@ from shops import COLORS, ROOT, THINGS, environment
 from benchmarks.load.measured import OK, REFUSED
 from benchmarks.load.open_loop import OpenLoop
 from core.releases import ReleaseStore
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
@@ -65,7 +65,7 @@ def test_wrong_input_is_one_line_before_anything_starts(store: ReleaseStore, tmp
 async def test_beyond_its_places_a_service_refuses_and_says_when_to_try_again(store: ReleaseStore) -> None:
     settings = ServeSettings(releases=store.root, address="127.0.0.1:0", max_in_flight=2, grace_seconds=5)
     request = search_pb2.SearchRequest(query="red kettle").SerializeToString()
-    async with running(settings) as server, OpenLoop(server.address, 2, 30.0) as loop:
+    async with run_server(settings) as server, OpenLoop(server.address, 2, 30.0) as loop:
         calls = await loop.run(np.zeros(40), np.zeros(40, int), [request])
     statuses = {call.status for call in calls}
     assert statuses == {OK, REFUSED}

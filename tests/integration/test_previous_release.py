@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from core.manifest import FileEntry
 from core.releases import ReleaseStore
 from ranker.final import SPEC_FILE, FinalScore
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -47,7 +47,7 @@ def test_the_release_is_of_the_format_before(store: ReleaseStore) -> None:
 
 async def test_its_answers_are_those_of_the_version_that_made_it(store: ReleaseStore) -> None:
     settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=5)
-    async with running(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = search_pb2_grpc.SearchServiceStub(channel)
         for query, expected in recorded():
             request = search_pb2.SearchRequest(query=query, top_k=len(expected["hits"]), explain=True)

@@ -15,7 +15,7 @@ from encoder.bi_encoder import BiEncoder
 from engine.onnx.session import OnnxModel
 from indexer.models import ModelFolders
 from ranker.ranker import Ranker
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -40,7 +40,7 @@ async def served(channel: grpc.aio.Channel, release: str) -> None:
 
 async def test_answers_are_those_of_the_models_run_by_hand(store: ReleaseStore, models: ModelFolders) -> None:
     assert models.ranker is not None
-    async with running(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
         answer = await ask(channel, "red kettle", 30)
     assert not answer.degraded and len(answer.hits) == 30
     tower, ranker = BiEncoder.open(models.encoder), Ranker.open(models.ranker)
@@ -83,7 +83,7 @@ async def test_releases_swap_under_load_without_a_failed_or_mixed_answer(
             while not stop.is_set():
                 answers.append(await ask(channel, QUERIES[(number + len(answers)) % len(QUERIES)]))
 
-    async with running(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
         clients = [asyncio.create_task(client(server.address, number)) for number in range(8)]
         for prefix in ("b-", "c-"):
             feed = write_feed(tmp_path / "feed.jsonl", prefix)
@@ -103,7 +103,7 @@ async def test_a_damaged_release_is_refused_and_the_old_one_stays(
 ) -> None:
     old = store.current("default")
     assert old is not None
-    async with running(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with run_server(settings(store)) as server, grpc.aio.insecure_channel(server.address) as channel:
         bad = publish_damaged(store, store.manifest("default", old))
         async with asyncio.timeout(30):
             while "refused" not in caplog.text:

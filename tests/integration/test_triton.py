@@ -25,7 +25,7 @@ from lifecycle.triton_server import FOLDER, TritonServer, install, triton_server
 from ranker.ranker import Ranker
 from retrieval.release.engines import release_models, triton_engine
 from retrieval.release.loaded import embedded_engine
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -201,7 +201,7 @@ async def test_releases_swap_under_load_and_old_models_unload(
                 request = search_pb2.SearchRequest(query=QUERIES[(number + len(answers)) % len(QUERIES)], top_k=10)
                 answers.append(await stub.Search(request, timeout=30))
 
-    async with running(settings(store, triton)) as server:
+    async with run_server(settings(store, triton)) as server:
         clients = [asyncio.create_task(client(server.address, number)) for number in range(4)]
         for prefix in ("b-", "c-"):
             outcome = await asyncio.to_thread(index, write_feed(tmp_path / "feed.jsonl", prefix), models, store)
@@ -239,7 +239,7 @@ async def test_answers_go_on_while_the_server_hangs_or_is_gone(
 ) -> None:
     with triton_server(server_folder, tmp_path) as triton:
         lexical, embedded = settings(indexed, triton), settings(indexed, triton, "embedded")
-        async with running(lexical) as words, running(embedded) as models:
+        async with run_server(lexical) as words, run_server(embedded) as models:
             whole = await answered(words.address, WHOLE)
             os.kill(triton.process.pid, signal.SIGSTOP)
             loop = asyncio.get_running_loop()

@@ -123,7 +123,7 @@ class Releases(RuleBasedStateMachine):
     def prunes(self, manifest: Manifest, keep: int) -> None:
         catalog = manifest.catalog
         before, trail = self.order[catalog], self.trail[catalog]
-        with self.store.lock(catalog, alone=True):
+        with self.store.lock(catalog, exclusive=True):
             gone = self.store.prune(catalog, keep)
         whole = self._whole(catalog, before)
         kept = {*whole[-keep:], *trail[-1:], *self._whole(catalog, trail)[-1:]} if whole else set(before)

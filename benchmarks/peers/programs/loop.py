@@ -74,8 +74,8 @@ def main(make: Callable[[Task], Program]) -> None:
     start = time.monotonic()
     task = Task(**json.loads(Path(sys.argv[1]).read_text()))
     program = make(task)
-    seen = {"load_seconds": round(time.monotonic() - start, 2), **measure(program, task)}
-    Path(sys.argv[2]).write_text(json.dumps(seen))
+    report = {"load_seconds": round(time.monotonic() - start, 2), **measure(program, task)}
+    Path(sys.argv[2]).write_text(json.dumps(report))
 
 
 def measure(program: Program, task: Task) -> dict[str, Any]:
@@ -86,9 +86,9 @@ def measure(program: Program, task: Task) -> dict[str, Any]:
     build_seconds = time.monotonic() - start
     runs, answers = [], {}
     for depth in (task.depth, 0):
-        asked = Asked(program, task, depth)
-        runs += [asked.by(clients) for clients in task.clients]
-        answers[str(depth)] = asked.answers()
+        runner = QueryRunner(program, task, depth)
+        runs += [runner.run_clients(clients) for clients in task.clients]
+        answers[str(depth)] = runner.answers()
     return {
         "versions": {package: version(package) for package in program.packages},
         "embedding": {"products_per_s": rates, "mean_cosine": cosine},
@@ -113,18 +113,18 @@ def _embed(program: Program, task: Task) -> tuple[list[float], float]:
         scratch = file.with_suffix(".part.npy")  # a run that is stopped leaves no half of it
         np.save(scratch, program.embed(task.texts).astype(np.float32))
         scratch.rename(file)
-    kept = np.load(file, mmap_mode="r")[task.sample]
-    return rates, round(float((vectors * kept).sum(axis=1).mean()), 4)
+    expected = np.load(file, mmap_mode="r")[task.sample]
+    return rates, round(float((vectors * expected).sum(axis=1).mean()), 4)
 
 
-class Asked:
+class QueryRunner:
     """A program that is asked at one depth, and what it answered."""
 
     def __init__(self, program: Program, task: Task, depth: int, warm: float = WARM_SECONDS) -> None:
         self._program, self._task, self._depth, self._warm = program, task, depth, warm
-        self._found: dict[int, list[int]] = {}
+        self._answers: dict[int, list[int]] = {}
 
-    def by(self, clients: int) -> dict[str, Any]:
+    def run_clients(self, clients: int) -> dict[str, Any]:
         """Clients ask without pause, each waiting for its answer, together the same queries in the same order.
 
         Each call's milliseconds, how long it all took, and the processor's seconds meanwhile. Calls of the warm-up,
@@ -144,9 +144,9 @@ class Asked:
     def answers(self) -> list[list[int]]:
         """The best rows of each of the first queries; what was not asked yet is asked now."""
         for number in range(self._task.answered):
-            if number not in self._found:
+            if number not in self._answers:
                 self._answer(number)
-        return [self._found[number] for number in range(self._task.answered)]
+        return [self._answers[number] for number in range(self._task.answered)]
 
     def _ask(self, clients: int, seconds: float) -> list[float]:
         numbers, times = itertools.count(), list[float]()
@@ -163,5 +163,5 @@ class Asked:
         return times
 
     def _answer(self, number: int) -> None:
-        found = self._program.search(self._task.queries[number], self._task.candidates, self._depth)
-        self._found[number] = found[:KEPT]
+        rows = self._program.search(self._task.queries[number], self._task.candidates, self._depth)
+        self._answers[number] = rows[:KEPT]

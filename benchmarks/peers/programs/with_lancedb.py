@@ -39,12 +39,12 @@ class LanceProgram:
 
     def search(self, query: str, k: int, depth: int) -> list[int]:
         """Rows of the best k texts, the first `depth` of them in the cross-encoder's order."""
-        asked = self._table.search(self.embed([query])[0]).distance_type("dot").limit(k)
-        found = asked.select(["row", "text", "_distance"]).to_arrow()
+        query_builder = self._table.search(self.embed([query])[0]).distance_type("dot").limit(k)
+        hits = query_builder.select(["row", "text", "_distance"]).to_arrow()
         if not depth:
-            return found["row"].to_pylist()
-        ranked = self._reranker.rerank_vector(query, found.slice(0, depth))
-        return [*ranked["row"].to_pylist(), *found["row"].slice(depth).to_pylist()]
+            return hits["row"].to_pylist()
+        ranked = self._reranker.rerank_vector(query, hits.slice(0, depth))
+        return [*ranked["row"].to_pylist(), *hits["row"].slice(depth).to_pylist()]
 
 
 if __name__ == "__main__":

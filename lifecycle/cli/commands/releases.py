@@ -79,11 +79,11 @@ def _keep_newest(store: ReleaseStore, catalog: str, keep: int) -> list[str]:
     """Removes all but the newest releases, and their models in Triton's repository; returns their names."""
     repository = store.root / TRITON_FOLDER
     if not repository.is_dir():
-        with store.lock(catalog, alone=True):
+        with store.lock(catalog, exclusive=True):
             return store.prune(catalog, keep)
     from engine.triton.repository import remove_others
 
-    with store.lock(catalog, alone=True):
+    with store.lock(catalog, exclusive=True):
         removed = store.prune(catalog, keep)
         remove_others(repository, catalog, {release.name for release in store.releases(catalog)})
     return removed

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tasks import task
 
-from benchmarks.peers.programs.loop import KEPT, Asked, Task, measure
+from benchmarks.peers.programs.loop import KEPT, QueryRunner, Task, measure
 
 
 class Counting:
@@ -42,7 +42,7 @@ class Counting:
 
 def test_queries_are_asked_in_order_and_again_from_the_first(tmp_path: Path) -> None:
     program = Counting()
-    told = Asked(program, task(tmp_path), 3, warm=0.0).by(1)
+    told = QueryRunner(program, task(tmp_path), 3, warm=0.0).run_clients(1)
     assert program.order[:7] == ["q0", "q1", "q2", "q3", "q4", "q0", "q1"]
     assert len(told["times_ms"]) == len(program.order)
     assert (told["depth"], told["clients"]) == (3, 1) and told["seconds"] >= 0.02
@@ -50,7 +50,7 @@ def test_queries_are_asked_in_order_and_again_from_the_first(tmp_path: Path) -> 
 
 def test_calls_of_the_warm_up_do_not_count(tmp_path: Path) -> None:
     program = Counting()
-    told = Asked(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.02).by(1)
+    told = QueryRunner(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.02).run_clients(1)
     assert program.order and told["times_ms"] == []
 
 
@@ -66,17 +66,17 @@ def test_so_many_clients_ask(tmp_path: Path) -> None:
         return search(query, k, depth)
 
     program.search = waiting  # type: ignore[method-assign]
-    Asked(program, task(tmp_path), 3, warm=0.0).by(3)
+    QueryRunner(program, task(tmp_path), 3, warm=0.0).run_clients(3)
     assert len(program.threads) == 3
 
 
 def test_what_nobody_had_time_to_ask_is_answered_in_the_end(tmp_path: Path) -> None:
     program = Counting()
-    asked = Asked(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.0)
-    asked.by(1)
-    assert asked.answers() == [list(range(number, number + KEPT)) for number in range(4)]
+    runner = QueryRunner(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.0)
+    runner.run_clients(1)
+    assert runner.answers() == [list(range(number, number + KEPT)) for number in range(4)]
     assert program.asked == {(f"q{number}", 3): 1 for number in range(4)}
-    asked.answers()
+    runner.answers()
     assert program.asked["q0", 3] == 1, "answers that are known are not asked for again"
 
 
@@ -84,7 +84,7 @@ def test_a_search_that_fails_ends_the_program(tmp_path: Path) -> None:
     program = Counting()
     program.search = lambda query, k, depth: [][1]  # type: ignore[method-assign]
     with pytest.raises(IndexError):
-        Asked(program, task(tmp_path), 3, warm=0.0).by(2)
+        QueryRunner(program, task(tmp_path), 3, warm=0.0).run_clients(2)
 
 
 def test_each_number_of_clients_asks_at_each_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from teachers import write_ranker
 
-from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, heard_alone, peak_mib, variants
+from benchmarks.peers.ours import APPROXIMATE, SAME, SERVED, copy_without_mixing, peak_mib, variants
 from indexer.index_kinds import EXACT
 from indexer.models import ModelFolders
 from ranker.ranker import Ranker
@@ -51,7 +51,7 @@ def test_a_process_is_told_the_most_memory_it_had() -> None:
 
 def test_the_same_cross_encoder_orders_alone(tmp_path: Path) -> None:
     folder = write_ranker(tmp_path / "ranker")
-    alone = heard_alone(folder, tmp_path / "alone")
+    alone = copy_without_mixing(folder, tmp_path / "alone")
     assert Ranker.open(alone).mix == 1.0 and Ranker.open(folder).mix < 1.0
     assert (
         not (alone / "checkpoint").exists()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import run
 
-from benchmarks.peers.rows import Row, Speed, ahead, overlap, quality, ratios, row, speed, strongest
+from benchmarks.peers.rows import Row, Speed, ahead, make_row, measure_speed, overlap, quality, ratios, strongest
 
 GRADES = {"mug": {"a": 3.0, "b": 1.0}, "lamp": {"c": 3.0, "d": 1.0}}
 
@@ -26,21 +26,21 @@ def test_the_strongest_peer_answers_most_at_its_most_clients() -> None:
 
 
 def test_a_run_becomes_rates_latencies_and_busy_cores() -> None:
-    assert speed(run(1)) == Speed(2.0, 250.0, 385.0, 397.0, 1.5, None)
-    assert speed(run(1, client_processor_seconds=0.5)).client_cores == 0.25
+    assert measure_speed(run(1)) == Speed(2.0, 250.0, 385.0, 397.0, 1.5, None)
+    assert measure_speed(run(1, client_processor_seconds=0.5)).client_cores == 0.25
 
 
 def test_a_peer_is_ready_once_all_is_embedded_and_built() -> None:
     seen = {"embedding": {"products_per_s": [90.0, 100.0, 400.0]}, "build_seconds": 1.5, "peak_mib": 7.0}
-    found = row(seen | {"runs": [run(1), run(8), run(1, 0)]}, 32, {"ndcg": 0.5}, products=2000)
+    found = make_row(seen | {"runs": [run(1), run(8), run(1, 0)]}, 32, {"ndcg": 0.5}, products=2000)
     assert (found.products_per_s, found.ready_seconds, found.peak_mib) == (100.0, 21.5, 7.0)
     assert list(found.speeds) == [1, 8]
 
 
 def test_ours_is_ready_when_the_index_job_was_or_nobody_saw_it() -> None:
     seen = {"embedding": {"products_per_s": [100.0]}, "runs": [run(1)], "peak_mib": 7.0}
-    assert row(seen | {"ready_seconds": 30.0}, 32, {}, 2000).ready_seconds == 30.0
-    assert row(seen | {"ready_seconds": None}, 32, {}, 2000).ready_seconds is None
+    assert make_row(seen | {"ready_seconds": 30.0}, 32, {}, 2000).ready_seconds == 30.0
+    assert make_row(seen | {"ready_seconds": None}, 32, {}, 2000).ready_seconds is None
 
 
 def test_quality_is_paired_with_the_baseline_on_the_queries_both_answered() -> None:

@@ -9,7 +9,7 @@ from tasks import run, task
 
 from benchmarks.peers.environments import PLAIN
 from benchmarks.peers.ours import SAME, SERVED
-from benchmarks.peers.table import RESCORED, RETRIEVED, cells, lines, markdown, show, told
+from benchmarks.peers.table import RESCORED, RETRIEVED, cells, lines, markdown, show, summarize_results
 
 GRADES = {f"q{number}": {"a": 3.0, "b": 1.0} for number in range(5)}
 
@@ -29,7 +29,7 @@ def results(tmp_path: Path, *, with_plain: bool = True) -> dict[str, Any]:
     }
     if not with_plain:
         del found[PLAIN.name]
-    return told(found, {"txtai": "failed: KeyError: 'x'"}, GRADES, task(tmp_path), products=100)
+    return summarize_results(found, {"txtai": "failed: KeyError: 'x'"}, GRADES, task(tmp_path), products=100)
 
 
 def test_rows_stand_beside_the_baseline_at_each_depth(tmp_path: Path) -> None:
@@ -80,5 +80,5 @@ def test_all_is_shown_on_a_terminal_and_in_a_readme(tmp_path: Path) -> None:
 
 
 def test_when_all_failed_there_is_still_a_table(tmp_path: Path) -> None:
-    found = told({}, {"txtai": "failed: x"}, GRADES, task(tmp_path), 100)
+    found = summarize_results({}, {"txtai": "failed: x"}, GRADES, task(tmp_path), 100)
     assert [each[0] for each in cells(RESCORED, found)] == [RESCORED, "txtai"]

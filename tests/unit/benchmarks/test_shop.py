@@ -28,7 +28,7 @@ def judgments(folder: Path) -> Path:
 
 def test_test_queries_are_asked_and_valid_ones_held_out(tmp_path: Path) -> None:
     found = read_questions(judgments(tmp_path))
-    assert found.asked == ["red mug", "sock"] and found.held_out == ("lamp",)
+    assert found.queries == ["red mug", "sock"] and found.held_out == ("lamp",)
     assert found.grades == {"red mug": {"p7": 3.0, "p2": 1.0}, "sock": {"gone": 2.0}}
 
 

@@ -385,7 +385,7 @@ def test_pruning_keeps_the_newest_the_served_and_what_they_share(store: ReleaseS
     made = [publish(store, scratch, {"products.arrow": bytes([n]), "index.faiss": b"shared"}, n) for n in range(5)]
     other = publish(store, scratch, {"products.arrow": b"\x01"}, 9, catalog="other")
     store.point("shop", made[0].release_id)
-    with store.lock("shop", alone=True):
+    with store.lock("shop", exclusive=True):
         gone = store.prune("shop", 2)
     assert gone == [made[n].release_id for n in (1, 2)]
     kept = [made[n] for n in (0, 3, 4)]
@@ -393,7 +393,7 @@ def test_pruning_keeps_the_newest_the_served_and_what_they_share(store: ReleaseS
     for manifest in (*kept, other):
         store.verify(manifest.catalog, manifest.release_id)
     assert objects(store) == {entry.sha256 for manifest in (*kept, other) for entry in manifest.files.values()}
-    with store.lock("shop", alone=True):
+    with store.lock("shop", exclusive=True):
         assert store.prune("shop", 2) == []
 
 
@@ -464,7 +464,7 @@ def test_unfinished_copies_of_ended_processes_are_swept_and_those_under_way_stay
             assert objects(store) == {name}
         process.kill()
         process.wait()
-    with store.lock("shop", alone=True):
+    with store.lock("shop", exclusive=True):
         assert objects(store) == set()
 
 
@@ -527,9 +527,9 @@ def test_a_catalog_is_changed_by_one_at_a_time(store: ReleaseStore) -> None:
             pass
         with again.lock("other"):  # another catalog may be changed at the same time
             pass
-        with pytest.raises(ReleaseError, match="another job"), again.lock("other", alone=True):
+        with pytest.raises(ReleaseError, match="another job"), again.lock("other", exclusive=True):
             pass
-    with store.lock("shop", alone=True), pytest.raises(ReleaseError, match="another job"), again.lock("other"):
+    with store.lock("shop", exclusive=True), pytest.raises(ReleaseError, match="another job"), again.lock("other"):
         pass
     with again.lock("shop"):
         pass

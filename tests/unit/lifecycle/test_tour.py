@@ -22,7 +22,7 @@ from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, write_j
 from lifecycle.sample.shop import EXAMPLE_QUERIES
 from lifecycle.tour import Tour, TourQuery, Training, choose_queries
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2
 
@@ -234,7 +234,7 @@ async def test_answers_are_shown_as_a_client_gets_them(tmp_path: Path, store: Re
     holder = ReleaseManager(store, 60, lambda _, manifest: make_release(tmp_path, manifest=manifest))
     console = Console(file=StringIO(), width=80)
     announced: list[str] = []
-    async with running(ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0), holder) as server:
+    async with run_server(ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0), holder) as server:
         tour = Tour(console, ShopFiles(tmp_path, None, None), store, "shop", None, Background(tmp_path / "log"))
         await asyncio.to_thread(tour.run, server.address, announced.append)
     assert isinstance(console.file, StringIO)

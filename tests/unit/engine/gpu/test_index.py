@@ -14,7 +14,7 @@ from core.errors import ReleaseError
 from engine.gpu import index as gpu_index
 from engine.gpu.clone import FaissClone
 from engine.gpu.exact import ExactSearch, Mask, SearchResult
-from engine.gpu.index import Filtering, GpuIndex, copy_to_gpus, exact_index
+from engine.gpu.index import FilteredSearcher, GpuIndex, copy_to_gpus, exact_index
 from engine.protocol import EngineError
 from engine.vector.index import VectorIndex
 
@@ -69,7 +69,7 @@ def brute_force(k: int, allowed: Mask | None) -> SearchResult:
 def searched(index: VectorIndex, kind: str, device: str) -> GpuIndex:
     if kind == "faiss":
         copy = FaissClone.of(index.inner, [0], "replica") if device == "cuda" else FaissClone(index.inner, 2048)
-        return GpuIndex(index, Filtering(index, copy))
+        return GpuIndex(index, FilteredSearcher(index, copy))
     devices = {"one": [device], "replicas": [device] * 3, "shards": [device] * 3}[kind]
     return GpuIndex(
         index,
@@ -142,7 +142,7 @@ def test_widening_asks_no_more_than_faiss_can_find(index: VectorIndex) -> None:
             self.asked.append(k)
             return super().search(queries, k)
 
-    filtering = Filtering(index, Watched(index.inner, 100))
+    filtering = FilteredSearcher(index, Watched(index.inner, 100))
     exact = brute_force(20, masks()["a tenth"])
     _, scores = filtering.search(QUERIES, 20, masks()["a tenth"])  # would take 300
     np.testing.assert_allclose(scores, exact[1], atol=1e-5)
@@ -187,7 +187,7 @@ def test_who_searches_is_chosen_by_what_there_is(index: VectorIndex, monkeypatch
         copy_to_gpus(index, library="faiss")
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(FaissClone, "of", lambda index, *_: FaissClone(index))
-    assert isinstance(copy_to_gpus(index)._searcher, Filtering)
+    assert isinstance(copy_to_gpus(index)._searcher, FilteredSearcher)
     assert copy_to_gpus(index, library="torch") == "torch"
 
     def unknown(*_: object) -> FaissClone:

@@ -173,9 +173,9 @@ def test_a_lease_is_shared_or_held_alone(models: ReleaseModels, repository: Path
     one, other = (Lease(repository, models.name("encode")) for _ in range(2))
     one.share()
     other.share()
-    assert not one.alone()
+    assert not one.hold_exclusively()
     one.close()
-    assert other.alone()
+    assert other.hold_exclusively()
     other.close()
     with pytest.raises(ReleaseError, match="prepare it again"):
         Lease(repository, "tandem.shop.r-1.encode")
@@ -191,9 +191,9 @@ def test_a_killed_process_holds_no_lease(models: ReleaseModels, repository: Path
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None and process.stdout.readline() == b"held\n"
         lease = Lease(repository, models.name("encode"))
-        assert not lease.alone()
+        assert not lease.hold_exclusively()
         process.kill()
-    assert lease.alone()
+    assert lease.hold_exclusively()
     lease.close()
 
 

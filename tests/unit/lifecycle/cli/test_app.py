@@ -38,7 +38,7 @@ from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from training.compress import Distillation
 from training.settings import TrainingSettings
@@ -320,7 +320,7 @@ def address(store: ReleaseStore, tmp_path: Path) -> Iterator[str]:
 
     async def serve() -> None:
         settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0)
-        async with running(settings, ReleaseManager(store, 60, open_double)) as server:
+        async with run_server(settings, ReleaseManager(store, 60, open_double)) as server:
             found.append(server.address)
             ready.set()
             await stop.wait()

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from doubles import make_release
 
-from retrieval.server.main import running
+from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
@@ -41,7 +41,7 @@ class Broken:
 async def test_it_serves_and_drains_though_watching_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     manager = Broken(tmp_path)
     settings = ServeSettings(address="127.0.0.1:0", grace_seconds=1)
-    async with running(settings, manager) as server, grpc.aio.insecure_channel(server.address) as channel:  # type: ignore[arg-type]
+    async with run_server(settings, manager) as server, grpc.aio.insecure_channel(server.address) as channel:  # type: ignore[arg-type]
         stub = search_pb2_grpc.SearchServiceStub(channel)
         assert (await stub.Search(search_pb2.SearchRequest(query="3 shoes"), timeout=10)).hits
     assert manager.closed

@@ -27,7 +27,7 @@ from core.releases import ReleaseStore
 from engine.fake import FakeEngine
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.main import Running, running
+from retrieval.server.main import RunningServer, run_server
 from retrieval.server.service import SearchService
 from retrieval.server.settings import ServeSettings
 from tandem.client import SearchClient, SearchError, Violation
@@ -65,11 +65,11 @@ class Service:
         return self.release
 
     @asynccontextmanager
-    async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, Running]]:
+    async def serve(self, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, RunningServer]]:
         manager = ReleaseManager(self.store, 60, self.open)
         usual = {"address": "127.0.0.1:0", "releases": self.store.root, "grace_seconds": 2}
         chosen = ServeSettings(**(usual | settings))
-        async with running(chosen, manager) as server:
+        async with run_server(chosen, manager) as server:
             self.engine.calls.clear()
             self.engine.delays, self.engine.broken = self.delays, set(self.broken)
             async with grpc.aio.insecure_channel(server.address) as channel:
@@ -351,7 +351,7 @@ async def test_health_turns_and_calls_in_flight_end_on_drain(tmp_path: Path) -> 
     service = Service(tmp_path, {"encode": 0.3})
     manager = ReleaseManager(service.store, 60, service.open)
     settings = ServeSettings(address="127.0.0.1:0", releases=service.store.root, grace_seconds=5)
-    manager = running(settings, manager)
+    manager = run_server(settings, manager)
     server = await manager.__aenter__()
     service.engine.delays = service.delays
     async with grpc.aio.insecure_channel(server.address) as channel:
@@ -504,10 +504,10 @@ async def test_a_taken_port_and_an_empty_folder_are_told(tmp_path: Path) -> None
         (tmp_path / "again").mkdir()
         again = ReleaseManager(service.store, 60, Service(tmp_path / "again").open)
         with pytest.raises(TandemError, match=f"cannot listen on {server.address}"):
-            async with running(settings, again):
+            async with run_server(settings, again):
                 pass
     with pytest.raises(TandemError, match="no release can be served from"):
-        async with running(ServeSettings(releases=tmp_path / "none")):
+        async with run_server(ServeSettings(releases=tmp_path / "none")):
             pass
 
 
@@ -545,13 +545,13 @@ async def test_a_unix_socket_is_served_by_one_process_alone(tmp_path: Path) -> N
         (tmp_path / "again").mkdir()
         again = ReleaseManager(service.store, 60, Service(tmp_path / "again").open)
         with pytest.raises(TandemError, match="a service does already"):
-            async with running(ServeSettings(address=address, releases=service.store.root), again):
+            async with run_server(ServeSettings(address=address, releases=service.store.root), again):
                 pass
         assert await asyncio.to_thread(talk, address) == "p19"
     (tmp_path / "third").mkdir()
     settings = ServeSettings(address=f"unix:{tmp_path}/no/t.sock", releases=service.store.root)
     with pytest.raises(TandemError, match="its folder is missing or not writable"):
-        async with running(settings, ReleaseManager(service.store, 60, Service(tmp_path / "third").open)):
+        async with run_server(settings, ReleaseManager(service.store, 60, Service(tmp_path / "third").open)):
             pass
 
 
