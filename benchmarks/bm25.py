@@ -14,7 +14,7 @@ from lifecycle.examples.candidates import RetrievedProducts
 # Single letters and digits count: sizes are made of them.
 _WORD = r"(?u)\b\w+\b"
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # it shows what it does to whoever runs it
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it prints its progress
 
 
 class PlainBM25:

@@ -3,7 +3,7 @@
     python -m benchmarks.caches --releases releases --queries judgments.parquet [--exponent 1 --fill 10000 --seconds 20]
 
 Clients ask without pause, each waiting for its answer (closed loop). The service with caches first answers `fill`
-calls, as one does that has run for a while; how fast it was meanwhile is told as well. The one without is measured
+calls, as one does that has run for a while; its speed meanwhile is reported as well. The one without is measured
 before and after it, and its mean rate counts, since machines have moods.
 """
 
@@ -100,7 +100,7 @@ def _with(log: QueryLog, sequence: np.ndarray, options: argparse.Namespace) -> d
             measured = asyncio.run(_ask(address, log, source, options.clients, options.seconds, pid))
         found = _HIT_RATES.search(log_file.read_text())
     if found is None:
-        raise TandemError("the service did not tell its hit rates when it drained")
+        raise TandemError("the service did not log its hit rates when it drained")
     hits = {name: float(found[i]) for i, name in enumerate(("vectors", "candidates", "scores"), 1)}
     return {"filling": filling, "with": measured, "hit_rates": hits}
 
@@ -137,7 +137,7 @@ async def _client(
 
 
 def _seen_before(sequence: np.ndarray, fill: int, calls: int) -> float:
-    """The share of the measured calls whose query had been asked before: what caches without a bound would find."""
+    """The share of the measured calls whose query had been sent before: the hit rate of unbounded caches."""
     first = np.zeros(fill + calls, bool)
     first[np.unique(sequence[: fill + calls], return_index=True)[1]] = True
     return float(1 - first[fill:].mean())

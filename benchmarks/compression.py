@@ -43,7 +43,7 @@ from training.examples import select_split
 from training.export import quiet_libraries, write_fp32
 
 WHOLE = "as it is"
-# Name -> what is kept. A vocabulary needs no teaching: the tokens that are left say what they said.
+# Name -> what is kept. A vocabulary needs no distillation: the remaining tokens keep their vectors.
 STUDENTS: dict[str, dict[str, Any]] = {
     "4 layers": {"layers": 4},
     "3 layers": {"layers": 3},
@@ -61,7 +61,7 @@ _CALIBRATION = 100
 def main() -> None:
     """Makes what is not made yet, tries all, and saves the table."""
     options = _options()
-    logging.disable(logging.WARNING)  # the quantisers tell every node
+    logging.disable(logging.WARNING)  # the quantisers log every node
     kind: Kind = options.kind
     bars = Bars(Console(stderr=True))
     inputs = Inputs(options.catalog, options.mapping, _judgments(options), options.encoder)

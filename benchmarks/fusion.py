@@ -2,7 +2,7 @@
 
     python -m benchmarks.fusion --releases FOLDER --judgments FILE [--catalog NAME]
 
-Everything is chosen on the valid split and told on the test split; differences are paired with weighted reciprocal
+Everything is chosen on the valid split and reported on the test split; differences are paired with weighted reciprocal
 rank, which is what a release without a final score answers by. Results go to `benchmarks/results/fusion.json`.
 
 Calibrated scores are probabilities that a product is good, by logistic regression on a source's score (Platt, 1999); of

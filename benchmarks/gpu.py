@@ -3,10 +3,10 @@
     python -m benchmarks.gpu [--device cuda] [--rows name,name] [--minutes 9] [--output FOLDER]
     python -m benchmarks.gpu --device cpu --small          # every row's code, on any machine, in a minute
 
-A row that fails says why and stops no other. Rows for which too little time is left are named and not begun. Models
+A row that fails reports why and stops no other. Rows for which too little time is left are named and not begun. Models
 have random weights of all-MiniLM-L6-v2's shape, unless `--encoder` and `--ranker` name folders with half-precision
 weights.
-GPU.md says what to bring along and in which order.
+GPU.md lists what to bring along and in which order.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 The service runs in a process of its own. A caller on one connection asks ordinary queries one after the other, first
 alone, then beside an attacker on a connection of its own, who sends one kind of hostile request again and again, the
 next as soon as the last is answered. For each kind: latencies of the ordinary caller, and by how much its 99th
-percentile and its longest call exceed those of the same queries asked alone, before and after.
+percentile and its longest call exceed those of the same queries sent alone, before and after.
 """
 
 import argparse

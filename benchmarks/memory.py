@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=1_000_000)
     parser.add_argument("--layers", type=int, default=1, help="of the models, 1 to 6")
-    parser.add_argument("--queries", type=int, default=200, help="asked of the service")
+    parser.add_argument("--queries", type=int, default=200, help="sent to the service")
     parser.add_argument("--port", type=int, default=50062)
     parser.add_argument("--folder", type=Path, help="scratch, about 5 GB a million products; default: a temporary one")
     parser.add_argument("--name", default="memory", help="of the results file")

@@ -5,7 +5,7 @@
 The sample shop's products are cleaned and embedded by the index job's own code; SCRATCH keeps what is embedded, so that
 a second run embeds nothing. The index is chosen on queries of the sample's training templates, and measured on others,
 of its test templates: single queries on one thread, exact search and the chosen index in turn. Recall counts by score:
-a product as good as the hundredth is as right as it.
+a product as good as the hundredth is equally correct.
 """
 
 import argparse
@@ -49,7 +49,7 @@ _SEED = 7
 
 
 def main() -> None:
-    """Builds both indexes, asks both the same, prints the figures and saves them."""
+    """Builds both indexes, sends both the same queries, prints the figures and saves them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", type=Path, required=True, help="folder that `tandem train encoder` left")
     parser.add_argument("--products", type=int, default=1_000_000)
@@ -161,13 +161,13 @@ def _run_queries(
 
 
 def _run_in_new_process(measure: Any, *arguments: Any) -> Any:
-    """The function's result in a process of its own."""
+    """The function's result, computed in a new process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, arguments)
 
 
 def _memory(file: Path, report: dict[str, Any], test_queries: NDArray[np.float32]) -> dict[str, float]:
-    """MiB that opening an index and asking it add: of its own, and mapped."""
+    """MiB that opening and searching an index add: its own memory, and mapped."""
     use_one_thread()
     before = resident(os.getpid())
     index = VectorIndex.open(file, report)

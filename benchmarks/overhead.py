@@ -3,7 +3,7 @@
     python -m benchmarks.overhead --releases releases --queries judgments.parquet [--calls 2000]
 
 The service runs in a process of its own over a real release, with the fake engine in place of the models and without
-words, and is asked by one client, one call after another. The same client's health checks show what gRPC takes alone.
+words, and is called by one client, one call after another. The same client's health checks show what gRPC takes alone.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 The service runs in a process of its own, by default with a plan that rescores nothing. A client of hand-made frames,
 light enough to share the machine, keeps all places busy, at first and at the end: so many answers come at best. Between
 it offers multiples of that, each call once, and again sending refused calls as gRPC's clients do: three times at most,
-when the service says, and not where it says not to.
+when the service asks for it, and not where it forbids it.
 """
 
 import argparse

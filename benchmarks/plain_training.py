@@ -38,7 +38,7 @@ _BATCH = {"towers": 64, "ranker": 32}
 
 
 def main() -> None:
-    """Trains what is asked for and leaves it, exported to int8, in `encoder` and `ranker` of the output."""
+    """Trains the requested models and writes them, exported to int8, to `encoder` and `ranker` of the output."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

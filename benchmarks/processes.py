@@ -2,10 +2,10 @@
 
     python -m benchmarks.processes --releases DIR --queries FILE [--processes 2] [--seconds 15] [--rounds 2]
 
-Each kind serves in turn, since a machine's pace changes, without caches, and is asked by a closed loop over several
+Each kind serves in turn, since a machine's pace changes, without caches, and is called by a closed loop over several
 connections, which the kernel deals out to the processes by chance. The client takes processor time of the same machine,
-which is told apart. Memory is the proportional set size, where a page that n processes share counts 1/n to each. Triton
-takes part where its server is installed (`tandem triton install`).
+which is reported separately. Memory is the proportional set size, where a page that n processes share counts 1/n to
+each. Triton takes part where its server is installed (`tandem triton install`).
 """
 
 import argparse

@@ -66,7 +66,7 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a system says: the best products of each query, and the scores of its judged ones, in their order."""
+    """A system's output: the best products of each query, and the scores of its judged ones, in their order."""
 
     rankings: Rankings
     pools: Mapping[str, NDArray[np.float32]]

@@ -187,7 +187,7 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # the quantisers tell every node
+    logging.disable(logging.WARNING)  # the quantisers log every node
     if options.data is None:
         print("quantization: give --data, or set TANDEM_DATA", file=sys.stderr)
         return 2

@@ -78,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that name a shop; all default to the sample shop that `make run` made."""
     parser.add_argument("--catalog", type=Path, help="feed; default: the sample shop of `make run`")
     parser.add_argument("--mapping", type=Path)
-    parser.add_argument("--judgments", type=Path, help="whose test queries are asked")
+    parser.add_argument("--judgments", type=Path, help="whose test queries are sent")
     parser.add_argument("--encoder", type=Path, help="folder that `tandem train encoder` left")
     parser.add_argument("--ranker", type=Path, help="folder that `tandem train ranker` left")
     parser.add_argument("--releases", type=Path, default=Path("releases"))
@@ -100,7 +100,7 @@ def shop_of(options: argparse.Namespace, most: int | None = None) -> BenchShop:
 
 
 def read_questions(judgments: Path, most: int | None = None) -> Questions:
-    """At most so many queries are asked. Raises TandemError where none is in split test."""
+    """At most so many queries are used. Raises TandemError where none is in split test."""
     grades: dict[str, dict[str, float]] = {}
     held_out: dict[str, None] = {}
     for row in load_judgments(judgments).to_pylist():

@@ -2,7 +2,7 @@
 
     python -m benchmarks.triton --releases DIR --judgments FILE [--seconds 15] [--in-flight 32] [--rounds 2]
 
-The whole path is `tandem serve` in a process of its own, called over gRPC; encoding is one query a call, from this
+The whole path is `tandem serve` in a separate process, called over gRPC; encoding is one query a call, from this
 process. So many calls are in flight at all times (closed loop). The engines take turns, since a machine's pace changes.
 """
 

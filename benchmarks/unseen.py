@@ -8,7 +8,7 @@ relevance is planted: noise, the towers' own similarity, that with as much noise
 set is a source of recipe `general` and its queries: a split of its judgments, `all` of them, or two kinds made up for
 shops without judgments: `items`, words of titles and model numbers, for each of which the one product they were made of
 is good; and `attributes`, such as a colour and a product type, for which all products that have both are. Releases have
-no final score. Every query is asked once, 32 candidates are rescored, and nDCG@10 of the served order, of the
+no final score. Every query is sent once, 32 candidates are rescored, and nDCG@10 of the served order, of the
 cross-encoder alone and of other shares of it are paired with that of fusion alone.
 Parameters and results go to `benchmarks/results/<name>.json`.
 """

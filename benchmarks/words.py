@@ -213,7 +213,7 @@ async def _cost(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[st
 async def _ask_all(
     release: LoadedRelease, typed: Mapping[str, str], report: Callable[[int, int], None]
 ) -> dict[str, dict[str, list[str]]]:
-    """Rankings by stage and query; `typed` is what is asked in place of each query."""
+    """Rankings by stage and query; `typed` replaces each query."""
     rankings: dict[str, dict[str, list[str]]] = {}
     with Admission(1).enter() as permit:
         for done, (query, text) in enumerate(typed.items(), 1):

@@ -40,7 +40,7 @@ class VectorSearch(Protocol):
 
 class LexicalSearch(Protocol):
     """The words of each product, with the base segment's vocabulary and word statistics, so that scores compare; see
-    `engine.lexical.index.LexicalIndex`, which knows the types that stand here as Any."""
+    `engine.lexical.index.LexicalIndex`, which defines the types that are Any here."""
 
     def search(self, terms: Any, weights: Any, k: int, synonyms: Any = (), allowed: Mask | None = None) -> Any:
         """The k best products for the terms, among the rows that the mask allows."""

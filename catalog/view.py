@@ -33,7 +33,7 @@ class CatalogView:
     ) -> None:
         """`deleted`, of shape (rows,), marks products that were deleted or replaced; None where there are none.
 
-        `revision` tells the views of one release apart; 0 is the release as it was published.
+        `revision` distinguishes the views of one release; 0 is the release as published.
         """
         self.segments = (base, *fresh)
         self.revision = revision

@@ -30,7 +30,7 @@ def load_settings(kind: type[Settings], file: Path | None, options: dict[str, An
 
 @contextmanager
 def table(name: str) -> Iterator[None]:
-    """A setting that cannot be, of those used inside, becomes a TandemError that says it stands in this table."""
+    """Turns an invalid setting inside the block into a TandemError that names this table."""
     try:
         yield
     except ValidationError as error:

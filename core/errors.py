@@ -1,4 +1,4 @@
-"""The errors a user is meant to read: one line that says what is wrong and what to do."""
+"""The errors shown to users: one line that states what is wrong and what to do."""
 
 
 class TandemError(Exception):

@@ -1,7 +1,7 @@
 """The formats of what a release holds, by number.
 
 A version reads the formats that it writes and those before, so that the servers of a fleet can be upgraded one by one
-before anything is made by the new version. It refuses all others and says what to do.
+before anything is made by the new version. It refuses all others and states what to do.
 """
 
 import contextlib

@@ -61,7 +61,7 @@ class ModelSet(_Frozen):
 class LexicalReport(_Frozen):
     """The lexical index: how much each of its fields counts, in their order, and how many terms and rules it holds.
 
-    `format` tells how its texts were made into terms; manifests did not note it up to 4.
+    `format` is the version of the analysis that made its terms; manifests did not note it up to 4.
     """
 
     weights: dict[str, float] = Field(description="Weight of each field in BM25, in the order of the fields.")
@@ -102,7 +102,7 @@ class CatalogSnapshot(_Frozen):
 class Manifest(_Frozen):
     """One release. `inputs` digests everything it was made from, so that the same job can see nothing changed.
 
-    `sequence` numbers a catalog's releases in the order of their publishing, from 1, whatever the clock says; 0 in
+    `sequence` numbers a catalog's releases in the order of their publishing, from 1, independent of the clock; 0 in
     those of versions that had none. `settings` is how the catalog was indexed, for who indexes it under other models.
     """
 

@@ -25,7 +25,7 @@ _NO_LINKS = {errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS
 
 
 class Objects:
-    """The files of one folder. It may lie on another file system than what is added, or what it is linked to."""
+    """The files of one folder. It may be on another file system than the added files or the link targets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Objects:
         return entry
 
     def link(self, entry: FileEntry, target: Path) -> None:
-        """Puts an object's content at `target`: by hard link, or by a copy where there are none."""
+        """Puts an object's content at `target`: by hard link, or by a copy where links are not supported."""
         source = self._path(entry)
         try:
             os.link(source, target)
@@ -90,7 +90,7 @@ class Objects:
         return self.folder / entry.sha256
 
     def _holds(self, entry: FileEntry) -> bool:
-        """Whether it is here, and whole: a damaged object is replaced."""
+        """Whether the object is stored and intact: a damaged object is replaced."""
         path = self._path(entry)
         return path.is_file() and path.stat().st_size == entry.size and file_digest(path) == entry.sha256
 

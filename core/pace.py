@@ -1,4 +1,4 @@
-"""What was seen lately: counts that fade, so that they follow what changes."""
+"""Recent observations: counts that decay, so that they follow changes."""
 
 import math
 

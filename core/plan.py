@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_TOP_K = 200
-# Where neither a plan nor a final score says how many.
+# The default where neither a plan nor a final score sets the number.
 RERANK_DEPTH = 32
 
 

@@ -1,4 +1,4 @@
-"""How a long job tells what is done and what is left, without knowing who shows it."""
+"""How a long job reports progress, independent of how it is displayed."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

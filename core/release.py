@@ -1,4 +1,4 @@
-"""One release's folder: its manifest and its files, written once, and checked before anything believes them."""
+"""One release's folder: its manifest and its files, written once, and checked before use."""
 
 import contextlib
 import re
@@ -36,7 +36,7 @@ class Release:
     def order(self) -> tuple[int, str]:
         """Rises with the order of publishing; what earlier versions published comes first, by its name.
 
-        So does a damaged release whose number the pointer does not know.
+        So does a damaged release whose number the pointer does not hold.
         """
         return self.sequence, self.name
 
@@ -58,8 +58,8 @@ def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
 def read_manifest(folder: Path, expected: str | None) -> tuple[Manifest, str]:
     """The manifest of the release in a folder, and the SHA-256 of its file, which is checked before it is parsed.
 
-    `expected` is that digest, where the pointer knows it, else it is the one that lies beside; releases of versions
-    that wrote neither are taken as they are. Raises ReleaseError when the manifest is missing, damaged or unreadable.
+    `expected` is that digest, where the pointer holds it, else the one in the digest file; releases of versions
+    that wrote neither are not checked. Raises ReleaseError when the manifest is missing, damaged or unreadable.
     """
     release, catalog = folder.name, folder.parent.name
     path = folder / MANIFEST_NAME
@@ -86,8 +86,9 @@ def read_manifest(folder: Path, expected: str | None) -> tuple[Manifest, str]:
 
 
 def check_sizes(folder: Path, manifest: Manifest, part: str = "") -> None:
-    """Raises ReleaseError with the first file, of those whose name begins with `part`, that is missing or has another
-    size. Reads none."""
+    """Raises ReleaseError with the first file whose name begins with `part` and that is missing or has another size.
+
+    Reads no contents."""
     for name, entry in manifest.files.items():
         if not name.startswith(part):
             continue
@@ -138,7 +139,7 @@ def _unusable(release: str | Manifest, what: str, name: str = "") -> ReleaseErro
 
 
 def _unlisted(folder: Path, manifest: Manifest) -> list[str]:
-    """In the folders of models and words, where what lies there is what is loaded; hidden files are nobody's."""
+    """Unlisted files in the folders of models and words, whose files are all loaded; hidden files are ignored."""
     paths = (path for path in folder.glob("*/**/*") if not path.is_dir() and not path.name.startswith("."))
     return sorted({path.relative_to(folder).as_posix() for path in paths} - manifest.files.keys())
 

@@ -171,7 +171,7 @@ class ReleaseStore:
         target = PointerContent(release, digest, manifest.sequence)
         try:
             trail = self._trail(catalog)
-        except ReleaseError:  # nobody knows what was served: what was published before counts as that
+        except ReleaseError:  # what was served is unknown: use what was published before
             trail = self._pointed_before((manifest.sequence, release), catalog)
         there = [entry for entry in step(trail, target) if entry.sha256 and self.path(catalog, entry.release).is_dir()]
         write_pointer(self.folder(catalog) / _POINTER, there)
@@ -195,7 +195,7 @@ class ReleaseStore:
 
     @contextmanager
     def lock(self, catalog: str, exclusive: bool = False) -> Iterator[None]:
-        """Held by whoever changes a catalog; with `exclusive`, nobody changes any other catalog of the folder either.
+        """Locks a catalog for changes; with `exclusive`, every other catalog of the folder as well.
 
         What a process that ended in the midst of it left is swept first; on failure, files that no release has are
         removed. Raises ReleaseError at once when another process is in the way, or the folder cannot be written.
@@ -236,7 +236,7 @@ class ReleaseStore:
         return 1 + max([*numbers, *(entry.sequence for entry in self._pointed(catalog))], default=0)
 
     def _pointed(self, catalog: str) -> tuple[PointerContent, ...]:
-        """What the pointer's lines say; nothing where it is damaged."""
+        """The pointer's entries; empty where it is damaged."""
         with contextlib.suppress(ReleaseError):
             return read_pointer(self.folder(catalog) / _POINTER)
         return ()

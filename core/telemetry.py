@@ -15,5 +15,5 @@ _SWITCHES = {
 
 
 def disable_telemetry() -> None:
-    """Switches telemetry off for this process and for those it starts, whatever the environment says."""
+    """Switches telemetry off for this process and for those it starts, overriding the environment."""
     os.environ.update(_SWITCHES)

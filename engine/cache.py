@@ -35,12 +35,12 @@ class CacheCounts:
 
     @property
     def lookups(self) -> int:
-        """All values asked for."""
+        """The number of values requested."""
         return self.hits + self.misses + self.shared
 
     @property
     def hit_rate(self) -> float:
-        """The share of values that were not computed for the call that asked; 0 before any was asked for."""
+        """The share of values that were not computed for the request; 0 before the first request."""
         return (self.hits + self.shared) / self.lookups if self.lookups else 0.0
 
 
@@ -179,7 +179,7 @@ def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[byt
 
 
 def found_key(index: str, vector: Vectors, *lookups: str | int | bytes) -> bytes:
-    """Of what the index with this digest is asked about a vector; `lookups` are all other arguments, in their order."""
+    """The key of a lookup of a vector in the index with this digest; `lookups` are all other arguments, in order."""
     data = repr((index, lookups)).encode()
     return blake2b(data + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()
 

@@ -17,7 +17,7 @@ _CONFLICTING = (
 
 
 def chosen_device(device: Device) -> Literal["cpu", "cuda"]:
-    """Where models run. Raises TandemError where a GPU is asked for and cannot be used."""
+    """Where models run. Raises TandemError where a GPU is requested and cannot be used."""
     if device == "cpu":
         return "cpu"
     problem = _gpu_problem()

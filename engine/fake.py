@@ -41,7 +41,7 @@ class FakeEngine:
     async def score_rows(
         self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
     ) -> Vectors:
-        """What `retrieve` says of them."""
+        """What `retrieve` returns for them."""
         await self._work("score_rows", len(rows), deadline)
         return (1 - (rows - int(vector[0])) % self.count * 0.01).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Two engines of one release: where the first fails, the second does the work, and whoever asked can tell."""
+"""Two engines of one release: where the first fails, the second does the work, and the result records it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -1,10 +1,10 @@
 """A model's weights in half precision, beside its int8 ONNX file: what a GPU runs in its place.
 
     model.onnx                what processors run
-    model.half.safetensors    float16 weights, and in the file's header a spec that says what they are
+    model.half.safetensors    float16 weights, and in the file's header a spec that describes them
 
 ONNX Runtime has no kernel on a GPU for products with a scale a row, and its package for GPUs cannot stand beside the
-one for processors. The file says which ONNX file it belongs to, so a model trained again never runs on old weights.
+one for processors. The file names the ONNX file it belongs to, so a model trained again never runs on old weights.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ Head = Literal["mean", "cls", "pooler", "match"]
 
 
 class HalfSpec(BaseModel):
-    """What the header says. `head` makes unit vectors of tokens (mean, cls) or a logit of a pair (pooler, match)."""
+    """The header. `head` makes unit vectors of tokens (mean, cls) or a logit of a pair (pooler, match)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +36,9 @@ class HalfSpec(BaseModel):
     epsilon: float = Field(gt=0)
     head: Head
     dimensions: int = Field(ge=1, description="of a vector; a model cut to fewer gives the first ones")
-    separator: int | None = Field(default=None, description="ends the query of a pair where segments do not tell")
+    separator: int | None = Field(
+        default=None, description="ends the query of a pair where segment ids do not separate it"
+    )
     scale: float = Field(default=1.0, description="of a match head")
 
 

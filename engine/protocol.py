@@ -1,4 +1,4 @@
-"""What every engine offers: the same three calls, whoever runs the models."""
+"""What every engine offers: the same three calls, wherever the models run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

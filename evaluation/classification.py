@@ -1,4 +1,4 @@
-"""How well probabilities of relevance tell relevant from not, and whether they are true as probabilities.
+"""How well probabilities of relevance separate relevant from irrelevant pairs, and whether they are calibrated.
 
 Intervals are 95% percentile-bootstrap intervals over queries, since the pairs of a query are alike. An error of
 calibration is never below zero, so noise widens it, in resamples more than in the sample.
@@ -72,10 +72,10 @@ def best_cutoff(pairs: Pairs) -> float:
 
 
 def nothing_cutoff(best: Numbers, fits: Flags) -> float | None:
-    """Of queries' best probabilities the one below which a "nothing fits" gives the best F1 of saying so.
+    """The cutoff of queries' best probabilities below which answering "nothing fits" has the best F1.
 
-    Half-way between the last query that is told so and the next; of equals the lowest. None where all fit or none does,
-    or where telling everyone so would be best.
+    Half-way between the last query below it and the next; of equals the lowest. None where all fit or none does, or
+    where answering so to every query would be best.
     """
     if fits.all() or not fits.any():
         return None

@@ -58,7 +58,7 @@ def load_judgments(path: Path, to_learn: bool = False) -> pa.Table:
 
 
 def load_frequencies(path: Path) -> dict[str, float] | None:
-    """How often each query is asked: the file's `frequency` or `count`, the highest of its rows; None without both.
+    """How often each query occurs: the file's `frequency` or `count`, the highest of its rows; None without both.
 
     Raises FeedError for a file that cannot be used.
     """
@@ -98,9 +98,9 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _read_jsonl(path: Path) -> pa.Table:
-    """A line at a time, as a line says of itself what it is: a query such as 2020-01-02 is no date.
+    """Reads a line at a time, as JSON carries its own types: a query such as 2020-01-02 is no date.
 
-    Of columns that are not known here there are names alone.
+    Unknown columns keep only their names.
     """
     columns: dict[str, list[Any]] = {}
     rows = 0

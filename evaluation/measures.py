@@ -1,8 +1,8 @@
 """Ranking measures, by `ir-measures`, and their intervals.
 
 Gains are 2^(grade - lowest) - 1, the exponential gain of Burges et al., "Learning to rank using gradient descent"
-(ICML 2005), over the lowest grade of the set; a product is relevant from the middle of the grades' range on, unless
-said otherwise. Fractional grades are kept: gains reach trec_eval, which wants whole numbers, in thousandths, and nDCG
+(ICML 2005), over the lowest grade of the set; a product is relevant from the middle of the grades' range on, by
+default. Fractional grades are kept: gains reach trec_eval, which wants whole numbers, in thousandths, and nDCG
 does not change when all gains are scaled alike.
 """
 

@@ -1,1 +1,1 @@
-"""Analysis of words: terms, quantities, spelling of letters, synonyms and rewrites, what queries say of prices."""
+"""Analysis of words: terms, quantities, spelling of letters, synonyms and rewrites, price bounds in queries."""

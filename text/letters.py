@@ -62,7 +62,7 @@ _MARKS = regex.compile(r"(?<=[\p{Latin}\p{Greek}])\p{M}+")
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\u3005\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Hangul}"
 """Scripts without spaces, for a set of a regular expression."""
 _SPACES = regex.compile(r"\s+")
-# They change a Hebrew letter's sound or tell an acronym.
+# They change a Hebrew letter's sound or mark an acronym.
 _GERESH = regex.compile(r"(?<=\p{Hebrew})['\"]+")
 _BORDER = regex.compile(rf"(?<=[{UNSPACED}])(?=[\p{{N}}\p{{Latin}}])|(?<=[\p{{N}}\p{{Latin}}])(?=[{UNSPACED}])")
 

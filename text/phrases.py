@@ -13,7 +13,7 @@ from text.terms import Analyser, Word
 
 Span = tuple[int, int]
 
-# What tells c++ and c# from c, at one side of a word; between two words it only parts them.
+# Signs that distinguish c++ and c# from c, at one side of a word; between two words they only separate.
 _SIGNS_BEFORE, _SIGNS_AFTER = regex.compile(r"(?<![\w+#])[+#]+$"), regex.compile(r"[+#]++(?!\w)")
 _CHARACTERS = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 _BEGIN, _END = "\x01", "\x02"  # around each unit: no folded text holds them
@@ -21,7 +21,7 @@ _BEGIN, _END = "\x01", "\x02"  # around each unit: no folded text holds them
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """The least that a phrase is compared by, and its place in the text it is of."""
+    """The smallest unit that phrases are compared by, and its place in its text."""
 
     key: str
     start: int
@@ -86,7 +86,7 @@ class Phrases:
             yield Match(first.start, units[last].end, self._numbers[phrase])
 
     def _readings(self, text: str) -> list[list[Unit]]:
-        """The text with words of hyphens in their pieces, and, where it has such, as wholes too."""
+        """The text with hyphenated words split, and, where it has any, with them whole as well."""
         words = located(text, self._analyser)
         ways = (True, False) if "-" in text else (True,)
         readings = [list(_units(words, text, self._analyser, split_hyphens)) for split_hyphens in ways]
@@ -96,8 +96,7 @@ class Phrases:
 
 
 def located(text: str, analyser: Analyser) -> list[tuple[Word, Span | None]]:
-    """Each word of a text, and where it stands in it; None for one that stands nowhere as it is, as the whole of a size
-    does."""
+    """Each word of a text and its span; None for a word that does not occur literally, such as the whole of a size."""
     written = analyser.prepared(text)
     places = None if written == text else _places(written, text)
     result: list[tuple[Word, Span | None]] = []

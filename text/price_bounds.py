@@ -1,4 +1,4 @@
-"""What a query says of prices: 'headphones under 50', 'between 20 and 40 euro', 'bis 30 €'.
+"""Price bounds in queries: 'headphones under 50', 'between 20 and 40 euro', 'bis 30 €'.
 
 A number with a unit is no price ('under 50 cm'), nor is one that follows an age ('kids under 12'). Without a currency
 the number has to end the query.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _MILLION = 1_000_000
 _STOPS = " .!?"
 
-# ISO 4217 codes and how shoppers write them; what several countries call alike is any of theirs.
+# ISO 4217 codes and how shoppers write them; a name that several currencies share matches each of them.
 _CURRENCIES = {
     "€": "EUR", "eur": "EUR", "euro": "EUR", "euros": "EUR", "$": "USD AUD CAD NZD", "usd": "USD",
     "dollar": "USD AUD CAD NZD", "dollars": "USD AUD CAD NZD", "bucks": "USD AUD CAD NZD", "£": "GBP", "gbp": "GBP",
@@ -42,7 +42,7 @@ _AGES = frozenset(("age", "aged", "ages", "kids", "kid", "children", "child", "b
 
 @dataclass(frozen=True, slots=True)
 class PriceBounds:
-    """Prices asked for, in millionths of `currencies` (ISO 4217), any where none is named; both ends belong to them."""
+    """Price bounds in millionths of `currencies` (ISO 4217), any currency where empty; both ends are inclusive."""
 
     least: int | None = None
     most: int | None = None
@@ -76,9 +76,9 @@ _PATTERNS = [
 
 
 def read_price_bounds(text: str) -> tuple[str, PriceBounds | None]:
-    """The query without what it says of prices, and that; as it is, and None, where it says nothing of them.
+    """The query without its price bounds, and the bounds; the unchanged query and None where it has none.
 
-    A query of nothing but a price stays as it is.
+    A query that consists of a price is unchanged.
     """
     for kind, pattern in _PATTERNS:
         for match in pattern.finditer(text):
@@ -98,6 +98,6 @@ def read_price_bounds(text: str) -> tuple[str, PriceBounds | None]:
 
 
 def _ends_with(text: str, match: re.Match[str]) -> bool:
-    """Whether a number without a currency may be a price: it ends the query, and no age goes before."""
+    """Whether a number without a currency may be a price: it ends the query, and no age precedes it."""
     before = text[: match.start()].casefold().split()
     return not text[match.end() :].strip(_STOPS) and not (before and before[-1] in _AGES)

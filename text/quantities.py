@@ -1,7 +1,7 @@
 """Numbers with their units, as shops write them: 18V, 1-1/2 in., 2 x 4, 6-pack.
 
-Every spelling of a unit has one name, and every way to write a number one form, so that what a shopper types meets what
-a title says. Units are not converted: 12 in. and 1 ft. stay two quantities.
+Every spelling of a unit has one name, and every way to write a number one form, so that a query matches
+a title. Units are not converted: 12 in. and 1 ft. stay two quantities.
 """
 
 import itertools
@@ -109,7 +109,7 @@ _TIMES = re.compile(r"\.?\s*(?:[wdhl]\b\.?)?\s*(?:[x*]|\bby\b)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number and its unit ('' where none is told). `start` and `end` are places in the prepared text."""
+    """A number and its unit ('' without one). `start` and `end` are places in the prepared text."""
 
     value: float
     unit: str

@@ -17,7 +17,7 @@ HAN_RANGES = (("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\U00020000", "\U0003
 # Signs that mean something alone: characters of Han, and syllables of Hangul.
 _SIGN = regex.compile(r"\p{Han}|\p{Hangul}")
 _ANY = regex.compile(rf"[{UNSPACED}]")
-# No Chinese word is longer: the segmenter takes what it does not know for one.
+# No Chinese word is longer: the segmenter takes an unknown string for one.
 _LONGEST_WORD = 8
 Piece = tuple[str, tuple[str, ...], tuple[str, ...]]
 

@@ -1,4 +1,4 @@
-"""Words that say nothing alone, by language: the lists of bm25s."""
+"""Words without content, by language: the lists of bm25s."""
 
 from functools import cache
 from importlib.machinery import SourceFileLoader

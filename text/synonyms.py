@@ -1,7 +1,7 @@
 """Synonyms and rewrites of a shop's queries, from a file in Solr's format.
 
     sofa, couch, love seat         each of these also asks for the others, by words
-    tv stand => media console      a query that says the left is searched as if it said the right, by all models
+    tv stand => media console      a query with the left is searched as if it had the right, by all models
 
 One rule a line. A line that begins with # is a comment, unless a digit follows and it is a rule: '#10 screw, no 10
 screw'. A backslash takes its meaning from the sign that follows: \\, is a comma, \\=> an arrow, \\# no comment.
@@ -100,7 +100,7 @@ def _split(line: str) -> tuple[list[str], list[str] | None] | None:
 
 
 def _phrase(part: str) -> str:
-    """One phrase, folded and in lower case. Raises ValueError for one that says nothing, or too much."""
+    """One phrase, folded and in lower case. Raises ValueError for one without content words, or with too many."""
     if "\\" in _ESCAPED.sub("", part):
         raise ValueError("a phrase ends with a backslash; write \\\\ for the sign itself")
     part = " ".join(_ESCAPED.sub(r"\1", part).split())

@@ -81,8 +81,8 @@ class Word:
 class Analyser:
     """Makes words of texts in one language (BCP 47), for one thread at a time: stemmers keep state.
 
-    Words are stemmed where Snowball knows the language, Chinese is segmented, and what else is written without spaces
-    is taken in pairs of characters. Quantities have one form (`text/quantities.py`); model numbers, words with hyphens
+    Words are stemmed where Snowball supports the language, Chinese is segmented, and other text without spaces is
+    taken in pairs of characters. Quantities have one form (`text/quantities.py`); model numbers, words with hyphens
     and names with signs (`text/names.py`) are kept whole and in parts. The time is linear in the text's length.
     """
 
@@ -105,8 +105,8 @@ class Analyser:
         return _SPACED_AND.sub(r"\1&\2", prepared(fold_text(text), self.language))
 
     def content(self, text: str) -> list[Word]:
-        """The words of a query that say something: without stop words, unless there are no others; a single letter
-        beside another says something, as in m a c."""
+        """The content words of a query: without stop words, unless there are no others; a single letter beside another
+        is content, as in m a c."""
         words = self.words(text)
         single = [False, *(len(word.text) == 1 for word in words), False]
         beside = [
@@ -121,7 +121,7 @@ class Analyser:
         return self._term(word)
 
     def is_stop_word(self, word: str) -> bool:
-        """Whether a word in lower case says nothing."""
+        """Whether a word in lower case is a stop word."""
         return word in self._stop_words
 
     def _words(self, text: str) -> Iterator[Word]:

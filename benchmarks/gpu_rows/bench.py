@@ -75,7 +75,7 @@ class Bench:
         return self.device == "cuda"
 
     def wait(self) -> None:
-        """Until the device has done all it was told."""
+        """Waits until the device has finished all queued work."""
         if self.on_gpu:
             torch.cuda.synchronize()
 

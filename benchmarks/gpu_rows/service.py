@@ -1,6 +1,6 @@
-"""The row of the whole service: encode, exact search over all products, rescore 100, asked over gRPC.
+"""The row of the whole service: encode, exact search over all products, rescore 100, called over gRPC.
 
-Several services, each a process with the models and the index on the same GPU, are asked by as many clients at once,
+Several services, each a process with the models and the index on the same GPU, are called by as many clients at once,
 each at its share of a rate. Rates rise until one fails the objective.
 """
 
@@ -61,9 +61,9 @@ class Serving:
 
 
 def service(bench: Bench) -> dict[str, Any]:
-    """The highest of `size.rates` with p99 within 50 ms, nothing refused and nothing cut short; and all that was seen.
+    """The highest of `size.rates` with p99 within 50 ms, nothing refused and nothing cut short; and all rates.
 
-    Raises TandemError where an answer is not what numpy and single precision say.
+    Raises TandemError where an answer differs from numpy's in single precision.
     """
     size = bench.size
     releases = bench.scratch / "releases"

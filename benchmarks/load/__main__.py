@@ -37,7 +37,7 @@ Objectives = Annotated[Path, typer.Option("--slo", help="TOML file of objectives
 Address = Annotated[str | None, typer.Option(help="Host and port of a running service.")]
 Releases = Annotated[Path, typer.Option(help="Without --address: the folder of releases to serve for the test.")]
 Split = Annotated[str, typer.Option(help="Of the judgments; all for every query.")]
-Zipf = Annotated[float, typer.Option(min=0, max=5, help="Exponent of the queries' shares; 0: as the file says.")]
+Zipf = Annotated[float, typer.Option(min=0, max=5, help="Exponent of the queries' shares; 0: the file's shares.")]
 Caches = Annotated[
     bool,
     typer.Option(
@@ -119,7 +119,7 @@ def shoppers(
     name: Annotated[str, typer.Option(help="Of the report's files.")] = "load_locust",
 ) -> None:
     """Shoppers who ask, think and ask again, by Locust."""
-    read_slo(slo, bool(read_queries(queries, split).grades))  # wrong input is told before anything starts
+    read_slo(slo, bool(read_queries(queries, split).grades))  # wrong input is reported before anything starts
     output.mkdir(parents=True, exist_ok=True)
     length = seconds or SECONDS[shape]
     with _service(address, releases, caches) as target:

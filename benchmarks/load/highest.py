@@ -8,7 +8,7 @@ _LEAST_RATE = 0.1
 
 
 class Outcome(StrEnum):
-    """What a trial at one rate says."""
+    """The outcome of a trial at one rate."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -17,8 +17,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Highest:
-    """`rate` is the highest one at which all held, in calls a second; 0 where none did. `bounded` says whether a higher
-    one was seen to fail: else the client, or the ceiling, ended the search, and the service may do better."""
+    """`rate` is the highest one at which all held, in calls a second; 0 where none did. `bounded` is whether a higher
+    one failed: else the client, or the ceiling, ended the search, and the service may do better."""
 
     rate: float
     bounded: bool
@@ -46,7 +46,7 @@ async def find_highest(
 
 
 def _limit(fails: float | None, too_slow: float | None) -> float | None:
-    """The lowest rate that was no success."""
+    """The lowest rate that failed."""
     limits = [rate for rate in (fails, too_slow) if rate is not None]
     return min(limits) if limits else None
 

@@ -1,4 +1,4 @@
-"""What a Locust run keeps, and what it says in the end. Knows nothing of Locust, so that it can be tested without."""
+"""The record of a Locust run and its report. Independent of Locust, so that it can be tested without."""
 
 import random
 import time
@@ -47,12 +47,12 @@ class NamedOptions:
 
     @classmethod
     def of(cls, options: Namespace) -> "NamedOptions":
-        """Picks them out of all that Locust was given."""
+        """Selects them from all of Locust's options."""
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class LocustRun:
-    """The calls of one run; `start` begins anew."""
+    """The calls of one run; `start` resets it."""
 
     def __init__(self, options: NamedOptions) -> None:
         """Raises TandemError when queries or objectives cannot be used."""
@@ -65,7 +65,7 @@ class LocustRun:
         self.start()
 
     def start(self) -> None:
-        """Forgets what came before."""
+        """Discards earlier calls."""
         self._calls: list[Call] = []
         self.began = time.perf_counter()
         self._client = time.process_time()
@@ -73,7 +73,7 @@ class LocustRun:
         self.stop()
 
     def stop(self) -> None:
-        """The shoppers are gone: what is measured ends here."""
+        """Ends the measurement, once the shoppers have stopped."""
         self._seconds = max(time.perf_counter() - self.began, 1e-9)
         self._client_used = time.process_time() - self._client
         now = self._server_time()
@@ -89,11 +89,11 @@ class LocustRun:
         return min(int(np.searchsorted(self._bounds, source.random(), "right")), len(self.log.queries) - 1)
 
     def take(self, call: Call) -> None:
-        """Keeps one call."""
+        """Records one call."""
         self._calls.append(call)
 
     def finish(self) -> int:
-        """Judges, writes JSON and HTML, prints what was found; returns the exit status."""
+        """Judges, writes JSON and HTML, prints the results; returns the exit status."""
         seconds, server = self._seconds, self._server_used
         client = round(self._client_used / seconds, 3)
         cores = {"client_cores": client, "server_cores": None if server is None else round(server / seconds, 3)}
@@ -162,5 +162,5 @@ def windowed(calls: Sequence[Call], log: QueryLog, seconds: float, windows: int 
 
 def _summary(verdict: Verdict, valid: bool) -> str:
     if not valid:
-        return "The client was too busy to tell: use fewer users, or more think time."
+        return "The client was too busy to measure: use fewer users, or more think time."
     return "The objectives hold." if verdict.holds else "The objectives do not hold."

@@ -36,7 +36,7 @@ _NAME = "Search"
 def _options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--queries", type=str, required=True, help="judgments, a CSV of query and count, or text")
     parser.add_argument("--split", type=str, default="test", help="of the judgments; all for every query")
-    parser.add_argument("--zipf", type=float, default=0.0, help="exponent; 0: as often as the file says")
+    parser.add_argument("--zipf", type=float, default=0.0, help="exponent; 0: the file's shares")
     parser.add_argument("--objectives", type=str, required=True, help="TOML file of SLOs")
     parser.add_argument("--load-shape", type=Shape, choices=list(Shape), default=Shape.STEADY)
     parser.add_argument("--think-seconds", type=float, default=1.0, help="mean between answer and next question")
@@ -99,7 +99,7 @@ class Shopper(User):
 
     @task
     def ask(self) -> None:
-        """One call, told to Locust and to the report."""
+        """One call, reported to Locust and to the report."""
         run = self._run
         query = run.draw(self._random)
         request = search_pb2.SearchRequest(query=run.log.queries[query], top_k=run.options.top_k)
@@ -122,7 +122,7 @@ class Shopper(User):
 
 
 class Load(LoadTestShape):
-    """The shape asked for, over the run time and the number of users given to Locust."""
+    """The requested shape, over Locust's run time and number of users."""
 
     use_common_options = True
 

@@ -1,4 +1,4 @@
-"""What came of calls: latency, errors, degradation and nDCG@10."""
+"""Measures of calls: latency, errors, degradation and nDCG@10."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ OK, REFUSED, LATE = "OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"
 class Call:
     """One call. Times are seconds since the run began: when it was due, sent and done.
 
-    `query` is its place in the query log, `status` a gRPC code's name, `answer` the response as it came; `retry` says
-    whether a refusal told when to try again.
+    `query` is its place in the query log, `status` a gRPC code's name, `answer` the response as it came; `retry` is
+    whether a refusal stated when to try again.
     """
 
     due: float

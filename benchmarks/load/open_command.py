@@ -68,7 +68,7 @@ class OpenResult:
 
     @property
     def holds(self) -> bool:
-        """Whether some rate holds, and the surplus beyond it is dealt with as asked."""
+        """Whether some rate holds, and the surplus beyond it is handled as required."""
         return self.highest > 0 and (self.beyond is None or self.beyond.verdict.holds)
 
     def as_json(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def summary(result: OpenResult) -> str:
     else:
         text = f"The objectives hold up to {result.highest:.1f} calls a second."
     if result.beyond and not result.beyond.verdict.holds:
-        text += " What was offered beyond is not dealt with as asked."
+        text += " Load beyond that is not handled as required."
     return text if result.valid else f"{text} The client could not keep up beyond: no valid result."
 
 

@@ -18,7 +18,7 @@ def plot(points: Sequence[Point], x: str, x_label: str, slo: Slo, mark: float | 
 
     `mark` draws a line at the highest rate. Returns the SVG. Raises ModuleNotFoundError without matplotlib.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the first time, it tells of its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the first time, it logs its font cache
     from matplotlib.figure import Figure
 
     points = sorted(points, key=lambda point: point[x])

@@ -1,4 +1,4 @@
-"""A query log: what shoppers ask and how often, and what is known of the answers."""
+"""A query log: queries, how often each occurs, and judgments of their answers."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class QueryLog:
-    """n different queries, the share of calls that ask each, shape (n,), and the grades of those that are judged."""
+    """n different queries, the share of calls of each, shape (n,), and the grades of those that are judged."""
 
     queries: list[str]
     shares: NDArray[np.float64]
@@ -29,7 +29,7 @@ class QueryLog:
         return np.random.default_rng(seed).choice(len(self.queries), count, p=self.shares)
 
     def skewed(self, exponent: float, seed: int = 0) -> "QueryLog":
-        """The same queries with shares by Zipf's law, 1 / rank^exponent; which is asked most is drawn."""
+        """The same queries with shares by Zipf's law, 1 / rank^exponent; their order is random."""
         ranks = 1 + np.random.default_rng(seed).permutation(len(self.queries))
         return replace(self, shares=_shares(ranks.astype(float) ** -exponent))
 
@@ -37,7 +37,7 @@ class QueryLog:
 def read_queries(path: Path, split: str = "test") -> QueryLog:
     """Judgments (Parquet, JSONL or CSV with `product_id`), a CSV of `query` and `count`, or text with a query a line.
 
-    Of judgments only those of the split are asked, `all` for every one; a column `count` or `frequency` gives the
+    Of judgments only those of the split are used, `all` for every one; a column `count` or `frequency` gives the
     shares. Raises TandemError for a file that cannot be used.
     """
     if not path.is_file():

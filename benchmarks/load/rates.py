@@ -21,9 +21,9 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """How a rate is offered. `fill` calls are asked before the first run. A run takes at least `least_seconds` and
+    """How a rate is offered. `fill` calls are sent before the first run. A run takes at least `least_seconds` and
     `least_calls`, after `warm_seconds` that do not count; where the client sends more than `most_lag_ms` late (p99), it
-    says nothing of the service."""
+    is no result about the service."""
 
     deadline: float = 1.0
     channels: int = 4
@@ -56,13 +56,13 @@ class Trial:
 
     @property
     def outcome(self) -> Outcome:
-        """What it says about the rate."""
+        """The outcome at this rate."""
         if not self.valid:
             return Outcome.CLIENT_TOO_SLOW
         return Outcome.HOLDS if self.verdict.holds else Outcome.FAILS
 
     def as_json(self) -> dict[str, Any]:
-        """The rate, what was seen, and the verdict."""
+        """The rate, the measures, and the verdict."""
         row = {"rate": round(self.rate, 2), "seconds": round(self.seconds, 1), "outcome": self.outcome}
         cores = {"client_cores": self.client_cores, "server_cores": self.server_cores}
         return row | cores | self.measured.as_json() | {"verdict": self.verdict.as_json()}
@@ -80,7 +80,7 @@ class Offers:
         server: int | None = None,
         report: Callable[[Trial], None] = lambda _: None,
     ) -> None:
-        """`server` is the service's process id; `report` hears of each trial."""
+        """`server` is the service's process id; `report` is called with each trial."""
         self.trials: list[Trial] = []
         self._loop, self._log, self._slo, self._offer = loop, log, slo, offer
         self._server, self._report = server, report
@@ -90,7 +90,7 @@ class Offers:
         ]
 
     async def fill(self, calls: int) -> None:
-        """Asks so many calls as fast as the service answers a few at a time, as one that has run for a while."""
+        """Sends so many calls as fast as the service answers a few at a time, as one that has run for a while."""
         await self._loop.fill(self._log.draw(calls, self._offer.seed), self._requests)
 
     async def highest(self, start: float, precision: float) -> Highest:

@@ -16,7 +16,7 @@ class Shape(StrEnum):
     SOAK = "soak"
 
 
-# How long each runs unless told otherwise, in seconds: a soak looks for what only time brings out.
+# How long each runs by default, in seconds: a soak looks for what only time brings out.
 SECONDS = {Shape.STEADY: 60, Shape.STEP: 150, Shape.SPIKE: 120, Shape.SOAK: 3600}
 
 

@@ -48,7 +48,7 @@ class Slo(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One objective, what was seen (None where nothing could be), the limit, and whether it holds."""
+    """One objective, the measured value (None where there is none), the limit, and whether it holds."""
 
     name: str
     seen: float | None
@@ -68,12 +68,12 @@ class Verdict:
         return all(finding.holds for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """The findings, and what they come to."""
+        """The findings and the overall result."""
         return asdict(self) | {"holds": self.holds}
 
 
 def read_slo(path: Path, judged: bool) -> Slo:
-    """`judged` says whether the queries have judgments. Raises TandemError when the file cannot be used or asks for
+    """`judged` is whether the queries have judgments. Raises TandemError when the file cannot be used or asks for
     nDCG without them."""
     slo = load_settings(Slo, path, {})
     if all(getattr(slo, name) is None for name in _PERCENTILES):
@@ -95,7 +95,7 @@ def judge(slo: Slo, seen: Measured) -> Verdict:
 
 
 def judge_overload(overload: Overload, highest: float, seen: Measured) -> Verdict:
-    """A run at more than the highest rate: what is let in is still fast, answers do not collapse, refusals say when to
+    """A run above the highest rate: admitted calls are still fast, answers do not collapse, refusals state when to
     try again, and nothing else fails."""
     failed = sum(count for status, count in seen.statuses.items() if status not in (OK, REFUSED, LATE))
     return Verdict(

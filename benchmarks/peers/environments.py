@@ -19,7 +19,7 @@ class PeerFailed(TandemError):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program of `benchmarks/peers/programs`, what its table row says, and what pip is asked for beside torch.
+    """A program of `benchmarks/peers/programs`, the name of its table row, and what pip installs beside torch.
 
     `removed` are packages that come along, are not used and keep others from being imported.
     """
@@ -32,7 +32,7 @@ class Peer:
     def make(self, folder: Path, torch_index: str | None = None) -> Path:
         """The interpreter of its environment below the folder, which is made unless it has what is required.
 
-        Raises PeerFailed with what pip said last.
+        Raises PeerFailed with pip's last line of output.
         """
         place = (folder / self.module).absolute()
         python, stamp, wanted = place / "bin" / "python", place / _STAMP, "\n".join((TORCH, *self.requirements))
@@ -57,9 +57,9 @@ class Peer:
 
 
 def last_line(text: str) -> str:
-    """The last line with anything in it: what pip and Python end their complaints with."""
+    """The last line that is not blank: where pip and Python print the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 PLAIN = Peer(
@@ -112,7 +112,7 @@ def make_all(
 ) -> dict[Peer, Path]:
     """The peers' interpreters; `in_place` runs the straightforward program with this Python, which has its libraries.
 
-    Who cannot be installed is told in `failed`, by name.
+    Peers that cannot be installed are recorded in `failed`, by name.
     """
     pythons = {}
     for peer in peers:

@@ -1,4 +1,4 @@
-"""Tandem as it is used: `tandem serve` in a process of its own, asked over gRPC."""
+"""Tandem as it is used: `tandem serve` in a separate process, called over gRPC."""
 
 import asyncio
 import itertools
@@ -45,7 +45,7 @@ class Variant:
 def variants(
     models: ModelFolders, served: ModelFolders, plan: Mapping[str, str], small: Path | None, depth: int
 ) -> list[Variant]:
-    """The same weights as the peers', asked as they are; what is served, by `plan`, if that is anything else; and an
+    """The same weights as the peers', without changes; the served models, by `plan`, if they differ; and an
     approximate index with the towers of folder `small`, by default those served."""
     same = {each: {f"{_PLAN}LEXICAL_CANDIDATES": "0", _DEPTH: str(each)} for each in (depth, 0)}
     rows = [Variant(SAME, models, same)]
@@ -77,8 +77,10 @@ def publish(shop: BenchShop, variant: Variant) -> tuple[Manifest, float | None]:
 
 
 def measure(shop: BenchShop, variant: Variant, task: Task, log: Path, ready: float | None = None) -> dict[str, Any]:
-    """What `programs.loop.measure` tells of a peer; products are told by their ids. What the service says goes to the
-    file; `ready` is how long `publish` took before, if it did the work."""
+    """The report of `programs.loop.measure`, with product ids. The service logs to `log`.
+
+    `ready` is how long `publish` took before, if it did the work.
+    """
     manifest, took = publish(shop, variant)
     report = manifest.snapshot.index
     runs, answers, peak = [], {}, 0.0
@@ -108,14 +110,14 @@ def peak_mib(pid: int) -> float:
 
 
 class _QueryRunner:
-    """A service that is asked at one depth, and what it answered; see `programs.loop.QueryRunner`."""
+    """Sends queries to a service at one depth and keeps its answers; see `programs.loop.QueryRunner`."""
 
     def __init__(self, address: str, task: Task, depth: int, pid: int) -> None:
         self._address, self._task, self._depth, self._pid = address, task, depth, pid
         self._answers: dict[int, list[str]] = {}
 
     async def run_clients(self, clients: int) -> dict[str, Any]:
-        """See `programs.loop.QueryRunner.run_clients`; the client's processor time is told apart."""
+        """See `programs.loop.QueryRunner.run_clients`; the client's processor time is separate."""
         await self._ask(clients, WARM_SECONDS)
         server, client, start = cpu_seconds(self._pid), time.process_time(), time.monotonic()
         times = await self._ask(clients, self._task.seconds)

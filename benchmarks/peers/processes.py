@@ -1,4 +1,4 @@
-"""Runs peers' programs, each in a process of its own, and reads what they saw."""
+"""Runs peers' programs, each in a separate process, and reads their reports."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from benchmarks.peers.programs.loop import Task
 Seen = dict[str, dict[str, Any]]  # by program
 
 _ROOT = Path(__file__).resolve().parents[2]
-# All weights are local: nobody asks a hub, and nobody is told that we ran.
+# All weights are local: no hub is contacted, and no telemetry is sent.
 _SETTINGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run_all(
     pythons: dict[Peer, Path], task: Task, ids: list[str], folder: Path, timeout: float, failed: dict[str, str]
 ) -> Seen:
-    """What each peer told, one after another, with products by their ids instead of their rows; who failed is told in
+    """Each peer's report, one after another, with product ids instead of rows; a peer that fails is recorded in
     `failed`, by name, and stops no other."""
     results = {}
     for peer, python in pythons.items():
@@ -36,9 +36,9 @@ def run_all(
 
 
 def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> dict[str, Any]:
-    """What the program told, once it has ended; its files and what it said stay in the folder.
+    """The program's report, once it has ended; its files and its log stay in the folder.
 
-    Raises PeerFailed when it fails, tells nothing or takes longer than so many seconds.
+    Raises PeerFailed when it fails, reports nothing or takes longer than so many seconds.
     """
     task_file, report_file, log_file = (folder / f"{peer.module}.{kind}" for kind in ("task.json", "seen.json", "log"))
     task.write(task_file)
@@ -63,4 +63,4 @@ def run(peer: Peer, python: Path, task: Task, folder: Path, timeout: float) -> d
     try:
         return json.loads(report_file.read_bytes())
     except (OSError, ValueError):
-        raise PeerFailed("ended without telling anything") from None
+        raise PeerFailed("ended without a report") from None

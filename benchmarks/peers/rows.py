@@ -1,4 +1,4 @@
-"""What is made of the programs' figures: a row each, quality with a paired test, ratios, and where a peer is ahead."""
+"""Summarises the programs' figures: a row each, quality with a paired test, ratios, and where a peer is ahead."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ Answers = Mapping[str, Sequence[str]]  # query -> products, best first
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Of so many clients. Cores are those kept busy on average; a peer's client is the peer itself."""
+    """The speed with so many clients. Cores are those busy on average; a peer's client is the peer itself."""
 
     queries_per_s: float
     p50_ms: float
@@ -30,7 +30,7 @@ class Speed:
 class Row:
     """One program at one depth of rescoring. `speeds` are by clients, `quality` is of the answers.
 
-    `ready_seconds` are from texts to answers, embedding included, None where they were not seen; of a peer they are
+    `ready_seconds` are from texts to answers, embedding included, None where they were not measured; of a peer they are
     reckoned from its rate of embedding.
     """
 
@@ -46,7 +46,7 @@ class Row:
 
 
 def measure_speed(run: Mapping[str, Any]) -> Speed:
-    """Of one run as a program tells it."""
+    """The speed of one run from a program's report."""
     times, seconds, client = run["times_ms"], run["seconds"], run.get("client_processor_seconds")
     return Speed(
         queries_per_s=round(len(times) / seconds, 2),
@@ -57,7 +57,7 @@ def measure_speed(run: Mapping[str, Any]) -> Speed:
 
 
 def make_row(report: Mapping[str, Any], depth: int, quality: dict[str, float | None], products: int) -> Row:
-    """Of one program's figures at one depth."""
+    """The row of one program at one depth."""
     rates = report["embedding"]["products_per_s"]
     rate = round(float(np.median(rates)), 1)
     ready = (
@@ -105,7 +105,7 @@ def _mean(values: Mapping[str, float]) -> float | None:
 
 
 def figures(row: Row) -> dict[str, float]:
-    """What rows are compared by; of all but rates, less is better. Quality is compared by a paired test instead."""
+    """The figures that rows are compared by; of all but rates, less is better. Quality has a paired test instead."""
     entries: dict[str, float | None] = {}
     for clients, each in row.speeds.items():
         entries |= {f"queries/s, clients {clients}": each.queries_per_s, f"p50 ms, clients {clients}": each.p50_ms}

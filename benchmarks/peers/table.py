@@ -24,7 +24,7 @@ def summarize_results(
     reports: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], grades: Grades, task: Task, products: int
 ) -> dict[str, Any]:
     """All rows by depth, each beside the straightforward program's, where peers are ahead of the same weights in
-    Tandem, the vectors' likeness, versions, and who failed of what."""
+    Tandem, the vectors' likeness, versions, and failures with their reasons."""
     results: dict[str, Any] = {"failed": dict(failed)}
     for title, depth in ((RESCORED, task.depth), (RETRIEVED, 0)):
         answers = {
@@ -62,7 +62,7 @@ def _compared(rows: Mapping[str, Row], peers: set[str]) -> dict[str, Any]:
 
 
 def show(results: Mapping[str, Any], console: Console | None = None) -> None:
-    """A table for each depth, and in words what it says."""
+    """Prints a table for each depth, and a summary in words."""
     console = console or Console(width=max(Console().width, 150))
     for title in (RESCORED, RETRIEVED):
         heads, *rows = cells(title, results)
@@ -74,7 +74,7 @@ def show(results: Mapping[str, Any], console: Console | None = None) -> None:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The same for a README."""
+    """The same tables as Markdown, for a README."""
     parts = []
     for title in (RESCORED, RETRIEVED):
         heads, *rows = cells(title, results)
@@ -85,7 +85,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def cells(title: str, results: Mapping[str, Any]) -> list[list[str]]:
-    """Heads, and a row for each program; one that failed has a row of its own that says so."""
+    """Heads, and a row for each program; one that failed has a row that states it."""
     rows = results[title]["rows"]
     clients = next((list(each["speeds"]) for each in rows.values()), [])
     speed_heads = [f"queries/s (p50, p99 ms), {count} client{'s' * (int(count) > 1)}" for count in clients]

@@ -1,7 +1,7 @@
 """Our fp32 checkpoints as folders that every peer can open, however old the libraries it pins.
 
-The weights are the same files. What says how to read them is written as sentence-transformers has done for years, with
-our maximum lengths, which a peer thus need not be told.
+The weights are the same files. Their configuration is written as sentence-transformers has done for years, with
+our maximum lengths, so that a peer needs no setting.
 """
 
 import json

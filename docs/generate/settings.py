@@ -25,7 +25,7 @@ from retrieval.server.settings import ServeSettings
 _INTRODUCTION = """\
 A setting has its value from, the first that has one: an option of the command, the environment, the TOML file that
 `--config` names, its default. Where a name has a dot, the part before it is a table of the file: `plan.candidates` is
-`candidates` in `[plan]`. A list in the environment is JSON: `["a", "b"]`. Where the default is none, the meaning says
+`candidates` in `[plan]`. A list in the environment is JSON: `["a", "b"]`. Where the default is none, the meaning states
 what holds then. A setting that does not exist, or is out of bounds, is an error with exit status 2."""
 
 

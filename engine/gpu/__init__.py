@@ -1,1 +1,1 @@
-"""What runs on a GPU. Loads torch, so nothing outside imports it before a GPU was asked for."""
+"""What runs on a GPU. Loads torch, so nothing outside imports it before a GPU is requested."""

@@ -1,6 +1,6 @@
 """A FAISS index on one or several GPUs: exact in half precision, IVF with fp16, SQ8 or PQ codes, or CAGRA with cuVS.
 
-FAISS on a GPU knows no selectors without cuVS and does not say so: it searches as if there were none. So no filter is
+FAISS on a GPU does not support selectors without cuVS and ignores them silently. So no filter is
 handed to it here; `engine.gpu.index` filters.
 """
 

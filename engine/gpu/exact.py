@@ -32,7 +32,7 @@ CHUNK = 1 << 15
 class _Shard:
     """Rows from `start` on, and zeros up to a whole group: (rows, d) in half precision on one device.
 
-    `real` says which are rows, (rows,).
+    `real` marks which are rows, (rows,).
     """
 
     vectors: Tensor

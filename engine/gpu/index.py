@@ -1,8 +1,8 @@
 """A release's vectors on a GPU, behind the methods of `engine.vector.index.VectorIndex`.
 
-Filters are our own: a mask over an exact search's scores; for FAISS, more is searched for than is asked, and what the
-filter leaves out is dropped, or, where few products are left, those are searched alone. Whoever found them, no products
-leave that the filter does not allow.
+Filters are implemented here: a mask over an exact search's scores; for FAISS, the search returns more than k products
+and the filter drops those it excludes, or, where it allows few products, only those are searched. In every case the
+result holds only products that the filter allows.
 """
 
 import logging
@@ -25,12 +25,12 @@ log = logging.getLogger("tandem.gpu")
 Library: TypeAlias = Literal["auto", "faiss", "torch"]
 
 _CHUNK = 1 << 15
-_WIDER = 1.5  # of what a filter's share lets expect
+_WIDER = 1.5  # times the number that a filter's share predicts
 _SPARE_BYTES = 2 << 30  # for what a search takes on the way, and the models beside it
 
 
 class Searcher(Protocol):
-    """What finds the k best of the products that a mask allows, (count,)."""
+    """Searches the k best of the products that a mask, shape (count,), allows."""
 
     def search(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
         """Rows and scores, both (n, k), best first; row -1 where there are no more."""
@@ -64,10 +64,10 @@ class GpuIndex:
 
 
 class FilteredSearcher:
-    """Gives a FAISS copy the filters that it does not have."""
+    """Adds filters to a FAISS copy on a GPU."""
 
     def __init__(self, index: VectorIndex, copy: FaissClone) -> None:
-        """`index` is the one that the copy was made of."""
+        """`index` is the index that was copied."""
         self._index = index
         self._copy = copy
 
@@ -92,7 +92,7 @@ class FilteredSearcher:
         return rows, scores
 
     def _alone(self, queries: NDArray[np.float32], k: int, allowed: Mask | None) -> SearchResult:
-        """Scores the allowed products one and all, in chunks."""
+        """Scores all allowed products, in chunks."""
         rows_left = np.arange(self._index.count) if allowed is None else np.flatnonzero(allowed)
         rows, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         for start in range(0, len(rows_left), _CHUNK):
@@ -110,7 +110,7 @@ def copy_to_gpus(index: VectorIndex, gpus: int = 1, spread: Spread = "replica", 
     Raises ReleaseError where there are fewer GPUs, no memory for it, or no way to search its kind there.
     """
     if gpus > (visible := torch.cuda.device_count()):
-        raise ReleaseError(f"{gpus} GPUs are asked for and torch sees {visible}; set `gpus`")
+        raise ReleaseError(f"{gpus} GPUs are requested and torch detects {visible}; set `gpus`")
     _check_memory(index, gpus, spread)
     built = faiss.get_num_gpus() >= gpus
     if library == "faiss" and not built:
@@ -144,7 +144,7 @@ def _check_memory(index: VectorIndex, gpus: int, spread: Spread) -> None:
 
 
 def _check(rows: NDArray[np.int64], count: int, allowed: Mask | None) -> None:
-    """The last look before an answer leaves."""
+    """Checks an answer before it is returned."""
     inside = rows[rows >= 0]
     if len(inside) and int(inside.max()) >= count:
         raise EngineError(f"the GPU's index found row {inside.max()} of {count}")

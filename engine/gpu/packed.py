@@ -1,7 +1,7 @@
 """Runs a BERT tower or cross-encoder without padding: the tokens of a batch stand in one row, (tokens, width).
 
-Attention is kept inside each sequence by the flash kernel for sequences of different lengths; everything else does not
-know of sequences. Products of matrices are in half precision, sums in them and the heads in single.
+Attention is kept inside each sequence by the flash kernel for sequences of different lengths; everything else
+ignores sequences. Products of matrices are in half precision, sums in them and the heads in single.
 
 A sequence's result moves with its batch by the rounding of half precision alone, as the library takes other kernels
 for other numbers of rows: by at most 2e-3 of a logit or a vector's coordinate (`tests/unit/engine/gpu`).

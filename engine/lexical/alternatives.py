@@ -87,7 +87,7 @@ def _held(numbers: Sequence[int], postings: _Postings, rows: NDArray[np.int64]) 
 def _more(
     one: Alternative, terms: Sequence[_Term], postings: _Postings, rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """By how much the alternative says more of products than the words that it stands for: a product that says both
+    """How much higher the alternative scores products than the words that it stands for: a product that holds both
     counts once."""
     score = np.zeros(len(rows), np.float32)
     for number in one.counted:

@@ -1,7 +1,7 @@
 """Words within compounds, as an index holds them: Stehlampe is also the compound of a lamp.
 
-German and its kin write as one word what others write apart. A compound's last word says what a thing is, and counts
-more than those before it; both count less than a word that stands alone.
+German and related languages write as one word what others write as several. A compound's last word names the product,
+and counts more than those before it; both count less than a separate word.
 """
 
 import regex
@@ -13,7 +13,7 @@ from text.terms import COMPOUNDING, Analyser, Word
 HEAD, MODIFIER = 0.7, 0.3
 # What the two words of a compound that no product holds count for, where products hold them otherwise.
 _APART = 0.8
-# A word that too few compounds end with for the catalog to tell it counts less, where it goes on so far before it.
+# The weight of a compound that ends with the word but is not split: too few compounds of the catalog end with it.
 _ENDING = 0.5
 _SHORTEST, _STEM, _NAME_SHARE, _MOST = 3, 4, 0.5, 16
 _REST = regex.compile(r"(?=.*[aeiouyäöüåæø])\p{L}{3,}")

@@ -162,7 +162,7 @@ class Terms:
 def write_terms(terms: Sequence[str], written: Mapping[str, Mapping[str, int]], folder: Path) -> None:
     """Writes a vocabulary: different terms, sorted by their UTF-8 bytes. There is at least one.
 
-    `written` tells how often each term is written in which way; a term that is not there is written as it is.
+    `written` counts the spellings of each term; a term that is missing has one spelling, the term.
     """
     _write_strings(terms, folder / TERMS_FILE, folder / _ENDS)
     forms: list[str] = []

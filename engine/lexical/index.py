@@ -42,7 +42,7 @@ class QueryTerm:
 
 @dataclass(frozen=True, slots=True)
 class LexicalQuery:
-    """A query's words that say something, and the terms they ask for.
+    """A query's content words and the terms that they match.
 
     `synonyms` has, for each phrase that has some, what it asks for in its place; `length` is how many terms a field
     holds that says the query and nothing else.
@@ -136,7 +136,7 @@ class LexicalIndex:
         """The k best products by the fields' weighted scores, best first, of those that the mask, shape (count,),
         allows; products that share no term are left out.
 
-        Of very many postings, those of the commonest terms, which say least, are left out.
+        Of very many postings, those of the commonest terms, which discriminate least, are left out.
         """
         terms = self._affordable(terms)
         totals = np.zeros(self.count, np.float32)

@@ -35,7 +35,7 @@ class LexicalQueryParser:
     ) -> None:
         """`language` is the catalog's (BCP 47), by which its products were analysed.
 
-        `is_word` tells words of the language: one that no product holds is then no misspelling of another.
+        `is_word` recognises words of the language: such a word is never a misspelling, even if no product holds it.
 
         Raises MissingPackageError where products hold Chinese words and the segmenter is not installed.
         """

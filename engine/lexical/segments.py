@@ -36,7 +36,7 @@ def evidence_of_view(base: LexicalIndex, view: CatalogView | None, query: Lexica
     held = [_words_of(base, view, part.segment).evidence(query, part.rows) for part in parts]
     if not held:
         return base.evidence(query, rows)
-    # The parts' rows one after the other, put back into the order in which they were asked about.
+    # The parts' rows one after the other, put back into the order of the request.
     order = np.argsort(np.concatenate([part.places for part in parts]), kind="stable")
     return Evidence(
         np.concatenate([one.scores for one in held])[order],

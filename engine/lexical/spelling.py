@@ -27,7 +27,7 @@ class Speller:
     """Spells the words of queries to one index. Its costs do not grow with the query, word by word."""
 
     def __init__(self, index: LexicalIndex, analyser: Analyser, is_word: Callable[[str], bool]) -> None:
-        """`is_word` tells words of the language."""
+        """`is_word` returns whether a word belongs to the language."""
         self._index = index
         self._analyser = analyser
         self._is_word = is_word
@@ -124,7 +124,7 @@ class Speller:
 
 
 def _likelihood(word: Word, term: QueryTerm, held: float) -> float:
-    """How likely the word is a misspelling of the term, as a logarithm; `held` tells how many products speak for it."""
+    """How likely the word is a misspelling of the term, as a logarithm; `held` counts the products that support it."""
     return math.log(_NOBODY + held) - _UNLIKELY * _slips(word, term)
 
 

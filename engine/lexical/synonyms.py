@@ -34,7 +34,7 @@ class SynonymReader:
     def read(self, text: str, words: Sequence[Word]) -> list[list[Alternative]]:
         """For each phrase of the query that has synonyms, the alternatives that products hold, not yet scaled.
 
-        `words` are those of the query that say something; of alternatives their places are told among these.
+        `words` are the query's content words; an alternative's places are indices into them.
         """
         matches = self._phrases.find(text)
         if not matches:
@@ -76,7 +76,7 @@ class SynonymReader:
     # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.
     @cachedmethod(lambda self: self._read_groups)
     def _analysed(self, group: int) -> list[tuple[int, ...]]:
-        """Each phrase of a group as terms; phrases of which no product says a word are left out."""
+        """Each phrase of a group as terms; phrases without a word that any product holds are left out."""
         analysed = (self._numbers(self._analyser.content(phrase)) for phrase in self._groups[group])
         return [numbers for numbers in dict.fromkeys(analysed) if numbers]
 

@@ -1,6 +1,6 @@
 """Writes a BERT sentence encoder as fp32 ONNX from its weights alone, so that a first release needs no torch.
 
-The graph says what transformers' BertModel computes, with mean pooling and unit vectors behind it.
+The graph computes transformers' BertModel, followed by mean pooling and normalisation.
 """
 
 import json

@@ -125,7 +125,7 @@ def _options(threads: int) -> "onnxruntime.SessionOptions":
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_mem_pattern = False  # plans memory for each shape ever seen, and shapes never end here
+    options.enable_mem_pattern = False  # it plans memory for each new shape, and shapes never end here
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -38,7 +38,7 @@ def embedding_tables(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             tensors, gathered = _read(data)
-    except (IndexError, ValueError):  # ONNX Runtime says what is wrong with it
+    except (IndexError, ValueError):  # ONNX Runtime reports what is wrong with it
         return {}
     return {
         tensor.name: np.memmap(path, np.float32, "r", tensor.start, (tensor.dims[0], tensor.dims[1]))

@@ -1,7 +1,7 @@
 """Tokenises by remembering words: what a WordPiece tokenizer makes of a text is what it makes of its words, in turn.
 
 The words of a shop are few and come again, so nearly all are looked up, at some thirty times the speed of cutting each
-anew. That holds where nothing the tokenizer does reaches over a space; other tokenizers are asked as they are.
+anew. That holds where nothing the tokenizer does reaches over a space; other tokenizers are called directly.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What Triton is told of a release's models: their inputs, batches, queues, instances and warm-up."""
+"""Triton's configuration of a release's models: their inputs, batches, queues, instances and warm-up."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -43,7 +43,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class TextModel:
-    """What a configuration needs to know of an ONNX model. `logits` is whether its output has shape (n,)."""
+    """What a configuration needs of an ONNX model. `logits` is whether its output has shape (n,)."""
 
     inputs: tuple[str, ...]
     output: str
@@ -104,7 +104,7 @@ def index_config(name: str, dimensions: int, settings: str, layout: Layout) -> s
 
 
 def inputs_of(config: str) -> tuple[str, ...]:
-    """The names of the inputs that a `config.pbtxt` tells of."""
+    """The names of the inputs in a `config.pbtxt`."""
     return tuple(entry.name for entry in text_format.Parse(config, pb.ModelConfig()).input)
 
 
@@ -113,7 +113,7 @@ def _input(name: str, data_type: int, dims: list[int], ragged: bool = False) -> 
 
 
 def _add_queue(config: pb.ModelConfig, layout: Layout) -> None:
-    """Batches of what waits, at once, the interactive first; refusal where too much waits, or too long."""
+    """Batches waiting requests at once, interactive ones first; refuses when too many wait, or too long."""
     batching = config.dynamic_batching
     batching.max_queue_delay_microseconds = 0
     batching.priority_levels = BULK

@@ -3,8 +3,8 @@
 It searches the base segment alone. A view with fresh segments or deleted products is refused; the fallback engine,
 where there is one, answers then.
 
-There is no batcher on this side. A server that is down, hung, slow or wrong is found within a second, by calls or by
-probes of each model, and calls then fail at once until a probe is answered well again.
+There is no batcher on this side. A server that is down, hung, slow or wrong is detected within a second, by calls or by
+probes of each model, and calls then fail at once until a probe succeeds.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class TritonEngine:
     def __init__(
         self, address: str, served: Served, load: Callable[[], None], leave: Callable[[], None] = lambda: None
     ) -> None:
-        """`load` loads the models again, where the server lost them; `leave` is told once they are used no more.
+        """`load` reloads models that the server lost; `leave` is called once they are no longer used.
 
         Both may take long: the first runs on a thread, and the second has to start its own.
         """
@@ -202,7 +202,7 @@ class TritonEngine:
             await asyncio.gather(*(self._probe(call, watch) for call, watch in self._watches.items()))
 
     async def _probe(self, call: str, watch: Watch) -> None:
-        """Asks the least there is, unless the model was heard of lately; asks again at once where that fails."""
+        """Sends the smallest request, unless the model answered recently; retries at once on failure."""
         assert self._loop is not None
         while self._loop.time() - watch.answered_at >= PROBE_SECONDS:
             request = infer_request(watch.name, self._least(call), PATIENCE_SECONDS, True)

@@ -60,7 +60,7 @@ class ReleaseModels:
 
 
 class Lease:
-    """A release's lock in the repository: shared while it is used, alone by who unloads it. Gone with the process."""
+    """A release's lock in the repository: shared by its users, exclusive to unload it. Ends with the process."""
 
     def __init__(self, repository: Path, name: str) -> None:
         """`name` is that of the release's `encode` model. Raises ReleaseError where there is none."""
@@ -70,11 +70,11 @@ class Lease:
             raise ReleaseError(f"{repository / name}: cannot be used: {error.strerror}; prepare it again") from None
 
     def share(self) -> None:
-        """Waits for who is just unloading it."""
+        """Takes the shared lock; waits while another process unloads the release."""
         fcntl.flock(self._handle, fcntl.LOCK_SH)
 
     def hold_exclusively(self) -> bool:
-        """Whether nobody else uses it; nobody can begin to until it is closed. What was shared is given up."""
+        """Takes the exclusive lock in place of the shared one; False where another process uses the release."""
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,7 +82,7 @@ class Lease:
         return True
 
     def close(self) -> None:
-        """Gives it up."""
+        """Releases the lock."""
         os.close(self._handle)
 
 
@@ -162,7 +162,7 @@ def _described(path: Path, logits: bool) -> TextModel:
     output = session.get_outputs()[0]
     dimensions = 1 if logits else output.shape[1]
     if not isinstance(dimensions, int):
-        raise ModelError(f"{path}: does not say how wide its vectors are; export the model again")
+        raise ModelError(f"{path}: has no width of its vectors; export the model again")
     return TextModel(tuple(entry.name for entry in session.get_inputs()), output.name, dimensions, logits)
 
 

@@ -23,7 +23,7 @@ _UNLOAD_SECONDS = 10.0
 
 
 class ServerMissing(EngineError):
-    """Nobody listens at the server's address."""
+    """No server listens at the address."""
 
 
 class Residence:
@@ -67,7 +67,7 @@ class Residence:
                 load.result()
 
     def leave(self) -> None:
-        """Gives the models up, on a thread of its own; where no process uses them any more they are unloaded."""
+        """Releases the models, on a separate thread; models that no process uses any more are unloaded."""
         threading.Thread(target=self._leave, name="leave-triton").start()
 
     def _leave(self) -> None:
@@ -83,7 +83,7 @@ class Residence:
             self._lease.close()
 
     def _unload_unused(self, stub: rpc.GRPCInferenceServiceStub) -> None:
-        """What a process that was killed left behind."""
+        """Removes what a killed process left behind."""
         index = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=True), timeout=_QUICK_SECONDS)
         loaded = {model.name for model in index.models}
         catalog = self._models.catalog

@@ -1,4 +1,4 @@
-"""Whether a Triton model answers: what calls and probes saw of it, and the calls that wait for it."""
+"""Whether a Triton model answers: results of its calls and probes, and the calls that wait for it."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ from engine.triton.wire import WrongAnswer
 
 log = logging.getLogger("tandem.triton")
 
-# A hung server is found within PROBE + twice PATIENCE, which is less than a second.
+# A hung server is detected within PROBE + twice PATIENCE, which is less than a second.
 PROBE_SECONDS = 0.2
 PATIENCE_SECONDS = 0.35
-_FAILURES = 2  # in a row, with nothing heard between
+_FAILURES = 2  # in a row, with no answer between
 _QUEUE_FULL = "maximum queue size"
 _QUEUED_TOO_LONG = "timeout expired"
 
@@ -30,7 +30,7 @@ class Watch:
     """
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
-        """`clock` tells seconds, as the event loop's does."""
+        """`clock` returns seconds, as the event loop's does."""
         self.name = name
         self.trouble: str | None = None
         self.missing = False
@@ -83,7 +83,7 @@ class Watch:
         self.trouble, self.missing = None, False
 
     def _failed(self, error: grpc.aio.AioRpcError, sent: float) -> None:
-        """Counts a failure, unless it says nothing of the model. Raises DeadlineExceeded where it was only late."""
+        """Counts a failure that the model caused. Raises DeadlineExceeded where it was only late."""
         code, details = error.code(), error.details() or ""
         if _QUEUED_TOO_LONG in details or _QUEUE_FULL in details:
             self._answered()
@@ -102,7 +102,7 @@ class Watch:
             self._count(_line(error))
 
     def _answered(self) -> None:
-        """The server is there, though it did not do this."""
+        """The server answered, with an error."""
         self.answered_at = self._clock()
 
     def _count(self, why: str) -> None:

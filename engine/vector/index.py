@@ -34,7 +34,7 @@ class VectorIndex:
 
     @classmethod
     def open(cls, path: Path, report: Mapping[str, Any]) -> "VectorIndex":
-        """Maps the file, so that processes share its memory, and sets what the report says of searching.
+        """Maps the file, so that processes share its memory, and sets the report's search-time settings.
 
         Raises ReleaseError when it is not an index over inner products, MissingPackageError without FAISS.
         """

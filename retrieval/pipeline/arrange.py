@@ -1,4 +1,4 @@
-"""Arranges the hits: the best of a ranking, with the score of each stage and, where asked for, an explanation."""
+"""Arranges the hits: the best of a ranking, with the score of each stage and, on request, an explanation."""
 
 import numpy as np
 

@@ -50,8 +50,8 @@ class RerankCostModel:
         self._usual_tokens = tokens
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """Takes in how long computing so many tokens took. A few, where most scores were kept from before, say little
-        of the pace, since they waited as long as many would have; none say nothing."""
+        """Records how long computing so many tokens took. Few tokens, where most scores were cached, have a low weight,
+        since they waited as long as many would have; 0 tokens are ignored."""
         if tokens:
             weight = _SMOOTHING * min(1.0, tokens / self._usual_tokens)
             difference = seconds / tokens - self._pace

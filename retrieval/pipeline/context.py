@@ -50,5 +50,5 @@ class RequestContext:
         return self.time_after(self.release.reserve.usable)
 
     def degrade(self, reason: str, detail: str, error: BaseException | None = None) -> None:
-        """Notes why the answer is less than the plan asked for."""
+        """Records why the answer has less than the plan requires."""
         self.result.degraded.append(Degradation(reason, detail, "" if error is None else str(error)))

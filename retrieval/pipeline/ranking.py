@@ -47,7 +47,7 @@ async def _rank_by_final_score(
     """Of equal scores, the candidate that was worth more before rescoring comes first. Products outside the price
     bounds come below all others."""
     trees = await final_scores(context.release, table, rescored=not np.isnan(relevance).all())
-    # What the query names by its code comes first, whatever trees say that were trained on other queries.
+    # A product whose code the query names comes first, before the order of trees trained on other queries.
     lifted = np.where(code_matches(shortlist.candidates), trees + np.ptp(trees) + 1, trees)
     scores = _below_all_others(lifted, shortlist.outside)
     order = np.argsort(-scores, kind="stable")

@@ -26,7 +26,7 @@ log = logging.getLogger("tandem.engines")
 def engine_maker(settings: ServeSettings) -> MakeEngine:
     """What makes the engine of each release.
 
-    Raises TandemError where a GPU is asked for and cannot be used, or Triton's client is not installed.
+    Raises TandemError where a GPU is requested and cannot be used, or Triton's client is not installed.
     """
     if settings.engine == "embedded":
         return _in_process(settings)

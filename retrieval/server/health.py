@@ -1,7 +1,7 @@
 """The health service. Its watches stand open as long as their clients like; draining ends them.
 
 `grpc_health` has one too, but its watches outlast a drain, and once one of several watches of a name closes, the others
-hear of no change.
+receive no change.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Answers as messages. With `request.py` and `status.py`, the only place of the service that knows the wire."""
+"""Answers as messages. With `request.py` and `status.py`, the only code that depends on the wire format."""
 
 from collections.abc import Sequence
 

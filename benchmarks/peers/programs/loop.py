@@ -1,4 +1,4 @@
-"""What all peer programs share: reading the task, embedding, asking in a closed loop, and telling what was seen.
+"""What all peer programs share: reading the task, embedding, querying in a closed loop, and writing the report.
 
 It runs in each peer's own environment, so it needs numpy and the standard library alone. A program is started as
 `python -m benchmarks.peers.programs.<name> task.json seen.json`.
@@ -25,12 +25,12 @@ KEPT = 10  # places of a ranking that are compared
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every program is to do.
+    """The work of every program.
 
     `encoder` and `ranker` are folders of fp32 weights; `vectors` is the file of all texts' unit vectors, shape (n, d),
     which is made by the first program that does not find it. Rates of embedding are of `sample` texts, `rounds` times.
-    Each number of `clients` asks for `seconds`, once rescoring `depth` of `candidates` and once none; the first
-    `answered` queries are answered in any case, for their quality.
+    Each number of `clients` sends queries for `seconds`, once rescoring `depth` of `candidates` and once none; the
+    first `answered` queries are answered in any case, for their quality.
     """
 
     texts: list[str]
@@ -52,7 +52,7 @@ class Task:
 
 
 class Program(Protocol):
-    """A peer, as its users would write it. `packages` are those whose versions are told."""
+    """A peer, as its users would write it. `packages` are those whose versions are reported."""
 
     packages: tuple[str, ...]
 
@@ -70,7 +70,7 @@ class Program(Protocol):
 
 
 def main(make: Callable[[Task], Program]) -> None:
-    """Does the task of the first argument's file and writes what was seen to the second's."""
+    """Does the task in the file of the first argument and writes the report to that of the second."""
     start = time.monotonic()
     task = Task(**json.loads(Path(sys.argv[1]).read_text()))
     program = make(task)
@@ -79,7 +79,7 @@ def main(make: Callable[[Task], Program]) -> None:
 
 
 def measure(program: Program, task: Task) -> dict[str, Any]:
-    """Everything that is told of a program, as JSON."""
+    """The report of a program, as JSON."""
     rates, cosine = _embed(program, task)
     start = time.monotonic()
     program.build(task.texts, np.load(task.vectors))
@@ -102,7 +102,7 @@ def measure(program: Program, task: Task) -> dict[str, Any]:
 def _embed(program: Program, task: Task) -> tuple[list[float], float]:
     """Texts embedded a second in each round, and how near the vectors are to those all programs search."""
     texts = [task.texts[row] for row in task.sample]
-    program.embed(texts[:64])  # the first batch pays for what is made once
+    program.embed(texts[:64])  # the first batch includes one-time work
     rates, vectors = [], np.empty(0, np.float32)
     for _ in range(task.rounds):
         start = time.monotonic()
@@ -118,17 +118,17 @@ def _embed(program: Program, task: Task) -> tuple[list[float], float]:
 
 
 class QueryRunner:
-    """A program that is asked at one depth, and what it answered."""
+    """Sends queries to a program at one depth and keeps its answers."""
 
     def __init__(self, program: Program, task: Task, depth: int, warm: float = WARM_SECONDS) -> None:
         self._program, self._task, self._depth, self._warm = program, task, depth, warm
         self._answers: dict[int, list[int]] = {}
 
     def run_clients(self, clients: int) -> dict[str, Any]:
-        """Clients ask without pause, each waiting for its answer, together the same queries in the same order.
+        """Clients send queries without pause, each waiting for its answer, together the same queries in the same order.
 
-        Each call's milliseconds, how long it all took, and the processor's seconds meanwhile. Calls of the warm-up,
-        which asks the same first queries, do not count.
+        Returns each call's milliseconds, the total time, and the processor's seconds meanwhile. Calls of the warm-up,
+        which sends the same first queries, do not count.
         """
         self._ask(clients, self._warm)
         start, used = time.monotonic(), time.process_time()
@@ -142,7 +142,7 @@ class QueryRunner:
         }
 
     def answers(self) -> list[list[int]]:
-        """The best rows of each of the first queries; what was not asked yet is asked now."""
+        """The best rows of each of the first queries; queries without an answer are sent now."""
         for number in range(self._task.answered):
             if number not in self._answers:
                 self._answer(number)

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.peers.programs.loop import main
 from benchmarks.peers.programs.plain import PlainProgram
 
-# Of the processors' instructions that quantisation knows, the best first.
+# Of the processors' instructions that quantisation supports, the best first.
 _KINDS = {"avx512_vnni": "avx512_vnni", "avx512f": "avx512", "avx2": "avx2"}
 
 

@@ -1,7 +1,7 @@
 """txtai: its Embeddings with FAISS, and its Similarity pipeline as a cross-encoder.
 
 Vectors are those all programs search, so the index is of its method `external`, whose queries its own model encodes.
-Past 5,000 rows txtai would take an approximate index; here it is told to search exactly, as the others do. Its
+Past 5,000 rows txtai would take an approximate index; here it is set to search exactly, as the others do. Its
 cross-encoder scores pair after pair: it offers no setting for batches.
 """
 

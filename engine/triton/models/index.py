@@ -23,7 +23,7 @@ class TritonPythonModel:
     """The index, and on a GPU a copy there that is searched while rows are still looked up here."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Opens the index that lies beside this file, as the model's parameters say."""
+        """Opens the index beside this file, with the model's parameters."""
         parameters = json.loads(args["model_config"])["parameters"]
         report = {"settings": json.loads(parameters["settings"]["string_value"])}
         use_one_thread()
@@ -38,7 +38,7 @@ class TritonPythonModel:
         """Answers a batch: `vector` (n, d), `k` (n, 1) and `rows` (n, r) give `found` and `scores`, both (n, c).
 
         With k of 0 the rows are scored, each against its vector; else the k best are searched, for all requests at
-        once, and `rows` says nothing.
+        once, and `rows` is ignored.
         """
         answers: list[Any] = [None] * len(requests)
         searched = []
@@ -62,14 +62,14 @@ class TritonPythonModel:
             return _response(
                 rows, np.stack([self._index.similarities(vector, wanted_rows) for vector, wanted_rows in each])
             )
-        except Exception as error:  # whatever it is, the caller is told
+        except Exception as error:  # the caller gets any error
             return failure(error)
 
     def _search(self, searched: Sequence[tuple[int, np.ndarray, int]], answers: list[Any]) -> None:
         try:
             together = np.concatenate([vectors for _, vectors, _ in searched])
             rows, scores = self._searched.search(together, max(k for _, _, k in searched))
-        except Exception as error:  # whatever it is, the callers are told
+        except Exception as error:  # the callers get any error
             for place, _, _ in searched:
                 answers[place] = failure(error)
             return

@@ -1,6 +1,6 @@
 """Tensors of Triton's Python backend as numpy arrays, and back.
 
-They cross by DLPack: the backend was built for numpy 1, reads the arrays of numpy 2 wrongly, and says nothing.
+They cross by DLPack: the backend was built for numpy 1, and misreads the arrays of numpy 2 silently.
 """
 
 import ctypes
@@ -27,12 +27,12 @@ def answer(outputs: dict[str, np.ndarray]) -> Any:
 
 
 def failure(error: Exception) -> Any:
-    """A response that tells the caller what failed."""
+    """A response with the error."""
     return triton.InferenceResponse(error=triton.TritonError(f"{type(error).__name__}: {error}"))
 
 
 def dropped() -> Any:
-    """A response to a request that nobody waits for."""
+    """A response to a request that no caller waits for."""
     return triton.InferenceResponse(error=triton.TritonError("was cancelled", triton.TritonError.CANCELLED))
 
 

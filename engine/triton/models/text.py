@@ -22,13 +22,13 @@ class TritonPythonModel:
     """One instance: one session on one thread."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Opens the model that lies beside this file."""
+        """Opens the model beside this file."""
         self._model = OnnxModel(Path(__file__).parent / "model.onnx", mapped=True)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answers a batch of requests, each of inputs of shape (n, t) with an output of shape (n, d).
 
-        What nobody waits for any more is dropped. Padding is taken off and sequences of all requests are grouped by
+        Requests that no caller waits for are dropped. Padding is taken off and sequences of all requests are grouped by
         length, so that little is padded again.
         """
         answers = [dropped() if request.is_cancelled() else None for request in requests]
@@ -45,7 +45,7 @@ class TritonPythonModel:
             return answers
         try:
             results = self._run(tokens, segments)
-        except Exception as error:  # whatever it is, the callers are told
+        except Exception as error:  # the callers get any error
             return [failure(error) if response is None else response for response in answers]
         places = np.array(owners)
         return [

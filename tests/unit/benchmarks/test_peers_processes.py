@@ -32,9 +32,9 @@ def test_what_a_program_saw_is_told_by_product(tmp_path: Path) -> None:
     ("body", "reason"),
     [
         ("echo first >&2; echo 'ValueError: no such layer' >&2; exit 1", "failed: ValueError: no such layer"),
-        ("exit 3", "failed: it said nothing"),
-        ("exit 0", "ended without telling anything"),
-        ("printf '{\"answers' > $4", "ended without telling anything"),
+        ("exit 3", "failed: no output"),
+        ("exit 0", "ended without a report"),
+        ("printf '{\"answers' > $4", "ended without a report"),
         ("exec sleep 60", "took longer than 1 s"),
     ],
 )
@@ -48,7 +48,7 @@ def test_one_that_fails_is_a_line_and_stops_no_other(tmp_path: Path, body: str, 
 
 def test_figures_of_an_earlier_run_are_not_taken_for_this_ones(tmp_path: Path) -> None:
     (tmp_path / f"{PLAIN.module}.seen.json").write_text(TOLD)
-    with pytest.raises(PeerFailed, match="without telling"):
+    with pytest.raises(PeerFailed, match="without a report"):
         run(PLAIN, script(tmp_path / "python", "exit 0"), task(tmp_path), tmp_path, 30)
 
 
