@@ -155,7 +155,7 @@ def _print(results: dict[str, Any]) -> None:
     ratios = results["ratio"]
     console.print(f"{ratios['with']} times the queries/s ({ratios['filling']} while filling)")
     console.print(f"{ratios['with, for each core']} times the queries for each second of the server's processor time")
-    console.print(f"hit rates since the start: {results['hit_rates']}; asked before: {results['seen_before_share']}")
+    console.print(f"hit rates since the start: {results['hit_rates']}; sent before: {results['seen_before_share']}")
 
 
 if __name__ == "__main__":

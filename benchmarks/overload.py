@@ -1,4 +1,4 @@
-"""Whether answers keep coming when five and ten times as much is asked as can be answered.
+"""Whether answers keep coming when five and ten times as many calls arrive as can be answered.
 
     python -m benchmarks.overload --releases releases --queries judgments.parquet [--seconds 6]
 

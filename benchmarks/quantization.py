@@ -103,7 +103,7 @@ def variants(tokens: Tokens, segments: Tokens | None = None) -> dict[str, Callab
 def measure(path: Path, tokens: list[np.ndarray], exact: np.ndarray, repeats: int) -> Result:
     """Runs one variant on one thread; `exact` are the fp32 vectors of `tokens`."""
     model = OnnxModel(path)
-    single = _alone(model, tokens)
+    single = _run_single(model, tokens)
     batched = np.concatenate([model.run(tokens[i : i + 8]) for i in range(0, len(tokens), 8)])
     longest = max(tokens, key=len)
     padded = np.concatenate([model.run([sequence, longest])[:1] for sequence in tokens])
@@ -119,7 +119,7 @@ def measure(path: Path, tokens: list[np.ndarray], exact: np.ndarray, repeats: in
     )
 
 
-def _alone(model: OnnxModel, tokens: list[np.ndarray]) -> np.ndarray:
+def _run_single(model: OnnxModel, tokens: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([model.run([sequence]) for sequence in tokens])
 
 
@@ -157,7 +157,7 @@ def run(folder: Path, titles: int, queries: int, repeats: int) -> dict[str, Any]
         export_model(model, "all-MiniLM-L6-v2", root)
         tokens = BiEncoder.open(root).tokenize_items(texts(folder, titles, queries))
         write_fp32(PooledEncoder(model), example_inputs(), root / "fp32.onnx")
-        exact = _alone(OnnxModel(root / "fp32.onnx"), tokens)
+        exact = _run_single(OnnxModel(root / "fp32.onnx"), tokens)
         for name, write in variants(tokens[:100]).items():
             write(root / "fp32.onnx", root / "variant.onnx")
             results[name] = asdict(measure(root / "variant.onnx", tokens, exact, repeats))

@@ -68,12 +68,12 @@ def exact_search(bench: Bench) -> dict[str, Any]:
 
     def by_torch(chunk: int, mask: str | None = None) -> dict[str, Any]:
         run = partial(searcher(chunk).search, vectors.queries, _K, masks[mask] if mask else None)
-        return _told(bench, run, truths[mask or "all"], top, count, vectors.dimensions)
+        return _summarize(bench, run, truths[mask or "all"], top, count, vectors.dimensions)
 
     ways: dict[str, Callable[[], dict[str, Any]]] = {}
     ways |= {f"torch, {name}": partial(by_torch, bench.size.chunks[0], name) for name in masks}
     ways |= {f"torch, chunks of {chunk}": partial(by_torch, chunk) for chunk in bench.size.chunks}
-    ways["faiss, exact fp16"] = lambda: _told(
+    ways["faiss, exact fp16"] = lambda: _summarize(
         bench, _faiss_flat(bench, vectors), truths["all"], top, count, vectors.dimensions
     )
     return dict(attempts(ways))
@@ -87,7 +87,9 @@ def approximate_search(bench: Bench) -> dict[str, Any]:
     return dict(attempts({"faiss, ivf_pq": partial(_ivf_pq, bench), "faiss, cagra": partial(_cagra, bench)}))
 
 
-def _told(bench: Bench, run: Any, truth: Any, top: dict[str, float], count: int, dimensions: int) -> dict[str, Any]:
+def _summarize(
+    bench: Bench, run: Any, truth: Any, top: dict[str, float], count: int, dimensions: int
+) -> dict[str, Any]:
     rows, scores = run()
     seconds = bench.seconds_each(run, warm=2)
     queries, real = bench.size.queries, np.isfinite(truth[1])

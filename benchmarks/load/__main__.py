@@ -92,7 +92,7 @@ def open_loop(
         "zipf": zipf,
         "slo": limits.model_dump(),
         "service_settings": settings_in_force(),
-        "caches": _told(address, caches),
+        "caches": _describe_caches(address, caches),
     }
     show(result, limits, console)
     console.print(*keep(result, limits, parameters, output, name), sep="\n")
@@ -127,7 +127,7 @@ def shoppers(
             "host": target.address, "users": users, "spawn-rate": 100, "run-time": f"{length}s",
             "stop-timeout": round(deadline + 1),
             "load-shape": shape.value, "queries": queries, "split": split, "zipf": zipf, "objectives": slo,
-            "service-caches": _told(address, caches), "think-seconds": think, "deadline": deadline,
+            "service-caches": _describe_caches(address, caches), "think-seconds": think, "deadline": deadline,
             "output": output, "name": name,
             "html": output / f"{name}_requests.html", "server-process": target.process or 0,
         }  # fmt: skip
@@ -150,7 +150,7 @@ def _service(address: str | None, releases: Path, caches: bool) -> Iterator[Targ
         yield Target(own, process)
 
 
-def _told(address: str | None, caches: bool) -> str:
+def _describe_caches(address: str | None, caches: bool) -> str:
     """For the record: a service that runs already has settings of its own."""
     return "as the service is set" if address is not None else "on" if caches else "off"
 

@@ -95,7 +95,7 @@ async def offer_rates(
                 loop = await stack.enter_async_context(OpenLoop(target.address, offer.channels, offer.deadline))
         except TimeoutError:
             raise TandemError(f"nothing answers at {target.address}: start it with `tandem serve`") from None
-        offers = Offers(loop, log, slo, offer, target.process, lambda trial: _tell(trial, console))
+        offers = Offers(loop, log, slo, offer, target.process, lambda trial: _print_trial(trial, console))
         await offers.fill(offer.fill)
         if isinstance(search, float):
             trial = await offers.at(search)
@@ -154,7 +154,7 @@ def show(result: OpenResult, slo: Slo, console: Console) -> None:
         )
 
 
-def _tell(trial: Trial, console: Console) -> None:
+def _print_trial(trial: Trial, console: Console) -> None:
     point = trial.measured
     console.print(
         f"{trial.rate:.1f}/s for {trial.seconds:.0f} s: p50 {number(point.p50_ms)} ms, p99 {number(point.p99_ms)} ms, "

@@ -46,10 +46,10 @@ def read_queries(path: Path, split: str = "test") -> QueryLog:
         )
     if path.suffix in (".txt", ""):
         counts = dict(Counter(line for raw in _lines(path) if (line := raw.strip())))
-        return _of_counts(counts, path)
+        return _read_counts(counts, path)
     if path.suffix == ".csv" and "product_id" not in _columns(path):
-        return _of_counts(load_frequencies(path), path)
-    return _of_judgments(path, split)
+        return _read_counts(load_frequencies(path), path)
+    return _read_judged(path, split)
 
 
 def _lines(path: Path) -> list[str]:
@@ -67,7 +67,7 @@ def _columns(path: Path) -> list[str]:
         raise TandemError(f"{path}: cannot be read as CSV: {str(error).splitlines()[0]}") from None
 
 
-def _of_counts(counts: dict[str, float] | dict[str, int] | None, path: Path) -> QueryLog:
+def _read_counts(counts: dict[str, float] | dict[str, int] | None, path: Path) -> QueryLog:
     if counts is None:
         raise TandemError(f"{path}: has no column count; give query and count, or text with a query a line")
     counted = {query: float(count) for query, count in counts.items() if count > 0}
@@ -76,7 +76,7 @@ def _of_counts(counts: dict[str, float] | dict[str, int] | None, path: Path) -> 
     return QueryLog(list(counted), _shares(np.array(list(counted.values()))))
 
 
-def _of_judgments(path: Path, split: str) -> QueryLog:
+def _read_judged(path: Path, split: str) -> QueryLog:
     grades: dict[str, dict[str, float]] = {}
     for row in load_judgments(path).to_pylist():
         if split in (ALL, row["split"]):

@@ -83,34 +83,36 @@ def read_slo(path: Path, judged: bool) -> Slo:
     return slo
 
 
-def judge(slo: Slo, seen: Measured) -> Verdict:
+def judge(slo: Slo, measured: Measured) -> Verdict:
     """Latencies, errors and nDCG@10 of one run."""
     findings = [
-        _at_most(name, getattr(seen, name), limit) for name in _PERCENTILES if (limit := getattr(slo, name)) is not None
+        _at_most(name, getattr(measured, name), limit)
+        for name in _PERCENTILES
+        if (limit := getattr(slo, name)) is not None
     ]
-    findings.append(_at_most("error_share", seen.error_share, slo.error_share))
+    findings.append(_at_most("error_share", measured.error_share, slo.error_share))
     if slo.ndcg is not None:
-        findings.append(_at_least("ndcg", seen.ndcg, slo.ndcg))
+        findings.append(_at_least("ndcg", measured.ndcg, slo.ndcg))
     return Verdict(findings)
 
 
-def judge_overload(overload: Overload, highest: float, seen: Measured) -> Verdict:
+def judge_overload(overload: Overload, highest: float, measured: Measured) -> Verdict:
     """A run above the highest rate: admitted calls are still fast, answers do not collapse, refusals state when to
     try again, and nothing else fails."""
-    failed = sum(count for status, count in seen.statuses.items() if status not in (OK, REFUSED, LATE))
+    failed = sum(count for status, count in measured.statuses.items() if status not in (OK, REFUSED, LATE))
     return Verdict(
         [
-            _at_most("p99_ms of what is let in", seen.p99_ms, overload.p99_ms),
-            _at_least("answered_per_s", seen.answered_per_s, overload.answered_share * highest),
-            _at_least("share of refusals that say when to try again", seen.retry_share, 1.0),
+            _at_most("p99_ms of what is let in", measured.p99_ms, overload.p99_ms),
+            _at_least("answered_per_s", measured.answered_per_s, overload.answered_share * highest),
+            _at_least("share of refusals that say when to try again", measured.retry_share, 1.0),
             _at_most("calls that failed otherwise", failed, 0),
         ]
     )
 
 
-def _at_most(name: str, seen: float | None, limit: float) -> Finding:
-    return Finding(name, seen, limit, seen is not None and seen <= limit)
+def _at_most(name: str, measured: float | None, limit: float) -> Finding:
+    return Finding(name, measured, limit, measured is not None and measured <= limit)
 
 
-def _at_least(name: str, seen: float | None, limit: float) -> Finding:
-    return Finding(name, seen, limit, seen is not None and seen >= limit)
+def _at_least(name: str, measured: float | None, limit: float) -> Finding:
+    return Finding(name, measured, limit, measured is not None and measured >= limit)
