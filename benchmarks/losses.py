@@ -20,7 +20,7 @@ from benchmarks.quality import beside, measured, shelf_of, towers_of, two_stages
 from core.errors import TandemError
 from core.progress import Steps
 from lifecycle.cli.progress import Bars
-from lifecycle.examples.mining import Mining, by_query
+from lifecycle.examples.mining import Mining, group_by_query
 from lifecycle.recipes.recipe import find_recipe
 from lifecycle.recipes.sets import TrainingSet, read_sets
 from lifecycle.training.negatives import RETRIEVED, mine_negatives, retrieve_first
@@ -71,7 +71,7 @@ def _train(entry: TrainingSet, towers: Path, models: dict[str, Path], settings: 
     examples = Examples.split(entry.texts, entry.judgments, entry.products.language)
     mined = mine_negatives(examples.train, entry.products, similarity, Mining(), steps)
     retrieved = retrieve_first(examples.valid, entry.products, similarity, RETRIEVED, steps)
-    examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved, similarity=similarity)
+    examples = replace(examples, negatives=group_by_query(mined.table), retrieved=retrieved, similarity=similarity)
     for loss, folder in models.items():
         if (folder / REPORT_FILE).is_file():
             continue

@@ -77,9 +77,9 @@ class BiEncoder:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        return [*self._needed(), *self.halves()]
+        return [*self._needed(), *self.half_files()]
 
-    def halves(self) -> list[Path]:
+    def half_files(self) -> list[Path]:
         """The fp16 files that only a GPU needs, if they exist."""
         models = dict.fromkeys([self.model_path("query"), self.model_path("item")])
         return [path for path in map(half_path, models) if path.is_file()]

@@ -1,4 +1,4 @@
-"""The bundled towers, untuned, exported without torch: what serves before anything was trained."""
+"""The bundled towers, untuned, exported without torch: they serve until a model is trained."""
 
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
 from engine.onnx.bert import write_bert
 from engine.onnx.session import IDS, MASK, OnnxModel, padded_inputs
-from training.export import base_location, base_name, halves
+from training.export import base_location, base_name, split_samples
 from training.quantize import PRECISION, quantize_rows
 
 LEAST_PARITY = 0.98
@@ -45,7 +45,7 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
             "or give a folder that `tandem train` left"
         ) from None
     output.mkdir(parents=True, exist_ok=True)
-    samples, others = halves(texts)
+    samples, others = split_samples(texts)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         exact = Path(scratch)
         spec = BiEncoderSpec(dimensions=write_bert(source, exact / MODEL), precision=PRECISION, base=base_name(None))
@@ -55,7 +55,7 @@ def export_bundled(output: Path, texts: Sequence[str] = TEXTS) -> dict[str, Any]
         feeds = [padded_inputs((IDS, MASK), [tokens]) for tokens in original.tokenize_items(list(samples))]
         quantize_rows(exact / MODEL, exact / "int8.onnx", feeds=feeds)
         (exact / "int8.onnx").replace(output / MODEL)
-        half_path(output / MODEL).unlink(missing_ok=True)  # of the model that stood here before
+        half_path(output / MODEL).unlink(missing_ok=True)  # of the previous model
         parity = _parity(original, OnnxModel(output / MODEL), others)
         for name in (TOKENIZER_FILE, SPEC_FILE):  # the spec last: it marks the folder as complete
             (exact / name).replace(output / name)

@@ -47,7 +47,7 @@ def open_store(work: Path, encoder: BiEncoder, device: DeviceName = "cpu") -> Em
 
     Those that a GPU made with half-precision weights have a store of their own.
     """
-    half = [files_digest(encoder.halves())] if device == "cuda" else []
+    half = [files_digest(encoder.half_files())] if device == "cuda" else []
     name = value_digest([encoder.digest, PRODUCT_TEXT_VERSION, *half])[:16]
     return EmbeddingStore(work / EMBEDDINGS / name, encoder.spec.dimensions)
 

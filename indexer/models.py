@@ -34,7 +34,7 @@ class OpenModels:
         digests = {"encoder": self.encoder.digest, "ranker": self.ranker.digest if self.ranker else ""}
         if self.final:
             digests["final"] = self.final.digest
-        halves = [*self.encoder.halves(), *(self.ranker.halves() if self.ranker else [])]
+        halves = [*self.encoder.half_files(), *(self.ranker.half_files() if self.ranker else [])]
         if halves:
             digests["half"] = value_digest([file_digest(path) for path in halves])
         return digests

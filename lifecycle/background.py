@@ -45,7 +45,7 @@ class Background:
         return None if self.stopped else process.returncode
 
     def stop(self) -> None:
-        """Ends the command that runs, and what it started; no other begins."""
+        """Stops the running command and its children; no further command starts."""
         with self._lock:
             self.stopped = True
             process = self._process

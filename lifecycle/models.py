@@ -29,9 +29,9 @@ def resolve_models(
 
     Each model may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id;
     the latter are exported once and kept in the release folder. What is not given is taken from the release in service,
-    the final score only where both models are, since it was learned of them; before the first release, the encoder is
-    the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError when what is in service is
-    damaged.
+    the final score only where both models are, since it was trained on their scores. Before the first release, the
+    encoder is the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError when the release in
+    service is damaged.
     """
     manifest = _in_service(store, catalog, encoder)
     served = manifest.release_id if manifest else None
@@ -67,7 +67,7 @@ def models_of(store: ReleaseStore, catalog: str, release: str) -> ModelFolders:
 def with_lineage(
     encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None, final: Path | None = None
 ) -> ModelFolders:
-    """A model set with what is known of each model, else what its training left beside it. Raises ModelError."""
+    """A model set with the lineage of each model: the known one, else `run.json` beside it. Raises ModelError."""
     runs = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
     lineage = {kind: run for kind, run in {**runs, **(known or {})}.items() if run and kind in runs}
     return ModelFolders(encoder, ranker, lineage or None, final)
@@ -130,7 +130,7 @@ def _exported(store: ReleaseStore, kind: str, base: str | None) -> Path:
 
 
 def _write_digests(folder: Path) -> None:
-    """Leaves what `_is_whole` compares; what is put beside the files later is no matter of it."""
+    """Writes the digests that `_is_whole` compares; files added later do not count."""
     digests = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
     (folder / _DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
 
@@ -152,7 +152,7 @@ def _is_whole(folder: Path, spec: str) -> bool:
 
 
 def need_training(what: str) -> None:
-    """Raises ModelError where what it names cannot be done for lack of torch."""
+    """Raises ModelError, naming the operation, where torch is missing."""
     try:
         import torch  # noqa: F401
     except ImportError:

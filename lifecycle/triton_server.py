@@ -21,7 +21,7 @@ from core.errors import TandemError
 
 FOLDER = Path(".triton")
 WHEEL = "nvidia-pytriton==0.7.0"
-# The wheel's own libraries are built for this processor alone.
+# The wheel's own libraries are built only for this processor.
 DIGEST = "sha256:21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df"
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

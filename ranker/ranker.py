@@ -184,9 +184,9 @@ class Ranker:
 
     def files(self) -> list[Path]:
         """The files that belong to a release."""
-        return [*self._needed(), *self.halves()]
+        return [*self._needed(), *self.half_files()]
 
-    def halves(self) -> list[Path]:
+    def half_files(self) -> list[Path]:
         """The fp16 files that only a GPU needs, if they exist."""
         path = half_path(self.model_path)
         return [path] if path.is_file() else []

@@ -25,7 +25,7 @@ def set_dropout(model: "torch.nn.Module", share: float) -> None:
 
 
 def freeze_embeddings(model: "torch.nn.Module") -> None:
-    """Words keep their vectors."""
+    """Freezes the token embeddings."""
     for encoder in _encoders(model):
         encoder.get_input_embeddings().requires_grad_(False)
 
@@ -67,7 +67,7 @@ def add_adapters(trainer: "Trainer", rank: int, alpha: float, dropout: float) ->
 
 
 def merge_adapters(adapters: "Sequence[LoraModel]") -> None:
-    """Adds each adapter to its layer, which is left as it was before in all but its weights."""
+    """Merges each adapter into its layer's weights."""
     for adapter in adapters:
         adapter.merge_and_unload()
 
@@ -81,7 +81,7 @@ def _encoders(model: "torch.nn.Module") -> "list[PreTrainedModel]":
 
 
 def _keep_all_weights(trainer: "Trainer") -> None:
-    """Checkpoints hold the model's weights as they are: the library would look for the base's where adapters are."""
+    """Checkpoints hold the model's plain weights: with adapters the library would look for the base's."""
     from safetensors.torch import load_model, save_model
 
     def save(folder: str, state_dict: Any = None) -> None:

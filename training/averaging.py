@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Anchor:
-    """The weights of a model that another one, of the same shapes, is to stay near to."""
+    """The weights of a reference model that another one, of the same shapes, is averaged with."""
 
     def __init__(self, load: "Callable[[], nn.Module]", share: float) -> None:
         """`share` of what `load` gives goes into each mean, from 0 to 1; with 0 nothing is loaded, and nothing done."""
@@ -23,7 +23,7 @@ class Anchor:
         self._share = share
 
     def average(self, model: "nn.Module") -> None:
-        """Leaves the mean in the model. Raises ModelError when the two have not the same weights."""
+        """Writes the mean into the model. Raises ModelError when the two have not the same weights."""
         if not self._share:
             return
         if {name: weight.shape for name, weight in self._weights.items()} != {
@@ -35,7 +35,7 @@ class Anchor:
 
     @contextmanager
     def averaged(self, model: "nn.Module") -> Iterator[None]:
-        """The mean inside, and the model's own weights again after."""
+        """Applies the mean inside the block, and restores the model's own weights after it."""
         own = _weights(model) if self._share else {}
         self.average(model)
         try:
@@ -45,7 +45,7 @@ class Anchor:
                 model.get_parameter(name).data.copy_(weight)
 
     def scored(self, score: Callable[[Any], float]) -> Callable[[Any], float]:
-        """The same measure of the mean: a validation by it chooses the best mean."""
+        """The same measure, applied to the mean: validation then chooses the best mean."""
 
         def measured(model: Any) -> float:
             with self.averaged(model):

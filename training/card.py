@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 CARD_FILE = "README.md"
 _BUNDLED = "sentence-transformers/all-MiniLM-L6-v2"
 
-# What the generator keeps of the training rows: three of them, queries and products as they are.
+# The generator's samples of the training rows: three queries and products in plain text.
 _ROWS = ("examples", "examples_table", "_example_columns")
 
 
@@ -30,7 +30,7 @@ def prepare_card(model: "BaseModel", base: str | None) -> None:
 
 
 def keep_card(trained: "BaseModel", model: "BaseModel") -> None:
-    """Gives a model the card of the one that was trained in its place."""
+    """Copies the trained model's card to the one that replaces it."""
     model.model_card_data = trained.model_card_data
     model.model_card_data.register_model(model)
 

@@ -1,4 +1,4 @@
-"""Where a training that was cut off goes on: its newest whole checkpoint, if it had the same inputs."""
+"""The checkpoint to resume an interrupted training from: its newest complete one, if its inputs are the same."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What makes a smaller model of a trained one, for towers and cross-encoders alike. torch is imported when called."""
+"""Compression of a trained model, for towers and cross-encoders alike. torch is imported when called."""
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ Example = TypeVar("Example")
 
 
 class Distillation(TrainingSettings):
-    """What is left of a trained model, and how it learns to answer as before. `base` None cuts the teacher itself."""
+    """The size of the student, and how it is distilled. With `base` None the teacher itself is pruned."""
 
     epochs: float = Field(
         default=1.0, ge=0, description="Passes over what the teacher scored; 0 cuts the model and trains nothing."
@@ -50,7 +50,7 @@ def cut(
     run: "Callable[[Batch], torch.Tensor]",
     batches: Iterable[Batch],
 ) -> None:
-    """Takes from the encoder what the settings do not keep of neurons and layers; see `prune_neurons` for the rest."""
+    """Removes the neurons and layers that the settings do not keep; see `prune_neurons` for the rest."""
     if settings.ffn_share < 1:
         prune_neurons(encoder, settings.ffn_share, run, batches)  # first, while the answers are still the teacher's
     if settings.layers is not None:
@@ -58,7 +58,7 @@ def cut(
 
 
 def some_batches(examples: Sequence[Example], seed: int, count: int = 512, size: int = 32) -> list[list[Example]]:
-    """Examples drawn for `cut`: a neuron's importance is the same on a few hundred as on all."""
+    """Batches of examples sampled for `cut`: a neuron's importance is the same on a few hundred as on all."""
     places = np.random.default_rng(seed).permutation(len(examples))[:count]
     return [[examples[place] for place in places[start : start + size]] for start in range(0, len(places), size)]
 

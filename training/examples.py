@@ -30,7 +30,7 @@ class JudgedQueries:
 
     @property
     def pairs(self) -> int:
-        """How many judgments there are."""
+        """The number of judgments."""
         return sum(map(len, self.queries.values()))
 
 

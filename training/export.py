@@ -42,7 +42,7 @@ def write_int8(
         feeds = [padded_inputs(inputs, [sequence], kind) for sequence, kind in zip(tokens, kinds, strict=True)]
         quantize_rows(exact, small, feeds=feeds[:_SAMPLES])
         small.replace(target)
-    half_path(target).unlink(missing_ok=True)  # of the model that stood here before
+    half_path(target).unlink(missing_ok=True)  # of the previous model
 
 
 def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", target: Path) -> None:
@@ -59,7 +59,7 @@ def write_fp32(module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", 
         )  # fmt: skip
 
 
-def halves(samples: Sequence[_Sample]) -> tuple[Sequence[_Sample], Sequence[_Sample]]:
+def split_samples(samples: Sequence[_Sample]) -> tuple[Sequence[_Sample], Sequence[_Sample]]:
     """The samples that calibrate the rounding, and those that measure parity; a small sample serves for both."""
     return (samples[::2], samples[1::2]) if len(samples) >= _MANY else (samples, samples)
 

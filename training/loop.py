@@ -88,7 +88,7 @@ def trainer_arguments(settings: TrainingSettings, output: Path, steps: int) -> d
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """So many threads inside; None means one a core."""
+    """Sets the number of torch threads inside the block; None means one per core."""
     import torch
 
     before = torch.get_num_threads()
@@ -132,7 +132,7 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
 
 
 def evaluator(score: Callable[[Any], float], grades: Grades) -> Any:
-    """What the trainers call to validate: gives `score` of the model on the judged queries `grades` as their metric."""
+    """The trainers' evaluator: reports `score` of the model on the judged queries `grades` as their metric."""
     from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
     class Validation(BaseEvaluator):
@@ -166,7 +166,7 @@ def autocast() -> Any:
 
 
 def device() -> str:
-    """Where training computes."""
+    """The device that training runs on."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

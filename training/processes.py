@@ -4,12 +4,12 @@ import os
 
 
 def count() -> int:
-    """How many processes train together; 1 without torchrun."""
+    """The number of processes that train together; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def count_here() -> int:
-    """How many of them share this machine."""
+    """The number of them on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 

@@ -84,7 +84,7 @@ def neuron_importance(
 
 
 def _neurons(encoder: "PreTrainedModel") -> tuple[str, int]:
-    """What the config calls the number of a layer's neurons, and the number."""
+    """The config's name for the number of a layer's neurons, and the number."""
     for name in _SIZES:
         if hasattr(encoder.config, name):
             return name, getattr(encoder.config, name)

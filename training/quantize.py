@@ -37,9 +37,9 @@ _SMALLEST = 1e-9  # the scale of a row of zeros
 def quantize_rows(
     source: Path, target: Path, weight_limit: int = WEIGHT_LIMIT, feeds: Sequence[Mapping[str, NDArray[np.int64]]] = ()
 ) -> int:
-    """Writes the int8 model and returns how many matrix products it holds; `feeds` are inputs such as it will read.
+    """Writes the int8 model and returns how many matrix products it holds; `feeds` are sample inputs.
 
-    Raises ModelError when it finds no product.
+    Raises ModelError when the model has no product.
     """
     model = onnx.load(str(source))
     rewriter = _Rewriter(model, weight_limit)
@@ -71,7 +71,7 @@ class _Rewriter:
         self._channel_scales: dict[str, NDArray[np.float32]] = {}
 
     def inputs(self) -> list[str]:
-        """What flows into the products."""
+        """The names of the products' inputs."""
         return list(dict.fromkeys(node.input[0] for node in self._products()))
 
     def run(self) -> int:

@@ -1,4 +1,4 @@
-"""What flows into a model's matrix products, and weights prepared and rounded such that int8 changes least of it."""
+"""Observes the inputs of a model's matrix products, and scales and rounds weights such that int8 changes them least."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ObservedInputs:
 def observe(
     source: Path, inputs: Sequence[str], feeds: Sequence[Mapping[str, NDArray[np.int64]]]
 ) -> dict[str, ObservedInputs]:
-    """Runs an fp32 model on the feeds and watches the named tensors, each of shape (..., k)."""
+    """Runs an fp32 model on the feeds and observes the named tensors, each of shape (..., k)."""
     model = onnx.load(str(source))
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inputs)
     options = onnxruntime.SessionOptions()

@@ -34,7 +34,7 @@ class Task(Generic[_Examples, _Settings]):
 
 @dataclass(frozen=True, slots=True)
 class FittedModel(Generic[_Examples, _Settings, _Model, _Validation]):
-    """A torch model with the best weights of its training. `counts` go into the report, as what its data were."""
+    """A torch model with the best weights of its training. `counts` describe its data in the report."""
 
     task: Task[_Examples, _Settings]
     model: _Model
@@ -45,7 +45,7 @@ class FittedModel(Generic[_Examples, _Settings, _Model, _Validation]):
 
 @dataclass(frozen=True, slots=True)
 class ExportedModel(Generic[_Examples, _Settings, _Model, _Validation, _Artifact]):
-    """The same with what its folder now holds, opened as it serves."""
+    """The fitted model with its exported artifact, opened as in serving."""
 
     fitted: FittedModel[_Examples, _Settings, _Model, _Validation]
     artifact: _Artifact
@@ -53,7 +53,7 @@ class ExportedModel(Generic[_Examples, _Settings, _Model, _Validation, _Artifact
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """An exported model and what was measured of it, by the names that `report.json` has."""
+    """An exported model and its measures, by their names in `report.json`."""
 
     fitted: FittedModel[Any, Any, Any, Any]
     measures: dict[str, Any]
@@ -61,7 +61,7 @@ class CheckedModel:
 
 
 class ModelStages(NamedTuple):
-    """The stages that one kind of model is trained by."""
+    """The training stages of one kind of model."""
 
     fit: Callable[[Task[Any, Any], Report], FittedModel[Any, Any, Any, Any]]
     export: Callable[[Any], ExportedModel[Any, Any, Any, Any, Any]]
@@ -69,7 +69,7 @@ class ModelStages(NamedTuple):
 
 
 def train(stages: ModelStages, task: Task[Any, Any], report: Report = ignore) -> dict[str, Any]:
-    """Trains one model and leaves it in the task's folder; returns its report. Under torchrun one process writes."""
+    """Trains one model and writes it into the task's folder; returns its report. Under torchrun one process writes."""
     began = time.monotonic()
     with quiet_libraries(), torch_threads(task.settings.threads):
         fitted = stages.fit(task, report)
@@ -81,7 +81,7 @@ def train(stages: ModelStages, task: Task[Any, Any], report: Report = ignore) ->
 
 
 def clear_output(output: Path, spec: str) -> None:
-    """Makes the folder, without the files by which it would pass for a model before the training ends."""
+    """Makes the folder, without the files that mark a complete model until the training ends."""
     if processes.is_main_process():
         for name in (spec, REPORT_FILE):
             (output / name).unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def clear_output(output: Path, spec: str) -> None:
 
 
 def best_of(model: _Model, curve: Curve, load_base: Callable[[], _Model]) -> _Model:
-    """The trained model, or the base anew, with the other's card, where no step ranks better."""
+    """The trained model, or the base with the trained model's card where no step ranks better."""
     if curve.best[0] > 0:
         return model
     base = load_base()

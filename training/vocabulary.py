@@ -23,7 +23,7 @@ _BATCH = 4096
 
 
 def trim_vocabulary(module: "Transformer", texts: Iterable[str]) -> None:
-    """Keeps of a model's first module the vectors of `kept_tokens` alone, with the tokenizer that goes with them.
+    """Keeps only the vectors of `kept_tokens` in a model's first module, with the matching tokenizer.
 
     A text whose tokens are all kept is read as before, to the bit: WordPiece takes the longest token that fits, and of
     fewer tokens that is still the same one. Others are read in smaller pieces. Raises ModelError for a tokenizer of
@@ -56,7 +56,7 @@ def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]
 
 
 def trimmed(content: Mapping[str, Any], kept: NDArray[np.int64]) -> dict[str, Any]:
-    """A tokenizer's JSON with these tokens alone, numbered anew in their order."""
+    """A tokenizer's JSON with only these tokens, renumbered in their order."""
     new = {int(old): place for place, old in enumerate(kept)}
     words = {word: new[id] for word, id in content["model"]["vocab"].items() if id in new}
     result = dict(content) | {"model": content["model"] | {"vocab": words}}
@@ -97,7 +97,7 @@ def _keep_vectors(encoder: "PreTrainedModel", kept: NDArray[np.int64]) -> None:
 
 
 def _reloaded(tokenizer: "PreTrainedTokenizerFast", content: dict[str, Any]) -> "PreTrainedTokenizerFast":
-    """Through files, which is how transformers takes a tokenizer in with all that goes with it."""
+    """Reloads the tokenizer through files, so that transformers reads it with all its settings."""
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -121,7 +121,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     whole = EncoderTraining(seed=settings.seed, distractors=settings.distractors)
     validation = SearchValidation(sample, make_shelf(sample, examples.texts, whole))
     inputs = _inputs(teacher, material, settings)
-    model = student(checkpoint, settings, inputs, examples.texts)
+    model = build_student(checkpoint, settings, inputs, examples.texts)
     _check_base(model, teacher, settings)
     clear_output(task.output, SPEC_FILE)
     longest = model.max_seq_length
@@ -134,11 +134,11 @@ def fit(task: _Task, report: Report) -> _Fitted:
         return validate(current, validation, items)
 
     if settings.epochs:
-        vectors = teacher_vectors(teacher, material.queries, material.products, task.output, settings)
+        vectors = compute_teacher_vectors(teacher, material.queries, material.products, task.output, settings)
         model.max_seq_length = _longest(settings)
         trainer = _trainer(model, inputs, vectors, evaluator(score, sample), task.output, settings)
         curve = run_trainer(trainer, settings, report, teacher.digest)
-        model = best_of(model, curve, lambda: student(checkpoint, settings, inputs, examples.texts))
+        model = best_of(model, curve, lambda: build_student(checkpoint, settings, inputs, examples.texts))
         model.max_seq_length = longest
     else:
         curve = untrained_curve(model, score(model))
@@ -178,7 +178,7 @@ def check(exported: _Exported) -> CheckedModel:
 DISTILLATION = ModelStages(fit, export, check)
 
 
-def student(
+def build_student(
     checkpoint: Path, settings: EncoderDistillation, examples: Sequence[str], texts: Mapping[str, str]
 ) -> SentenceTransformer:
     """The untrained student: the teacher's checkpoint, or `settings.base`, pruned as the settings specify.
@@ -194,7 +194,7 @@ def student(
     return model
 
 
-def teacher_vectors(
+def compute_teacher_vectors(
     teacher: BiEncoder,
     queries: Sequence[str],
     products: Sequence[str],
@@ -225,7 +225,7 @@ def teacher_vectors(
 
 
 def _inputs(teacher: BiEncoder, material: DistillationTexts, settings: EncoderDistillation) -> list[str]:
-    """The texts that the student reads, in the order of `teacher_vectors`."""
+    """The texts that the student reads, in the order of `compute_teacher_vectors`."""
     texts = [teacher.spec.query_prefix + query for query in material.queries]
     if settings.side == "both":
         texts += [teacher.spec.item_prefix + product for product in material.products]

@@ -18,17 +18,17 @@ from engine.folder import TOKENIZER_FILE
 from engine.onnx.session import IDS, MASK, OnnxModel
 from engine.protocol import Tokens
 from training.card import prepare_card
-from training.export import base_location, base_name, halves, quiet_libraries, write_int8
+from training.export import base_location, base_name, quiet_libraries, split_samples, write_int8
 from training.quantize import PRECISION
 
 LEAST_HALF_PARITY = 0.999
 
 Side = Literal["query", "item"]
-_TASKS = {"query": "query", "item": "document"}  # what sentence-transformers calls them
+_TASKS = {"query": "query", "item": "document"}  # their names in sentence-transformers
 
 
 class EmbeddingModel(Protocol):
-    """What runs an exported model."""
+    """A runner of an exported model."""
 
     def run(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
         """Vectors of shape (n, d) of n sequences of shape (t,)."""
@@ -102,7 +102,7 @@ def write_model(
     spec = _spec(model, name, limits or {})
     sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
     with quiet_libraries():
-        samples = _tokens(model, halves(list(texts) or list(TEXTS))[0], spec.max_item_tokens)
+        samples = _tokens(model, split_samples(list(texts) or list(TEXTS))[0], spec.max_item_tokens)
         for file, side in sides.items():
             write_int8(PooledEncoder(model, side), example_inputs(), output / file, samples)
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
@@ -142,7 +142,7 @@ def check_parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[s
     """How close the int8 towers come to the model on the other half of the texts: `{"cosine_mean", "cosine_min",
     "texts"}`. Of one model for both sides its query file is read. Raises ModelError when the mean is below 0.98.
     """
-    others = halves(list(texts) or list(TEXTS))[1]
+    others = split_samples(list(texts) or list(TEXTS))[1]
     files: dict[Side, Path] = {"item": tower.model_path("query")}
     if has_two_models(model):
         files = {"query": tower.model_path("query"), "item": tower.model_path("item")}
@@ -158,7 +158,7 @@ def check_parity(model: SentenceTransformer, tower: BiEncoder, texts: Sequence[s
 def cosines(
     model: SentenceTransformer, tower: BiEncoder, side: Side, exported: EmbeddingModel, texts: Sequence[str] = TEXTS
 ) -> NDArray[np.float32]:
-    """Of one tower's vectors, as exported, with the original's, shape (texts,)."""
+    """The cosines between one tower's exported and original vectors, shape (texts,)."""
     tokens = tower.tokenize_queries(list(texts)) if side == "query" else tower.tokenize_items(list(texts))
     int8 = np.concatenate([exported.run([sequence]) for sequence in tokens])
     pooled = PooledEncoder(model, side).eval()

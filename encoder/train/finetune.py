@@ -132,8 +132,8 @@ def make_shelf(
     certain = {product for products in sample.values() for product in products} | (texts.keys() & retrieved)
     others = sorted(texts.keys() - certain)
     count = min(settings.distractors, len(others))
-    drawn = np.random.default_rng(settings.seed).choice(len(others), count, replace=False)
-    return {name: texts[name] for name in [*sorted(certain), *(others[row] for row in drawn)]}
+    sampled = np.random.default_rng(settings.seed).choice(len(others), count, replace=False)
+    return {name: texts[name] for name in [*sorted(certain), *(others[row] for row in sampled)]}
 
 
 def _unjudged(retrieved: Mapping[str, Sequence[str]], sample: Grades, valid: JudgedQueries) -> set[str]:

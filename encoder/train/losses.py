@@ -66,7 +66,7 @@ def add_matryoshka(model: SentenceTransformer, loss: nn.Module, settings: Encode
     """The loss of all dimensions and of the first ones that `matryoshka` names (arXiv 2205.13147), summed."""
     if not settings.matryoshka:
         return loss
-    with model.truncate_embeddings(None):  # the loss is of all of them, whatever is exported
+    with model.truncate_embeddings(None):  # the loss covers all dimensions, whatever is exported
         dimensions = {*settings.matryoshka, model.get_embedding_dimension()}
         return MatryoshkaLoss(model, loss, sorted(dimensions, reverse=True))
 

@@ -29,10 +29,10 @@ class Augmentation(BaseModel):
 
 
 def clean_judgments(judgments: pa.Table) -> pa.Table:
-    """Judgments with the queries that differ in case and spaces alone made one, under the first way it was written.
+    """Judgments in which queries that differ only in case and spaces are merged, under the first spelling.
 
-    Takes and returns a table of `JUDGMENTS_SCHEMA`; of a pair judged twice the last grade counts. That
-    no such query stands in two splits, `evaluation.judgments.load_judgments` sees to.
+    Takes and returns a table of `JUDGMENTS_SCHEMA`; of a pair judged twice the last grade counts. `load_judgments`
+    ensures that no such query is in two splits.
     """
     written: dict[str, str] = {}
     queries = [written.setdefault(query_key(query), fold_text(query)) for query in judgments["query"].to_pylist()]
@@ -43,8 +43,8 @@ def clean_judgments(judgments: pa.Table) -> pa.Table:
     return table.take(last["row_max"].sort())
 
 
-def held_out(judgments: pa.Table) -> set[str]:
-    """The keys of the queries to validate and test on, which nothing made up for training may repeat."""
+def held_out_keys(judgments: pa.Table) -> set[str]:
+    """The keys of the queries to validate and test on, which synthetic training queries may not repeat."""
     others = judgments.filter(pc.not_equal(judgments["split"], "train"))
     return {query_key(query) for query in others["query"].unique().to_pylist()}
 
@@ -52,7 +52,7 @@ def held_out(judgments: pa.Table) -> set[str]:
 def augment(queries: Sequence[str], settings: Augmentation, forbidden: Collection[str] = frozenset()) -> list[str]:
     """Each query or a variant of it, in the same order; the same seed gives the same variants.
 
-    Words with anything but letters, such as sizes and model numbers, stay as and where they are, and so does the word
+    Words with anything but letters, such as sizes and model numbers, stay unchanged and in place, and so does the word
     after one that holds a digit, which may be its unit. A variant whose key is `forbidden` is not used.
     """
     random = np.random.default_rng(settings.seed)
@@ -74,13 +74,13 @@ def _vary(
     return query if query_key(variant) in forbidden else variant
 
 
-def _free(words: list[str]) -> list[int]:
-    """The places of the words that may move or go: letters alone, and no unit of a number before them."""
+def _movable_places(words: list[str]) -> list[int]:
+    """The places of the words that may move or go: only letters, and not the unit of a preceding number."""
     return [i for i, word in enumerate(words) if word.isalpha() and not (i and any(map(str.isdigit, words[i - 1])))]
 
 
 def _reorder(words: list[str], random: np.random.Generator) -> list[str]:
-    free = set(_free(words))
+    free = set(_movable_places(words))
     places = [i for i in sorted(free) if i + 1 in free]
     if not places:
         return words
@@ -89,7 +89,7 @@ def _reorder(words: list[str], random: np.random.Generator) -> list[str]:
 
 
 def _drop(words: list[str], random: np.random.Generator) -> list[str]:
-    free = _free(words)
+    free = _movable_places(words)
     if len(words) < 3 or not free:
         return words
     i = free[random.integers(len(free))]
@@ -102,7 +102,7 @@ def _mistype(words: list[str], random: np.random.Generator) -> list[str]:
     Most misspelt words have a single error, and few have it in the first letter (Kukich, "Techniques for automatically
     correcting words in text", ACM Computing Surveys 24(4), 1992).
     """
-    places = [i for i, word in enumerate(words) if len(word) >= _SHORTEST and all(map(_cased, word))]
+    places = [i for i, word in enumerate(words) if len(word) >= _SHORTEST and all(map(_is_cased, word))]
     if not places:
         return words
     i = places[random.integers(len(places))]
@@ -110,12 +110,12 @@ def _mistype(words: list[str], random: np.random.Generator) -> list[str]:
     return [*words[:i], error(words[i], random), *words[i + 1 :]]
 
 
-def _cased(character: str) -> bool:
+def _is_cased(character: str) -> bool:
     return character.isalpha() and (character.islower() or character.isupper())
 
 
 def _slip(word: str, random: np.random.Generator) -> str:
-    """A letter's neighbour on the keyboard in its place; letters that no key is known for are swapped instead."""
+    """Replaces a letter by its neighbour on the keyboard; letters without a known key are swapped instead."""
     places = [i for i in range(1, len(word)) if word[i].lower() in BESIDE]
     if not places:
         return _swap(word, random)

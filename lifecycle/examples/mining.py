@@ -1,4 +1,4 @@
-"""Hard negatives: drawn from what retrieval finds for a query, less what may well be good for it."""
+"""Hard negatives: sampled from a query's retrieved products, without likely positives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _SPARE = 3
 
 
 class Mining(BaseModel):
-    """How to draw negatives, and what to hold off.
+    """How to sample negatives, and what to filter out.
 
     The defaults are chosen on real judgments, half of the positives hidden. The first ten ranks that are left were as
     often good as not, wherever they were judged.
@@ -70,14 +70,14 @@ class Mining(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class MiningResult:
-    """A table of `NEGATIVES_SCHEMA`, and how many of how many candidates each rule in turn held off."""
+    """A table of `NEGATIVES_SCHEMA`, the number of candidates, and how many of them each rule in turn filtered out."""
 
     table: pa.Table
     candidates: int
     held_off: dict[str, int]
 
 
-def by_query(table: pa.Table) -> dict[str, list[str]]:
+def group_by_query(table: pa.Table) -> dict[str, list[str]]:
     """The products of each query, best rank first, of a table of `NEGATIVES_SCHEMA`."""
     result: dict[str, list[str]] = {}
     table = table.sort_by("rank")
@@ -96,17 +96,17 @@ def mine(
 ) -> MiningResult:
     """Negatives of the queries that have a product judged good.
 
-    `sources` names what was found for the queries of `judged`, in their order. `similarity` is the towers' cosine, and
-    holds off what comes near the positives' (de Souza Moreira et al., "NV-Retriever", 2024, arXiv 2407.15831).
+    `sources` has the retrieved products of the queries of `judged`, in order. `similarity` is the towers' cosine, and
+    filters out products close to the positives' (de Souza Moreira et al., "NV-Retriever", 2024, arXiv 2407.15831).
     `teacher` is a cross-encoder's score from 0 to 1, only of candidates that the other rules leave (Qu et al.,
     "RocketQA", 2021, arXiv 2010.08191). Raises FeedError when no query has a product judged good.
     """
     random = np.random.default_rng(settings.seed)
-    judgments = _known(judged, products)
+    judgments = _judged_pairs(judged, products)
     positives = judgments[judgments["relevance"] >= GOOD]
     if not len(positives):
         raise FeedError(f"no query of split {judged.split} has a good product of the catalog; nothing to mine for")
-    pairs = _pairs(sources, settings, len(products.ids))
+    pairs = _candidate_pairs(sources, settings, len(products.ids))
     pairs = pairs[np.isin(pairs["query"], positives["query"])]
     candidates = len(pairs)
     held: dict[str, int] = {}
@@ -116,28 +116,30 @@ def mine(
         held[rule], pairs = int(off.sum()), pairs[~off]
 
     keep("judged", judged_above(pairs, judgments, settings.relevance, len(products.ids)))
-    keep("twin", twins(pairs, positives, products, settings.overlap))
+    keep("twin", find_twins(pairs, positives, products, settings.overlap))
     if similarity:
-        limits = settings.similarity * typical(positives, similarity, len(judged.queries))
+        limits = settings.similarity * mean_positive_scores(positives, similarity, len(judged.queries))
         keep("similar", similarity(pairs["query"], pairs["row"]) > limits[pairs["query"]])
     pairs = pairs[random.permutation(len(pairs))]
     if teacher:
-        pairs = first_of_each(pairs, settings.negatives * _SPARE)
-        limits = typical(positives, teacher, len(judged.queries)) - settings.margin
+        pairs = keep_first(pairs, settings.negatives * _SPARE)
+        limits = mean_positive_scores(positives, teacher, len(judged.queries)) - settings.margin
         keep("teacher", teacher(pairs["query"], pairs["row"]) > limits[pairs["query"]])
-    pairs = first_of_each(pairs, settings.negatives)
+    pairs = keep_first(pairs, settings.negatives)
     return MiningResult(
-        _table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)), candidates, held
+        _make_table(np.sort(pairs, order=["query", "source", "rank"]), judged, products, list(sources)),
+        candidates,
+        held,
     )
 
 
 def judged_above(pairs: NDArray, judgments: NDArray, relevance: float, products: int) -> NDArray[np.bool_]:
-    """Which pairs, shape (n,), are judged above `relevance`; `products` is how many there are."""
+    """Which pairs, shape (n,), are judged above `relevance`; `products` is the number of products."""
     above = judgments[judgments["relevance"] > relevance]
-    return np.isin(_keys(pairs, products), _keys(above, products))
+    return np.isin(_pair_keys(pairs, products), _pair_keys(above, products))
 
 
-def twins(pairs: NDArray, positives: NDArray, products: Products, overlap: float) -> NDArray[np.bool_]:
+def find_twins(pairs: NDArray, positives: NDArray, products: Products, overlap: float) -> NDArray[np.bool_]:
     """Which pairs, shape (n,), are about a product nearly the same as a positive of their query."""
     starts = np.searchsorted(positives["query"], pairs["query"], "left")
     counts = np.searchsorted(positives["query"], pairs["query"], "right") - starts
@@ -149,15 +151,15 @@ def twins(pairs: NDArray, positives: NDArray, products: Products, overlap: float
     return result
 
 
-def typical(positives: NDArray, scores: PairScores, queries: int) -> NDArray[np.float64]:
-    """The mean score of each query's positives, shape (queries,); NaN, which holds nothing off, where it has none."""
+def mean_positive_scores(positives: NDArray, scores: PairScores, queries: int) -> NDArray[np.float64]:
+    """The mean score of each query's positives, shape (queries,); NaN, which filters nothing out, where it has none."""
     values = scores(positives["query"], positives["row"])
     with np.errstate(invalid="ignore"):
         total, count = (np.bincount(positives["query"], weights, queries) for weights in (values, None))
         return total / count
 
 
-def first_of_each(pairs: NDArray, count: int) -> NDArray:
+def keep_first(pairs: NDArray, count: int) -> NDArray:
     """The first `count` pairs of each query and source, in their order."""
     order = np.lexsort((pairs["source"], pairs["query"]))
     query, source = pairs["query"][order], pairs["source"][order]
@@ -168,7 +170,7 @@ def first_of_each(pairs: NDArray, count: int) -> NDArray:
     return pairs[np.sort(order[turns < count])]
 
 
-def _known(judged: JudgedQueries, products: Products) -> NDArray:
+def _judged_pairs(judged: JudgedQueries, products: Products) -> NDArray:
     """The judgments of products of the catalog, by query."""
     entries = [
         (query, products.rows[product], relevance)
@@ -179,13 +181,13 @@ def _known(judged: JudgedQueries, products: Products) -> NDArray:
     return np.array(entries, _JUDGED)
 
 
-def _keys(pairs: NDArray, products: int) -> NDArray[np.int64]:
+def _pair_keys(pairs: NDArray, products: int) -> NDArray[np.int64]:
     """One number for each pair, shape (n,)."""
     return pairs["query"] * products + pairs["row"]
 
 
-def _pairs(sources: Mapping[str, RetrievedProducts], settings: Mining, products: int) -> NDArray:
-    """The candidates in the window of ranks, each once: of a product that two sources find, the first one counts."""
+def _candidate_pairs(sources: Mapping[str, RetrievedProducts], settings: Mining, products: int) -> NDArray:
+    """The candidates in the window of ranks, each once: for a product from two sources, the first one counts."""
     parts = []
     for number, source in enumerate(sources.values()):
         rows = source.rows[:, settings.first - 1 : settings.last]
@@ -196,10 +198,10 @@ def _pairs(sources: Mapping[str, RetrievedProducts], settings: Mining, products:
         part["score"] = source.scores[query, settings.first - 1 + place]
         parts.append(part)
     pairs = np.concatenate(parts)
-    return pairs[np.sort(np.unique(_keys(pairs, products), return_index=True)[1])]
+    return pairs[np.sort(np.unique(_pair_keys(pairs, products), return_index=True)[1])]
 
 
-def _table(pairs: NDArray, judged: JudgedQueries, products: Products, sources: list[str]) -> pa.Table:
+def _make_table(pairs: NDArray, judged: JudgedQueries, products: Products, sources: list[str]) -> pa.Table:
     queries = list(judged.queries)
     columns = [
         [queries[i] for i in pairs["query"]],

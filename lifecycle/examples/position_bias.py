@@ -21,8 +21,8 @@ _STEEPEST = 3.0
 class Propensities:
     """The probability of examination by position, estimated at some, the greatest being 1.
 
-    Between known positions, the logarithms are interpolated; beyond, it falls with 1 / position^eta. `clicks` told
-    them, or `why` they are not of the log but the curve alone.
+    Between known positions, the logarithms are interpolated; beyond, it falls with 1 / position^eta. `clicks` is
+    the number of clicks that they rest on; `why` is the reason where the curve is assumed instead.
     """
 
     positions: NDArray[np.int64]
@@ -32,14 +32,14 @@ class Propensities:
     why: str | None = None
 
     def at(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of the positions of shape (n,)."""
+        """The probabilities at positions of shape (n,)."""
         place, measured = np.log(positions), np.log(self.positions)
         inside = np.interp(place, measured, np.log(self.values))
         beyond = place - np.clip(place, measured[0], measured[-1])
         return np.minimum(1.0, np.exp(inside - self.eta * beyond))
 
 
-def curve(eta: float, why: str) -> Propensities:
+def assume_curve(eta: float, why: str) -> Propensities:
     """1 / position^eta, the curve that Joachims et al. assume ("Unbiased learning-to-rank", WSDM 2017; eta 1)."""
     return Propensities(np.array([1]), np.array([1.0]), eta, why=why)
 
@@ -52,9 +52,10 @@ def estimate(
     least: int,
     eta: float,
 ) -> Propensities:
-    """Of counts for pairs of query and product at positions, all of shape (n,), in any number of parts.
+    """Estimates from counts for pairs of query and product at positions, all of shape (n,), in any number of parts.
 
-    Known are the positions with `least` clicks of products shown elsewhere too; with fewer than two, it is the curve.
+    Estimated are the positions with `least` clicks of products shown elsewhere too; with fewer than two, the curve
+    is assumed.
     """
     places, columns = np.unique(positions, return_inverse=True)
     shape = (int(pairs.max()) + 1, len(places))
@@ -67,14 +68,14 @@ def estimate(
         if good.all():
             count, groups = connected_components(csr_array(table > 0), connection="strong")
             if count == 1:
-                return _scaled(places[connected], strengths(table), clicks)
+                return _extrapolate(places[connected], fit_strengths(table), clicks)
             good = groups == np.bincount(groups, clicks).argmax()
         connected = connected[good]
-    return curve(eta, f"fewer than two positions have {least} clicks of products shown at others too")
+    return assume_curve(eta, f"fewer than two positions have {least} clicks of products shown at others too")
 
 
 def harvest(n: csr_array, c: csr_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each position has against each other, shape (k, k), and its clicks, shape (k,).
+    """The table of pairwise comparisons between positions, shape (k, k), and the clicks of each, shape (k,).
 
     `n` and `c`, both of shape (pairs, k), are how often a pair was shown and clicked. A pair that was shown at two
     positions compares them with its own attraction on both sides (Agarwal et al., "Estimating position bias without
@@ -87,7 +88,7 @@ def harvest(n: csr_array, c: csr_array) -> tuple[NDArray[np.float64], NDArray[np
     return table, c.sum(axis=0)
 
 
-def strengths(table: NDArray[np.float64]) -> NDArray[np.float64]:
+def fit_strengths(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """p of shape (k,), greatest 1, such that table[k, k'] is near p(k) / (p(k) + p(k')) of the two.
 
     This is the model of Bradley and Terry, and each step of Hunter ("MM algorithms for generalized Bradley-Terry
@@ -104,8 +105,8 @@ def strengths(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return p
 
 
-def _scaled(places: NDArray[np.int64], values: NDArray[np.float64], clicks: NDArray[np.float64]) -> Propensities:
-    """With the slope of the known ones, by least squares of the logarithms, clicks as weights."""
+def _extrapolate(places: NDArray[np.int64], values: NDArray[np.float64], clicks: NDArray[np.float64]) -> Propensities:
+    """Extrapolates with the slope of the known positions, by least squares of the logarithms, clicks as weights."""
     slope = -np.polyfit(np.log(places), np.log(values), 1, w=np.sqrt(clicks))[0]
     eta = float(np.clip(slope, 0.0, _STEEPEST))
     first = values[0] * float(places[0]) ** eta  # the curve's value at position 1, where it is not known

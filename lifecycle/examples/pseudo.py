@@ -1,4 +1,4 @@
-"""Titles and attributes turned into queries, so that products that nobody judged are learned too."""
+"""Titles and attributes turned into queries, so that training covers unjudged products too."""
 
 import re
 from collections import Counter
@@ -128,7 +128,7 @@ def title_queries(product: dict[str, Any], words: _WordCounts, settings: PseudoQ
 
 
 def _whole(title: list[str], start: int, stop: int) -> bool:
-    """Whether the part can stand alone: no unit without its number, no number without a word after it."""
+    """Whether the part makes sense as a query: no unit without its number, no number without a word after it."""
     first, last = title[start], title[stop - 1]
     if {first, last} & _STOP or (start and _has_digit(title[start - 1]) and len(first) <= 3):
         return False

@@ -40,7 +40,7 @@ class QueryCandidates:
 
 @dataclass(frozen=True)
 class GradedQueries:
-    """The grades of all queries, and the lowest there is."""
+    """The grades of all queries, and the lowest grade."""
 
     grades: Mapping[str, Mapping[str, float]]
     lowest: float
@@ -53,14 +53,14 @@ class GradedQueries:
         return measures.full_ranking_measures(chosen, rankings, self.lowest, highest)["nDCG@10"]
 
     def gains(self, entry: QueryCandidates) -> NDArray[np.float64]:
-        """Of a query's candidates, shape (c,); 0 where nobody judged."""
+        """The gains of a query's candidates, shape (c,); 0 without a judgment."""
         grades = self.grades[entry.query]
         return np.array([2 ** (grades.get(name, self.lowest) - self.lowest) - 1 for name in entry.ids])
 
 
 @dataclass(frozen=True)
 class FinalModel:
-    """The fusion weight, both sets of trees, and the candidates worth rescoring: 0 where the first rank alone."""
+    """The fusion weight, both sets of trees, and the rescoring depth: 0 for no rescoring."""
 
     ratio: float
     first: CrossValidatedTrees
@@ -88,9 +88,9 @@ class FinalModel:
 def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: FinalTraining) -> FinalModel:
     """Trains the prerank trees, without relevance, and the final trees, with the relevance of what the first put first.
 
-    The cross-encoder is left out, at depth 0, unless its gain over the first trees alone is significant.
+    The cross-encoder is left out, at depth 0, unless its gain over the first trees is significant.
     """
-    ratio = tuned_ratio(queries, grades)
+    ratio = tune_ratio(queries, grades)
     features = [entry.features for entry in queries]
     gains = [grades.gains(entry) for entry in queries]
 
@@ -106,12 +106,12 @@ def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: 
     if not settings.rerank_depth or all(np.isnan(entry.relevance).all() for entry in queries):
         return FinalModel(ratio, first, first, 0)
     final = train(rescored(settings.rerank_depth))
-    alone = grades.ndcg(queries, prerank)
-    depth = smallest_depth(settings, alone, lambda depth: grades.ndcg(queries, final.held_out(rescored(depth))))
+    prerank_ndcg = grades.ndcg(queries, prerank)
+    depth = choose_depth(settings, prerank_ndcg, lambda depth: grades.ndcg(queries, final.held_out(rescored(depth))))
     return FinalModel(ratio, first, final if depth else first, depth)
 
 
-def held_out(
+def evaluate_held_out(
     queries: Sequence[QueryCandidates],
     grades: GradedQueries,
     settings: FinalTraining,
@@ -133,7 +133,7 @@ def held_out(
     return result
 
 
-def tuned_ratio(queries: Sequence[QueryCandidates], grades: GradedQueries) -> float:
+def tune_ratio(queries: Sequence[QueryCandidates], grades: GradedQueries) -> float:
     """The weight of lexical ranks beside dense ones that gives the fused lists the best nDCG@10."""
 
     def mean_ndcg(ratio: float) -> float:
@@ -146,7 +146,7 @@ def tuned_ratio(queries: Sequence[QueryCandidates], grades: GradedQueries) -> fl
 def fused_scores(candidates: CandidateSet, ratio: float) -> Scores:
     """As serving fuses with weights 1 and `ratio`, or 1 / ratio and 1 where words count more; shape (c,)."""
     assert candidates.dense and candidates.lexical
-    dense, lexical = weights(ratio)
+    dense, lexical = fusion_weights(ratio)
     parts = [
         np.where(source.ranks > 0, weight / (RANK_CONSTANT + source.ranks), 0)
         for source, weight in ((candidates.dense, dense), (candidates.lexical, lexical))
@@ -156,24 +156,24 @@ def fused_scores(candidates: CandidateSet, ratio: float) -> Scores:
     return np.sum(parts, 0).astype(np.float32)
 
 
-def weights(ratio: float) -> tuple[float, float]:
-    """Of the dense and the lexical source."""
+def fusion_weights(ratio: float) -> tuple[float, float]:
+    """The weights of the dense and the lexical source."""
     return (1.0, ratio) if ratio <= 1 else (1 / ratio, 1.0)
 
 
-def smallest_depth(settings: FinalTraining, alone: Values, ndcg_at: Callable[[int], Values]) -> int:
+def choose_depth(settings: FinalTraining, prerank_ndcg: Values, ndcg_at: Callable[[int], Values]) -> int:
     """The depth below which more than the allowed nDCG@10 may be lost, by the 95% interval; 0 if none surely gains.
 
-    `alone` are the values without rescoring. A few less at a time, so that one depth which is good by chance does not
-    decide.
+    `prerank_ndcg` are the values without rescoring. The depth falls in small steps, so that one depth which is good by
+    chance does not decide.
     """
     depth = settings.rerank_depth
     whole = ndcg_at(depth)
-    if not _difference(alone, whole).low > 0:
+    if not _difference(prerank_ndcg, whole).low > 0:
         return 0
     while depth > _STEP:
         fewer = ndcg_at(depth - _STEP)
-        if _difference(whole, fewer).low < -settings.depth_loss or not _difference(alone, fewer).low > 0:
+        if _difference(whole, fewer).low < -settings.depth_loss or not _difference(prerank_ndcg, fewer).low > 0:
             break
         depth -= _STEP
     return depth
@@ -196,7 +196,7 @@ def _cut(relevance: Scores, scores: Scores, depth: int) -> Scores:
 
 
 def _reranked(fused: Scores, relevance: Scores, mix: float) -> Scores:
-    """What would be served without a final score: the rescored ones mixed, the others behind them."""
+    """The order served without a final score: rescored candidates mixed, the others after them."""
     order = np.argsort(-fused, kind="stable")
     rescored = order[~np.isnan(relevance[order])]
     scores = fused - 1

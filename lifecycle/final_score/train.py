@@ -23,8 +23,8 @@ from lifecycle.final_score.learning import (
     QueryCandidates,
     Values,
     choose,
-    held_out,
-    weights,
+    evaluate_held_out,
+    fusion_weights,
 )
 from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
@@ -39,7 +39,7 @@ from retrieval.wire.request import Query
 
 @dataclass(frozen=True)
 class FinalTrainingResult:
-    """What was learned: the spec as it was written, and its measures on held-out queries."""
+    """The result: the written spec, and its measures on held-out queries."""
 
     spec: FinalSpec
     summary: dict[str, measures.Estimate]
@@ -62,7 +62,7 @@ def train_final(
         with steps.step("learn"):
             choice = choose(queries, judged, settings)
         with steps.step("learn again without those to measure by") as report:
-            values = held_out(queries, judged, settings, release.mix, report)
+            values = evaluate_held_out(queries, judged, settings, release.mix, report)
         spec = _spec(release, choice, values, split, settings)
         write_final(output, spec, choice.first.trees, choice.final.trees)
         return FinalTrainingResult(spec, _summary(values))
@@ -83,7 +83,7 @@ def _grades(table: pa.Table, split: str, release: LoadedRelease) -> dict[str, di
 async def _ask_all(
     release: LoadedRelease, queries: Sequence[str], settings: FinalTraining, report: Report
 ) -> list[QueryCandidates]:
-    """Everything both sources find for each query, all of it rescored."""
+    """All candidates of both sources for each query, rescored."""
     plan = Plan(
         candidates=settings.candidates,
         lexical_candidates=settings.candidates,
@@ -106,7 +106,7 @@ async def _ask_all(
 def _spec(
     release: LoadedRelease, choice: FinalModel, values: Mapping[str, Values], split: str, settings: FinalTraining
 ) -> FinalSpec:
-    dense, lexical = weights(choice.ratio)
+    dense, lexical = fusion_weights(choice.ratio)
     report = {
         "release": release.release_id,
         "split": split,

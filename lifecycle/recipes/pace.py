@@ -1,4 +1,4 @@
-"""How fast this machine learns, and with it how much of a recipe there is time for, stage by stage. Loads torch."""
+"""Measures this machine's training speed, and fits a recipe's steps to the time, stage by stage. Loads torch."""
 
 import json
 import statistics
@@ -61,7 +61,7 @@ class Pacer:
         return self.recipe
 
     def finish(self) -> None:
-        """Takes down how long the stage took that was started last; of one that was done before, nothing new."""
+        """Records how long the stage started last took; for one that was done before, nothing."""
         if self._current is None:
             return
         (stage, began), self._current = self._current, None
@@ -87,7 +87,7 @@ class Pacer:
         return share
 
     def _timings(self) -> list[float]:
-        """Seconds of a step as of now, some times."""
+        """The current seconds per step, from several measurements."""
         result = []
         for turn in range(_TIMINGS):
             if turn:

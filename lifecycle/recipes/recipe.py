@@ -61,7 +61,7 @@ class FinalStage(_Frozen):
 
 
 class Compression(_Frozen):
-    """How the ranker to serve is made of the one that was trained."""
+    """How the served ranker is distilled from the trained one."""
 
     candidates: int = Field(default=10, ge=0, description="Products of a query and source that the teacher scores.")
     final_candidates: int = Field(
@@ -91,7 +91,7 @@ class CostModel(_Frozen):
     student: Work = Field(default=Work(), description="Work of the distillation.")
 
     def steps(self, share: float = 1.0, stages: Sequence[Stage] = STAGES) -> float:
-        """Of these stages, with so much of their learning."""
+        """The time of these stages, with this share of their steps."""
         works = [(getattr(self, stage), _students(share) if stage == "student" else share) for stage in stages]
         return sum(work.other + work.learning * some for work, some in works)
 
@@ -100,7 +100,7 @@ class CostModel(_Frozen):
         return self.steps(share, stages) * step / 60
 
     def share(self, minutes: float, step: float, stages: Sequence[Stage] = STAGES) -> float:
-        """How much of the learning there is time for, in whole parts of 40: what is measured varies a little."""
+        """The share of the steps that fits the time, in steps of 1/40, since measured speeds vary a little."""
         shares = [part / _PARTS for part in range(_PARTS, 0, -1)]
         return next((share for share in shares if self.minutes(step, share, stages) <= minutes), shares[-1])
 
@@ -153,7 +153,7 @@ class Recipe(_Frozen):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Those that it has."""
+        """The stages of this recipe."""
         optional = {"second_round": self.second_round, "final_stage": self.final_stage, "student": self.compression}
         return tuple(stage for stage in STAGES if optional.get(stage, True) is not None)
 
@@ -329,7 +329,7 @@ def _home_depot(pseudo: int) -> RecipeSource:
 
 
 def _large() -> dict[str, Any]:
-    """What the recipes for large shops share."""
+    """The common part of the recipes for large shops."""
     return {
         "augmentation": Augmentation(),
         "towers": EncoderTraining(

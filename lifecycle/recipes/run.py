@@ -146,7 +146,7 @@ class _Trainings:
             return output
         pairs, student = _drawn(self._student_pairs(settings, self.runner.similarity(towers)), settings.student)
         with self.runner.steps.step("ask the teacher") as report:
-            compression.teacher_logits(Ranker.open(teacher), pairs, output, student.threads, report)
+            compression.compute_teacher_logits(Ranker.open(teacher), pairs, output, student.threads, report)
         examples = self._beside(towers, make_examples(self.sets, mixed(self.sets), {}, retrieved))
         return self.runner.train(
             training, compression.DISTILLATION, compression.DistillationPairs(examples, teacher, pairs), student
@@ -200,11 +200,11 @@ class _Trainings:
 
 
 def _drawn(pairs: list[tuple[str, str]], settings: Any) -> tuple[list[tuple[str, str]], Any]:
-    """The pairs that less than an epoch comes to, drawn, and settings of one epoch over them: the teacher scores no
+    """The sampled pairs of less than an epoch, and settings of one epoch over them: the teacher scores no
     others.
     """
     if settings.epochs >= 1:
         return pairs, settings
     random = np.random.default_rng(settings.seed)
-    drawn = np.sort(random.permutation(len(pairs))[: math.ceil(len(pairs) * settings.epochs)])
-    return [pairs[place] for place in drawn], settings.model_copy(update={"epochs": 1.0})
+    sampled = np.sort(random.permutation(len(pairs))[: math.ceil(len(pairs) * settings.epochs)])
+    return [pairs[place] for place in sampled], settings.model_copy(update={"epochs": 1.0})

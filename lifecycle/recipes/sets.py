@@ -1,4 +1,4 @@
-"""The sets of a recipe, read and made fit to be mixed: ids with their source's name, grades from 0 to 1."""
+"""Reads the sets of a recipe and normalises them for mixing: ids with their source's name, grades from 0 to 1."""
 
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from core.progress import Steps
 from core.strings import query_key
 from evaluation.judgments import JUDGMENTS_SCHEMA, load_judgments
 from indexer.products import clean_feed
-from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
+from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out_keys
 from lifecycle.examples.products import Products
 from lifecycle.examples.pseudo import PseudoQuerySettings, pseudo_queries
 from lifecycle.feeds import read_mapping
@@ -29,7 +29,7 @@ _MAPPINGS = "mappings"
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """One source: its products, its judgments, and the queries made up for it, both of `JUDGMENTS_SCHEMA`."""
+    """One source: its products, its judgments, and its pseudo queries, both of `JUDGMENTS_SCHEMA`."""
 
     source: RecipeSource
     products: Products
@@ -54,7 +54,7 @@ def read_sets(sources: Sequence[RecipeSource], data: Path, seed: int, steps: Ste
         for source in sources
         if source.judgments
     }
-    forbidden = {key for table in judged.values() for key in held_out(table)}
+    forbidden = {key for table in judged.values() for key in held_out_keys(table)}
     return [_read(source, judged.get(source.name), data, forbidden, seed, steps) for source in sources]
 
 
@@ -65,7 +65,7 @@ def mixed(sets: Iterable[TrainingSet], final: FinalStage | None = None, seed: in
     """
     chosen = list(sets)
     tables = [entry.judgments for entry in chosen if len(entry.judgments)]
-    forbidden = {key for table in tables for key in held_out(table)}
+    forbidden = {key for table in tables for key in held_out_keys(table)}
     if final is not None:
         early = [entry.judgments for entry in chosen if len(entry.judgments) and not entry.source.final_only]
         tables = [entry.judgments for entry in chosen if len(entry.judgments) and entry.source.final_only]
@@ -80,7 +80,7 @@ def varied(table: pa.Table, settings: Augmentation) -> pa.Table:
     """Train judgments and, of the queries that `augment` varies, those of the variants, about the same products."""
     train = table.filter(pc.equal(table["split"], "train"))
     queries = train["query"].unique().to_pylist()
-    variants = dict(zip(queries, augment(queries, settings, held_out(table)), strict=True))
+    variants = dict(zip(queries, augment(queries, settings, held_out_keys(table)), strict=True))
     written = [variants[query] for query in train["query"].to_pylist()]
     changed = pa.array([variant != query for variant, query in zip(written, train["query"].to_pylist(), strict=True)])
     more = train.set_column(0, "query", pa.array(written, pa.string())).filter(changed)
@@ -119,7 +119,7 @@ def _read(
 
 
 def mapping_file(source: RecipeSource, data: Path) -> Path | None:
-    """The file below the data folder, else the one that comes with Tandem. Raises FeedError when neither is there."""
+    """The file below the data folder, else the bundled one. Raises FeedError when neither exists."""
     if source.mapping is None:
         return None
     packaged = Path(str(files("lifecycle.recipes"))) / _MAPPINGS / source.mapping

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from core.digest import value_digest
 from core.progress import Steps
 from engine.lexical.index import FORMAT
-from lifecycle.examples.mining import by_query
+from lifecycle.examples.mining import group_by_query
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Recipe
 from lifecycle.recipes.sets import TrainingSet, mixed
@@ -92,7 +92,7 @@ class StageRunner:
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.concat_tables(tables), folder / _NEGATIVES)
             _finish(folder, stamp)
-        return by_query(pq.read_table(folder / _NEGATIVES))
+        return group_by_query(pq.read_table(folder / _NEGATIVES))
 
     def retrieve(self, folder: Path, sets: Iterable[TrainingSet], towers: Path | None) -> Products:
         """The products that the towers, or BM25, retrieve first for validation queries, from their own source."""

@@ -113,13 +113,13 @@ def _encoder_task(
     teacher: BiEncoder, examples: Examples, material: StudentData, output: Path, settings: Any, steps: Steps
 ) -> tuple[ModelStages, Task[Any, Any]]:
     """Texts to embed as the teacher does, which embeds them first."""
-    from encoder.train.compress import DISTILLATION, DistillationTexts, teacher_vectors
+    from encoder.train.compress import DISTILLATION, DistillationTexts, compute_teacher_vectors
 
     queries = list(examples.train.queries)
     products = _drawn(list(examples.texts.values()), material.products, settings.seed)
     if settings.epochs:
         with steps.step(_ASK) as report:
-            teacher_vectors(teacher, queries, products, output, settings, report)
+            compute_teacher_vectors(teacher, queries, products, output, settings, report)
     return DISTILLATION, Task(DistillationTexts(examples, teacher.folder, queries, products), settings, output)
 
 
@@ -132,11 +132,11 @@ def _ranker_task(
     steps: Steps,
 ) -> tuple[ModelStages, Task[Any, Any]]:
     """Pairs to score as the teacher does, which scores them first."""
-    from ranker.train.compress import DISTILLATION, DistillationPairs, teacher_logits
+    from ranker.train.compress import DISTILLATION, DistillationPairs, compute_teacher_logits
 
     if settings.epochs:
         with steps.step(_ASK) as report:
-            teacher_logits(teacher, pairs, output, settings.threads, report)
+            compute_teacher_logits(teacher, pairs, output, settings.threads, report)
     return DISTILLATION, Task(DistillationPairs(examples, teacher.folder, pairs), settings, output)
 
 

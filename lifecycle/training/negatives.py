@@ -15,7 +15,7 @@ from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
 from encoder.bi_encoder import SPEC_FILE
 from lifecycle.examples.candidates import nearest
-from lifecycle.examples.mining import Mining, MiningResult, PairScores, by_query, mine
+from lifecycle.examples.mining import Mining, MiningResult, PairScores, group_by_query, mine
 from lifecycle.examples.products import Products
 from lifecycle.training.data import Inputs
 from lifecycle.training.scoring import Teacher, TowerSimilarity
@@ -44,7 +44,7 @@ def add_negatives(
         with _base_towers(base, examples) if similarity is None else nullcontext(similarity) as towers:
             mined = mine_negatives(examples.train, products, towers, inputs.mining, steps, inputs.teacher)
             retrieved = retrieve_first(examples.valid, products, towers, RETRIEVED, steps)
-        examples = replace(examples, negatives=by_query(mined.table), retrieved=retrieved)
+        examples = replace(examples, negatives=group_by_query(mined.table), retrieved=retrieved)
     elif similarity is not None:  # as served: the ranker has to gain on what the towers and words rank
         examples = replace(examples, retrieved=retrieve_first(examples.valid, products, similarity, RETRIEVED, steps))
     if inputs.teacher is None:

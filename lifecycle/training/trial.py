@@ -1,4 +1,4 @@
-"""What a compressed model costs and keeps, beside the one it was made of: bytes, time, order, closeness, in one run."""
+"""Compares a compressed model with its teacher in one run: bytes, time, ranking and agreement."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +41,7 @@ class TrialPart:
         return length_batches([len(sequence) for sequence in tokens])
 
     def answers(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of these places, in their order."""
+        """The answers at these places, in their order."""
         segments = None if self.segments is None else [self.segments[place] for place in places]
         return self.run([self.tokens[place] for place in places], segments)
 
@@ -65,7 +65,7 @@ class Trial(Protocol):
         ...
 
     def closeness(self, answers: Answers, others: Answers) -> float:
-        """How alike two subjects answer, 1 at most."""
+        """The agreement of two subjects' answers, 1 at most."""
         ...
 
 
@@ -156,7 +156,7 @@ class TrialResult:
         return asdict(self)
 
     def line(self) -> str:
-        """For a terminal."""
+        """The row as a line for a terminal."""
         times = ", ".join(f"{t:.2f} ms a {part} (x{self.speed[part]:.2f})" for part, t in self.milliseconds.items())
         return (
             f"{self.bytes / 1e6:.1f} MB, {times}, nDCG@10 {self.ndcg:.3f}, that is {self.difference:+.3f} "

@@ -21,7 +21,7 @@ from core.progress import Report, ignore
 from engine.onnx.session import OnnxModel, length_batches
 from ranker.ranker import SPEC_FILE, Ranker
 from ranker.train.export import load_ranker, write_model
-from ranker.train.finetune import PARITY_PAIRS, check_export, logits_of
+from ranker.train.finetune import PARITY_PAIRS, check_export, predict_logits
 from ranker.train.settings import Method
 from ranker.train.validation import RankingValidation, Validation, no_similarity
 from training.compress import (
@@ -95,17 +95,17 @@ def fit(task: _Task, report: Report) -> _Fitted:
         sample_validation(examples.valid, settings), examples.texts, examples.similarity or no_similarity
     )
     validation = RankingValidation.from_examples(judged, examples)
-    model = student(checkpoint, settings, pairs, examples.texts)
+    model = build_student(checkpoint, settings, pairs, examples.texts)
     clear_output(task.output, SPEC_FILE)
     if settings.epochs:
-        logits = teacher_logits(teacher, pairs, task.output, settings.threads)
+        logits = compute_teacher_logits(teacher, pairs, task.output, settings.threads)
         rows = distillation_examples(pairs, logits, settings)
         curve = run_trainer(
             _trainer(model, rows, validation, task.output, settings), settings, report, validation.others or None
         )
-        model = best_of(model, curve, lambda: student(checkpoint, settings, pairs, examples.texts))
+        model = best_of(model, curve, lambda: build_student(checkpoint, settings, pairs, examples.texts))
     else:
-        curve = untrained_curve(model, validation.ndcg(logits_of(model, validation.pairs)))
+        curve = untrained_curve(model, validation.ndcg(predict_logits(model, validation.pairs)))
     return FittedModel(task, model, curve, validation, {"pairs": len(pairs)} | validation.counts)
 
 
@@ -132,7 +132,7 @@ def check(exported: _Exported) -> CheckedModel:
 DISTILLATION = ModelStages(fit, export, check)
 
 
-def student(
+def build_student(
     checkpoint: Path, settings: RankerDistillation, pairs: Pairs, texts: Mapping[str, str] = _NO_TEXTS
 ) -> CrossEncoder:
     """The untrained student: the teacher's checkpoint, or `settings.base`, pruned as the settings specify.
@@ -151,7 +151,7 @@ def student(
     return model
 
 
-def teacher_logits(
+def compute_teacher_logits(
     teacher: Ranker, pairs: Pairs, output: Path, threads: int | None = None, report: Report = ignore
 ) -> NDArray[np.float32]:
     """The exported teacher's logit of each pair, shape (n,), kept below `output` until the student is done.
@@ -203,7 +203,7 @@ def _trainer(
     model: CrossEncoder, rows: Dataset, validation: RankingValidation, output: Path, settings: RankerDistillation
 ) -> CrossEncoderTrainer:
     def score(current: CrossEncoder) -> float:
-        return validation.ndcg(logits_of(current, validation.pairs))
+        return validation.ndcg(predict_logits(current, validation.pairs))
 
     model.max_length = settings.query_tokens + settings.product_tokens
     arguments = trainer_arguments(settings, output, total_steps(len(rows), settings))

@@ -67,7 +67,7 @@ def cutoff_report(calibration: Calibration, sides: Sequence[tuple[Validation, Lo
 
 
 def _best(calibration: Calibration, validation: Validation, logits: Logits) -> tuple[Numbers, Flags]:
-    """Of each query the best probability, and whether any of its products fits."""
+    """Each query's best probability, and whether any of its products fits."""
     chances = calibration.probabilities(logits, validation.similarities).astype(np.float64)
     starts = np.flatnonzero(np.diff(validation.queries, prepend=-1))
     return np.maximum.reduceat(chances, starts), np.logical_or.reduceat(validation.relevant, starts)

@@ -1,4 +1,4 @@
-"""What the cross-encoder learns from: judged products, random ones, and those that retrieval finds and nobody wants."""
+"""Training examples of the cross-encoder: judged, random and retrieved irrelevant products."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,7 +68,7 @@ def training_lists(labels: Labels, texts: Mapping[str, str], settings: RankerTra
 
 
 def _deal(products: Mapping[str, float], length: int, random: np.random.Generator) -> list[list[str]]:
-    """As few lists as there must be, dealt out by falling label, each then shuffled."""
+    """The fewest possible lists, filled in descending order of label, each then shuffled."""
     names = [list(products)[place] for place in random.permutation(len(products))]
     names.sort(key=lambda name: -products[name])
     count = -(-len(names) // length)

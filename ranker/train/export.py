@@ -17,7 +17,7 @@ from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
 from ranker.train.head import has_match_head, load_match_model, match_model
 from ranker.train.settings import Head
 from training.card import prepare_card
-from training.export import base_location, base_name, halves, quiet_libraries, write_int8
+from training.export import base_location, base_name, quiet_libraries, split_samples, write_int8
 from training.quantize import PRECISION
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
@@ -37,7 +37,7 @@ _PAIRS = tuple(
 
 
 class PairModel(Protocol):
-    """What runs an exported model."""
+    """A runner of an exported model."""
 
     def run(self, tokens: Sequence[Tokens], segments: Sequence[Tokens] | None = None) -> np.ndarray:
         """Logits of shape (n,) of n pairs' token and segment ids, each of shape (t,)."""
@@ -119,7 +119,7 @@ def write_model(
     inputs = {IDS: example, MASK: (example > 0).long()}
     if getattr(model.config, "type_vocab_size", 1) > 1:
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
-    samples = halves(list(pairs) or list(_PAIRS))[0]
+    samples = split_samples(list(pairs) or list(_PAIRS))[0]
     with quiet_libraries():
         write_int8(Logits(model), inputs, output / spec.model, *_tokens(model, samples, spec))
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
@@ -153,22 +153,22 @@ def check_parity(model: CrossEncoder, ranker: Ranker, pairs: Sequence[tuple[str,
 
     Raises ModelError when int8 would order products otherwise.
     """
-    others = halves(list(pairs) or list(_PAIRS))[1]
+    others = split_samples(list(pairs) or list(_PAIRS))[1]
     int8, exact = logits(model, ranker, OnnxModel(ranker.model_path), others)
-    apart = difference(int8, exact)
-    if not apart <= GREATEST_DIFFERENCE:
+    deviation = difference(int8, exact)
+    if not deviation <= GREATEST_DIFFERENCE:
         raise ModelError(
-            f"{ranker.folder}: int8 logits differ from the original's by {apart:.2f} of their spread, over "
+            f"{ranker.folder}: int8 logits differ from the original's by {deviation:.2f} of their spread, over "
             f"{GREATEST_DIFFERENCE}; train it longer, as logits that hardly differ suffer most, or change the base"
         )
     ranks = np.array([np.argsort(np.argsort(values)) for values in (int8, exact)], float)
-    return {"difference": apart, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(others)}
+    return {"difference": deviation, "correlation": float(np.corrcoef(ranks)[0, 1]), "pairs": len(others)}
 
 
 def logits(
     model: CrossEncoder, ranker: Ranker, exported: PairModel, pairs: Sequence[tuple[str, str]] = _PAIRS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pair, as exported and by the original, both of shape (pairs,)."""
+    """The logits of each pair, as exported and by the original, both of shape (pairs,)."""
     exact_model = Logits(model).eval()
     approximate, exact = [], []
     for tokens, segments in ranker.pack_pairs(pairs):

@@ -51,7 +51,7 @@ class FinalTraining(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class QueryTable:
-    """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 where nobody judged it."""
+    """One query's candidates: features, shape (c, f), and the gain of each, shape (c,); 0 without a judgment."""
 
     features: NDArray[np.float32]
     gains: NDArray[np.float64]
@@ -59,7 +59,7 @@ class QueryTable:
 
 @dataclass(frozen=True, slots=True)
 class CrossValidatedTrees:
-    """The trees; and those that saw all queries but one fold's, with the fold of each query. All are `count` trees."""
+    """The trees; and those trained without one fold's queries, with the fold of each query. Each has `count` trees."""
 
     trees: lgb.Booster
     folds: list[lgb.Booster]
@@ -67,7 +67,7 @@ class CrossValidatedTrees:
     count: int
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of the candidates of a query that was not learned of, shape (c, f) -> (c,)."""
+        """Scores of an unseen query's candidates, shape (c, f) -> (c,)."""
         return np.asarray(self.trees.predict(features, num_threads=1), np.float32)
 
     def held_out(self, features: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

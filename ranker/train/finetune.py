@@ -66,7 +66,7 @@ def fit(task: _Task, report: Report) -> _Fitted:
     rows = training_pairs(labels, texts) if settings.loss == "bce" else training_lists(labels, texts, settings)
     validation = RankingValidation.from_examples(judged, examples)
     anchor = Anchor(lambda: _start(settings.averaged_with), settings.keep)
-    score = anchor.scored(lambda current: validation.ndcg(logits_of(current, validation.pairs)))
+    score = anchor.scored(lambda current: validation.ndcg(predict_logits(current, validation.pairs)))
     trainer = _trainer(model, rows, evaluator(score, judged.grades), task.output, settings)
     curve = run_trainer(trainer, settings, report, validation.others or None)
     model = best_of(model, curve, lambda: _start(settings))
@@ -124,7 +124,7 @@ def _trainer(
     )
 
 
-def logits_of(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
+def predict_logits(model: CrossEncoder, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
     with autocast():
         options = {"batch_size": 64, "show_progress_bar": False, "convert_to_tensor": True}
         return model.predict(pairs, activation_fn=nn.Identity(), **options).float().cpu().numpy()

@@ -27,10 +27,10 @@ def add_half(base: str | None, folder: Path) -> None:
         ranker.model_path, bert_tensors(encoder) | tensors, heads=config.num_attention_heads,
         epsilon=config.layer_norm_eps, dimensions=1, **head,
     )  # fmt: skip
-    apart = difference(*logits(model, ranker, PackedModel.open(ranker.model_path, "cpu")))
-    if not apart <= GREATEST_HALF_DIFFERENCE:
+    deviation = difference(*logits(model, ranker, PackedModel.open(ranker.model_path, "cpu")))
+    if not deviation <= GREATEST_HALF_DIFFERENCE:
         raise ModelError(
-            f"{folder}: half-precision logits differ from the original's by {apart:.3f} of their spread, "
+            f"{folder}: half-precision logits differ from the original's by {deviation:.3f} of their spread, "
             f"over {GREATEST_HALF_DIFFERENCE}; serve it with --device cpu"
         )
 

@@ -1,4 +1,4 @@
-"""Whether a cross-encoder adds to what is found without it, and how much it may say, by validation queries."""
+"""Whether a cross-encoder improves on fusion, and with which weight, measured on validation queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ Values = dict[str, float]
 
 @dataclass(frozen=True)
 class RetrievedLists:
-    """What retrieval finds for judged queries, best first, with the towers' similarity of each pair, in their order."""
+    """Retrieved products of judged queries, best first, with the towers' similarity of each pair, in their order."""
 
     grades: Grades
     found: Mapping[str, Sequence[str]]
@@ -38,16 +38,16 @@ class RetrievedLists:
         similarity: PairValues,
         seed: int = 0,
     ) -> "RetrievedLists":
-        """Of at most 400 queries, drawn, for which something is found and something is good."""
+        """The lists of at most 400 sampled queries that have a retrieved and a relevant product."""
         useful = [query for query, graded in valid.queries.items() if max(graded.values()) > 0 and found.get(query)]
-        drawn = sorted(np.random.default_rng(seed).permutation(len(useful))[:_MOST].tolist())
-        lists = {query: [name for name in found[query] if name in texts] for query in (useful[i] for i in drawn)}
+        sampled = sorted(np.random.default_rng(seed).permutation(len(useful))[:_MOST].tolist())
+        lists = {query: [name for name in found[query] if name in texts] for query in (useful[i] for i in sampled)}
         pairs = [(query, texts[name]) for query, names in lists.items() for name in names]
         values = similarity([query for query, _ in pairs], [text for _, text in pairs]) if pairs else np.zeros(0)
         return cls({query: valid.queries[query] for query in lists}, lists, pairs, values.astype(np.float32))
 
     def ndcg(self, evidence: NDArray[np.floating], share: float) -> Values:
-        """nDCG@10 of each query, with so much of the order that the evidence of all pairs, shape (n,), gives."""
+        """nDCG@10 of each query, with this share of the order by the evidence of all pairs, shape (n,)."""
         ends = np.cumsum([len(names) for names in self.found.values()])
         parts = np.split(evidence, ends[:-1])
         rankings = {
@@ -60,20 +60,20 @@ class RetrievedLists:
 def mix_report(
     lists: RetrievedLists, calibration: Calibration, logits: NDArray[np.float32], unmeasured: float = UNMEASURED
 ) -> dict[str, Any]:
-    """The cross-encoder's share, what it is worth beside fusion's order alone, and how sure that is.
+    """The cross-encoder's share, its gain over fusion's order, and the significance of that gain.
 
     `logits` are those of the lists' pairs, shape (n,). The share is the least that comes as near to the best one as
-    its standard error, for other shops lie further from what was learned than queries held out do. It is 0, and the
-    cross-encoder is left out, unless the gain of that share is surely above 0, by its 95% interval. Of fewer than ten
-    lists nothing is concluded, and the share is `unmeasured`.
+    its standard error, for other shops differ more from the training data than held-out queries do. It is 0, and the
+    cross-encoder is left out, unless the gain of that share is surely above 0, by its 95% interval. With fewer than
+    ten lists the share is `unmeasured`.
     """
     if len(lists.grades) < _LEAST:
         return {"share": unmeasured, "queries": len(lists.grades)}
     evidence = calibration.evidence(logits, lists.similarities)
-    alone = lists.ndcg(evidence, 0.0)
+    fused_ndcg = lists.ndcg(evidence, 0.0)
     values = {share: lists.ndcg(evidence, share) for share in SHARES}
-    share = _least(values)
-    gain = paired(alone, values[share])
+    share = _smallest_share(values)
+    gain = paired(fused_ndcg, values[share])
     return {
         "share": share if gain.difference.low > 0 else 0.0,
         "queries": len(lists.grades),
@@ -84,13 +84,13 @@ def mix_report(
     }
 
 
-def _least(values: Mapping[float, Values]) -> float:
+def _smallest_share(values: Mapping[float, Values]) -> float:
     """The least share whose mean is within a standard error, of the paired differences, of the best one's."""
     means = {share: float(np.mean(list(by_query.values()))) for share, by_query in values.items()}
     best = max(means, key=means.__getitem__)
 
-    def near(share: float) -> bool:
-        apart = np.array([values[best][query] - value for query, value in values[share].items()])
-        return bool(apart.mean() <= apart.std() / np.sqrt(len(apart)))
+    def is_close(share: float) -> bool:
+        differences = np.array([values[best][query] - value for query, value in values[share].items()])
+        return bool(differences.mean() <= differences.std() / np.sqrt(len(differences)))
 
-    return next(share for share in values if near(share))
+    return next(share for share in values if is_close(share))

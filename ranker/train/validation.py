@@ -23,7 +23,7 @@ _UNCALIBRATED = Calibration(1.0, 0.0, 0.0)
 
 
 def no_similarity(queries: Sequence[str], products: Sequence[str]) -> NDArray[np.float32]:
-    """For a cross-encoder that is to stand alone: nothing is known of any pair."""
+    """Zero similarities, for a cross-encoder trained without towers."""
     return np.zeros(len(queries), np.float32)
 
 
@@ -53,7 +53,7 @@ class Validation:
 
     @property
     def relevant(self) -> Flags:
-        """The pairs that a probability of relevance is of: those graded in the upper half of the range."""
+        """The relevant pairs: those graded in the upper half of the range."""
         return self.labels >= GOOD
 
     def calibration(self, logits: Logits, method: Method, some: Flags | slice = slice(None)) -> Calibration:
@@ -81,14 +81,14 @@ class Validation:
         return Pairs(self.queries, chances, self.relevant)
 
     def uncalibrated(self, logits: Logits) -> Pairs:
-        """What the logits alone would be taken for."""
+        """The probabilities by the uncalibrated logits."""
         chances = _UNCALIBRATED.probabilities(logits, self.similarities).astype(np.float64)
         return Pairs(self.queries, chances, self.relevant)
 
 
 @dataclass(frozen=True)
 class RankingValidation:
-    """Validation as in serving: the judged pairs, and beside them the retrieved ones that nobody judged."""
+    """Validation as in serving: the judged pairs, and beside them retrieved pairs without a judgment."""
 
     judged: Validation
     others: list[tuple[str, str]]
@@ -110,7 +110,7 @@ class RankingValidation:
 
     @property
     def counts(self) -> dict[str, int]:
-        """For the report."""
+        """The counts for the report."""
         counts = {"valid_queries": len(self.judged.grades), "valid_judgments": len(self.judged.pairs)}
         return counts | {"valid_unjudged": len(self.others)}
 
@@ -122,7 +122,7 @@ class RankingValidation:
     def ndcg(self, logits: Logits) -> float:
         """Mean nDCG@10 of all products of each query in the order that the logits of all pairs, shape (n,), give.
 
-        What nobody judged gains nothing. The score is calibrated on the judged pairs, as it will be.
+        Unjudged products gain nothing. The score is calibrated on the judged pairs, as in the export.
         """
         count = len(self.judged.pairs)
         calibration = self.judged.calibration(logits[:count], "platt")
@@ -138,7 +138,7 @@ class RankingValidation:
 
 
 def folds(groups: NDArray[np.int64]) -> Iterator[Flags]:
-    """Parts of n rows, as flags of shape (n,), that leave no group of two or more divided."""
+    """Folds of n rows, as flags of shape (n,), that split no group."""
     for _, places in GroupKFold(min(_FOLDS, len(np.unique(groups)))).split(groups, groups=groups):
         flags = np.zeros(len(groups), bool)
         flags[places] = True

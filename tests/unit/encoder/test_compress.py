@@ -13,7 +13,7 @@ from core.errors import ModelError
 from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
 from encoder.train import compress
-from encoder.train.compress import DistillationTexts, EncoderDistillation, distil_encoder, student
+from encoder.train.compress import DistillationTexts, EncoderDistillation, build_student, distil_encoder
 from encoder.train.export import load_encoder
 from engine.onnx.session import OnnxModel
 from training.examples import Examples
@@ -142,4 +142,4 @@ def test_what_cannot_teach_is_refused(teacher: Path, tmp_path: Path) -> None:
     wide = str(write_base(tmp_path / "wide", "encoder", hidden_size=48))
     with pytest.raises(ModelError, match="48 numbers"):
         distil(teacher, tmp_path / "student", base=wide)
-    assert student(teacher / "checkpoint", settings, QUERIES, TEXTS)[0].auto_model.config.num_hidden_layers == 3
+    assert build_student(teacher / "checkpoint", settings, QUERIES, TEXTS)[0].auto_model.config.num_hidden_layers == 3

@@ -18,10 +18,10 @@ from ranker.train import compress
 from ranker.train.compress import (
     DistillationPairs,
     RankerDistillation,
+    build_student,
+    compute_teacher_logits,
     distil_ranker,
     distillation_examples,
-    student,
-    teacher_logits,
 )
 from ranker.train.export import load_ranker, write_spec
 from training.examples import Examples
@@ -35,7 +35,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def logits(folder: Path) -> np.ndarray:
-    return np.array(teacher_logits(Ranker.open(folder), pairs(), folder / "kept", 1))
+    return np.array(compute_teacher_logits(Ranker.open(folder), pairs(), folder / "kept", 1))
 
 
 def material(teacher: Path, table: Any = None) -> DistillationPairs:
@@ -59,7 +59,7 @@ def test_the_student_comes_closer_to_the_teacher(teacher: Path, tmp_path: Path, 
     # Probabilities of a teacher that hardly knows anything lie close together, so that their loss teaches slowly.
     effort = {"epochs": 20, "learning_rate": 6e-3} if loss == "bce" else {"epochs": 6}
     settings = RankerDistillation(**(SMALL | {"loss": loss} | effort))
-    before = student(teacher / "checkpoint", settings, pairs())
+    before = build_student(teacher / "checkpoint", settings, pairs())
     assert before.model.config.num_hidden_layers == 3
     report = distil_ranker(material(teacher, judged_by(teacher)), tmp_path / "student", settings)
     goal, reached = logits(teacher), logits(tmp_path / "student")

@@ -32,7 +32,7 @@ def test_where_every_product_is_judged_no_pool_is_strange() -> None:
     assert unfit_pools(JudgedQueries("valid", whole), whole, TrainingSettings()) == {}
 
 
-def logits_of(validation: Validation, good: float, poor: float) -> np.ndarray:
+def predict_logits(validation: Validation, good: float, poor: float) -> np.ndarray:
     return np.where(validation.relevant, good, poor).astype(np.float32)
 
 
@@ -41,7 +41,7 @@ def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
     valid = JudgedQueries("valid", sample | {"poor": {"a0": 0.0}})
     texts = {name: name for products in sample.values() for name in products}
     sides = [
-        (side, logits_of(side, 2.0, -2.0))
+        (side, predict_logits(side, 2.0, -2.0))
         for grades in (sample, unfit_pools(valid, sample, TrainingSettings()))
         for side in [Validation.from_grades(grades, texts, no_similarity)]
     ]
@@ -53,13 +53,13 @@ def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
 
 def test_without_a_query_that_nothing_fits_there_is_no_cutoff() -> None:
     side = Validation.from_grades(SAMPLE, TEXTS, no_similarity)
-    assert cutoff_report(SAME, [(side, logits_of(side, 2.0, -2.0))]) is None
+    assert cutoff_report(SAME, [(side, predict_logits(side, 2.0, -2.0))]) is None
 
 
 def test_one_query_alone_tells_no_cutoff_for_others() -> None:
     side = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
     other = Validation.from_grades({"kettle": {"c": 0.0}}, TEXTS, no_similarity)
-    assert cutoff_report(SAME, [(side, logits_of(side, 2.0, -2.0)), (other, np.array([-1], np.float32))]) is None
+    assert cutoff_report(SAME, [(side, predict_logits(side, 2.0, -2.0)), (other, np.array([-1], np.float32))]) is None
 
 
 def test_shares_of_nothing_are_none_in_the_report() -> None:
@@ -68,7 +68,7 @@ def test_shares_of_nothing_are_none_in_the_report() -> None:
     texts = {name: name for products in sample.values() for name in products}
     unfit = unfit_pools(JudgedQueries("valid", sample), sample, TrainingSettings())
     sides = [
-        (side, logits_of(side, 2.0, -2.0))
+        (side, predict_logits(side, 2.0, -2.0))
         for side in (Validation.from_grades(g, texts, no_similarity) for g in (sample, unfit))
     ]
     found = cutoff_report(SAME, sides)

@@ -135,8 +135,8 @@ def test_negatives_are_mined_and_a_teacher_is_asked(
     mined: list[dict[str, list[str]]] = []
     asked: list[int] = []
     doubted: list[int] = []
-    whole, logits = negatives.by_query, Teacher.logits
-    monkeypatch.setattr(negatives, "by_query", lambda table: mined.append(whole(table)) or mined[-1])
+    whole, logits = negatives.group_by_query, Teacher.logits
+    monkeypatch.setattr(negatives, "group_by_query", lambda table: mined.append(whole(table)) or mined[-1])
     monkeypatch.setattr(Teacher, "logits", lambda self, *pairs: asked.append(len(pairs[0])) or logits(self, *pairs))
 
     chances = Teacher.chances

@@ -5,7 +5,7 @@ import pytest
 from core.strings import query_key
 from evaluation.judgments import JUDGMENTS_SCHEMA
 from lifecycle.examples import augment as module
-from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out
+from lifecycle.examples.augment import Augmentation, augment, clean_judgments, held_out_keys
 
 TYPING = Augmentation(typing=1, dropped=0, reordered=0)
 DROPPED = Augmentation(typing=0, dropped=1, reordered=0)
@@ -41,7 +41,7 @@ def test_clean_judgments_stay_as_they_are() -> None:
 
 def test_what_is_held_out_is_valid_and_test() -> None:
     table = judgments(("Red hat", "1", 1, "train"), ("Blue  Hat", "1", 1, "valid"), ("cap", "1", 1, "test"))
-    assert held_out(table) == {"blue hat", "cap"}
+    assert held_out_keys(table) == {"blue hat", "cap"}
 
 
 def test_nothing_varies_without_a_chance_to() -> None:

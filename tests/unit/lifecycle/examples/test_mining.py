@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from core.errors import FeedError
 from lifecycle.examples.candidates import RetrievedProducts
-from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, by_query, mine
+from lifecycle.examples.mining import NEGATIVES_SCHEMA, Mining, group_by_query, mine
 from lifecycle.examples.products import Products
 from training.examples import JudgedQueries
 
@@ -115,4 +115,4 @@ def test_without_a_good_product_there_is_nothing_to_mine_for() -> None:
 def test_the_products_of_a_query_come_by_rank() -> None:
     rows = [("tea", "b", "towers", 12, 0.1), ("mug", "c", "bm25", 11, 0.2), ("tea", "a", "bm25", 11, 0.3)]
     table = pa.table(list(map(list, zip(*rows, strict=True))), schema=NEGATIVES_SCHEMA)
-    assert by_query(table) == {"tea": ["a", "b"], "mug": ["c"]}
+    assert group_by_query(table) == {"tea": ["a", "b"], "mug": ["c"]}

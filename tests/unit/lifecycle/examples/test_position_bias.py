@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from lifecycle.examples.position_bias import Propensities, curve, estimate, harvest, strengths
+from lifecycle.examples.position_bias import Propensities, assume_curve, estimate, fit_strengths, harvest
 
 # Two products, each shown at positions 1 and 2: (pair, position, shown, clicked).
 TWO = [(0, 1, 10, 5), (0, 2, 10, 2), (1, 1, 20, 4), (1, 2, 10, 1)]
@@ -19,7 +19,7 @@ def test_two_positions_by_hand() -> None:
     table, clicks = harvest(n, c)
     assert table == pytest.approx(np.array([[0, 23 / 6], [10 / 6, 0]]))
     assert list(clicks) == [9, 3]
-    assert strengths(table) == pytest.approx([1, 10 / 23])
+    assert fit_strengths(table) == pytest.approx([1, 10 / 23])
     found = estimated(TWO)
     assert found.at(np.array([1, 2])) == pytest.approx([1, 10 / 23])
     assert found.why is None and found.clicks == 12
@@ -30,7 +30,7 @@ def test_two_positions_by_hand() -> None:
 def test_exact_shares_of_three_positions_are_found() -> None:
     p = np.array([1.0, 0.6, 0.3])
     table = p[:, None] / (p[:, None] + p) * np.array([[0, 8, 1], [8, 0, 5], [1, 5, 0]])
-    assert strengths(table) == pytest.approx(p, rel=1e-6)
+    assert fit_strengths(table) == pytest.approx(p, rel=1e-6)
 
 
 def test_products_shown_at_one_position_say_nothing() -> None:
@@ -71,7 +71,7 @@ def test_between_known_positions_logarithms_are_interpolated_and_before_them_it_
     found = Propensities(np.array([2, 8]), np.array([0.8, 0.2]), 1.0)
     assert found.at(np.array([4])) == pytest.approx([0.4])
     assert found.at(np.array([1])) == pytest.approx([1.0])
-    assert curve(0.0, "").at(np.array([1, 50])) == pytest.approx([1, 1])
+    assert assume_curve(0.0, "").at(np.array([1, 50])) == pytest.approx([1, 1])
 
 
 def test_the_first_position_is_seen_most_even_where_it_is_not_known() -> None:

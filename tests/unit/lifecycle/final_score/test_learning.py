@@ -15,10 +15,10 @@ from lifecycle.final_score.learning import (
     QueryCandidates,
     Values,
     choose,
+    choose_depth,
+    evaluate_held_out,
     fused_scores,
-    held_out,
-    smallest_depth,
-    tuned_ratio,
+    tune_ratio,
 )
 from ranker.features import FEATURE_NAMES
 from ranker.train.final import FinalTraining
@@ -52,8 +52,8 @@ def test_ratios_above_one_take_from_the_towers(ratio: float, expected: list[floa
 
 def test_the_ratio_is_the_one_that_ranks_best() -> None:
     entry = asked(found([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
-    assert tuned_ratio([entry], GradedQueries({"q": {"p4": 3.0}}, 0.0)) > 1
-    assert tuned_ratio([entry], GradedQueries({"q": {"p0": 3.0}}, 0.0)) < 1
+    assert tune_ratio([entry], GradedQueries({"q": {"p4": 3.0}}, 0.0)) > 1
+    assert tune_ratio([entry], GradedQueries({"q": {"p0": 3.0}}, 0.0)) < 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_ratio_is_the_one_that_ranks_best() -> None:
 def test_no_more_are_rescored_than_pay(worth: dict[int, float], expected: int) -> None:
     settings = SETTINGS.model_copy(update={"rerank_depth": 20})
     assert (
-        smallest_depth(settings, {"a": 0.5, "b": 0.3}, lambda d: {"a": worth[d] + 0.1, "b": worth[d] - 0.1}) == expected
+        choose_depth(settings, {"a": 0.5, "b": 0.3}, lambda d: {"a": worth[d] + 0.1, "b": worth[d] - 0.1}) == expected
     )
 
 
@@ -77,13 +77,13 @@ def test_what_may_cost_more_than_is_allowed_counts_as_too_much() -> None:
     """The mean does not change, yet each query may lose 0.2."""
     even, uneven = {str(i): 0.5 for i in range(8)}, {str(i): 0.3 + 0.4 * (i % 2) for i in range(8)}
     settings = SETTINGS.model_copy(update={"rerank_depth": 8})
-    assert smallest_depth(settings, dict.fromkeys(even, 0.1), lambda depth: even if depth == 8 else uneven) == 8
+    assert choose_depth(settings, dict.fromkeys(even, 0.1), lambda depth: even if depth == 8 else uneven) == 8
 
 
 def test_a_gain_that_may_be_chance_is_no_reason_to_rescore() -> None:
     """Up by .01 in the mean: half of the queries by .2, and the others down by .18."""
     before, after = {str(i): 0.5 for i in range(8)}, {str(i): 0.7 - 0.38 * (i % 2) for i in range(8)}
-    assert smallest_depth(SETTINGS.model_copy(update={"rerank_depth": 8}), before, lambda _: after) == 0
+    assert choose_depth(SETTINGS.model_copy(update={"rerank_depth": 8}), before, lambda _: after) == 0
 
 
 def noise(
@@ -114,7 +114,7 @@ def test_noise_gains_nothing_in_what_is_reported() -> None:
     entries, judged = noise(96, lambda truth, random: random.random(CANDIDATES))
     eager = {"rounds": 40, "patience": 40, "learning_rate": 0.5, "folds": 8, "seed": 1}
     settings = SETTINGS.model_copy(update=eager)
-    values = held_out(entries, judged, settings)
+    values = evaluate_held_out(entries, judged, settings)
     assert {stage: len(of) for stage, of in values.items()} == dict.fromkeys((FUSED, RERANKED, PRERANKED, FINAL), 96)
     assert abs(gain(values, FUSED)[0]) < 0.02
     assert choose(entries, judged, settings).depth == 0
@@ -124,7 +124,7 @@ def test_a_cross_encoder_that_knows_the_grades_is_rescored_with_and_gains_as_muc
     entries, judged = noise(90, lambda truth, random: truth / 4 + 0.1 * random.random(CANDIDATES))
     choice = choose(entries, judged, SETTINGS)
     assert choice.depth > 0
-    mean, error = gain(held_out(entries, judged, SETTINGS), PRERANKED)
+    mean, error = gain(evaluate_held_out(entries, judged, SETTINGS), PRERANKED)
     assert mean > 0.1 > 3 * error
 
 
@@ -138,7 +138,7 @@ def test_no_query_is_measured_by_a_choice_that_heard_of_it(monkeypatch: pytest.M
         return choose(inside, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr("lifecycle.final_score.learning.choose", noting)
-    values = held_out(entries, judged, settings)
+    values = evaluate_held_out(entries, judged, settings)
     everything = {entry.query for entry in entries}
     outside = [everything - inside for inside in chosen]
     assert len(chosen) == 3 and all(len(part) == 4 for part in outside)

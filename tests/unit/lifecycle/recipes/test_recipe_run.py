@@ -281,10 +281,10 @@ def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[tuple[str, str]]] = []
-    whole = run.compression.teacher_logits
+    whole = run.compression.compute_teacher_logits
     monkeypatch.setattr(
         run.compression,
-        "teacher_logits",
+        "compute_teacher_logits",
         lambda teacher, pairs, *rest: asked.append(pairs) or whole(teacher, pairs, *rest),
     )
     output = tmp_path / "output"
