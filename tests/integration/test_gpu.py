@@ -93,7 +93,7 @@ async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[
 
 async def test_it_warms_and_works_in_one_thread(served: LoadedRelease) -> None:
     await served.warm()
-    assert served.pace.affordable([10] * 12, 10.0) == 12
+    assert served.rerank_cost.affordable([10] * 12, 10.0) == 12
     assert isinstance(served.engine, EmbeddedEngine) and served.engine._lanes._pool._max_workers == 1
 
 
