@@ -65,12 +65,15 @@ class ReleaseManager:
         open: OpenRelease = open_release,
         clock: Callable[[], float] = time.monotonic,
         swap_barrier: SwapBarrier = swap_at_once,
+        after_swap: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` returns seconds, for the pauses before a refused release is tried again."""
+        """`clock` returns seconds, for the pauses before a refused release is tried again. `after_swap` is called once
+        a release is in service."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
         self._swap_barrier = swap_barrier
+        self._after_swap = after_swap
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
@@ -244,3 +247,4 @@ class ReleaseManager:
         if old is not None:
             old.retire()
             self._replaced.append(weakref.ref(old))
+        self._after_swap()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.address import UNIX
 from core.errors import TandemError
+from core.memory import freeze_objects
 from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.processes.port import check_free, refused
@@ -47,17 +48,24 @@ class RunningServer:
 
 @asynccontextmanager
 async def run_server(
-    settings: ServeSettings, manager: ReleaseManager | None = None, swap_barrier: SwapBarrier = swap_at_once
+    settings: ServeSettings,
+    manager: ReleaseManager | None = None,
+    swap_barrier: SwapBarrier = swap_at_once,
+    after_swap: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[RunningServer]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
-    `swap_barrier` is awaited before a loaded release is swapped in (see `ReleaseManager`). Raises TandemError when the
-    port is taken or no release can be served.
+    `swap_barrier` is awaited before a loaded release is swapped in, and `after_swap` called afterwards (see
+    `ReleaseManager`). Raises TandemError when the port is taken or no release can be served.
     """
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
     manager = manager or ReleaseManager(
-        ReleaseStore(settings.releases), settings.poll_seconds, open_one, swap_barrier=swap_barrier
+        ReleaseStore(settings.releases),
+        settings.poll_seconds,
+        open_one,
+        swap_barrier=swap_barrier,
+        after_swap=after_swap,
     )
     await manager.refresh()
     if not manager.loaded:
@@ -91,7 +99,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    async with run_server(settings, swap_barrier=swap_barrier) as server:
+    async with run_server(settings, swap_barrier=swap_barrier, after_swap=freeze_objects) as server:
         ready(server)
         await stop.wait()
         log.info("draining")

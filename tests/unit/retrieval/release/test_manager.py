@@ -110,6 +110,21 @@ async def test_a_new_release_is_swapped_in_and_the_old_one_closes_after_its_last
     assert shop.engines[old].closed and not shop.engines[new].closed
 
 
+async def test_each_release_that_comes_into_service_is_reported(shop: Shop) -> None:
+    in_service: list[list[str]] = []
+    manager = ReleaseManager(
+        shop.store,
+        open=shop.open,
+        after_swap=lambda: in_service.append([each.release_id for each in manager.loaded.values()]),
+    )
+    first = shop.publish("a-")
+    await manager.refresh()
+    await manager.refresh()
+    second = shop.publish("b-")
+    await manager.refresh()
+    assert in_service == [[first], [second]]
+
+
 async def test_no_answer_is_made_of_two_releases(shop: Shop) -> None:
     shop.delays = {"encode": 0.002, "retrieve": 0.002, "rescore": 0.002}
     prefixes = {shop.publish("a-"): "a-"}
