@@ -159,7 +159,7 @@ def test_an_approximate_index_needs_faiss_on_a_gpu(device: str) -> None:
 
 
 def test_more_gpus_than_there_are_is_one_line(index: VectorIndex) -> None:
-    with pytest.raises(ReleaseError, match=f"torch sees {torch.cuda.device_count()}; set `gpus`"):
+    with pytest.raises(ReleaseError, match=f"torch detects {torch.cuda.device_count()}; set `gpus`"):
         copy_to_gpus(index, gpus=64)
 
 
