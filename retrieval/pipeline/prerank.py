@@ -1,6 +1,6 @@
 """Orders candidates before they are rescored: the first are worth the cross-encoder's time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from text.price_bounds import PriceBounds
 class Shortlist:
     """c candidates in the order in which they are worth rescoring.
 
-    `table` has their features, shape (c, f), before they are rescored; None where no final score ranks them.
-    `outside`, shape (c,), marks products whose price is outside the bounds that the query states.
+    `table` has their features, shape (c, f), before they are rescored; None where no final score ranks them. `named`
+    marks products that the query names by their code, `outside` those whose price is outside the bounds that it states;
+    both of shape (c,).
     """
 
     candidates: CandidateSet
     table: Vectors | None
+    named: NDArray[np.bool_]
     outside: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -31,29 +33,26 @@ class Shortlist:
     def ordered(self, places: NDArray[np.int64]) -> "Shortlist":
         """The same candidates in another order."""
         table = None if self.table is None else self.table[places]
-        return Shortlist(self.candidates.ordered(places), table, self.outside[places])
+        return Shortlist(self.candidates.ordered(places), table, self.named[places], self.outside[places])
 
 
 async def prerank(context: RequestContext, candidates: CandidateSet, bounds: PriceBounds | None) -> Shortlist:
     """Orders by the final score without the cross-encoder, where there is one; what the query names by its code comes
     first, and before all else what costs as much as it states."""
-    inside = np.zeros(len(candidates.rows), bool)
-    shortlist = Shortlist(candidates, None, inside)
+    shortlist = Shortlist(candidates, None, code_matches(candidates), np.zeros(len(candidates.rows), bool))
     if context.release.final is not None and candidates.evidence is not None and len(candidates.rows):
-        shortlist = await _by_final_score(context, candidates)
-    elif (named := code_matches(candidates)).any():
-        shortlist = shortlist.ordered(np.argsort(~named, kind="stable"))
+        shortlist = await _by_final_score(context, shortlist)
+    elif shortlist.named.any():
+        shortlist = shortlist.ordered(np.argsort(~shortlist.named, kind="stable"))
     if bounds is None:
         return shortlist
     outside = ~bounds.include(context.view.prices(shortlist.candidates.rows))
-    shortlist = Shortlist(shortlist.candidates, shortlist.table, outside)
-    return shortlist.ordered(np.argsort(outside, kind="stable"))
+    return replace(shortlist, outside=outside).ordered(np.argsort(outside, kind="stable"))
 
 
-async def _by_final_score(context: RequestContext, candidates: CandidateSet) -> Shortlist:
-    with context.result.stage("prerank", len(candidates.rows)) as stage:
-        table = compute_features(candidates, context.view.popularity(candidates.rows))
-        stage.candidates_out = len(candidates.rows)
+async def _by_final_score(context: RequestContext, shortlist: Shortlist) -> Shortlist:
+    with context.result.stage("prerank", len(shortlist)) as stage:
+        table = compute_features(shortlist.candidates, context.view.popularity(shortlist.candidates.rows))
+        stage.candidates_out = len(shortlist)
         scores = await final_scores(context.release, table, rescored=False)
-        shortlist = Shortlist(candidates, table, np.zeros(len(candidates.rows), bool))
-        return shortlist.ordered(np.lexsort((-scores, ~code_matches(candidates))))
+        return replace(shortlist, table=table).ordered(np.lexsort((-scores, ~shortlist.named)))

@@ -9,7 +9,7 @@ from engine.protocol import Vectors
 from ranker.mix import mixed_scores
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.context import RequestContext
-from retrieval.pipeline.features import code_matches, with_relevance
+from retrieval.pipeline.features import with_relevance
 from retrieval.pipeline.final_score import final_scores
 from retrieval.pipeline.prerank import Shortlist
 from retrieval.pipeline.result import CODE_MATCH_RULE, PRICE_RULE, StageScore
@@ -48,7 +48,7 @@ async def _rank_by_final_score(
     bounds come below all others."""
     trees = await final_scores(context.release, table, rescored=not np.isnan(relevance).all())
     # A product whose code the query names comes first, before the order of trees trained on other queries.
-    lifted = np.where(code_matches(shortlist.candidates), trees + np.ptp(trees) + 1, trees)
+    lifted = np.where(shortlist.named, trees + np.ptp(trees) + 1, trees)
     scores = _below_all_others(lifted, shortlist.outside)
     order = np.argsort(-scores, kind="stable")
     rules = {CODE_MATCH_RULE: lifted - trees, PRICE_RULE: scores - lifted}
@@ -63,7 +63,7 @@ def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking
     """
     candidates = shortlist.candidates
     rescored = int(np.count_nonzero(~np.isnan(relevance)))
-    named = code_matches(candidates)  # a product named by its code is the one that is wanted
+    named = shortlist.named  # a product named by its code is the one that is wanted
     mixed = np.where(named[:rescored], 1, mixed_scores(relevance[:rescored], mix))
     retrieved = np.where(named, candidates.scores.max(initial=0), candidates.scores)[rescored:]
     scores = np.concatenate([mixed, retrieved - 1.0 if rescored else retrieved])
