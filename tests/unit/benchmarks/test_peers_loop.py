@@ -20,7 +20,7 @@ class Counting:
     packages: tuple[str, ...] = ("numpy",)
 
     def __init__(self) -> None:
-        self.asked: Counter[tuple[str, int]] = Counter()
+        self.counts: Counter[tuple[str, int]] = Counter()
         self.order: list[str] = []
         self.embedded: list[int] = []
         self.built: NDArray[np.float32] | None = None
@@ -34,7 +34,7 @@ class Counting:
         self.built = vectors
 
     def search(self, query: str, k: int, depth: int) -> list[int]:
-        self.asked[query, depth] += 1
+        self.counts[query, depth] += 1
         self.order.append(query)
         self.threads.add(threading.get_ident())
         return list(range(int(query[1:]), int(query[1:]) + k))
@@ -42,16 +42,16 @@ class Counting:
 
 def test_queries_are_asked_in_order_and_again_from_the_first(tmp_path: Path) -> None:
     program = Counting()
-    told = QueryRunner(program, task(tmp_path), 3, warm=0.0).run_clients(1)
+    run = QueryRunner(program, task(tmp_path), 3, warm=0.0).run_clients(1)
     assert program.order[:7] == ["q0", "q1", "q2", "q3", "q4", "q0", "q1"]
-    assert len(told["times_ms"]) == len(program.order)
-    assert (told["depth"], told["clients"]) == (3, 1) and told["seconds"] >= 0.02
+    assert len(run["times_ms"]) == len(program.order)
+    assert (run["depth"], run["clients"]) == (3, 1) and run["seconds"] >= 0.02
 
 
 def test_calls_of_the_warm_up_do_not_count(tmp_path: Path) -> None:
     program = Counting()
-    told = QueryRunner(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.02).run_clients(1)
-    assert program.order and told["times_ms"] == []
+    run = QueryRunner(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.02).run_clients(1)
+    assert program.order and run["times_ms"] == []
 
 
 def test_so_many_clients_ask(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_what_nobody_had_time_to_ask_is_answered_in_the_end(tmp_path: Path) -> N
     runner = QueryRunner(program, replace(task(tmp_path), seconds=0.0), 3, warm=0.0)
     runner.run_clients(1)
     assert runner.answers() == [list(range(number, number + KEPT)) for number in range(4)]
-    assert program.asked == {(f"q{number}", 3): 1 for number in range(4)}
+    assert program.counts == {(f"q{number}", 3): 1 for number in range(4)}
     runner.answers()
-    assert program.asked["q0", 3] == 1, "answers that are known are not asked for again"
+    assert program.counts["q0", 3] == 1, "answers that are known are not asked for again"
 
 
 def test_a_search_that_fails_ends_the_program(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class Remembering:
         assert segments is None or list(map(len, segments)) == lengths
         self.shapes.append((len(lengths), max(lengths)))
         self.tokens += sum(lengths)
-        told = np.array([[len(sequence), sequence[0]] for sequence in tokens], np.float32)
-        return told.sum(axis=1) if self._logits else told
+        sums = np.array([[len(sequence), sequence[0]] for sequence in tokens], np.float32)
+        return sums.sum(axis=1) if self._logits else sums
 
     @property
     def padded(self) -> int:
@@ -153,14 +153,14 @@ async def test_calls_of_two_revisions_may_share_a_batch(tmp_path: Path) -> None:
     async with engine_of(tower, Remembering(logits=True), 1) as engine:
         encoding = asyncio.ensure_future(engine.encode(sequences(_LENGTHS[:1]), deadline=None))
         await asyncio.to_thread(tower.began.wait, 10)
-        asked = ((2, old), (3, new), (1, None), (1, new))
-        calls = [asyncio.ensure_future(engine.retrieve(vector, k, None, view)) for k, view in asked]
+        requests = ((2, old), (3, new), (1, None), (1, new))
+        calls = [asyncio.ensure_future(engine.retrieve(vector, k, None, view)) for k, view in requests]
         scoring = asyncio.ensure_future(engine.score_rows(vector[0], np.array([300, 1, 2]), None, new))
         await asyncio.sleep(0)
         tower.go.set()
-        found = [candidates for [candidates] in await asyncio.gather(*calls)]
+        results = [candidates for [candidates] in await asyncio.gather(*calls)]
         await encoding
-    assert [candidates.rows.tolist()[:1] for candidates in found] == [[0], [300], [0], [300]]
-    assert [len(candidates.rows) for candidates in found] == [2, 3, 1, 1] and 0 not in found[1].rows
-    assert found[1].scores.tolist() == [2, 1, 1]
+    assert [candidates.rows.tolist()[:1] for candidates in results] == [[0], [300], [0], [300]]
+    assert [len(candidates.rows) for candidates in results] == [2, 3, 1, 1] and 0 not in results[1].rows
+    assert results[1].scores.tolist() == [2, 1, 1]
     assert (await scoring).tolist() == [2, 0, 1]

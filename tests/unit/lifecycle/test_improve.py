@@ -62,8 +62,8 @@ def write_shop(folder: Path) -> ShopFiles:
     tiny.write_shop(folder)
     table = tiny.judgments()
     test = table.filter(pc.equal(table["split"], "valid"))
-    asked = pc.replace_substring(test["query"], "new ", "")
-    test = test.set_column(0, "query", asked).set_column(3, "split", pa.array(["test"] * len(test)))
+    requests = pc.replace_substring(test["query"], "new ", "")
+    test = test.set_column(0, "query", requests).set_column(3, "split", pa.array(["test"] * len(test)))
     pq.write_table(pa.concat_tables([table, test]), folder / "judgments.parquet")
     return ShopFiles(folder / "catalog.jsonl", None, folder / "judgments.parquet")
 
@@ -102,14 +102,14 @@ def measured(base: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[float, flo
     """The release in service is worth the first number and what is trained the second; lists whom it measures."""
 
     def install(before: float, after: float) -> list[str]:
-        asked: list[str] = []
+        requests: list[str] = []
 
         async def served_ndcg(release: Any, _table: pa.Table, split: str, *_: Any) -> Values:
-            asked.append(f"{split} {'trained' if release.ranker else 'untuned'}")
+            requests.append(f"{split} {'trained' if release.ranker else 'untuned'}")
             return {"mug": after if release.ranker else before, "lamp": 0.5}
 
         monkeypatch.setattr(module, "served_ndcg", served_ndcg)
-        return asked
+        return requests
 
     monkeypatch.setattr(recipes, "find_recipe", lambda _: tiny_recipe(base))
     return install
@@ -127,17 +127,16 @@ def test_the_ranker_keeps_as_many_layers_as_its_settings_say(trained: Path) -> N
 def test_what_ranks_better_is_published_with_all_that_was_learned(
     shop: ShopFiles, store: ReleaseStore, output: Path, measured: Callable[[float, float], list[str]]
 ) -> None:
-    asked, replaced = measured(0.4, 0.6), store.current("default")
-    found = run(shop, store, output)
-    assert asked == ["test untuned", "test trained"]
-    assert found.release == store.current("default") != replaced and found.replaced == replaced
-    assert (found.before.mean, found.after.mean) == pytest.approx((0.45, 0.55)) and found.gain.mean == pytest.approx(
-        0.1
-    )
-    manifest = store.manifest("default", found.release or "")
+    requests, replaced = measured(0.4, 0.6), store.current("default")
+    outcome = run(shop, store, output)
+    assert requests == ["test untuned", "test trained"]
+    assert outcome.release == store.current("default") != replaced and outcome.replaced == replaced
+    assert (outcome.before.mean, outcome.after.mean) == pytest.approx((0.45, 0.55))
+    assert outcome.gain.mean == pytest.approx(0.1)
+    manifest = store.manifest("default", outcome.release or "")
     assert manifest.model.ranker is not None and manifest.model.final is not None
     assert (manifest.model.lineage or {}).keys() == {"encoder", "ranker"}
-    assert read_improvement(output) == found and found.is_current(store)
+    assert read_improvement(output) == outcome and outcome.is_current(store)
 
 
 def test_what_ranks_worse_is_not_published(
@@ -145,9 +144,9 @@ def test_what_ranks_worse_is_not_published(
 ) -> None:
     measured(0.6, 0.4)
     serving = store.current("default")
-    found = run(shop, store, output)
-    assert found.release is None and store.current("default") == serving
-    assert read_improvement(output) == found and found.is_current(store)
+    outcome = run(shop, store, output)
+    assert outcome.release is None and store.current("default") == serving
+    assert read_improvement(output) == outcome and outcome.is_current(store)
 
 
 def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(
@@ -158,7 +157,7 @@ def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cut off between publishing and telling of it: what serves then is what was trained."""
-    asked, serving = measured(0.4, 0.6), store.current("default")
+    requests, serving = measured(0.4, 0.6), store.current("default")
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_json", fail_at(IMPROVED_FILE))
         with pytest.raises(OSError, match="cut off"):
@@ -167,9 +166,9 @@ def test_a_run_that_was_cut_goes_on_and_compares_with_what_served_at_first(
     assert published != serving and read_improvement(output) is None
     trained: list[Path] = []
     monkeypatch.setattr(stages, "train_and_record", lambda *given: trained.append(given[2].output))
-    found = run(shop, store, output)
-    assert not trained and asked == ["test untuned", "test trained", "test trained"]
-    assert (found.release, found.replaced) == (published, serving) and found.before.mean == pytest.approx(0.45)
+    outcome = run(shop, store, output)
+    assert not trained and requests == ["test untuned", "test trained", "test trained"]
+    assert (outcome.release, outcome.replaced) == (published, serving) and outcome.before.mean == pytest.approx(0.45)
 
 
 def fail_at(name: str) -> Callable[[Path, Any], None]:
@@ -191,8 +190,8 @@ def test_a_final_score_of_other_models_is_learned_anew(
     final = output / "final" / "final.json"
     other = final.read_text().replace('"encoder":', '"encoder": "of another", "was":', 1)
     final.write_text(other)
-    found = run(shop, store, output)
-    assert "of another" not in final.read_text() and store.manifest("default", found.release or "").model.final
+    outcome = run(shop, store, output)
+    assert "of another" not in final.read_text() and store.manifest("default", outcome.release or "").model.final
 
 
 def test_too_few_queries_leave_it_without_a_final_score_and_are_measured_on_valid(
@@ -202,12 +201,12 @@ def test_too_few_queries_leave_it_without_a_final_score_and_are_measured_on_vali
     table = pq.read_table(shop.judgments)
     few = pc.or_(pc.equal(table["split"], "train"), pc.is_in(table["query"], pa.array(["new zorb red", "zorb red"])))
     pq.write_table(table.filter(few), shop.judgments)
-    asked, told = measured(0.4, 0.6), list[str]()
+    requests, lines = measured(0.4, 0.6), list[str]()
     shutil.rmtree(output)
-    found = improve(shop, store, output, "tiny", Silent(), NullTracker(), told.append)
-    assert found.split == "valid" and asked[0] == "valid untuned"
-    assert store.manifest("default", found.release or "").model.final is None
-    [line] = told
+    outcome = improve(shop, store, output, "tiny", Silent(), NullTracker(), lines.append)
+    assert outcome.split == "valid" and requests[0] == "valid untuned"
+    assert store.manifest("default", outcome.release or "").model.final is None
+    [line] = lines
     assert line.startswith("no final score: split 'valid' has 1 queries with products of the catalog")
 
 

@@ -134,7 +134,7 @@ def test_the_sample_is_made_once_and_told_in_one_line(tmp_path: Path, store: Rel
     assert line.startswith(
         "sample shop: 3,000 products of 220 types, 1,020 queries (580 train, 160 valid, 280 test), "
     ) and line.endswith(f"judgments in {tmp_path / 'sample'}")
-    assert [asked.query for asked in choose_queries(shop, store, "sample")] == list(EXAMPLE_QUERIES)
+    assert [entry.query for entry in choose_queries(shop, store, "sample")] == list(EXAMPLE_QUERIES)
     written = shop.catalog.stat().st_mtime_ns
     assert _sample(tmp_path / "sample", console) == shop and shop.catalog.stat().st_mtime_ns == written
 
@@ -222,7 +222,7 @@ from lifecycle.improvement import ShopFiles, read_improvement
 from lifecycle.tour import choose_queries
 judged = Path({str(shop.judgments)!r})
 judged.write_text("query,product_id,grade,split\\nmug,a,1,test\\nmug,b,0,test\\n")
-assert [asked.query for asked in choose_queries(ShopFiles(judged, None, judged), None, "shop")] == ["mug"]
+assert [entry.query for entry in choose_queries(ShopFiles(judged, None, judged), None, "shop")] == ["mug"]
 assert read_improvement(judged.parent) is None
 """
     result = subprocess.run(

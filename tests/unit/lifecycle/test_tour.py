@@ -98,8 +98,8 @@ class Stage:
 
     def leaves(self, found: Improvement) -> str:
         """The command of a training that comes to this."""
-        told = shlex.quote(json.dumps(found.model_dump(mode="json")))
-        return f"echo step by step; printf %s {told} > {self.folder / IMPROVED_FILE}"
+        payload = shlex.quote(json.dumps(found.model_dump(mode="json")))
+        return f"echo step by step; printf %s {payload} > {self.folder / IMPROVED_FILE}"
 
     def _announce(self, release: str) -> None:
         self.announced.append(release)
@@ -116,7 +116,7 @@ def stage(
 
 def test_five_test_queries_are_asked_spread_over_the_split(shop: ShopFiles, store: ReleaseStore) -> None:
     found = choose_queries(shop, store, "shop")
-    assert [asked.query for asked in found] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
+    assert [entry.query for entry in found] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
     assert found[0].grades == {"a": 3.0, "b": 0.0}
 
 
@@ -124,7 +124,7 @@ def test_the_sample_shops_telling_queries_are_asked(tmp_path: Path, store: Relea
     path = tmp_path / "judged.csv"
     rows = [f"{query},{judged},test\n" for query in ("first", *EXAMPLE_QUERIES, "last") for judged in ("a,1", "b,0")]
     path.write_text("query,product_id,grade,split\n" + "".join(rows))
-    assert [asked.query for asked in choose_queries(ShopFiles(tmp_path, None, path), store, "shop")] == list(
+    assert [entry.query for entry in choose_queries(ShopFiles(tmp_path, None, path), store, "shop")] == list(
         EXAMPLE_QUERIES
     )
 
@@ -143,7 +143,7 @@ def test_without_test_queries_the_words_of_titles_are_asked(tmp_path: Path, stor
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,1,1,train\nmug,2,0,train\n")
     found = choose_queries(ShopFiles(tmp_path, None, path if judged else None), store, "shop")
-    assert [asked.query for asked in found] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
+    assert [entry.query for entry in found] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
 
 
 def test_after_training_the_answers_come_again_beside_the_first(stage: Callable[[list[str]], Stage]) -> None:

@@ -23,48 +23,51 @@ def labels(negatives: dict[str, list[str]], settings: RankerTraining = NONE_RAND
 
 
 def test_mined_products_are_irrelevant_unless_somebody_judged_them() -> None:
-    found = labels({"kettle": ["a", "b", "f", "f", "gone"], "mug": ["g", "h", "e"], "lamp": ["a"]})
-    assert found == {"kettle": TRAIN.queries["kettle"] | {"f": 0.0}, "mug": TRAIN.queries["mug"] | {"g": 0.0, "h": 0.0}}
+    result = labels({"kettle": ["a", "b", "f", "f", "gone"], "mug": ["g", "h", "e"], "lamp": ["a"]})
+    assert result == {
+        "kettle": TRAIN.queries["kettle"] | {"f": 0.0},
+        "mug": TRAIN.queries["mug"] | {"g": 0.0, "h": 0.0},
+    }
 
 
 def test_a_product_judged_poor_keeps_its_grade_as_a_negative() -> None:
     few = RankerTraining(random_negatives=0, judgments=1)
-    found = labels(
+    result = labels(
         {"kettle": ["b", "c", "f"]}, few, teacher=lambda queries, texts: np.full(len(texts), 0.9, np.float32)
     )
-    drawn = found["kettle"]
+    drawn = result["kettle"]
     assert drawn.pop("f") == pytest.approx(0.9)
     assert drawn.items() <= TRAIN.queries["kettle"].items() and "c" in drawn
 
 
 def test_at_most_so_many_are_drawn_and_the_same_ones_again() -> None:
     settings = RankerTraining(random_negatives=0, hard_negatives=2)
-    found = labels({"mug": ["f", "g", "h", "a"]}, settings)
-    assert len(found["mug"]) == 4 and found == labels({"mug": ["f", "g", "h", "a"]}, settings)
+    result = labels({"mug": ["f", "g", "h", "a"]}, settings)
+    assert len(result["mug"]) == 4 and result == labels({"mug": ["f", "g", "h", "a"]}, settings)
     assert labels({"mug": ["f", "g"]}, RankerTraining(random_negatives=0, hard_negatives=0)) == dict(TRAIN.queries)
 
 
 def test_the_teacher_says_how_good_the_unjudged_ones_are() -> None:
-    asked: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
 
     def teacher(queries: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-        asked.extend(zip(queries, texts, strict=True))
+        pairs.extend(zip(queries, texts, strict=True))
         return np.array([0.75 if text == "text g" else 0.25 for text in texts], np.float32)
 
-    found = labels({"kettle": ["f"], "mug": ["g", "e"]}, teacher=teacher)
-    assert asked == [("kettle", "text f"), ("mug", "text g")]
-    assert found["kettle"]["f"] == 0.25 and found["mug"]["g"] == 0.75 and found["mug"]["e"] == 0.0
+    result = labels({"kettle": ["f"], "mug": ["g", "e"]}, teacher=teacher)
+    assert pairs == [("kettle", "text f"), ("mug", "text g")]
+    assert result["kettle"]["f"] == 0.25 and result["mug"]["g"] == 0.75 and result["mug"]["e"] == 0.0
 
 
-@pytest.mark.parametrize("said", [[0.5, 0.5], [1.1], [float("nan")]])
-def test_a_teacher_that_gives_no_probabilities_is_refused(said: list[float]) -> None:
+@pytest.mark.parametrize("probabilities", [[0.5, 0.5], [1.1], [float("nan")]])
+def test_a_teacher_that_gives_no_probabilities_is_refused(probabilities: list[float]) -> None:
     with pytest.raises(ModelError, match="one probability"):
-        labels({"kettle": ["f"]}, teacher=lambda queries, texts: np.array(said, np.float32))
+        labels({"kettle": ["f"]}, teacher=lambda queries, texts: np.array(probabilities, np.float32))
 
 
 def test_random_products_are_of_other_queries_and_irrelevant() -> None:
-    found = labels({}, RankerTraining(random_negatives=50))
-    assert found["kettle"] == TRAIN.queries["kettle"] | {"d": 0.0, "e": 0.0}
+    result = labels({}, RankerTraining(random_negatives=50))
+    assert result["kettle"] == TRAIN.queries["kettle"] | {"d": 0.0, "e": 0.0}
 
 
 def test_pairs_are_rows() -> None:

@@ -28,14 +28,14 @@ SETTINGS = FinalTraining(candidates=10, rerank_depth=8, leaves=4, least=5, round
 CANDIDATES = 12
 
 
-def found(dense: list[int], lexical: list[int]) -> CandidateSet:
+def candidate_set(dense: list[int], lexical: list[int]) -> CandidateSet:
     """Candidates and the ranks that either source found them at."""
     nothing = np.zeros(len(dense), np.float32)
     sources = (SourceScores(nothing, np.array(ranks, np.int64)) for ranks in (dense, lexical))
     return CandidateSet(np.arange(len(dense)), nothing, dict(zip((DENSE, LEXICAL), sources, strict=True)))
 
 
-def asked(entry: CandidateSet) -> QueryCandidates:
+def make_query(entry: CandidateSet) -> QueryCandidates:
     count = len(entry.rows)
     features = np.zeros((count, len(FEATURE_NAMES)), np.float32)
     return QueryCandidates("q", entry, features, np.full(count, np.nan, np.float32), [f"p{i}" for i in range(count)])
@@ -46,12 +46,12 @@ def asked(entry: CandidateSet) -> QueryCandidates:
     [(0.5, [1 / 61, 0.5 / 61, 1 / 62 + 0.5 / 62]), (2.0, [0.5 / 61, 1 / 61, 0.5 / 62 + 1 / 62])],
 )
 def test_ratios_above_one_take_from_the_towers(ratio: float, expected: list[float]) -> None:
-    scores = fused_scores(found([1, 0, 2, 0, 0], [0, 1, 2, 0, 0]), ratio)
+    scores = fused_scores(candidate_set([1, 0, 2, 0, 0], [0, 1, 2, 0, 0]), ratio)
     assert scores == pytest.approx([*expected, 0, 0])
 
 
 def test_the_ratio_is_the_one_that_ranks_best() -> None:
-    entry = asked(found([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
+    entry = make_query(candidate_set([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]))
     assert tune_ratio([entry], GradedQueries({"q": {"p4": 3.0}}, 0.0)) > 1
     assert tune_ratio([entry], GradedQueries({"q": {"p0": 3.0}}, 0.0)) < 1
 
@@ -87,9 +87,9 @@ def test_a_gain_that_may_be_chance_is_no_reason_to_rescore() -> None:
 
 
 def noise(
-    queries: int, told: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    queries: int, make_relevance: Callable[[np.ndarray, np.random.Generator], np.ndarray]
 ) -> tuple[list[QueryCandidates], GradedQueries]:
-    """Features, ranks and grades of no rule at all; relevance is what `told` makes of the grades."""
+    """Features, ranks and grades of no rule at all; relevance is what `make_relevance` makes of the grades."""
     random = np.random.default_rng(7)
     entries, grades = [], {}
     for number in range(queries):
@@ -98,8 +98,8 @@ def noise(
         truth = random.permutation([3.0, 2.0, 1.0] + [0.0] * (CANDIDATES - 3))
         ids = [f"p{i}" for i in range(CANDIDATES)]
         grades[f"q{number}"] = dict(zip(ids, truth.tolist(), strict=True))
-        relevance = told(truth, random).astype(np.float32)
-        entries.append(QueryCandidates(f"q{number}", found(*ranks), table, relevance, ids))
+        relevance = make_relevance(truth, random).astype(np.float32)
+        entries.append(QueryCandidates(f"q{number}", candidate_set(*ranks), table, relevance, ids))
     return entries, GradedQueries(grades, 0.0)
 
 

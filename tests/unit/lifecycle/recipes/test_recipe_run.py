@@ -173,7 +173,7 @@ def test_the_last_stage_hears_of_all_shops(
     base: str, data: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shops: dict[str, dict[str, set[str]]] = {}
-    asked: list[int] = []
+    calls: list[int] = []
 
     whole = stages.train_and_record
 
@@ -184,7 +184,7 @@ def test_the_last_stage_hears_of_all_shops(
         return whole(lineage, model, task, *rest)
 
     def candidates(train: Any, products: Any, count: int, similarity: Any) -> Any:
-        asked.append(count)
+        calls.append(count)
         return pairs(train, products, count, similarity)
 
     monkeypatch.setattr(stages, "train_and_record", train_and_record)
@@ -196,7 +196,7 @@ def test_the_last_stage_hears_of_all_shops(
         "encoder": {"negatives": {"early"}, "retrieved": both},
         "late-teacher": {"negatives": both, "retrieved": both},
     }
-    assert asked == [3, 5]
+    assert calls == [3, 5]
 
 
 def _shops(products: Mapping[str, Sequence[str]]) -> set[str]:
@@ -247,15 +247,15 @@ def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
     hurried = recipe().on("early.jsonl", "early.parquet").model_copy(
         update={"towers": towers, "ranker": longer, "effort": effort, "minutes": 60}
     )  # fmt: skip
-    told: list[str] = []
-    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=told.append)
+    lines: list[str] = []
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=lines.append)
     steps = {
         name: json.loads((tmp_path / "stages" / name / "report.json").read_text())["settings"]["max_steps"]
         for name in ("first-round", "teacher")
     }
-    assert steps == {"first-round": 4, "teacher": 8} and len(told) == 2 and len(trained) == 4
-    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=told.append)
-    assert len(told) == 2 and len(trained) == 4
+    assert steps == {"first-round": 4, "teacher": 8} and len(lines) == 2 and len(trained) == 4
+    run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=lines.append)
+    assert len(lines) == 2 and len(trained) == 4
 
 
 def test_without_late_sources_what_the_towers_find_is_looked_for_once(
@@ -280,12 +280,12 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
 def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[tuple[str, str]]] = []
+    calls: list[list[tuple[str, str]]] = []
     whole = run.compression.compute_teacher_logits
     monkeypatch.setattr(
         run.compression,
         "compute_teacher_logits",
-        lambda teacher, pairs, *rest: asked.append(pairs) or whole(teacher, pairs, *rest),
+        lambda teacher, pairs, *rest: calls.append(pairs) or whole(teacher, pairs, *rest),
     )
     output = tmp_path / "output"
     shutil.copytree(done, output)
@@ -295,5 +295,5 @@ def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     shorter = recipe().model_copy(update={"compression": compression.model_copy(update={"student": student})})
     run_recipe(shorter, data, output, Silent(), NullTracker(), base)
     pairs = [json.loads((folder / "ranker" / "report.json").read_text())["data"]["pairs"] for folder in (done, output)]
-    assert trained == ["ranker"] and pairs[1] == math.ceil(pairs[0] * 0.34) == len(set(asked[0]))
-    assert len({query for query, _ in asked[0]}) > 3  # drawn of all, not the first
+    assert trained == ["ranker"] and pairs[1] == math.ceil(pairs[0] * 0.34) == len(set(calls[0]))
+    assert len({query for query, _ in calls[0]}) > 3  # drawn of all, not the first

@@ -31,9 +31,9 @@ def test_a_uri_is_shown_without_its_secrets(uri: str, seen: str) -> None:
     assert redact_uri(uri) == seen
 
 
-@pytest.mark.parametrize("told", [f"GET {SECRET}/api failed", "bad password s3cret!", "user me", ""])
-def test_a_reason_that_tells_a_secret_is_not_given(told: str) -> None:
-    assert error_line(ConnectionError(told), SECRET) == "ConnectionError"
+@pytest.mark.parametrize("reason", [f"GET {SECRET}/api failed", "bad password s3cret!", "user me", ""])
+def test_a_reason_that_contains_a_secret_is_not_given(reason: str) -> None:
+    assert error_line(ConnectionError(reason), SECRET) == "ConnectionError"
 
 
 def test_a_reason_is_its_first_line() -> None:
@@ -55,35 +55,35 @@ def test_settings_come_from_option_environment_and_file(tmp_path: Path, monkeypa
 
 
 def test_off_is_silent(tmp_path: Path) -> None:
-    told: list[str] = []
-    assert isinstance(open_tracker("off", tmp_path, told.append), NullTracker) and not told
+    lines: list[str] = []
+    assert isinstance(open_tracker("off", tmp_path, lines.append), NullTracker) and not lines
 
 
 def test_without_mlflow_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "find_spec", lambda name: None)
-    told: list[str] = []
-    assert isinstance(open_tracker(None, tmp_path, told.append), NullTracker)
-    assert told == ["not tracked: runs and curves need pip install 'tandem-retrieval[track]'"]
+    lines: list[str] = []
+    assert isinstance(open_tracker(None, tmp_path, lines.append), NullTracker)
+    assert lines == ["not tracked: runs and curves need pip install 'tandem-retrieval[track]'"]
 
 
 class Down:
     """A server that refuses, with the password in what it says."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
 
     def __call__(self, uri: str) -> Any:
-        self.asked += 1
+        self.requests += 1
         raise ConnectionError(f"{uri} refused")
 
 
 def test_a_server_that_is_down_is_told_once_and_loses_no_training() -> None:
-    told: list[str] = []
+    lines: list[str] = []
     down = Down()
-    with MlflowTracker(SECRET, told.append, down).run(LINEAGE, {}) as run:
+    with MlflowTracker(SECRET, lines.append, down).run(LINEAGE, {}) as run:
         assert run.record({}, "digest", []) is None
-    assert told == ["not tracked in http://mlflow:5000, training goes on: ConnectionError"]
-    assert down.asked == 1
+    assert lines == ["not tracked in http://mlflow:5000, training goes on: ConnectionError"]
+    assert down.requests == 1
 
 
 def test_a_training_that_fails_fails_as_without_tracking() -> None:

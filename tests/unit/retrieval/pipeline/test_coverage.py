@@ -43,15 +43,15 @@ def test_names_count_by_the_rarity_of_the_words_they_say() -> None:
         [[0, 0.5], [0, 0], [1, 1]],
         *[[[1.0, 1], [0, 0], [0, 0]]] * 4,  # so many that none of them is picked out
     )
-    found = favour(query(3.0, 1.0), held, 1.0)
-    np.testing.assert_allclose(found[:4], [0.03, 0.03, 0.0225, 0.00375], rtol=1e-5)
+    result = favour(query(3.0, 1.0), held, 1.0)
+    np.testing.assert_allclose(result[:4], [0.03, 0.03, 0.0225, 0.00375], rtol=1e-5)
     np.testing.assert_allclose(favour(query(3.0, 1.0), held, 0.5)[:2], 0.015, rtol=1e-5)
 
 
 def test_few_products_that_say_all_come_first() -> None:
     held = evidence([[1, 1], [0, 0], [0, 0]], [[1, 0], [0, 0], [0, 0]], [[1, 0.8], [0, 0], [0, 0]])
-    found = favour(query(1.0, 1.0), held, 1.0)
-    np.testing.assert_allclose(found, [0.13, 0.015, 0.027], rtol=1e-5)
+    result = favour(query(1.0, 1.0), held, 1.0)
+    np.testing.assert_allclose(result, [0.13, 0.015, 0.027], rtol=1e-5)
 
 
 def test_without_words_nothing_is_favoured() -> None:
@@ -87,31 +87,31 @@ def test_a_product_whose_title_is_the_query_comes_first(tmp_path: Path, row: int
     index = lexical_index(tmp_path, titles(*_TITLES, *(f"{title} again" for title in _TITLES)))
     others = [other for other in range(index.count) if other != row]
     text = _TITLES[row].lower().replace("drill", "drills")
-    asked = LexicalQueryParser(index, "en").read(text)
-    by_words = index.search(asked.terms, {"title": 1.0}, 50)
+    parsed = LexicalQueryParser(index, "en").read(text)
+    by_words = index.search(parsed.terms, {"title": 1.0}, 50)
     rows = np.array([*others, row])
     dense = Candidates(rows, np.linspace(0.9, 0.1, len(rows), dtype=np.float32))
     fusion = fuse_ranks({DENSE: dense, LEXICAL: by_words}, (1.0, 1.0))
-    held = index.evidence(asked, fusion.rows)
+    held = index.evidence(parsed, fusion.rows)
     scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: held.scores.sum(1)}
-    found = fusion.completed(scores).with_evidence(asked, held, 1.0)
-    assert found.rows[0] == row
-    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    result = fusion.completed(scores).with_evidence(parsed, held, 1.0)
+    assert result.rows[0] == row
+    assert result.scores.tolist() == sorted(result.scores.tolist(), reverse=True)
 
 
 def test_phrases_and_their_synonyms_come_before_half_a_phrase(tmp_path: Path) -> None:
     """Each product at the same rank by words and, the other way round, by the towers."""
     rows = [product("a", "Toilet Seat"), product("b", "Corner Sofa"), product("c", "Love Seat"), product("d", "Table")]
     index = lexical_index(tmp_path, rows)
-    asked = LexicalQueryParser(index, "en", Synonyms(groups=(("sofa", "love seat"),))).read("love seat")
-    by_words = index.search(asked.terms, {"title": 1.0}, 50, asked.synonyms)
+    parsed = LexicalQueryParser(index, "en", Synonyms(groups=(("sofa", "love seat"),))).read("love seat")
+    by_words = index.search(parsed.terms, {"title": 1.0}, 50, parsed.synonyms)
     assert by_words.rows.tolist() == [2, 1, 0]
     dense = Candidates(by_words.rows[::-1].copy(), np.array([0.9, 0.8, 0.7], np.float32))
     fusion = fuse_ranks({DENSE: dense, LEXICAL: by_words}, (1.0, 1.0))
-    held = index.evidence(asked, fusion.rows)
+    held = index.evidence(parsed, fusion.rows)
     scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: held.scores.sum(1)}
-    found = fusion.completed(scores).with_evidence(asked, held, 1.0)
-    assert found.rows.tolist() == [2, 1, 0]
+    result = fusion.completed(scores).with_evidence(parsed, held, 1.0)
+    assert result.rows.tolist() == [2, 1, 0]
 
 
 def test_what_is_reordered_keeps_what_was_found_of_it() -> None:
@@ -121,8 +121,8 @@ def test_what_is_reordered_keeps_what_was_found_of_it() -> None:
     assert fusion.rows.tolist() == [4, 5]  # 1/61 against 1/62 + .01/61
     held = evidence([[0], [0], [0]], [[1], [0], [0]])
     scores = {DENSE: fusion.sources[DENSE].scores, LEXICAL: np.array([0, 3], np.float32)}
-    found = fusion.completed(scores).with_evidence(query(2.0), held, 0.01)
-    assert found.rows.tolist() == [5, 4] and found.lexical is not None and found.dense is not None
-    assert found.lexical.scores.tolist() == [3, 0] and found.lexical.ranks.tolist() == [1, 0]
-    assert found.dense.ranks.tolist() == [2, 1] and found.evidence is not None
-    assert found.evidence.matched[:, 0, 0].tolist() == [1, 0]
+    result = fusion.completed(scores).with_evidence(query(2.0), held, 0.01)
+    assert result.rows.tolist() == [5, 4] and result.lexical is not None and result.dense is not None
+    assert result.lexical.scores.tolist() == [3, 0] and result.lexical.ranks.tolist() == [1, 0]
+    assert result.dense.ranks.tolist() == [2, 1] and result.evidence is not None
+    assert result.evidence.matched[:, 0, 0].tolist() == [1, 0]

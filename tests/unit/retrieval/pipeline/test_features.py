@@ -43,7 +43,7 @@ def found_of(folder: Path, products: list[dict[str, Any]], text: str) -> Candida
 UNKNOWN = [float("nan")] * 4
 
 
-def told(
+def feature_values(
     folder: Path, text: str, relevance: list[float] = UNKNOWN, popularity: list[float] = UNKNOWN
 ) -> dict[str, list[float]]:
     """Each feature of the four products for a query."""
@@ -56,31 +56,31 @@ def told(
 
 @pytest.mark.parametrize("text", ["drill", "18V Makita drill XR-500B", "500 unheard", "of"])
 def test_values_are_missing_in_optional_columns_alone(tmp_path: Path, text: str) -> None:
-    missing = {name for name, column in told(tmp_path, text).items() if np.isnan(column).any()}
+    missing = {name for name, column in feature_values(tmp_path, text).items() if np.isnan(column).any()}
     assert missing <= {feature.name for feature in FEATURES if feature.optional}
 
 
 def test_what_the_models_said(tmp_path: Path) -> None:
-    values = told(tmp_path, "drill", [0.9, 0.5, float("nan"), float("nan")])
+    values = feature_values(tmp_path, "drill", [0.9, 0.5, float("nan"), float("nan")])
     probability = values["rerank_probability"]
     assert probability[:2] == pytest.approx([0.9, 0.5]) and np.isnan(probability[2:]).all()
     assert values["cosine_similarity"] == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert values["cosine_similarity_gap"] == pytest.approx([0, -0.1, -0.2, -0.3], abs=1e-6)
     assert values["rerank_probability_gap"][:2] == pytest.approx([0, -0.4])
     assert np.isnan(values["rerank_probability_gap"][2:]).all()
-    assert np.isnan(told(tmp_path / "unheard", "drill")["rerank_probability_gap"]).all()
+    assert np.isnan(feature_values(tmp_path / "unheard", "drill")["rerank_probability_gap"]).all()
 
 
 def test_popularity_is_told_alone_and_beside_the_most_popular(tmp_path: Path) -> None:
-    values = told(tmp_path, "drill", popularity=[0.25, 0.75, float("nan"), 0.5])
+    values = feature_values(tmp_path, "drill", popularity=[0.25, 0.75, float("nan"), 0.5])
     assert values["popularity_percentile"] == pytest.approx([0.25, 0.75, float("nan"), 0.5], nan_ok=True)
     assert values["popularity_percentile_gap"] == pytest.approx([-0.5, 0, float("nan"), -0.25], nan_ok=True)
-    unknown = told(tmp_path / "b", "drill")
+    unknown = feature_values(tmp_path / "b", "drill")
     assert np.isnan(unknown["popularity_percentile"]).all() and np.isnan(unknown["popularity_percentile_gap"]).all()
 
 
 def test_words_are_counted_as_shares(tmp_path: Path) -> None:
-    values = told(tmp_path, "cordless drill zzzz")
+    values = feature_values(tmp_path, "cordless drill zzzz")
     assert values["query_length"] == [3] * 4
     assert values["unknown_term_share"] == pytest.approx([1 / 3] * 4)
     # drill and cordless in d's description alone.
@@ -91,28 +91,28 @@ def test_words_are_counted_as_shares(tmp_path: Path) -> None:
 
 
 def test_the_last_word_that_is_no_number_is_what_is_wanted(tmp_path: Path) -> None:
-    assert told(tmp_path, "cordless drill 18V")["last_term_match"] == [1, 1, 1, 1]
-    assert told(tmp_path / "b", "drill bits")["last_term_match"] == [0, 0, 1, 0]
-    assert np.isnan(told(tmp_path / "c", "18V")["last_term_match"]).all()
+    assert feature_values(tmp_path, "cordless drill 18V")["last_term_match"] == [1, 1, 1, 1]
+    assert feature_values(tmp_path / "b", "drill bits")["last_term_match"] == [0, 0, 1, 0]
+    assert np.isnan(feature_values(tmp_path / "c", "18V")["last_term_match"]).all()
 
 
 def test_quantities_are_found_or_others_stated(tmp_path: Path) -> None:
-    values = told(tmp_path, "drill 18 volt")
+    values = feature_values(tmp_path, "drill 18 volt")
     assert values["quantity_coverage"] == [1, 0, 0, 0]
     assert values["conflicting_quantities"] == [0, 1, 0, 0]
-    assert np.isnan(told(tmp_path / "b", "drill")["quantity_coverage"]).all()
+    assert np.isnan(feature_values(tmp_path / "b", "drill")["quantity_coverage"]).all()
 
 
 def test_codes_are_found_whole_or_in_part(tmp_path: Path) -> None:
-    assert told(tmp_path, "xr5")["code_coverage"] == [0, 0, 1, 0]
-    assert told(tmp_path / "b", "xr-7")["code_coverage"] == pytest.approx([0, 0, 0.5, 0])
+    assert feature_values(tmp_path, "xr5")["code_coverage"] == [0, 0, 1, 0]
+    assert feature_values(tmp_path / "b", "xr-7")["code_coverage"] == pytest.approx([0, 0, 0.5, 0])
 
 
 def test_brands_are_found_or_others_stated(tmp_path: Path) -> None:
-    values = told(tmp_path, "makita drill")
+    values = feature_values(tmp_path, "makita drill")
     assert values["brand_coverage"] == [1, 0, 0, 0]
     assert values["conflicting_brand_terms"] == [0, 1, 0, 1]
-    values = told(tmp_path / "b", "drill")
+    values = feature_values(tmp_path / "b", "drill")
     assert np.isnan(values["brand_coverage"]).all() and values["conflicting_brand_terms"] == [0] * 4
 
 
@@ -123,8 +123,8 @@ def test_a_code_names_the_product_whose_own_it_is(tmp_path: Path) -> None:
     processor = product("p", "Intel Xeon X5560", attributes=[("name", "X5560")])
 
     def names(*products: dict[str, Any], query: str = "x5560") -> list[str]:
-        found = found_of(tmp_path, list(products), query)
-        return [entry["id"] for entry, chosen in zip(products, code_matches(found), strict=True) if chosen]
+        candidates = found_of(tmp_path, list(products), query)
+        return [entry["id"] for entry, chosen in zip(products, code_matches(candidates), strict=True) if chosen]
 
     assert names(*servers, upgrade, board, processor) == ["p"]
     assert names(*servers, upgrade, board) == ["b"]
