@@ -219,6 +219,21 @@ async def test_a_product_that_the_query_names_by_its_code_comes_first(
     assert (answer.hits[0].stage_score("rescore") is not None) == (depth > 0)
 
 
+class FewestWordsFirst(Sum):
+    """Trees that rank what the query's words match last."""
+
+    def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        return -table[:, _WORDS]
+
+
+async def test_a_product_named_by_its_code_is_rescored_whatever_the_trees_return(tmp_path: Path) -> None:
+    release = make_release(tmp_path, words=coded(tmp_path), final=FewestWordsFirst())  # type: ignore[arg-type]
+    plan = _PLAN.model_copy(update={"rerank_depth": 1})
+    answer = await search(Query("5 xr500b", top_k=4), plan, release, Permit(), None)
+    assert answer.hits[0].row == 9
+    assert [hit.stage_score("rescore") is not None for hit in answer.hits] == [True, False, False, False]
+
+
 async def test_a_code_that_many_hold_names_none(tmp_path: Path) -> None:
     release = make_release(tmp_path, words=coded(tmp_path))  # type: ignore[arg-type]
     plan = _PLAN.model_copy(update={"lexical_candidates": 20})
