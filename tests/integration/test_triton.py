@@ -250,7 +250,7 @@ async def test_answers_go_on_while_the_server_hangs_or_is_gone(
                 assert answer.hits and reasons(answer) & {"DENSE_FAILED", "RERANK_FAILED", "ENGINE_FALLBACK"}
             assert loop.time() - began < DEADLINE
             by_words = await answered(words.address, BY_WORDS)
-            assert by_words.degraded[0].detail == "found by words alone: the towers failed"
+            assert by_words.degraded[0].detail == "words alone answer: the bi-encoder failed"
             in_process = await answered(models.address, {"ENGINE_FALLBACK"})
             assert [hit.product_id for hit in in_process.hits] == [hit.product_id for hit in whole.hits]
             os.kill(triton.process.pid, signal.SIGCONT)
