@@ -51,6 +51,16 @@ class SearchServiceStub:
                 request_serializer=tandem_dot_v1_dot_search__pb2.SearchRequest.SerializeToString,
                 response_deserializer=tandem_dot_v1_dot_search__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.BatchSearch = channel.stream_stream(
+                '/tandem.v1.SearchService/BatchSearch',
+                request_serializer=tandem_dot_v1_dot_search__pb2.BatchSearchRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_search__pb2.BatchSearchResponse.FromString,
+                _registered_method=True)
+        self.Suggest = channel.unary_unary(
+                '/tandem.v1.SearchService/Suggest',
+                request_serializer=tandem_dot_v1_dot_search__pb2.SuggestRequest.SerializeToString,
+                response_deserializer=tandem_dot_v1_dot_search__pb2.SuggestResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -77,6 +87,24 @@ class SearchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSearch(self, request_iterator, context):
+        """Answers a stream of searches for offline jobs, at lower priority than `Search`. Responses come in the order of the
+        requests. The service reads the next request only when it has room for it, so a fast sender waits. A request that
+        cannot be answered gets its error in its response, and the stream goes on. To resume a broken stream, send the
+        requests after the last `sequence` received.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Suggest(self, request, context):
+        """Completes a query while it is typed: past queries by how often they were asked, product types, brands and titles;
+        tolerates typing errors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SearchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +112,16 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=tandem_dot_v1_dot_search__pb2.SearchRequest.FromString,
                     response_serializer=tandem_dot_v1_dot_search__pb2.SearchResponse.SerializeToString,
+            ),
+            'BatchSearch': grpc.stream_stream_rpc_method_handler(
+                    servicer.BatchSearch,
+                    request_deserializer=tandem_dot_v1_dot_search__pb2.BatchSearchRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_search__pb2.BatchSearchResponse.SerializeToString,
+            ),
+            'Suggest': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suggest,
+                    request_deserializer=tandem_dot_v1_dot_search__pb2.SuggestRequest.FromString,
+                    response_serializer=tandem_dot_v1_dot_search__pb2.SuggestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -125,6 +163,60 @@ class SearchService:
             '/tandem.v1.SearchService/Search',
             tandem_dot_v1_dot_search__pb2.SearchRequest.SerializeToString,
             tandem_dot_v1_dot_search__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSearch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tandem.v1.SearchService/BatchSearch',
+            tandem_dot_v1_dot_search__pb2.BatchSearchRequest.SerializeToString,
+            tandem_dot_v1_dot_search__pb2.BatchSearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suggest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.SearchService/Suggest',
+            tandem_dot_v1_dot_search__pb2.SuggestRequest.SerializeToString,
+            tandem_dot_v1_dot_search__pb2.SuggestResponse.FromString,
             options,
             channel_credentials,
             insecure,
