@@ -555,10 +555,10 @@ class BatchSearchResponse(_message.Message):
     key: str
     sequence: int
     response: SearchResponse
-    error: SearchError
-    def __init__(self, key: _Optional[str] = ..., sequence: _Optional[int] = ..., response: _Optional[_Union[SearchResponse, _Mapping]] = ..., error: _Optional[_Union[SearchError, _Mapping]] = ...) -> None: ...
+    error: CallError
+    def __init__(self, key: _Optional[str] = ..., sequence: _Optional[int] = ..., response: _Optional[_Union[SearchResponse, _Mapping]] = ..., error: _Optional[_Union[CallError, _Mapping]] = ...) -> None: ...
 
-class SearchError(_message.Message):
+class CallError(_message.Message):
     __slots__ = ("code", "message")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
