@@ -7,8 +7,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.columns import Columns
 from catalog.popularity import PopularityScale
 from catalog.table import ProductTable
+from core.errors import ReleaseError
 
 Rows: TypeAlias = NDArray[np.int64]
 Scores: TypeAlias = NDArray[np.float32]
@@ -57,7 +59,7 @@ class Segment:
     (n,), NaN where a product has none.
 
     `tokens` is None where the release has no cross-encoder. `vectors` and `words` are None in the base segment: an
-    engine and a lexical retriever own those, wherever they keep them.
+    engine and a lexical retriever own those, wherever they keep them. `columns` is None where the release has none.
     """
 
     table: ProductTable
@@ -66,6 +68,7 @@ class Segment:
     tokens: TokenTable | None = None
     vectors: VectorSearch | None = None
     words: LexicalSearch | None = None
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -77,8 +80,13 @@ def make_segment(
     vectors: VectorSearch | None = None,
     words: LexicalSearch | None = None,
     scale: PopularityScale | None = None,
+    columns: Columns | None = None,
 ) -> Segment:
-    """A segment of a product table. `scale` is that of the base segment's products; without one, it is the base's."""
+    """A segment of a product table. `scale` is that of the base segment's products; without one, it is the base's.
+
+    Raises ReleaseError where table and columns do not hold as many products."""
+    if columns is not None and columns.rows != len(table):
+        raise ReleaseError(f"the typed columns hold {columns.rows} products, and the product table {len(table)}")
     popularity = table.numbers("popularity")
     scale = scale or PopularityScale(popularity)
-    return Segment(table, table.numbers("price_micros"), scale.percentiles(popularity), tokens, vectors, words)
+    return Segment(table, table.numbers("price_micros"), scale.percentiles(popularity), tokens, vectors, words, columns)

@@ -4,15 +4,20 @@ A request takes one view and reads everything through it. Rows are numbered thro
 Where there is the base segment alone and nothing is deleted, each call goes straight through to it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.columns import Column, Columns, Kind, UnknownField
+from catalog.masks import MaskCache, check_filter, evaluate
+from catalog.merging import merge_columns
 from catalog.product import CATALOG_SCHEMA
 from catalog.segment import Mask, Rows, Scores, Segment
+from core.filters import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,13 @@ class CatalogView:
         self._only_table = base.table if len(self.segments) == 1 else None
         self._starts = np.cumsum([0, *map(len, self.segments)])
         self._alive = None if deleted is None or not deleted.any() else ~deleted
+        if self._alive is not None:
+            self._alive.setflags(write=False)
         if deleted is not None and deleted.shape != (self.rows,):
             raise ValueError(f"the deleted rows have shape {deleted.shape}, and the view has {self.rows} rows")
+        self._masks = MaskCache()
+        self._merged: dict[str, Column] = {}
+        self._merging = Lock()
         self._products = self.rows if self._alive is None else int(np.count_nonzero(self._alive))
 
     def __len__(self) -> int:
@@ -125,6 +135,45 @@ class CatalogView:
             for place, tokens in zip(part.places.tolist(), own, strict=True):
                 result[place] = tokens
         return result
+
+    @property
+    def field_kinds(self) -> Mapping[str, Kind] | None:
+        """The kinds of all fields by their names; None where the release has no typed columns."""
+        return None if self.base.columns is None else self.base.columns.kinds
+
+    def column(self, name: str) -> Column:
+        """A field of all rows, those of deleted products among them. Raises UnknownField.
+
+        Of several segments it is made at first use, in time that grows with the rows, and kept.
+        """
+        columns = self.base.columns
+        if columns is None:
+            raise UnknownField("this release has no typed columns; index the catalog again with `tandem index`")
+        if len(self.segments) == 1:
+            return columns.column(name)
+        with self._merging:
+            if name not in self._merged:
+                fresh = [None if one.columns is None else one.columns.get(name) for one in self.segments[1:]]
+                rows = [len(one) for one in self.segments[1:]]
+                self._merged[name] = merge_columns(columns.column(name), fresh, rows)
+            return self._merged[name]
+
+    def mask(self, filter: Filter | None) -> Mask | None:
+        """Which rows pass the filter and are not deleted; shape (rows,), read-only. None where all do.
+
+        Takes time that grows with the rows, unless the mask is kept from before. Raises InvalidFilter for an unknown
+        field or a value of another type.
+        """
+        if filter is None:
+            return self._alive
+        check_filter(filter, self.field_kinds)
+        return self._masks.fetch(filter, self._compute_mask)
+
+    def _compute_mask(self, filter: Filter) -> Mask:
+        # Each segment by its own dictionaries: nothing is merged.
+        masks = [evaluate(filter, one.columns or Columns({}, len(one))) for one in self.segments]
+        mask = masks[0] if len(masks) == 1 else np.concatenate(masks)
+        return mask if self._alive is None else mask & self._alive
 
     def _locate(self, row: int) -> tuple[Segment, int]:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from builders import product, write_columns
 
+from catalog.columns import Columns, Kind, UnknownField, make_columns
 from catalog.popularity import PopularityScale
 from catalog.segment import Segment, make_segment
 from catalog.table import ProductTable
 from catalog.view import CatalogView, merge_ranked
+from core.errors import ReleaseError
+from core.filters import Equal, Exists, InvalidFilter, Not, Range
 
 NAN = float("nan")
 
@@ -27,7 +30,9 @@ class Tokens:
         return [np.array([self._prices[row]], np.int32) for row in rows.tolist()]
 
 
-def segment(folder: Path, name: str, prices: list[int], scale: PopularityScale | None = None) -> Segment:
+def segment(
+    folder: Path, name: str, prices: list[int], scale: PopularityScale | None = None, columns: Columns | None = None
+) -> Segment:
     """Products whose popularity is ten times their price."""
     folder.mkdir(exist_ok=True)
     rows = [
@@ -35,7 +40,7 @@ def segment(folder: Path, name: str, prices: list[int], scale: PopularityScale |
         for i, price in enumerate(prices)
     ]
     table = ProductTable(write_columns(folder / f"{name}.arrow", rows))
-    return make_segment(table, Tokens(prices), scale=scale)
+    return make_segment(table, Tokens(prices), scale=scale, columns=columns)
 
 
 @pytest.fixture
@@ -100,3 +105,51 @@ def test_nothing_comes_behind_whatever_score_stands_for_it() -> None:
     second = np.array([[5, 6], [5, -1]]), np.array([[-0.9, -0.95], [0.2, -np.inf]], np.float32)
     rows, _ = merge_ranked([first, second], 3)
     assert rows.tolist() == [[3, 5, 6], [5, 0, -1]]
+
+
+def test_masks_span_the_segments_and_leave_deleted_products_out(tmp_path: Path) -> None:
+    base = make_columns({"brand": ["b", "d", None, "b"], "size": [1, 2, 3, 4]})
+    fresh = make_columns({"brand": ["a"]})
+    segments = [
+        segment(tmp_path, "a", [1, 2, 3, 4], columns=base),
+        segment(tmp_path, "b", [2], columns=fresh),
+        segment(tmp_path, "c", [9, 7]),  # made without columns
+    ]
+    view = CatalogView(segments[0], segments[1:], np.array([0, 1, 0, 0, 0, 0, 1], bool))
+
+    def passing(condition: object) -> list[int]:
+        mask = view.mask(condition)
+        assert mask is not None and mask.shape == (7,) and not mask.flags.writeable
+        return np.flatnonzero(mask).tolist()
+
+    assert passing(None) == [0, 2, 3, 4, 5]
+    assert passing(Equal("brand", "b")) == [0, 3] and passing(Equal("brand", "a")) == [4]
+    assert passing(Not(Equal("brand", "b"))) == [2, 4, 5] and passing(Range("size", above=1.0)) == [2, 3]
+    assert passing(Not(Exists("size"))) == [4, 5]
+    assert view.mask(Equal("brand", "b")) is view.mask(Equal("brand", "b"))
+    brand = view.column("brand")
+    assert brand is view.column("brand") and list(brand.values) == ["a", "b", "d"]
+    assert brand.codes.tolist() == [1, 2, -1, 1, 0, -1, -1]
+    np.testing.assert_array_equal(view.column("size").numbers, [1, 2, 3, 4, np.nan, np.nan, np.nan])
+    assert view.field_kinds == {"brand": Kind.string, "size": Kind.number}
+
+
+def test_the_base_alone_hands_out_its_own_arrays(tmp_path: Path) -> None:
+    columns = make_columns({"brand": ["b", "d"]})
+    alone = CatalogView(segment(tmp_path, "a", [1, 2], columns=columns))
+    assert alone.mask(None) is None and alone.column("brand") is columns.column("brand")
+    with pytest.raises(InvalidFilter, match="did you mean 'brand'"):
+        alone.mask(Exists("Brand"))
+
+
+def test_a_release_without_columns_refuses_filters(tmp_path: Path) -> None:
+    bare = CatalogView(segment(tmp_path, "a", [1, 2]))
+    assert bare.mask(None) is None and bare.field_kinds is None
+    for ask in (lambda: bare.mask(Exists("brand")), lambda: bare.column("brand")):
+        with pytest.raises((InvalidFilter, UnknownField), match="no typed columns; index the catalog again"):
+            ask()
+
+
+def test_columns_of_other_products_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="the typed columns hold 1 products, and the product table 2"):
+        segment(tmp_path, "a", [1, 2], columns=make_columns({"brand": ["b"]}))
