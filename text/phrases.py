@@ -1,5 +1,6 @@
 """Phrases found in texts as analysis sees both: stemmed, folded, and by character where a script writes no spaces."""
 
+import copy
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class Phrases:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def by(self, analyser: Analyser) -> "Phrases":
+        """The same phrases for another thread, which has this analyser of the same language."""
+        other = copy.copy(self)
+        other._analyser = analyser
+        return other
+
     def find(self, text: str) -> list[Match]:
         """The leftmost phrases of a text, of those that begin at one place the longest; none overlaps another."""
         if not self._numbers:
@@ -74,6 +81,13 @@ class Phrases:
             if not result or match.start >= result[-1].end:
                 result.append(match)
         return result
+
+    def contained(self, text: str) -> set[int]:
+        """The numbers of all phrases in a text, of those that overlap as well."""
+        if not self._numbers:
+            return set()
+        matches = (match for reading in self._readings(text) for match in self._matches(reading))
+        return {number for match in matches for number in match.numbers}
 
     def _matches(self, units: Sequence[Unit]) -> Iterator[Match]:
         ends, place = {}, -1

@@ -1,13 +1,16 @@
 """What every stage of one request works with."""
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from catalog.view import CatalogView
+from core.filters import Filter
 from core.plan import Plan
 from retrieval.pipeline.result import Degradation, SearchResult
 from retrieval.release.loaded import LoadedRelease
+from retrieval.rules.effects import NO_EFFECTS, RuleEffects
 from retrieval.wire.request import Query
 
 
@@ -15,7 +18,8 @@ from retrieval.wire.request import Query
 class RequestContext:
     """One request to one release. `query` is replaced by the query as it is understood; `result` is filled by stages.
 
-    `deadline` is a time of the running loop's clock, or None.
+    `deadline` is a time of the running loop's clock, or None. `filter` is what products have to pass: the request's
+    filter and those of rules. `rules` are the effects of merchandising rules at `now`, in seconds since 1970.
     """
 
     query: Query
@@ -23,6 +27,9 @@ class RequestContext:
     release: LoadedRelease
     deadline: float | None
     result: SearchResult
+    filter: Filter | None = None
+    rules: RuleEffects = NO_EFFECTS
+    now: float = field(default_factory=time.time)
 
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> "RequestContext":

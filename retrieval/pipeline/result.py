@@ -11,6 +11,7 @@ from catalog.view import CatalogView
 from engine.fallback import collect_notes
 from engine.protocol import Vectors
 from retrieval.pipeline.candidates import CandidateSet
+from retrieval.rules.effects import RuleReport
 
 RERANK_REDUCED = "RERANK_REDUCED"
 RERANK_SKIPPED = "RERANK_SKIPPED"
@@ -91,7 +92,7 @@ class SearchResult:
     `view` is the revision of the catalog whose rows all of them are. `relevance` is of the candidates, in their order;
     NaN where the cross-encoder did not score one. `searched_query` is the query where rewrites or spelling changed it.
     `arranging_since` is the time of the loop's clock when the stages that can be left out had ended, or ought to have;
-    0 before.
+    0 before. `rules` are the effects of merchandising rules, and `redirect` is where one of them sends the shopper.
     """
 
     view: CatalogView
@@ -102,6 +103,8 @@ class SearchResult:
     stages: list[StageReport] = field(default_factory=list)
     degraded: list[Degradation] = field(default_factory=list)
     arranging_since: float = 0.0
+    rules: tuple[RuleReport, ...] = ()
+    redirect: str = ""
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Understands a query before it is searched: price bounds, the release's rewrites, and spelling."""
+"""Understands a query before it is searched: price bounds, rewrites of rules and of the release, and spelling."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
+from retrieval.pipeline.rules import apply_rules, extend_match, match_rules, rewrite_by_rule
 from text.price_bounds import PriceBounds
 
 # Of the time left: everything else waits for rewrites and spelling, which take far less.
@@ -13,12 +14,23 @@ _SHARE = 0.1
 
 
 async def understand(context: RequestContext) -> PriceBounds | None:
-    """Replaces the context's query by the one to search for, and returns the price bounds that it states."""
-    text, bounds = context.release.price_bounds(context.query.text)
-    text = await _rewrite_and_correct(context, text)
-    if text != context.query.text:
+    """Replaces the context's query by the one to search for, and returns the price bounds that it states.
+
+    Sets the effects of merchandising rules. They match the query as it was typed, and, but for rewrites, as it is
+    searched.
+    """
+    typed = context.query.text
+    text, bounds = context.release.price_bounds(typed)
+    match = await match_rules(context, (typed, text))
+    if rewrite := rewrite_by_rule(context, match):
+        text, stated = context.release.price_bounds(rewrite.query)
+        bounds = stated or bounds
+    if not context.query.verbatim:
+        text = await _rewrite_and_correct(context, text)
+    if text != typed:
         context.query = replace(context.query, text=text)
         context.result.searched_query = text
+    await apply_rules(context, await extend_match(context, match, text), rewrite)
     return bounds
 
 

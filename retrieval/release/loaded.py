@@ -34,6 +34,7 @@ from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.features import compute_features
 from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
+from retrieval.rules.ruleset import NO_RULES
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
 
@@ -74,6 +75,7 @@ class LoadedRelease:
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.view = CatalogView(make_segment(columns, tokens))
+        self.rules = NO_RULES  # those in service, which are published apart from releases
         self._leases = 0
         self._retired = False
 

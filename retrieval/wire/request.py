@@ -41,7 +41,10 @@ class InvalidRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A shopper's query, ready to be searched. `language` and `country` are empty when not given."""
+    """A shopper's query, ready to be searched. `language` and `country` are empty when not given.
+
+    `verbatim`: it is searched as typed, without rewrites and corrections.
+    """
 
     text: str
     top_k: int = DEFAULT_TOP_K
@@ -49,6 +52,7 @@ class Query:
     language: str = ""
     country: str = ""
     explain: bool = False
+    verbatim: bool = False
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
@@ -70,6 +74,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         language=request.language.lower(),
         country=request.country.upper(),
         explain=request.explain,
+        verbatim=request.verbatim,
     )
 
 

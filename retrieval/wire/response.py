@@ -44,6 +44,8 @@ async def response(
             search_pb2.Degradation(reason=f"DEGRADATION_REASON_{entry.reason}", detail=entry.detail)
             for entry in answer.degraded
         ],
+        rules=[search_pb2.RuleEffect(rule_id=id, action=action, detail=detail) for id, action, detail in answer.rules],
+        redirect=answer.redirect,
     )
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
