@@ -44,6 +44,7 @@ class Format:
 MANIFEST = Format("manifest", 1)
 PRODUCT_TABLE = Format("product table", 2)
 LEXICAL_INDEX = Format("lexical index", 5)
+SUGGESTIONS = Format("index of suggestions", 1)
 ENCODER = Format("encoder", 1)
 RANKER = Format("ranker", 2)
 FINAL_SCORE = Format("final score", 5)

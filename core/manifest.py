@@ -71,10 +71,17 @@ class LexicalReport(_Frozen):
     format: int = Field(default=4, ge=1, description="How texts become terms; manifests without it are of format 4.")
 
 
+class SuggestionReport(_Frozen):
+    """The suggestions for queries that are being typed."""
+
+    format: int = Field(ge=1, description="Format of the suggestions.")
+    entries: dict[str, int] = Field(description="Number of suggestions of each kind.")
+
+
 class CatalogSnapshot(_Frozen):
     """The products and all that was computed from them with the model set of the same manifest.
 
-    `lexical` is None in releases of versions that had no lexical index.
+    `lexical` and `suggestions` are None in releases of versions that had none.
     """
 
     catalog_id: str = Field(
@@ -93,6 +100,10 @@ class CatalogSnapshot(_Frozen):
     )
     lexical: LexicalReport | None = Field(
         default=None, description="Report of the lexical index; none in releases of versions that had none."
+    )
+    suggestions: SuggestionReport | None = Field(
+        default=None,
+        description="Report of the suggestions; none where there are none, and in releases of versions before.",
     )
     files: dict[str, FileEntry] = Field(description="All other files, by their paths in the release.")
 

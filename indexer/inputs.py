@@ -1,5 +1,6 @@
 """The inputs of an index job: its options, and the digests by which the next job sees that nothing changed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from catalog.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
 from core.digest import file_digest, value_digest
 from core.errors import ReleaseError
+from core.formats import SUGGESTIONS
 from core.manifest import Manifest
 from engine.device import Device
 from engine.lexical.index import FORMAT
@@ -22,7 +24,8 @@ from text.synonyms import Synonyms
 
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
-    """How to index. `queries` are held-out texts on which an index's recall and latency are measured.
+    """How to index. `queries` are past queries and how often each was asked: they are suggested, and an index's recall
+    and latency are measured on them. Without them those of the release in service are suggested.
 
     On device `cuda`, or `auto` where there is a GPU and the towers have weights for it, that embeds the products.
 
@@ -31,7 +34,7 @@ class IndexOptions:
 
     index: IndexSettings = field(default_factory=IndexSettings)
     max_rejected: float = 0.2
-    queries: tuple[str, ...] = ()
+    queries: Mapping[str, int] | None = None
     golden: tuple[GoldenQuery, ...] = ()
     synonyms: Synonyms | None = None
     device: Device = "cpu"
@@ -53,11 +56,12 @@ def digest_settings(options: IndexOptions) -> str:
     settings = [
         options.index.model_dump(),
         options.max_rejected,
-        options.queries,
+        None if options.queries is None else list(options.queries.items()),
         [g.model_dump() for g in options.golden],
         options.synonyms.model_dump() if options.synonyms else None,
     ]
-    versions = [str(CATALOG_SCHEMA), PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, version("tandem-retrieval")]
+    formats = [PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, SUGGESTIONS.number]
+    versions = [str(CATALOG_SCHEMA), *formats, version("tandem-retrieval")]
     return value_digest([settings, *versions])
 
 

@@ -1,6 +1,6 @@
 """The index job: a feed and a model set become a published release.
 
-Stages: read and clean -> embed -> tokenise -> index words -> index vectors -> validate -> publish.
+Stages: read and clean -> embed -> tokenise -> index words -> index suggestions -> index vectors -> validate -> publish.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from catalog.table import ProductTable
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core.errors import ReleaseError
-from core.manifest import LexicalReport, Manifest
+from core.manifest import LexicalReport, Manifest, SuggestionReport
 from core.progress import Steps
 from core.releases import ReleaseStore
 from engine.device import chosen_device
@@ -48,6 +48,7 @@ from indexer.publish import (
     publish,
 )
 from indexer.queries import embed_queries
+from indexer.suggestions import SUGGESTIONS_FOLDER, past_queries, suggestion_files, write_catalog_suggestions
 from indexer.validate import validate
 from indexer.work import work_folder
 from text.synonyms import Synonyms
@@ -135,6 +136,7 @@ def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
     vectors, embedded = _embed(table, job)
     tokens = _tokenize(table, job)
     lexical = _index_words(table, products.market, job)
+    suggestions = _index_suggestions(table, products.market, job)
     index = _index_vectors(table, vectors, job)
     with job.steps.step("validate"):
         encoder, golden = job.models.encoder, list(job.options.golden)
@@ -146,9 +148,12 @@ def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
             **products.extra_files,
             **tokens,
             **_lexical_paths(lexical, job.work),
+            **suggestion_files(job.work / SUGGESTIONS_FOLDER),
         }
         settings = manifest_settings(job.options)
-        draft = ReleaseDraft(products, len(table), job.models, files, index, lexical, validation, job.inputs, settings)
+        draft = ReleaseDraft(
+            products, len(table), job.models, files, index, lexical, suggestions, validation, job.inputs, settings
+        )
         manifest = publish(draft, job.store)
     (job.work / "vectors.npy").unlink()
     return IndexOutcome(manifest, embedded)
@@ -178,9 +183,17 @@ def _index_words(table: ProductTable, market: Market, job: _Job) -> LexicalRepor
         return index_words(table, market.language, synonyms, job.work / LEXICAL_FOLDER, report)
 
 
+def _index_suggestions(table: ProductTable, market: Market, job: _Job) -> SuggestionReport | None:
+    with job.steps.step("index suggestions") as report:
+        queries = job.options.queries
+        if queries is None:
+            queries = _served_queries(job.store, market.catalog)
+        return write_catalog_suggestions(table, market.language, queries, job.work / SUGGESTIONS_FOLDER, report)
+
+
 def _index_vectors(table: ProductTable, vectors: NDArray[np.float16], job: _Job) -> IndexReport:
     with job.steps.step("build the index") as report:
-        queries = embed_queries(table, job.models.encoder, job.options.queries)
+        queries = embed_queries(table, job.models.encoder, job.options.queries or {})
         return build_index(vectors, queries, job.work / INDEX_FILE, job.options.index, report)
 
 
@@ -237,3 +250,17 @@ def _served_synonyms(store: ReleaseStore, catalog: str) -> Synonyms:
         raise ReleaseError(
             f"release {served.release_id}: its {name} cannot be read; give --synonyms a file, or off"
         ) from None
+
+
+def _served_queries(store: ReleaseStore, catalog: str) -> dict[str, int]:
+    """The past queries of the release in service, or none. Raises ReleaseError when they are damaged."""
+    served = _release_in_service(store, catalog)
+    if served is None or served.snapshot.suggestions is None:
+        return {}
+    try:
+        for name in served.snapshot.files:
+            if name.startswith(f"{SUGGESTIONS_FOLDER}/"):
+                store.verify(catalog, served.release_id, name)
+        return past_queries(store.path(catalog, served.release_id) / SUGGESTIONS_FOLDER, served.snapshot.suggestions)
+    except ReleaseError as error:
+        raise ReleaseError(f"{error}; or give --queries a file, or off") from None

@@ -12,6 +12,7 @@ from core.manifest import (
     LexicalReport,
     Manifest,
     ModelSet,
+    SuggestionReport,
     catalog_id,
     model_id,
     release_id,
@@ -56,6 +57,7 @@ class ReleaseDraft:
     files: dict[str, Path]
     index: IndexReport
     lexical: LexicalReport
+    suggestions: SuggestionReport | None
     validation: dict[str, Any]
     inputs: dict[str, str]
     settings: dict[str, Any]
@@ -85,6 +87,7 @@ def publish(draft: ReleaseDraft, store: ReleaseStore) -> Manifest:
             cleaning=draft.products.cleaning,
             index=draft.index.model_dump(),
             lexical=draft.lexical,
+            suggestions=draft.suggestions,
             files=files,
         ),
         validation=draft.validation,

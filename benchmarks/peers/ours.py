@@ -70,7 +70,7 @@ def publish(shop: BenchShop, variant: Variant) -> tuple[Manifest, float | None]:
     """The release of a row, served by the next service, and how many seconds the index job took; None unless it had
     all products to embed."""
     start = time.monotonic()
-    options = IndexOptions(index=variant.index, queries=shop.questions.held_out[:_HELD_OUT])
+    options = IndexOptions(index=variant.index, queries=dict.fromkeys(shop.questions.held_out[:_HELD_OUT], 1))
     outcome = shop.index(variant.models, options)
     whole = outcome.embedded == outcome.manifest.snapshot.products
     return outcome.manifest, round(time.monotonic() - start, 1) if whole else None

@@ -18,6 +18,7 @@ from lifecycle.cli.commands.run import run
 from lifecycle.cli.commands.sample import sample
 from lifecycle.cli.commands.search import search
 from lifecycle.cli.commands.serve import serve
+from lifecycle.cli.commands.suggest import suggest
 from lifecycle.cli.commands.train import train
 from lifecycle.cli.commands.triton import triton
 from lifecycle.cli.failures import report_failure, watch_for_crashes
@@ -38,6 +39,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "serve": serve,
     "search": search,
+    "suggest": suggest,
     "judgments": judgments,
     "train": train,
     "compress": compress,

@@ -15,7 +15,7 @@ from catalog.tokens import ProductTokens
 from catalog.view import CatalogView
 from core.digest import value_digest
 from core.errors import ReleaseError
-from core.formats import LEXICAL_INDEX
+from core.formats import LEXICAL_INDEX, SUGGESTIONS
 from core.manifest import Manifest
 from core.plan import RERANK_DEPTH, Plan
 from encoder.bi_encoder import BiEncoder
@@ -26,6 +26,7 @@ from engine.half import half_path
 from engine.lexical.index import FORMAT, SYNONYMS_FILE, LexicalIndex
 from engine.onnx.session import OnnxModel
 from engine.protocol import Engine, Pair, Tokens
+from engine.suggest.index import SuggestionIndex
 from engine.vector.index import VectorIndex
 from ranker.final import FinalScore
 from ranker.ranker import Ranker
@@ -35,6 +36,7 @@ from retrieval.pipeline.features import compute_features
 from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from retrieval.rules.ruleset import NO_RULES
+from retrieval.suggest.suggester import Suggester
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
 
@@ -60,9 +62,11 @@ class LoadedRelease:
         words: LexicalRetriever | None = None,
         final: FinalScore | None = None,
         models: CachedModels | None = None,
+        suggester: Suggester | None = None,
     ) -> None:
-        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, and
-        `final` where no final score was learned. Without `models` nothing is cached."""
+        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index,
+        `final` where no final score was learned, and `suggester` where there are no suggestions. Without `models`
+        nothing is cached."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
@@ -71,6 +75,7 @@ class LoadedRelease:
         self.models = models or CachedModels(engine, Caches())
         self.words = words
         self.final = final
+        self.suggester = suggester
         self.rerank_cost = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
@@ -180,6 +185,8 @@ class LoadedRelease:
             self.engine.close()
             if self.words is not None:
                 self.words.close()
+            if self.suggester is not None:
+                self.suggester.close()
 
 
 def embedded_engine(
@@ -211,9 +218,10 @@ def open_release(
         )
     words = _open_words(folder, manifest, tower)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
+    suggester = _open_suggester(folder, manifest)
     engine = make_engine(folder, manifest, tower, ranker)
     models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models)
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester)
 
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
@@ -251,3 +259,13 @@ def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRe
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
     return LexicalRetriever(index, manifest.language, report.weights, synonyms, tower.is_word)
+
+
+def _open_suggester(folder: Path, manifest: Manifest) -> Suggester | None:
+    """What completes queries, where the release was made with suggestions."""
+    report = manifest.snapshot.suggestions
+    if report is None:
+        return None
+    if problem := SUGGESTIONS.problem(report.format, "run `tandem index`"):
+        raise ReleaseError(f"release {manifest.release_id}: {problem}")
+    return Suggester(SuggestionIndex(folder / "suggestions"), manifest.language)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn
@@ -69,23 +69,23 @@ class Call:
 
 
 class CallServer(grpc.GenericRpcHandler):
-    """Serves handlers that run on an event loop. Calls of `bounded` methods need a place of the admission."""
+    """Serves handlers that run on an event loop. Calls of `bounded` methods need a place of their admission."""
 
     def __init__(
-        self, admission: Admission, bounded: Collection[str], options: Sequence[tuple[str, int]], sending: float
+        self, bounded: Mapping[Admission, Collection[str]], options: Sequence[tuple[str, int]], sending: float
     ) -> None:
-        """`bounded` are full names of methods with one request and one answer. Answers that take longer than `sending`
-        seconds to be sent are given up. For use on a running event loop."""
-        self._admission = admission
-        self._bounded = frozenset(bounded)
+        """`bounded` has for each admission the full names of its methods, of one request and one answer. Answers that
+        take longer than `sending` seconds to be sent are given up. For use on a running event loop."""
+        self._places = {
+            name: places for admission, names in bounded.items() for places in [_Places(admission)] for name in names
+        }
         self._sending = sending
         self._loop = asyncio.get_running_loop()
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, grpc.RpcMethodHandler | None] = {}
-        self._threads = _Threads(admission.limit)
+        self._threads = _Threads()
         self._streams = _Streams(_STREAMS)
         self._full = _refusing(_FULL)
-        self._refused = _Refusals(admission)
         self._server = grpc.server(self._threads, handlers=[self], options=list(options))
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -108,6 +108,8 @@ class CallServer(grpc.GenericRpcHandler):
         await asyncio.to_thread(ended.wait)
         self._sweeping.cancel()
         self._threads.close()
+        for places in set(self._places.values()):
+            places.threads.shutdown(wait=False)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Called by gRPC on its one thread for each call, before anything of its request is read; see `_Threads`."""
@@ -117,14 +119,15 @@ class CallServer(grpc.GenericRpcHandler):
             return None
         if method.request_streaming or method.response_streaming:
             return self._stream(method)
-        if name not in self._bounded:
+        places = self._places.get(name)
+        if places is None:
             self._threads.assign(self._threads.short)
             return self._unary(method, Permit())
-        permit = self._admission.take()
+        permit = places.admission.take()
         if permit is None:
             self._threads.assign(None)
-            return self._refused.handler
-        self._threads.assign(self._threads.admitted, permit.release_unused)
+            return places.refused.handler
+        self._threads.assign(places.threads, permit.release_unused)
         return self._unary(method, permit)
 
     def _find(self, name: str, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -185,15 +188,15 @@ class CallServer(grpc.GenericRpcHandler):
         """Cancels, for ever, calls whose answers take too long to be sent, also where nobody needs their places."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            self._admission.cancel_sending(self._sending)
+            for places in set(self._places.values()):
+                places.admission.cancel_sending(self._sending)
 
 
 class _Threads(ThreadPoolExecutor):
     """The threads of calls. gRPC submits each call right after `CallServer.service`, which assigns its pool here."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self) -> None:
         super().__init__(1)  # never used itself
-        self.admitted = ThreadPoolExecutor(2 * places, thread_name_prefix="call")
         self.short = ThreadPoolExecutor(_SHORT_CALLS, thread_name_prefix="short")
         self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
         self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
@@ -217,8 +220,17 @@ class _Threads(ThreadPoolExecutor):
 
     def close(self) -> None:
         """Ends all threads once what runs is done."""
-        for pool in (self, self.admitted, self.short, self.streams, self.readers):
+        for pool in (self, self.short, self.streams, self.readers):
             pool.shutdown(wait=False)
+
+
+class _Places:
+    """The places of some methods, the threads of calls that have one, and the refusal of others."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.threads = ThreadPoolExecutor(2 * admission.limit, thread_name_prefix="call")
+        self.refused = _Refusals(admission)
 
 
 class _Streams:

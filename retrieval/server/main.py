@@ -23,7 +23,7 @@ from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
 from retrieval.server.health import HEALTH, Health
 from retrieval.server.reflection import REFLECTIONS, Reflection
-from retrieval.server.service import METHODS, SERVICE, SearchService
+from retrieval.server.service import METHODS, SERVICE, SHORT_METHODS, SearchService
 from retrieval.server.settings import ServeSettings
 
 log = logging.getLogger("tandem.server")
@@ -33,6 +33,7 @@ _NOTICE = 0.1
 _STREAMS = 100  # of a connection at once, at least
 # Calls that gRPC has received and its thread has not taken yet; beyond this it drops some of any caller's.
 _PENDING = 10_000
+_SHORT_CALLS = 32  # places of short methods
 _PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
@@ -130,7 +131,8 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
 def _server(settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
     # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
     seconds = max(release.warm_seconds for release in manager.loaded.values())
-    server = CallServer(Admission(settings.places, seconds), METHODS, _options(settings), settings.sending_seconds)
+    admissions = {Admission(settings.places, seconds): METHODS, Admission(_SHORT_CALLS): SHORT_METHODS}
+    server = CallServer(admissions, _options(settings), settings.sending_seconds)
     service = SearchService(manager, settings.plan, settings.default_deadline, settings.longest_deadline)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(

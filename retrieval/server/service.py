@@ -2,33 +2,39 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import grpc
 from cachetools import TTLCache
 
 from core.plan import Plan
-from engine.protocol import DeadlineExceeded, EngineError
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
-from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
+from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.server.call_server import Call
 from retrieval.server.calls import guarded, reader, request_id
+from retrieval.server.failures import LATE, NoSuggestions, failure_of
 from retrieval.wire import response as wire
 from retrieval.wire.request import check_market, read_query
 from retrieval.wire.status import abort
+from retrieval.wire.suggest import read_prefix, suggestions
 from tandem.v1 import search_pb2
 
 log = logging.getLogger("tandem.requests")
 
 SERVICE = "tandem.v1.SearchService"
 METHODS = (f"/{SERVICE}/Search",)
+"""Methods that need a place among the searches."""
+SHORT_METHODS = (f"/{SERVICE}/Suggest",)
+"""Methods that take about a millisecond, with places of their own."""
+Response = TypeVar("Response")
 # Of a call's time, seconds and as a share, for it to come and for its answer to be sent.
 _ON_THE_WAY, _ON_THE_WAY_SHARE = 0.005, 0.1
 _LEAST_SECONDS = 0.002  # calls with less time left are not begun
-_LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
-_ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
 
 
 class SearchService:
@@ -44,32 +50,47 @@ class SearchService:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods."""
-        method = grpc.unary_unary_rpc_method_handler(
-            guarded(self.search),
-            request_deserializer=reader(search_pb2.SearchRequest),
-            response_serializer=search_pb2.SearchResponse.SerializeToString,
-        )
-        return grpc.method_handlers_generic_handler(SERVICE, {"Search": method})
+        methods = {
+            "Search": grpc.unary_unary_rpc_method_handler(
+                guarded(self.search),
+                request_deserializer=reader(search_pb2.SearchRequest),
+                response_serializer=search_pb2.SearchResponse.SerializeToString,
+            ),
+            "Suggest": grpc.unary_unary_rpc_method_handler(
+                guarded(self.suggest),
+                request_deserializer=reader(search_pb2.SuggestRequest),
+                response_serializer=search_pb2.SuggestResponse.SerializeToString,
+            ),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def search(self, request: search_pb2.SearchRequest, context: Call) -> search_pb2.SearchResponse:
         """Answers a call that has its place; every failure becomes a status of the google.rpc model.
 
         Raises InvalidRequest."""
+
+        def work(name: str, deadline: float) -> Awaitable[search_pb2.SearchResponse]:
+            return self._answer(request, name, deadline, context.permit)
+
+        return await self._by_deadline(context, work)
+
+    async def suggest(self, request: search_pb2.SuggestRequest, context: Call) -> search_pb2.SuggestResponse:
+        """Completes what is typed so far; failures as of `search`."""
+        return await self._by_deadline(context, partial(self._complete, request))
+
+    async def _by_deadline(self, context: Call, work: Callable[[str, float], Awaitable[Response]]) -> Response:
+        """Does the work of a call, given its request id and its deadline."""
         deadline, name = self._deadline(context), request_id(context)
         if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # by then its caller no longer waits
-            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, LATE)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._answer(request, name, deadline, context.permit)
-        except UnknownCatalog as error:
-            await abort(context, grpc.StatusCode.NOT_FOUND, str(error))
-        except NotReady:
-            await abort(context, grpc.StatusCode.UNAVAILABLE, "no release is loaded yet; try again shortly")
-        except (DeadlineExceeded, TimeoutError):
-            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
-        except EngineError as error:
-            log.error("request %s: engine failed: %s", name, error)
-            await abort(context, grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(name))
+                return await work(name, deadline)
+        except Exception as error:
+            failure = failure_of(error, name)
+            if failure is None:
+                raise
+        await abort(context, failure.code, failure.message)
 
     async def _answer(
         self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
@@ -82,6 +103,16 @@ class SearchService:
             message = await wire.response(request, query, answer, release, request_id)
             release.reserve.observe(asyncio.get_running_loop().time() - answer.arranging_since)
             return message
+
+    async def _complete(
+        self, request: search_pb2.SuggestRequest, request_id: str, _: float
+    ) -> search_pb2.SuggestResponse:
+        prefix = read_prefix(request)
+        with self._manager.get(request.catalog).lease() as release:
+            if release.suggester is None:
+                raise NoSuggestions(f"catalog {release.manifest.catalog!r} has no suggestions: index it again")
+            completions = await release.suggester.suggest(prefix.text, prefix.limit)
+            return suggestions(completions, release, request_id)
 
     def _deadline(self, context: Call) -> float:
         remaining = context.time_remaining()

@@ -12,7 +12,7 @@ MAX_QUERY_CHARACTERS = 512
 _MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
 _MOST_PATHS, _MOST_VIOLATIONS, _MOST_IN_MESSAGE = 64, 10, 4
 DEFAULT_TOP_K = 10
-_MAX_NAME = 128
+MAX_NAME = 128
 
 PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
 _DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("description", "attributes"))
@@ -131,9 +131,9 @@ def _name_violations(request: search_pb2.SearchRequest) -> list[Violation]:
         "experiment.variant_id": request.experiment.variant_id,
     }
     return [
-        Violation(field, f"has {len(name)} characters; send at most {_MAX_NAME}")
+        Violation(field, f"has {len(name)} characters; send at most {MAX_NAME}")
         for field, name in names.items()
-        if len(name) > _MAX_NAME
+        if len(name) > MAX_NAME
     ]
 
 

@@ -58,7 +58,12 @@ def index(
         float, typer.Option(callback=finite, min=0, help="Search stays exact while a query takes less.")
     ] = 10.0,
     index_kind: Annotated[IndexKind | None, typer.Option(help="Default: the fastest that reaches the target.")] = None,
-    queries: Annotated[Path | None, typer.Option(help="Text file of held-out queries, one a line.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file of past queries, one a line, its count behind a tab, or off; default: those in service."
+        ),
+    ] = None,
     golden: Annotated[
         Path | None, typer.Option(help="JSONL of query, product_id and within, the rank to reach.")
     ] = None,
@@ -84,7 +89,7 @@ def index(
     options = IndexOptions(
         index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
         max_rejected=max_rejected,
-        queries=read_queries(queries) if queries else (),
+        queries=({} if queries == Path("off") else read_queries(queries)) if queries else None,
         golden=read_golden(golden) if golden else (),
         synonyms=(Synonyms() if synonyms == Path("off") else read_synonyms(synonyms)) if synonyms else None,
         device=device.value,

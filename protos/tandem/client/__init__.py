@@ -4,7 +4,14 @@ from tandem.client.asynchronous import AsyncSearchClient
 from tandem.client.errors import SearchError, Violation
 from tandem.client.retries import service_config
 from tandem.client.synchronous import SearchClient
-from tandem.v1.search_pb2 import ExperimentContext, Hit, SearchRequest, SearchResponse
+from tandem.v1.search_pb2 import (
+    ExperimentContext,
+    Hit,
+    SearchRequest,
+    SearchResponse,
+    SuggestRequest,
+    SuggestResponse,
+)
 
 __all__ = [
     "AsyncSearchClient",
@@ -14,6 +21,8 @@ __all__ = [
     "SearchError",
     "SearchRequest",
     "SearchResponse",
+    "SuggestRequest",
+    "SuggestResponse",
     "Violation",
     "service_config",
 ]

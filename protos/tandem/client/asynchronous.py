@@ -49,13 +49,22 @@ class AsyncSearchClient:
         self, request: search_pb2.SearchRequest, timeout: float | None = None, request_id: str = ""
     ) -> search_pb2.SearchResponse:
         """As `SearchClient.search`; cancelling the task cancels the call. Raises SearchError."""
+        return await self._call(self._stub.Search, request, timeout, request_id)
+
+    async def suggest(
+        self, request: search_pb2.SuggestRequest, timeout: float | None = None, request_id: str = ""
+    ) -> search_pb2.SuggestResponse:
+        """As `SearchClient.suggest`. Raises SearchError."""
+        return await self._call(self._stub.Suggest, request, timeout, request_id)
+
+    async def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._timeout if timeout is None else timeout)
         metadata = (("x-request-id", request_id),) if request_id else None
         attempt = 1
         while True:
             try:
-                return await self._stub.Search(request, timeout=until - loop.time(), metadata=metadata)
+                return await method(request, timeout=until - loop.time(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 seconds = seconds_to_wait(error, attempt, until - loop.time())
                 if seconds is None:

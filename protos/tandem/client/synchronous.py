@@ -59,12 +59,21 @@ class SearchClient:
 
         Raises SearchError.
         """
+        return self._call(self._stub.Search, request, timeout, request_id)
+
+    def suggest(
+        self, request: search_pb2.SuggestRequest, timeout: float | None = None, request_id: str = ""
+    ) -> search_pb2.SuggestResponse:
+        """Completions of what is typed so far; arguments and errors as of `search`."""
+        return self._call(self._stub.Suggest, request, timeout, request_id)
+
+    def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
         metadata = (("x-request-id", request_id),) if request_id else None
         attempt = 1
         while True:
             try:
-                return self._stub.Search(request, timeout=until - time.monotonic(), metadata=metadata)
+                return method(request, timeout=until - time.monotonic(), metadata=metadata)
             except grpc.RpcError as error:
                 assert isinstance(error, grpc.Call)
                 seconds = seconds_to_wait(error, attempt, until - time.monotonic())

@@ -62,6 +62,7 @@ class SuggestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUGGESTION_KIND_PRODUCT_TYPE: _ClassVar[SuggestionKind]
     SUGGESTION_KIND_BRAND: _ClassVar[SuggestionKind]
     SUGGESTION_KIND_TITLE: _ClassVar[SuggestionKind]
+    SUGGESTION_KIND_PHRASE: _ClassVar[SuggestionKind]
 TOTAL_MODE_UNSPECIFIED: TotalMode
 TOTAL_MODE_EXACT: TotalMode
 TOTAL_MODE_AT_LEAST: TotalMode
@@ -92,6 +93,7 @@ SUGGESTION_KIND_QUERY: SuggestionKind
 SUGGESTION_KIND_PRODUCT_TYPE: SuggestionKind
 SUGGESTION_KIND_BRAND: SuggestionKind
 SUGGESTION_KIND_TITLE: SuggestionKind
+SUGGESTION_KIND_PHRASE: SuggestionKind
 
 class SearchRequest(_message.Message):
     __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "filter", "facets", "sort", "total", "page_token", "group_by", "diversity", "understanding", "match", "verbatim", "explain_words", "explain")

@@ -35,6 +35,7 @@ class SearchServiceStub:
     - `NOT_FOUND`: the service does not serve the catalog asked for.
     - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
     has the delay after which to try again.
+    - `FAILED_PRECONDITION`: the catalog was indexed by a version that made no suggestions, and `Suggest` needs them.
     - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
     - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
     - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.
@@ -73,6 +74,7 @@ class SearchServiceServicer:
     - `NOT_FOUND`: the service does not serve the catalog asked for.
     - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
     has the delay after which to try again.
+    - `FAILED_PRECONDITION`: the catalog was indexed by a version that made no suggestions, and `Suggest` needs them.
     - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
     - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
     - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.
@@ -98,8 +100,9 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Suggest(self, request, context):
-        """Completes a query while it is typed: past queries by how often they were asked, product types, brands and titles;
-        tolerates typing errors.
+        """Completes a query while it is typed: past queries by how often they were asked, product types, brands, titles and
+        phrases of them. Where nothing completes what is typed, or something far likelier completes what was probably
+        meant, that is completed, and `corrected_prefix` has it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +144,7 @@ class SearchService:
     - `NOT_FOUND`: the service does not serve the catalog asked for.
     - `RESOURCE_EXHAUSTED`: too many requests are in flight, and nothing was done for this one. A `google.rpc.RetryInfo`
     has the delay after which to try again.
+    - `FAILED_PRECONDITION`: the catalog was indexed by a version that made no suggestions, and `Suggest` needs them.
     - `UNAVAILABLE`: no release is loaded yet, or the models failed. Try again.
     - `DEADLINE_EXCEEDED`: not even retrieval fitted into the caller's deadline.
     - `INTERNAL`: a fault of the service. The message names a request id, under which the service's log has more.

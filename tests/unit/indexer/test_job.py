@@ -12,14 +12,35 @@ from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import apply_models, index_feed
 from indexer.models import ModelFolders
-from indexer.queries import read_golden, read_queries, title_queries
+from indexer.queries import _sample, read_golden, read_queries, title_queries
 from indexer.validate import GoldenQuery
 
 
 def test_queries_are_read_a_line_each(tmp_path: Path) -> None:
     path = tmp_path / "q.txt"
     path.write_text("red  shoes\n\n  caf\u0065\u0301 table \n\u200b\n", "utf-8")
-    assert read_queries(path) == ("red shoes", "caf\u00e9 table")
+    assert read_queries(path) == {"red shoes": 1, "caf\u00e9 table": 1}
+
+
+def test_counts_of_past_queries_stand_behind_a_tab_and_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "q.tsv"
+    path.write_text("red shoes\t12\nlamp\n red  shoes \t 3\nlamp\t\n\t7\n")
+    assert read_queries(path) == {"red shoes": 15, "lamp": 2}
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "1.5", "many", "1" * 16, "\u0663"])
+def test_a_wrong_count_is_one_line_with_its_place(tmp_path: Path, count: str) -> None:
+    path = tmp_path / "q.tsv"
+    path.write_text(f"lamp\t4\nred shoes\t{count}\n", "utf-8")
+    with pytest.raises(FeedError, match=r"line 2: .* is no count; give a query alone, or a tab and") as error:
+        read_queries(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_long_log_is_measured_by_a_sample_that_stays_the_same() -> None:
+    log = [f"query {number}" for number in range(5000)]
+    measured = _sample(log)
+    assert len(set(measured)) == 1000 and measured == _sample(log) and _sample(log[:1000]) == log[:1000]
 
 
 def test_queries_that_are_none_are_told(tmp_path: Path) -> None:

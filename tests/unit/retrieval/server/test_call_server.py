@@ -36,7 +36,7 @@ async def serving(
     ask: Callable[[bytes, Any], Awaitable[bytes]], admission: Admission, sending: float = 30, options: Sequence = ()
 ) -> AsyncIterator[str]:
     method = grpc.unary_unary_rpc_method_handler(ask, request_deserializer=bytes, response_serializer=bytes)
-    gate = CallServer(admission, {METHOD}, options, sending)
+    gate = CallServer({admission: {METHOD}}, options, sending)
     gate.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Ask": method}),))
     port = gate.add_insecure_port("127.0.0.1:0")
     await gate.start()

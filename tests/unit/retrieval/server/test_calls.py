@@ -38,7 +38,7 @@ async def serving(
         "One": grpc.unary_unary_rpc_method_handler(guarded(one), **kinds),
         "Many": grpc.unary_stream_rpc_method_handler(guarded_stream(many), **kinds),
     }
-    server = CallServer(Admission(2), (), (), 5)
+    server = CallServer({Admission(2): ()}, (), 5)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

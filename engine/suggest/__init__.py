@@ -1,0 +1,1 @@
+"""The index of suggestions: completes what is typed and corrects it."""

@@ -1,0 +1,43 @@
+"""What the failures of a request's work are called on the wire."""
+
+import logging
+from dataclasses import dataclass
+
+import grpc
+
+from engine.protocol import DeadlineExceeded, EngineError
+from retrieval.release.manager import NotReady, UnknownCatalog
+
+log = logging.getLogger("tandem.requests")
+
+LATE = "no answer was ready within the deadline; give the call more time or ask for less"
+_ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
+
+
+class NoSuggestions(Exception):
+    """The release was made without suggestions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A status code and its message, for people."""
+
+    code: grpc.StatusCode
+    message: str
+
+
+def failure_of(error: Exception, request_id: str) -> Failure | None:
+    """The status that a request ends with; None for what no request should meet. Logs what an engine says."""
+    match error:
+        case UnknownCatalog():
+            return Failure(grpc.StatusCode.NOT_FOUND, str(error))
+        case NotReady():
+            return Failure(grpc.StatusCode.UNAVAILABLE, "no release is loaded yet; try again shortly")
+        case DeadlineExceeded() | TimeoutError():
+            return Failure(grpc.StatusCode.DEADLINE_EXCEEDED, LATE)
+        case NoSuggestions():
+            return Failure(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        case EngineError():
+            log.error("request %s: engine failed: %s", request_id, error)
+            return Failure(grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(request_id))
+    return None

@@ -1,0 +1,1 @@
+"""Completion of a query while it is typed."""
