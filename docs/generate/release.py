@@ -8,16 +8,18 @@ from pydantic import BaseModel
 from catalog.product import CATALOG_SCHEMA
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core import formats
-from core.manifest import CatalogSnapshot, FileEntry, LexicalReport, Manifest, ModelSet
+from core.manifest import CatalogSnapshot, FileEntry, LexicalReport, Manifest, ModelSet, SuggestionReport
 from docs.generate.markdown import notice, page, table
 from docs.generate.models import settings_of
 from encoder.bi_encoder import SPEC_FILE as ENCODER_SPEC
 from encoder.bi_encoder import BiEncoderSpec
 from engine.lexical.dictionary import VOCABULARY_FILES
 from engine.lexical.index import SYNONYMS_FILE, field_files
+from engine.suggest.files import FILES
 from indexer.build import IndexReport
 from indexer.job import COLUMNS_FILE, INDEX_FILE, LEXICAL_FOLDER, QUARANTINE_FILE
 from indexer.products import CleanReport
+from indexer.suggestions import SUGGESTIONS_FOLDER
 from ranker.features import FEATURES
 from ranker.final import PRERANK_TREES, TREES, FinalSpec
 from ranker.final import SPEC_FILE as FINAL_SPEC
@@ -26,11 +28,12 @@ from ranker.ranker import RankerSpec
 
 TEMPLATE = Path(__file__).with_name("release-format.template")
 MODELS: tuple[type[BaseModel], ...] = (
-    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, CleanReport, IndexReport, FileEntry),
+    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, SuggestionReport, CleanReport, IndexReport, FileEntry),
     *(BiEncoderSpec, RankerSpec, FinalSpec),
 )
 # Parts of the manifest that have headings of their own.
 _PARTS = {"ModelSet": "model", "CatalogSnapshot": "snapshot", "LexicalReport": "snapshot.lexical"}
+_PARTS |= {"SuggestionReport": "snapshot.suggestions"}
 
 
 def release_page() -> str:
@@ -55,6 +58,7 @@ def _files() -> dict[str, str]:
         "offsets": OFFSETS_FILE,
         "lexical": LEXICAL_FOLDER,
         "synonyms": SYNONYMS_FILE,
+        "suggestions": ", ".join(f"`{SUGGESTIONS_FOLDER}/{name}`" for name in FILES).strip("`"),
         "quarantine": QUARANTINE_FILE,
         "vocabulary": vocabulary.strip("`"),
         "field_files": fields.strip("`"),
