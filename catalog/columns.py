@@ -3,7 +3,6 @@
 Text is kept as codes, places in the field's sorted values, so that conditions compare integers.
 """
 
-import difflib
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import fuzz, process
 
 from catalog.product import MICROS
 from core.errors import TandemError
@@ -23,6 +23,7 @@ Mask = NDArray[np.bool_]
 
 ATTRIBUTES = "attributes."
 BOOLEANS = ("false", "true")
+_NEAR = 60  # of 100, from which on a name is like another
 _NO_CODES = np.empty(0, np.int32)
 _NO_OFFSETS = np.zeros(1, np.int64)
 _NO_NUMBERS = np.empty(0, np.float64)
@@ -104,11 +105,11 @@ class Texts(Sequence[str]):
 
     def __init__(self, ends: NDArray[np.int64], data: memoryview) -> None:
         """Text i is `data[ends[i]:ends[i + 1]]`; `ends` has one entry more than there are texts."""
-        self._ends = ends
-        self._data = data
+        self.ends = ends
+        self.data = data
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self.ends) - 1
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -121,7 +122,7 @@ class Texts(Sequence[str]):
             place += len(self)
         if not 0 <= place < len(self):
             raise IndexError(place)
-        return str(self._data[self._ends[place] : self._ends[place + 1]], "utf-8")
+        return str(self.data[self.ends[place] : self.ends[place + 1]], "utf-8")
 
 
 class Columns:
@@ -170,8 +171,8 @@ def nearest_field(name: str, names: Iterable[str]) -> str | None:
     forms = dict.fromkeys((wanted, wanted.removeprefix(ATTRIBUTES)))
     if exact := next((form for form in forms if form in folded), None):
         return folded[exact]
-    close = [near for form in forms for near in difflib.get_close_matches(form, folded, 1, 0.6)]
-    return folded[close[0]] if close else None
+    matches = (process.extractOne(form, folded.keys(), scorer=fuzz.ratio, score_cutoff=_NEAR) for form in forms)
+    return next((folded[match[0]] for match in matches if match), None)
 
 
 def type_levels(path: str) -> list[str]:

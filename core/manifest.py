@@ -78,10 +78,33 @@ class SuggestionReport(_Frozen):
     entries: dict[str, int] = Field(description="Number of suggestions of each kind.")
 
 
+class FieldReport(_Frozen):
+    """One typed column."""
+
+    kind: str = Field(
+        description="Type: `string`, `strings` (a set), `number`, `money`, `boolean`, `date`, or `text`, of which only "
+        "its presence is kept."
+    )
+    unit: str = Field(default="", description="Unit of numbers, or currency of money; empty where there is none.")
+    filled: int = Field(ge=0, description="Number of products that have the field.")
+    values: int = Field(default=0, ge=0, description="Number of different values of text.")
+    unreadable: int = Field(default=0, ge=0, description="Products whose value is not of the type, and is left out.")
+    declared: bool = Field(default=False, description="Whether the mapping declares the type; else it was inferred.")
+
+
+class ColumnsReport(_Frozen):
+    """The typed columns by which products are filtered, counted and sorted."""
+
+    format: int = Field(ge=1, description="Format of the columns' file.")
+    bytes: int = Field(ge=0, description="Size of the columns' file, which serving maps and processes share.")
+    rare_attributes: int = Field(default=0, ge=0, description="Attributes without a column, since others are commoner.")
+    fields: dict[str, FieldReport] = Field(description="Each column, by the name that filters give.")
+
+
 class CatalogSnapshot(_Frozen):
     """The products and all that was computed from them with the model set of the same manifest.
 
-    `lexical` and `suggestions` are None in releases of versions that had none.
+    `lexical`, `suggestions` and `columns` are None in releases of versions that had none.
     """
 
     catalog_id: str = Field(
@@ -104,6 +127,9 @@ class CatalogSnapshot(_Frozen):
     suggestions: SuggestionReport | None = Field(
         default=None,
         description="Report of the suggestions; none where there are none, and in releases of versions before.",
+    )
+    columns: ColumnsReport | None = Field(
+        default=None, description="Report of the typed columns; none in releases of versions that had none."
     )
     files: dict[str, FileEntry] = Field(description="All other files, by their paths in the release.")
 

@@ -9,12 +9,13 @@ from typing import Any
 from catalog.product import CATALOG_SCHEMA, PRODUCT_TEXT_VERSION
 from core.digest import file_digest, value_digest
 from core.errors import ReleaseError
-from core.formats import SUGGESTIONS
+from core.formats import SUGGESTIONS, TYPED_COLUMNS
 from core.manifest import Manifest
 from engine.device import Device
 from engine.lexical.index import FORMAT
 from indexer.build import IndexSettings
 from indexer.cleaning.mapping import FeedMapping
+from indexer.columns import COLUMN_RULES
 from indexer.feed.source import feed_errors, open_source
 from indexer.lexical import WEIGHTS
 from indexer.models import OpenModels
@@ -60,7 +61,7 @@ def digest_settings(options: IndexOptions) -> str:
         [g.model_dump() for g in options.golden],
         options.synonyms.model_dump() if options.synonyms else None,
     ]
-    formats = [PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, SUGGESTIONS.number]
+    formats = [PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, SUGGESTIONS.number, TYPED_COLUMNS.number, COLUMN_RULES]
     versions = [str(CATALOG_SCHEMA), *formats, version("tandem-retrieval")]
     return value_digest([settings, *versions])
 

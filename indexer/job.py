@@ -1,6 +1,7 @@
 """The index job: a feed and a model set become a published release.
 
-Stages: read and clean -> embed -> tokenise -> index words -> index suggestions -> index vectors -> validate -> publish.
+Stages: read and clean -> type columns -> embed -> tokenise -> index words -> index suggestions -> index vectors ->
+validate -> publish.
 """
 
 import logging
@@ -12,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from catalog.column_file import TYPED_COLUMNS_FILE, open_columns
 from catalog.table import ProductTable
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core.errors import ReleaseError
-from core.manifest import LexicalReport, Manifest, SuggestionReport
+from core.manifest import ColumnsReport, LexicalReport, Manifest, SuggestionReport
 from core.progress import Steps
 from core.releases import ReleaseStore
 from engine.device import chosen_device
@@ -23,6 +25,7 @@ from engine.half import has_half
 from engine.lexical.index import SYNONYMS_FILE, lexical_files
 from indexer.build import IndexReport, build_index
 from indexer.cleaning.mapping import FeedMapping
+from indexer.columns import ColumnSettings, write_columns
 from indexer.embed import embed_products, tokenize_products
 from indexer.inputs import (
     IndexOptions,
@@ -49,7 +52,7 @@ from indexer.publish import (
 )
 from indexer.queries import embed_queries
 from indexer.suggestions import SUGGESTIONS_FOLDER, past_queries, suggestion_files, write_catalog_suggestions
-from indexer.validate import validate
+from indexer.validate import validate, validate_columns
 from indexer.work import work_folder
 from text.synonyms import Synonyms
 
@@ -107,7 +110,7 @@ def index_feed(
             with steps.step("clean") as report:
                 cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
             job = _Job(opened, options, inputs, store, work, steps)
-            return _make_release(_clean_products(cleaned, market), job)
+            return _make_release(_clean_products(cleaned, market, mapping.types), job)
 
 
 def apply_models(
@@ -133,6 +136,7 @@ def apply_models(
 
 def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
     table = ProductTable(products.columns)
+    typed = _type_columns(table, products, job)
     vectors, embedded = _embed(table, job)
     tokens = _tokenize(table, job)
     lexical = _index_words(table, products.market, job)
@@ -141,10 +145,12 @@ def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
     with job.steps.step("validate"):
         encoder, golden = job.models.encoder, list(job.options.golden)
         validation = validate(table, vectors, job.work / INDEX_FILE, index.model_dump(), encoder, golden)
+        validate_columns(open_columns(job.work / TYPED_COLUMNS_FILE), table)
     with job.steps.step("publish"):
         files = {
             COLUMNS_FILE: products.columns,
             INDEX_FILE: job.work / INDEX_FILE,
+            TYPED_COLUMNS_FILE: job.work / TYPED_COLUMNS_FILE,
             **products.extra_files,
             **tokens,
             **_lexical_paths(lexical, job.work),
@@ -152,11 +158,28 @@ def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
         }
         settings = manifest_settings(job.options)
         draft = ReleaseDraft(
-            products, len(table), job.models, files, index, lexical, suggestions, validation, job.inputs, settings
+            products=products,
+            count=len(table),
+            models=job.models,
+            files=files,
+            index=index,
+            lexical=lexical,
+            suggestions=suggestions,
+            typed=typed,
+            validation=validation,
+            inputs=job.inputs,
+            settings=settings,
         )
         manifest = publish(draft, job.store)
     (job.work / "vectors.npy").unlink()
     return IndexOutcome(manifest, embedded)
+
+
+def _type_columns(table: ProductTable, products: CleanProducts, job: _Job) -> ColumnsReport:
+    market = products.market
+    with job.steps.step("type columns") as report:
+        settings = ColumnSettings(market.language, market.currency, products.types)
+        return write_columns(table, settings, job.work / TYPED_COLUMNS_FILE, report)
 
 
 def _embed(table: ProductTable, job: _Job) -> tuple[NDArray[np.float16], int]:
@@ -202,9 +225,9 @@ def _lexical_paths(lexical: LexicalReport, work: Path) -> dict[str, Path]:
     return {f"{LEXICAL_FOLDER}/{name}": work / LEXICAL_FOLDER / name for name in names}
 
 
-def _clean_products(cleaned: CleanResult, market: Market) -> CleanProducts:
+def _clean_products(cleaned: CleanResult, market: Market, types: dict[str, str]) -> CleanProducts:
     extra = {QUARANTINE_FILE: cleaned.quarantine} if cleaned.quarantine.is_file() else {}
-    return CleanProducts(market, cleaned.columns, cleaned.summary(), extra)
+    return CleanProducts(market, cleaned.columns, cleaned.summary(), extra, types)
 
 
 def _copy_products(store: ReleaseStore, served: Manifest, work: Path) -> CleanProducts:
@@ -216,7 +239,9 @@ def _copy_products(store: ReleaseStore, served: Manifest, work: Path) -> CleanPr
             copied[name] = work / name
             shutil.copyfile(folder / name, copied[name])
     market = Market(served.catalog, served.language, served.country, served.currency)
-    return CleanProducts(market, copied.pop(COLUMNS_FILE), served.snapshot.cleaning, copied)
+    typed = served.snapshot.columns
+    types = {name: field.kind for name, field in typed.fields.items() if field.declared} if typed else {}
+    return CleanProducts(market, copied.pop(COLUMNS_FILE), served.snapshot.cleaning, copied, types)
 
 
 def _release_in_service(store: ReleaseStore, catalog: str) -> Manifest | None:

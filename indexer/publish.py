@@ -8,6 +8,7 @@ from typing import Any
 
 from core.manifest import (
     CatalogSnapshot,
+    ColumnsReport,
     FileEntry,
     LexicalReport,
     Manifest,
@@ -39,12 +40,14 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class CleanProducts:
-    """Products to be indexed: the file of their columns, the report of the cleaning, and files that go along."""
+    """Products to be indexed: the file of their columns, the report of the cleaning, files that go along, and
+    the types of fields that the mapping declares."""
 
     market: Market
     columns: Path
     cleaning: dict[str, Any]
     extra_files: dict[str, Path] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class ReleaseDraft:
     index: IndexReport
     lexical: LexicalReport
     suggestions: SuggestionReport | None
+    typed: ColumnsReport
     validation: dict[str, Any]
     inputs: dict[str, str]
     settings: dict[str, Any]
@@ -88,6 +92,7 @@ def publish(draft: ReleaseDraft, store: ReleaseStore) -> Manifest:
             index=draft.index.model_dump(),
             lexical=draft.lexical,
             suggestions=draft.suggestions,
+            columns=draft.typed,
             files=files,
         ),
         validation=draft.validation,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from catalog.columns import NUMERIC, Columns, Kind
 from catalog.product import product_text
 from catalog.table import ProductTable
 from core.errors import ReleaseError
@@ -21,6 +22,7 @@ _SELF_QUERIES = 100
 _SELF_TOP = 10
 # A sound model retrieves nearly every product by its own text; far fewer mean that vectors and rows do not match.
 _MIN_SELF_RETRIEVAL = 0.5
+_SAMPLED = ("id", "title", "brand", "item_group_id")
 
 
 class GoldenQuery(BaseModel):
@@ -57,6 +59,35 @@ def validate(
         "self_retrieval_at_10": _check_self_retrieval(columns, index, encoder),
         "golden_queries": _check_golden(golden, columns, index, encoder),
     }
+
+
+def validate_columns(columns: Columns, table: ProductTable) -> None:
+    """Checks that every code names a value, and that sampled products have the values of their table.
+
+    Raises ReleaseError with the first check that fails.
+    """
+    if columns.rows != len(table):
+        raise ReleaseError(f"{columns.rows} typed products and {len(table)} do not agree; index the catalog again")
+    for name in columns.names:
+        column = columns.column(name)
+        ends = column.offsets
+        if column.kind is Kind.strings and (ends[0] or ends[-1] != len(column.codes) or (ends[1:] < ends[:-1]).any()):
+            raise ReleaseError(f"the values of {name!r} do not fit its products; index the catalog again")
+        if column.kind in NUMERIC or not len(column.codes):
+            continue
+        least = 0 if column.kind is Kind.strings else -1
+        if column.codes.min() < least or column.codes.max() >= len(column.values):
+            raise ReleaseError(f"a code of {name!r} names no value; index the catalog again")
+    sample = np.random.default_rng(0).choice(len(table), min(_SELF_QUERIES, len(table)), replace=False)
+    for row in sample.tolist():
+        product = table.row(row, _SAMPLED)
+        for name in _SAMPLED:
+            column = columns.column(name)
+            if column.kind is not Kind.string:
+                continue
+            code = column.codes[row]
+            if (column.values[code] if code >= 0 else None) != (product[name] or None):
+                raise ReleaseError(f"product {product['id']!r} has another {name} in the typed columns; index again")
 
 
 def _check_norms(vectors: NDArray[np.float16]) -> float:

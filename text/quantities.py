@@ -162,6 +162,11 @@ def number(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
+def canonical_unit(spelling: str) -> str:
+    """The name of a unit by one of its spellings in lower case; empty where it is none."""
+    return _UNITS.get(spelling, "")
+
+
 def _quantities(text: str) -> Iterator[Quantity]:
     for match in _NUMBER.finditer(text):
         unit, end = _unit(text, match.end())

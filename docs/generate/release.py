@@ -5,10 +5,20 @@ from string import Template
 
 from pydantic import BaseModel
 
+from catalog.column_file import TYPED_COLUMNS_FILE
 from catalog.product import CATALOG_SCHEMA
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
 from core import formats
-from core.manifest import CatalogSnapshot, FileEntry, LexicalReport, Manifest, ModelSet, SuggestionReport
+from core.manifest import (
+    CatalogSnapshot,
+    ColumnsReport,
+    FieldReport,
+    FileEntry,
+    LexicalReport,
+    Manifest,
+    ModelSet,
+    SuggestionReport,
+)
 from docs.generate.markdown import notice, page, table
 from docs.generate.models import settings_of
 from encoder.bi_encoder import SPEC_FILE as ENCODER_SPEC
@@ -28,12 +38,14 @@ from ranker.ranker import RankerSpec
 
 TEMPLATE = Path(__file__).with_name("release-format.template")
 MODELS: tuple[type[BaseModel], ...] = (
-    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, SuggestionReport, CleanReport, IndexReport, FileEntry),
+    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, SuggestionReport, ColumnsReport, FieldReport),
+    *(CleanReport, IndexReport, FileEntry),
     *(BiEncoderSpec, RankerSpec, FinalSpec),
 )
 # Parts of the manifest that have headings of their own.
 _PARTS = {"ModelSet": "model", "CatalogSnapshot": "snapshot", "LexicalReport": "snapshot.lexical"}
 _PARTS |= {"SuggestionReport": "snapshot.suggestions"}
+_PARTS |= {"ColumnsReport": "snapshot.columns"}
 
 
 def release_page() -> str:
@@ -54,6 +66,7 @@ def _files() -> dict[str, str]:
         "prerank_trees": PRERANK_TREES,
         "columns": COLUMNS_FILE,
         "index": INDEX_FILE,
+        "typed_columns": TYPED_COLUMNS_FILE,
         "tokens": TOKENS_FILE,
         "offsets": OFFSETS_FILE,
         "lexical": LEXICAL_FOLDER,

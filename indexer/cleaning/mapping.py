@@ -13,6 +13,8 @@ currency = { constant = "EUR" }
 include = ["attr_*"]                                # in the order of importance
 exclude = ["attr_internal_*"]
 strip_prefix = "attr_"                              # and strip_suffix
+[types]
+"attributes.voltage" = "number"                     # else inferred; also string, strings, money, boolean, date
 """
 
 import difflib
@@ -25,10 +27,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from catalog.columns import ATTRIBUTES, Kind
 from catalog.product import TEXT_FIELDS
 from core.errors import FeedError
+from core.strings import quoted
 from indexer.cleaning.currency import CURRENCIES
 from indexer.feed.encoding import codec_name
 from indexer.feed.exports import Export
@@ -55,6 +68,10 @@ _ALIASES = {
     "link": ("product_url", "url"),
     "popularity": ("popularity_score", "units_sold", "sales_count", "order_count"),
 }
+# Fields whose type may be declared beside the attributes, which begin with the prefix; and the types.
+_TYPED_FIELDS = ("brand", "color", "size", "material")
+_TYPES = tuple(kind.value for kind in Kind if kind is not Kind.text)
+_MOST_TYPES = 256
 _ATTRIBUTE_COLUMNS = ("attributes", "options", "additional_attributes")
 # A mapping of every column of a wide feed is smaller.
 _FILE_LIMIT = 1 << 20
@@ -197,6 +214,7 @@ class FeedMapping(_Strict):
     catalog: CatalogSettings = CatalogSettings()
     fields: dict[str, FieldSource] = {}
     attributes: AttributeRules = AttributeRules()
+    types: dict[str, str] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -219,6 +237,20 @@ class FeedMapping(_Strict):
             if name != "price" and (source.scale is not None or source.decimal is not None):
                 raise ValueError(f"fields.{name}: scale and decimal are for price alone")
         return self
+
+    @field_validator("types")
+    @classmethod
+    def _check_types(cls, types: dict[str, str]) -> dict[str, str]:
+        if len(types) > _MOST_TYPES:
+            raise ValueError(f"declares {len(types)} types; declare at most {_MOST_TYPES}")
+        for name, kind in types.items():
+            if not (name.startswith(ATTRIBUTES) and name != ATTRIBUTES) and name not in _TYPED_FIELDS:
+                near = f'; write "{ATTRIBUTES}{name}" for an attribute' if name not in FIELDS else ""
+                shown = quoted(name)
+                raise ValueError(f"{shown} has its own type, or is no field{near}; there is {', '.join(_TYPED_FIELDS)}")
+            if kind not in _TYPES:
+                raise ValueError(f"{quoted(name)}: unknown type {quoted(kind)}{_hint(kind, _TYPES)}")
+        return types
 
     @cached_property
     def sources(self) -> frozenset[str]:

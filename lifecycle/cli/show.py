@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.manifest import Manifest
+from core.manifest import ColumnsReport, Manifest
 from core.release import Release
 from tandem.v1 import search_pb2
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from lifecycle.tracking.registry import ModelVersion
 
 _NANOS = Decimal(10) ** 9
+_KIND_NAMES = {
+    "string": "text",
+    "strings": "sets of text",
+    "number": "numbers",
+    "money": "money",
+    "boolean": "true or false",
+    "date": "dates",
+    "text": "long text",
+}
+_NAMES_SHOWN = 8
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
 
 _BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # characters of rank, price and frames, and of a stage's column
@@ -89,6 +99,8 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
     cleaning = ", ".join(f"{name} {value:,}" for name, value in counts(manifest).items())
     console.print(f"feed: {cleaning}", highlight=False)
     _show_cleaning(console, manifest.snapshot.cleaning)
+    if manifest.snapshot.columns is not None:
+        _show_columns(console, manifest.snapshot.columns)
     index = manifest.snapshot.index
     console.print(
         f"index: {index['kind']}, recall@100 {index['recall_at_100']:.3f} against exact search; "
@@ -108,6 +120,23 @@ def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
         f"left out of {count:,} products: {name}, such as {examples.get(name)}" for name, count in dropped.items()
     ]
     for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_columns(console: Console, report: ColumnsReport) -> None:
+    """The types of the fields that products have, a line each."""
+    kinds: dict[str, list[str]] = {}
+    for name, field in report.fields.items():
+        if field.filled:
+            unreadable = f", {field.unreadable:,} unreadable" if field.unreadable else ""
+            notes = f" ({field.unit}{unreadable})" if field.unit else f" ({unreadable[2:]})" if unreadable else ""
+            kinds.setdefault(field.kind, []).append(name + notes)
+    for kind, names in kinds.items():
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        line = f"columns of {_KIND_NAMES[kind]}: {', '.join(names[:_NAMES_SHOWN])}{more}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if report.rare_attributes:
+        line = f"note: {report.rare_attributes:,} rarer attributes have no column and cannot be filtered by"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

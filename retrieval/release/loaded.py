@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.column_file import TYPED_COLUMNS_FILE, open_columns
+from catalog.columns import Columns
 from catalog.segment import make_segment
 from catalog.table import ProductTable
 from catalog.tokens import ProductTokens
@@ -63,10 +65,11 @@ class LoadedRelease:
         final: FinalScore | None = None,
         models: CachedModels | None = None,
         suggester: Suggester | None = None,
+        typed: Columns | None = None,
     ) -> None:
-        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index,
-        `final` where no final score was learned, and `suggester` where there are no suggestions. Without `models`
-        nothing is cached."""
+        """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, `final`
+        where no final score was learned, `suggester` where there are no suggestions, `typed` where there are no typed
+        columns. Without `models` nothing is cached."""
         self.manifest = manifest
         self.tower = tower
         self.ranker = ranker
@@ -79,7 +82,7 @@ class LoadedRelease:
         self.rerank_cost = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
-        self.view = CatalogView(make_segment(columns, tokens))
+        self.view = CatalogView(make_segment(columns, tokens, columns=typed))
         self.rules = NO_RULES  # those in service, which are published apart from releases
         self._leases = 0
         self._retired = False
@@ -219,9 +222,10 @@ def open_release(
     words = _open_words(folder, manifest, tower)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
     suggester = _open_suggester(folder, manifest)
+    typed = _open_typed(folder, manifest)
     engine = make_engine(folder, manifest, tower, ranker)
     models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester)
+    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester, typed)
 
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
@@ -240,6 +244,17 @@ def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tup
         files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # with the settings of its search
         digests("ranker", scorer),
     )
+
+
+def _open_typed(folder: Path, manifest: Manifest) -> Columns | None:
+    """The typed columns, where the release was made with them."""
+    if manifest.snapshot.columns is None:
+        log.warning(
+            "release %s has no typed columns: requests with filters are refused until you run `tandem index` again",
+            manifest.release_id,
+        )
+        return None
+    return open_columns(folder / TYPED_COLUMNS_FILE)
 
 
 def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRetriever | None:

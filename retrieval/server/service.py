@@ -18,6 +18,7 @@ from retrieval.server.call_server import Call
 from retrieval.server.calls import guarded, reader, request_id
 from retrieval.server.failures import LATE, NoSuggestions, failure_of
 from retrieval.wire import response as wire
+from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.request import check_market, read_query
 from retrieval.wire.status import abort
 from retrieval.wire.suggest import read_prefix, suggestions
@@ -98,6 +99,7 @@ class SearchService:
         query = read_query(request)
         with self._manager.get(request.catalog).lease() as release:
             check_market(query, release.manifest.language, release.manifest.country)
+            check_filter_fields(query.filter, release.view.field_kinds)
             answer = await search(query, self._plan, release, permit, deadline)
             self._causes.log(answer, request_id)
             message = await wire.response(request, query, answer, release, request_id)

@@ -4,39 +4,21 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.filters import Filter
 from core.plan import MAX_TOP_K
 from core.strings import fold_text, quoted
+from retrieval.wire.filters import try_filter
+from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import search_pb2
 
 MAX_QUERY_CHARACTERS = 512
 _MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
-_MOST_PATHS, _MOST_VIOLATIONS, _MOST_IN_MESSAGE = 64, 10, 4
+_MOST_PATHS = 64
 DEFAULT_TOP_K = 10
 MAX_NAME = 128
 
 PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
 _DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("description", "attributes"))
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One field at fault and what to do about it."""
-
-    field: str
-    description: str
-
-
-class InvalidRequest(Exception):
-    """The request cannot be answered as it stands.
-
-    `violations` are the first ten faults; the message names the first few of them.
-    """
-
-    def __init__(self, violations: Sequence[Violation]) -> None:
-        named = [f"{v.field}: {v.description}" for v in violations[:_MOST_IN_MESSAGE]]
-        more = [f"and {len(violations) - len(named)} more"] if len(violations) > len(named) else []
-        super().__init__("; ".join(named + more))
-        self.violations = list(violations[:_MOST_VIOLATIONS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +35,20 @@ class Query:
     country: str = ""
     explain: bool = False
     verbatim: bool = False
+    filter: Filter | None = None
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
     """Reads a request. Raises InvalidRequest with all its violations at once."""
     # Longer ones are not folded: that takes time too.
     text = fold_text(request.query) if len(request.query) <= _MOST_RAW_CHARACTERS else request.query
+    filter, filter_violations = try_filter(request.filter) if request.HasField("filter") else (None, [])
     violations = [
         *_text_violations(text),
         *_top_k_violations(request.top_k),
         *_name_violations(request),
         *_mask_violations(request.product_mask.paths),
+        *filter_violations,
     ]
     if violations:
         raise InvalidRequest(violations)
@@ -75,6 +60,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         country=request.country.upper(),
         explain=request.explain,
         verbatim=request.verbatim,
+        filter=filter,
     )
 
 
