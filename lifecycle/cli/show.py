@@ -54,10 +54,28 @@ def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse)
     console.print(table)
     if answer.searched_query:
         console.print(f"searched as “{answer.searched_query}”", highlight=False, markup=False)
+    if understood := format_understanding(answer.understanding):
+        console.print(f"understood: {understood}", highlight=False, markup=False)
     console.print(_times(answer), style="dim", highlight=False)
     for entry in answer.degraded:
         reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")
         console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False, markup=False)
+
+
+def format_understanding(stated: search_pb2.Understanding) -> str:
+    """What a query states, in one line; empty where it states nothing."""
+    parts = [f"{kind.product_type} ({kind.confidence:.0%})" for kind in stated.product_types[:1]]
+    parts += [f"{one.field} {one.value} ({one.confidence:.0%})" for one in stated.attributes]
+    parts += [f"no {phrase}" for phrase in stated.negations]
+    if stated.HasField("price"):
+        bounds = (("from", "at_least"), ("to", "at_most"))
+        ends = (
+            f"{word} {format_price(getattr(stated.price, name))}"
+            for word, name in bounds
+            if stated.price.HasField(name)
+        )
+        parts.append(f"price {' '.join(ends)}")
+    return ", ".join(parts)
 
 
 def show_releases(console: Console, releases: Sequence[Release], current: str | None) -> None:

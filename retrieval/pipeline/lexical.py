@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +16,7 @@ from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.lexical.segments import evidence_of_view, search_view
 from engine.protocol import Candidates
+from retrieval.understanding.negated import NegationReader
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
 
@@ -54,6 +55,7 @@ class LexicalRetriever:
         self._index = index
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
         self._parse = lru_cache(_PARSED)(LexicalQueryParser(index, language, synonyms, is_word).read)
+        self._negations = NegationReader(index, language, self._parse)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="words")
@@ -78,6 +80,13 @@ class LexicalRetriever:
     async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64], view: CatalogView | None = None) -> Evidence:
         """What r products of the view hold of the query, retrieved by it or not. Raises LexicalFailed."""
         return await self._run(lambda: evidence_of_view(self._index, view, query, rows))
+
+    async def conflicts(
+        self, phrases: Sequence[str], rows: NDArray[np.int64], view: CatalogView | None = None
+    ) -> NDArray[np.float32]:
+        """How much each of r products has what a query negates, shape (r,); see `NegationReader`. Raises
+        LexicalFailed."""
+        return await self._run(lambda: self._negations.conflicts(phrases, rows, view))
 
     def scores(self, evidence: Evidence) -> NDArray[np.float32]:
         """The score, shape (r,), that `search` gives the products with this evidence."""

@@ -12,7 +12,7 @@ from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.features import with_relevance
 from retrieval.pipeline.final_score import final_scores
 from retrieval.pipeline.prerank import Shortlist
-from retrieval.pipeline.result import CODE_MATCH_RULE, PRICE_RULE, StageScore
+from retrieval.pipeline.result import CODE_MATCH_RULE, NEGATION_RULE, PRICE_RULE, StageScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,20 @@ async def _rank_by_final_score(
     context: RequestContext, shortlist: Shortlist, table: Vectors, relevance: Vectors
 ) -> Ranking:
     """Of equal scores, the candidate that was worth more before rescoring comes first. Products outside the price
-    bounds come below all others."""
+    bounds come below all others, and those that have what the query negates below these."""
     trees = await final_scores(context.release, table, rescored=not np.isnan(relevance).all())
     # A product whose code the query names comes first, before the order of trees trained on other queries.
     lifted = np.where(shortlist.named, trees + np.ptp(trees) + 1, trees)
-    scores = _below_all_others(lifted, shortlist.outside)
+    priced = _below_all_others(lifted, shortlist.outside)
+    scores = _below_all_others(priced, shortlist.conflicts)
     order = np.argsort(-scores, kind="stable")
-    rules = {CODE_MATCH_RULE: lifted - trees, PRICE_RULE: scores - lifted}
+    rules = {CODE_MATCH_RULE: lifted - trees, PRICE_RULE: priced - lifted, NEGATION_RULE: scores - priced}
     return Ranking(order, scores, "final", scores, _ranks(order), table, rules)
 
 
 def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking:
     """Rescored candidates by the mix of both orders, then the others in their order, by their score less 1, which is
-    below. Products outside the price bounds come last.
+    below. Products outside the price bounds come behind them, and those that have what the query negates last.
 
     `relevance`, shape (c,), is NaN from the first candidate on that was not rescored.
     """
@@ -69,10 +70,10 @@ def rank_by_mix(shortlist: Shortlist, relevance: Vectors, mix: float) -> Ranking
     scores = np.concatenate([mixed, retrieved - 1.0 if rescored else retrieved])
     best = np.argsort(-mixed, kind="stable")
     order = np.concatenate([best, np.arange(rescored, len(candidates.rows))])
-    outside = shortlist.outside
-    if outside.any() and not outside.all():
-        scores = _below_all_others(scores, outside)
-        order = order[np.argsort(-scores[order], kind="stable")]
+    for levels in (shortlist.outside, shortlist.conflicts):
+        if levels.any():
+            scores = _below_all_others(scores, levels)
+            order = order[np.argsort(-scores[order], kind="stable")]
     return Ranking(order, scores, "mix", mixed, _ranks(best))
 
 
@@ -102,8 +103,8 @@ def source_scores(candidates: CandidateSet, places: NDArray[np.intp]) -> list[tu
     ]
 
 
-def _below_all_others(scores: Vectors, outside: NDArray[np.bool_]) -> Vectors:
-    """Scores of which those outside the price bounds are below all others, in the same order; shape (c,)."""
-    if not outside.any() or outside.all():
-        return scores
-    return np.where(outside, scores - np.ptp(scores) - 1, scores)
+def _below_all_others(scores: Vectors, levels: NDArray[np.bool_] | NDArray[np.float32]) -> Vectors:
+    """Scores of which those at a higher level are below all at a lower one, in the same order; shape (c,)."""
+    for level in np.unique(levels)[1:]:
+        scores = np.where(levels >= level, scores - np.ptp(scores) - 1, scores)
+    return scores

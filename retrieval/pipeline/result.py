@@ -12,6 +12,7 @@ from engine.fallback import collect_notes
 from engine.protocol import Vectors
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.rules.effects import RuleReport
+from retrieval.understanding.result import Understanding
 
 RERANK_REDUCED = "RERANK_REDUCED"
 RERANK_SKIPPED = "RERANK_SKIPPED"
@@ -23,8 +24,12 @@ RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
 EXPLANATION_SKIPPED = "EXPLANATION_SKIPPED"
 
 # Rules that move products whatever the final score, by the names that stand among its features, and their labels.
-CODE_MATCH_RULE, PRICE_RULE = "code_match_rule", "price_bounds_rule"
-RULE_LABELS = {CODE_MATCH_RULE: "named by a code", PRICE_RULE: "beyond the price asked for"}
+CODE_MATCH_RULE, PRICE_RULE, NEGATION_RULE = "code_match_rule", "price_bounds_rule", "negation_rule"
+RULE_LABELS = {
+    CODE_MATCH_RULE: "named by a code",
+    PRICE_RULE: "beyond the price asked for",
+    NEGATION_RULE: "has what is not wanted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ class SearchResult:
     """The hits, best first, the candidates they were chosen from, and how they came about.
 
     `view` is the revision of the catalog whose rows all of them are. `relevance` is of the candidates, in their order;
-    NaN where the cross-encoder did not score one. `searched_query` is the query where rewrites or spelling changed it.
+    NaN where the cross-encoder did not score one. `searched_query` is the query where rewrites or spelling changed it,
+    `understanding` what it states.
     `arranging_since` is the time of the loop's clock when the stages that can be left out had ended, or ought to have;
     0 before. `rules` are the effects of merchandising rules, and `redirect` is where one of them sends the shopper.
     """
@@ -98,6 +104,7 @@ class SearchResult:
     view: CatalogView
     hits: list[Hit] = field(default_factory=list)
     searched_query: str = ""
+    understanding: Understanding = field(default_factory=Understanding)
     candidates: CandidateSet = field(default_factory=CandidateSet)
     relevance: Vectors = field(default_factory=lambda: np.zeros(0, np.float32))
     stages: list[StageReport] = field(default_factory=list)

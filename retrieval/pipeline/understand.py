@@ -1,4 +1,4 @@
-"""Understands a query before it is searched: price bounds, rewrites of rules and of the release, and spelling."""
+"""Understands a query before it is searched: prices, negations, rewrites of rules and of the release, and spelling."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from dataclasses import replace
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.rules import apply_rules, extend_match, match_rules, rewrite_by_rule
+from retrieval.understanding.read import read_statements
 from text.price_bounds import PriceBounds
 
 # Of the time left: everything else waits for rewrites and spelling, which take far less.
@@ -20,18 +21,19 @@ async def understand(context: RequestContext) -> PriceBounds | None:
     searched.
     """
     typed = context.query.text
-    text, bounds = context.release.price_bounds(typed)
+    text, stated = read_statements(typed, context.query.understanding, context.release)
     match = await match_rules(context, (typed, text))
     if rewrite := rewrite_by_rule(context, match):
-        text, stated = context.release.price_bounds(rewrite.query)
-        bounds = stated or bounds
+        text, more = read_statements(rewrite.query, context.query.understanding, context.release)
+        stated = stated.with_more(more)
     if not context.query.verbatim:
         text = await _rewrite_and_correct(context, text)
     if text != typed:
         context.query = replace(context.query, text=text)
         context.result.searched_query = text
     await apply_rules(context, await extend_match(context, match, text), rewrite)
-    return bounds
+    context.result.understanding = stated
+    return stated.price
 
 
 async def _rewrite_and_correct(context: RequestContext, text: str) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from core.filters import Filter
 from core.plan import MAX_TOP_K
 from core.strings import fold_text, quoted
+from retrieval.understanding.result import SOFT
 from retrieval.wire.filters import try_filter
+from retrieval.wire.understanding import MODE_NAMES
 from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import search_pb2
 
@@ -25,7 +27,8 @@ _DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("descrip
 class Query:
     """A shopper's query, ready to be searched. `language` and `country` are empty when not given.
 
-    `verbatim`: it is searched as typed, without rewrites and corrections.
+    `verbatim`: it is searched as typed, without rewrites and corrections. `understanding` is a mode of
+    `retrieval.understanding.result`.
     """
 
     text: str
@@ -36,6 +39,7 @@ class Query:
     explain: bool = False
     verbatim: bool = False
     filter: Filter | None = None
+    understanding: str = SOFT
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
@@ -49,6 +53,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         *_name_violations(request),
         *_mask_violations(request.product_mask.paths),
         *filter_violations,
+        *_understanding_violations(request.understanding),
     ]
     if violations:
         raise InvalidRequest(violations)
@@ -61,6 +66,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         explain=request.explain,
         verbatim=request.verbatim,
         filter=filter,
+        understanding=MODE_NAMES[request.understanding],
     )
 
 
@@ -93,6 +99,12 @@ def _top_k_violations(top_k: int) -> list[Violation]:
     if 0 <= top_k <= MAX_TOP_K:
         return []
     return [Violation("top_k", f"is {top_k}; send 1 to {MAX_TOP_K}, or 0 for {DEFAULT_TOP_K}")]
+
+
+def _understanding_violations(mode: int) -> list[Violation]:
+    if mode in MODE_NAMES:
+        return []
+    return [Violation("understanding", f"is {mode}; send one of {', '.join(search_pb2.UnderstandingMode.keys())}")]
 
 
 def _mask_violations(paths: Sequence[str]) -> list[Violation]:

@@ -10,6 +10,7 @@ from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
 from retrieval.wire.request import Query
 from retrieval.wire.status import duration
 from retrieval.wire.turns import Turns
+from retrieval.wire.understanding import add_understanding
 from tandem.v1 import search_pb2
 
 # Clients take messages of up to 4 MiB unless they are configured otherwise.
@@ -49,6 +50,7 @@ async def response(
     )
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
+    add_understanding(message, answer.understanding, release.manifest.currency)
     turns = Turns()
     for rank, hit in enumerate(answer.hits, 1):
         _add(message, hit, rank, answer.view)

@@ -1,6 +1,6 @@
 """`tandem search`: one query to a running service."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ def search(
     timeout: Annotated[
         float, typer.Option(callback=duration, help="Seconds for the connection, and again for the search.")
     ] = 5.0,
+    understanding: Annotated[
+        Literal["soft", "hard", "off"],
+        typer.Option(help="What the query states moves products (soft), is a condition (hard), or is ignored (off)."),
+    ] = "soft",
     as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
 ) -> None:
     """Search through a running service."""
@@ -29,6 +33,8 @@ def search(
 
     try:
         request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)
+        if understanding != "soft":
+            request.understanding = search_pb2.UnderstandingMode.Value(f"UNDERSTANDING_MODE_{understanding.upper()}")
     except UnicodeEncodeError:
         raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
     with connect(address, timeout) as client:

@@ -39,6 +39,17 @@ def hit(rank: int, title: str, scores: dict[str, float], price: search_pb2.Money
     return search_pb2.Hit(product_id=str(rank), rank=rank, stage_scores=stages, product=product)
 
 
+def test_an_answer_shows_what_was_understood(console: Console) -> None:
+    answer = search_pb2.SearchResponse()
+    show_answer(console, "x", answer)
+    assert "understood" not in shown(console)
+    answer.understanding.negations.extend(["arms", "wheels"])
+    answer.understanding.price.at_most.units = 50
+    answer.understanding.price.at_most.currency_code = "EUR"
+    show_answer(console, "x", answer)
+    assert "understood: no arms, no wheels, price to 50.00 EUR\n" in shown(console)
+
+
 def test_an_answer_shows_price_scores_and_times(console: Console) -> None:
     answer = search_pb2.SearchResponse(
         hits=[
