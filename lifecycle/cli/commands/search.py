@@ -32,9 +32,10 @@ def search(
     from tandem.v1 import search_pb2
 
     try:
-        request = search_pb2.SearchRequest(query=query, top_k=top_k, catalog=catalog)
-        if understanding != "soft":
-            request.understanding = search_pb2.UnderstandingMode.Value(f"UNDERSTANDING_MODE_{understanding.upper()}")
+        mode = "UNSPECIFIED" if understanding == "soft" else understanding.upper()
+        request = search_pb2.SearchRequest(
+            query=query, top_k=top_k, catalog=catalog, understanding=f"UNDERSTANDING_MODE_{mode}"
+        )
     except UnicodeEncodeError:
         raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
     with connect(address, timeout) as client:
