@@ -13,6 +13,10 @@ class ReleaseError(TandemError):
     """A release is missing, incomplete or does not match its manifest."""
 
 
+class RulesError(TandemError):
+    """Merchandising rules cannot be used."""
+
+
 class ModelError(TandemError):
     """A model folder cannot be used."""
 

@@ -18,6 +18,7 @@ from core.errors import ReleaseError
 RELEASE_NAME = re.compile(r"r-[0-9A-Za-z-]{1,120}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SEQUENCE = re.compile(r"[0-9]{1,15}")
+_REMEDY = "choose a release with `tandem rollback --to`, or index again"
 _MOST_LINES = 1_000
 _MOST_BYTES = 1 << 20
 
@@ -31,24 +32,27 @@ class PointerContent:
     sequence: int = 0
 
 
-def read_pointer(path: Path) -> tuple[PointerContent, ...]:
+def read_pointer(
+    path: Path, names: re.Pattern[str] = RELEASE_NAME, remedy: str = _REMEDY
+) -> tuple[PointerContent, ...]:
     """What is served, then what was before it; empty where there is no pointer.
 
-    A damaged line of those before is left out. Raises ReleaseError where it cannot be known what is served.
+    A damaged line of those before is left out. Raises ReleaseError, with the remedy, where it cannot be known what is
+    served.
     """
     try:
         lines = read_file(path, _MOST_BYTES).decode().splitlines()
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except UnicodeDecodeError:
-        raise _damaged(path, "it is not text") from None
+        raise _damaged(path, "it is not text", remedy) from None
     except ReleaseError as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, str(error), remedy) from None
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from None
-    entries = [_entry(line) for line in lines]
+        raise _damaged(path, error.strerror or str(error), remedy) from None
+    entries = [_entry(line, names) for line in lines]
     if not entries or entries[0] is None:
-        raise _damaged(path, "it names no release")
+        raise _damaged(path, "it names nothing that is served", remedy)
     return tuple(entry for entry in entries if entry is not None)
 
 
@@ -64,16 +68,16 @@ def step(trail: Sequence[PointerContent], to: PointerContent) -> list[PointerCon
     return [to, *(trail[places[0] + 1 :] if places else trail)]
 
 
-def _entry(line: str) -> PointerContent | None:
+def _entry(line: str, names: re.Pattern[str]) -> PointerContent | None:
     match line.split():
-        case [release] if RELEASE_NAME.fullmatch(release):
+        case [release] if names.fullmatch(release):
             return PointerContent(release)
         case [release, sha256, sequence] if (
-            RELEASE_NAME.fullmatch(release) and _DIGEST.fullmatch(sha256) and _SEQUENCE.fullmatch(sequence)
+            names.fullmatch(release) and _DIGEST.fullmatch(sha256) and _SEQUENCE.fullmatch(sequence)
         ):
             return PointerContent(release, sha256, int(sequence))
     return None
 
 
-def _damaged(path: Path, why: str) -> ReleaseError:
-    return ReleaseError(f"{path} is damaged ({why}): choose a release with `tandem rollback --to`, or index again")
+def _damaged(path: Path, why: str, remedy: str) -> ReleaseError:
+    return ReleaseError(f"{path} is damaged ({why}): {remedy}")

@@ -8,16 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.errors import TandemError
+from core.errors import RulesError
 from core.rules import RulesFile, zone
 from core.strings import quoted
 
 MOST_BYTES = 16 << 20
 _TABLE = re.compile(r"^[ \t]*\[\[[ \t]*rules[ \t]*\]\]", re.MULTILINE)
-
-
-class RulesError(TandemError):
-    """Rules cannot be used."""
 
 
 def read_rules(path: Path) -> RulesFile:

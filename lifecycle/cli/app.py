@@ -14,6 +14,7 @@ from lifecycle.cli.commands.index import index
 from lifecycle.cli.commands.judgments import judgments
 from lifecycle.cli.commands.models import models
 from lifecycle.cli.commands.releases import lineage, list_releases, rollback
+from lifecycle.cli.commands.rules import rules
 from lifecycle.cli.commands.run import run
 from lifecycle.cli.commands.sample import sample
 from lifecycle.cli.commands.search import search
@@ -47,7 +48,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "gate": gate,
 }
-_GROUPS = {"models": models, "triton": triton}
+_GROUPS = {"models": models, "triton": triton, "rules": rules}
 
 for name, command in _COMMANDS.items():
     app.command(name)(command)

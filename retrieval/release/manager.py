@@ -19,6 +19,7 @@ from core.releases import ReleaseStore
 from core.strings import quoted
 from engine.protocol import EngineError
 from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.release.rules import RulesWatch
 from retrieval.wire.request import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
@@ -74,6 +75,7 @@ class ReleaseManager:
         self._open = open
         self._swap_barrier = swap_barrier
         self._after_swap = after_swap
+        self._rules = RulesWatch(store, clock)
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
         self._refused: dict[str, _Refusal] = {}
@@ -116,34 +118,39 @@ class ReleaseManager:
         return ", ".join(names[:_MOST_NAMES]) + more
 
     async def refresh(self) -> None:
-        """Loads, warms and swaps in what the pointers name.
+        """Loads, warms and swaps in what the pointers name, and takes up the rules that are published.
 
         A release that fails is refused and tried again after ever longer pauses; a reason is logged once. Where nothing
         is served, the last whole release that was served before stands in for it.
         """
         for catalog in self._store.catalogs():
-            wanted = self._wanted(catalog) or _UNREADABLE_POINTER
-            served = self._loaded.get(catalog)
-            if served is not None and served.release_id == wanted:
-                self._refused.pop(catalog, None)
+            await self._refresh(catalog)
+            if (served := self._loaded.get(catalog)) is not None:
+                await self._rules.refresh(catalog, served)
+
+    async def _refresh(self, catalog: str) -> None:
+        wanted = self._wanted(catalog) or _UNREADABLE_POINTER
+        served = self._loaded.get(catalog)
+        if served is not None and served.release_id == wanted:
+            self._refused.pop(catalog, None)
+            await self._check(catalog, served)
+            return
+        if self._pauses(catalog, wanted) or (served is not None and wanted == _UNREADABLE_POINTER):
+            if served is not None:
                 await self._check(catalog, served)
-                continue
-            if self._pauses(catalog, wanted) or (served is not None and wanted == _UNREADABLE_POINTER):
-                if served is not None:
-                    await self._check(catalog, served)
-                continue
-            try:
-                if wanted == _UNREADABLE_POINTER:
-                    raise ReleaseError(self._unreadable.get(catalog, "it is gone"))
-                fresh = await self._ready(catalog, wanted)
-            except Exception as error:
-                # whatever is wrong with it, the release in service stays, and other catalogs get their turn
-                self._refuse(catalog, wanted, str(error))
-                if served is None and not isinstance(error, EngineError):
-                    await self._stand_in(catalog, wanted)
-            else:
-                self._swap(catalog, fresh)
-                self._refused.pop(catalog, None)
+            return
+        try:
+            if wanted == _UNREADABLE_POINTER:
+                raise ReleaseError(self._unreadable.get(catalog, "it is gone"))
+            fresh = await self._ready(catalog, wanted)
+        except Exception as error:
+            # whatever is wrong with it, the release in service stays, and other catalogs get their turn
+            self._refuse(catalog, wanted, str(error))
+            if served is None and not isinstance(error, EngineError):
+                await self._stand_in(catalog, wanted)
+        else:
+            self._swap(catalog, fresh)
+            self._refused.pop(catalog, None)
 
     async def watch(self) -> None:
         """Refreshes for ever, once a poll interval, whatever goes wrong; a reason is logged once."""
@@ -203,6 +210,7 @@ class ReleaseManager:
         """The release, loaded and warm, once it is to be swapped in."""
         fresh = await asyncio.to_thread(self._load, catalog, release)
         try:
+            await self._rules.refresh(catalog, fresh)
             await fresh.warm()
             await self._swap_barrier(catalog, release)
         except BaseException:

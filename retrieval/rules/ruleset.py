@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from core.digest import value_digest
+from core.errors import RulesError, TandemError
 from core.filters import Filter, join_filters
 from core.rules import Rule, RulesFile, type_path
 from retrieval.rules.conditions import QueryConditions
@@ -69,9 +70,18 @@ class RuleSet:
     """
 
     def __init__(self, rules: RulesFile, language: str, parse_filter: Callable[[str], Filter], name: str = "") -> None:
-        """`language` (BCP 47) is that of the catalog, by which words are analysed."""
+        """`language` (BCP 47) is that of the catalog, by which words are analysed. `parse_filter` reads the text of a
+        filter, or raises TandemError."""
         self.name = name
-        self._rules = [_ready(rule, parse_filter) for rule in rules.rules if rule.enabled]
+        self.left_out: dict[str, str] = {}
+        """Rules whose filters cannot be used, by their ids, and why."""
+        self._rules: list[_Ready] = []
+        for rule in rules.rules:
+            if rule.enabled:
+                try:
+                    self._rules.append(_ready(rule, parse_filter))
+                except TandemError as error:
+                    self.left_out[rule.id] = str(error)
         self._queries = QueryConditions([one.rule for one in self._rules], language)
         self._queries_apart, self._lock = self._queries.apart(), threading.Lock()
         self._always: list[int] = []
@@ -149,7 +159,12 @@ def _match(queries: QueryConditions, texts: Iterable[str], language: str, now: f
 
 def _ready(rule: Rule, parse_filter: Callable[[str], Filter]) -> _Ready:
     when = rule.when
-    filters = {name: parse_filter(text) for name, text in rule.filters}
+    filters = {}
+    for name, text in rule.filters:
+        try:
+            filters[name] = parse_filter(text)
+        except TandemError as error:
+            raise RulesError(f"{name}: {error}") from None
     return _Ready(
         rule,
         value_digest(rule.model_dump(mode="json", exclude_none=True)),

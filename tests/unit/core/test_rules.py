@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from core.errors import RulesError
 from core.rules import MOST_PATTERNS, MOST_UNCONDITIONAL, Rule, RulesFile, type_path
-from core.rules_file import MOST_BYTES, RulesError, dump_rules, parse_rules, read_rules
+from core.rules_file import MOST_BYTES, dump_rules, parse_rules, read_rules
 
 WHOLE = """\
 format = 1
