@@ -34,7 +34,7 @@ class RequestContext:
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> "RequestContext":
         """Takes the release's view of the catalog as it is now, for the whole request."""
-        return cls(query, plan, release, deadline, SearchResult(release.view))
+        return cls(query, plan, release, deadline, SearchResult(release.view), query.filter)
 
     @property
     def view(self) -> CatalogView:

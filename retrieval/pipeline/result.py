@@ -55,13 +55,24 @@ class FeatureContribution:
 
 
 @dataclass(frozen=True, slots=True)
+class WordContribution:
+    """By how much the cross-encoder's logit falls when a word of the query, or of the product, is left out."""
+
+    word: str
+    from_query: bool
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """A product of the result by its row of the view. `contributions` are there where the request asks to explain."""
+    """A product of the result by its row of the view. `contributions` and `words` are there where the request asks to
+    explain."""
 
     row: int
     score: float
     stage_scores: tuple[StageScore, ...]
     contributions: tuple[FeatureContribution, ...] = ()
+    words: tuple[WordContribution, ...] = ()
 
     def stage_score(self, stage: str) -> StageScore | None:
         """The score of the stage, or None where it did not score the product."""

@@ -85,4 +85,6 @@ def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, view: CatalogV
     for reason in hit.contributions:
         label, value = _LABELS.get(reason.feature, reason.feature), reason.value
         reasons.add(feature=label, feature_id=reason.feature, value=value, contribution=reason.contribution)
+    for word in hit.words:
+        added.words.add(word=word.word, from_query=word.from_query, contribution=word.contribution)
     added.product.SetInParent()  # it is there, even where a product has none of the fields
