@@ -30,9 +30,13 @@ class TokenTable(Protocol):
 class VectorSearch(Protocol):
     """The vectors of each product; see `engine.vector.index.VectorIndex`."""
 
-    def search(self, vectors: Scores, k: int, allowed: Mask | None = None) -> tuple[Rows, Scores]:
+    def search(self, vectors: Scores, k: int, allowed: Mask | None = None, exact: bool = False) -> tuple[Rows, Scores]:
         """Rows and scores, both (n, k), of vectors (n, d), best first, among the rows that the mask allows; row -1
-        where there are no more."""
+        where there are no more. With `exact`, an approximate index scores every one of them."""
+        ...
+
+    def vectors(self, rows: Rows) -> Scores:
+        """The vectors, shape (r, d), of r rows."""
         ...
 
     def similarities(self, vector: Scores, rows: Rows) -> Scores:
@@ -46,6 +50,10 @@ class LexicalSearch(Protocol):
 
     def search(self, terms: Any, weights: Any, k: int, synonyms: Any = (), allowed: Mask | None = None) -> Any:
         """The k best products for the terms, among the rows that the mask allows."""
+        ...
+
+    def matches(self, query: Any, weights: Any) -> tuple[Scores, Scores]:
+        """How much of the query each product holds, and its score; both of shape (n,)."""
         ...
 
     def evidence(self, query: Any, rows: Rows) -> Any:

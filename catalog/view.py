@@ -81,8 +81,12 @@ class CatalogView:
         """Which rows of a segment are not deleted; None where none is."""
         if self._alive is None:
             return None
-        mask = self._alive[self._starts[segment] : self._starts[segment + 1]]
+        mask = self.slice(self._alive, segment)
         return None if mask.all() else mask
+
+    def slice(self, mask: Mask, segment: int) -> Mask:
+        """The part of a mask of shape (rows,) that is of a segment's rows."""
+        return mask[self._starts[segment] : self._starts[segment + 1]]
 
     def parts(self, rows: Rows) -> Iterator[Part]:
         """The rows of each segment that holds some of them."""

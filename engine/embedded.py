@@ -4,7 +4,7 @@ On processors they are ONNX Runtime's and FAISS's; on a GPU those of `engine.gpu
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.segment import VectorSearch
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.lanes import Lanes, WorkQueue
 from engine.protocol import Candidates, EngineError, Pair, Tokens, Vectors
 from engine.vector.index import use_one_thread
-from engine.vector.segments import score_view_rows, search_view
+from engine.vector.segments import score_view_rows, search_view, view_vectors
 
 
 class Model(Protocol):
@@ -45,6 +46,8 @@ class Batches:
     urgent: tuple[str, ...] = ()
 
 
+# A search for so many products takes longer than one for fewer, which does not wait for it.
+_WIDE = 1000
 # Measured on two cores: beyond these a batch gains nothing and makes others wait.
 CPU_BATCHES = Batches(
     encode=256,
@@ -57,6 +60,22 @@ CPU_BATCHES = Batches(
 )
 # A GPU is idle below a few thousand tokens, and through these in some milliseconds. It pads nothing: any lengths go.
 GPU_BATCHES = Batches(encode=8_192, rescore=65_536, retrieve=256, least_rescore=65_536, padding=65_536)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lookup:
+    """One vector to search with, as `Engine.retrieve` takes it."""
+
+    vector: Vectors
+    k: int
+    view: CatalogView | None
+    selection: Selection | None
+    exact: bool
+
+    @property
+    def likeness(self) -> Hashable:
+        """What lookups that are searched together have in common."""
+        return id(self.view), id(self.selection), self.exact, self.k > _WIDE
 
 
 class EmbeddedEngine:
@@ -88,10 +107,16 @@ class EmbeddedEngine:
         return np.stack(await self._lanes.submit("encode", queries, [len(q) for q in queries], deadline))
 
     async def retrieve(
-        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
-        payloads = [(vector, k, view) for vector in vectors]
+        payloads = [_Lookup(vector, k, view, selection, exact) for vector in vectors]
         return await self._lanes.submit("retrieve", payloads, [1] * len(payloads), deadline)
 
     async def score_rows(
@@ -106,6 +131,15 @@ class EmbeddedEngine:
         [similarities] = await self._lanes.submit("score_rows", [(vector, rows, view)], [1], deadline)
         return similarities
 
+    async def vectors(
+        self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """See `engine.protocol.Engine`. A few hundred rows are looked up in the caller's own thread."""
+        try:
+            return view_vectors(self._index, view, rows)
+        except Exception as error:
+            raise EngineError(f"{type(error).__name__}: {error}") from error
+
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
         costs = [len(pair.tokens) for pair in pairs]
@@ -115,16 +149,19 @@ class EmbeddedEngine:
         """See `engine.protocol.Engine`."""
         self._lanes.close()
 
-    def _search(self, payloads: list[tuple[Vectors, int, CatalogView | None]]) -> list[Candidates]:
-        """A batch mostly has one view; while a new revision takes over there are two."""
+    def _search(self, payloads: list["_Lookup"]) -> list[Candidates]:
+        """Lookups in one view, of one selection and about as wide are searched together."""
         result: dict[int, Candidates] = {}
-        for view in {id(view): view for _, _, view in payloads}.values():
-            places = [place for place, payload in enumerate(payloads) if payload[2] is view]
-            widest = max(payloads[place][1] for place in places)
-            queries = np.stack([payloads[place][0] for place in places])
-            rows, scores = search_view(self._index, view, queries, widest)
+        alike: dict[Hashable, list[int]] = {}
+        for place, lookup in enumerate(payloads):
+            alike.setdefault(lookup.likeness, []).append(place)
+        for places in alike.values():
+            one = payloads[places[0]]
+            widest = max(payloads[place].k for place in places)
+            queries = np.stack([payloads[place].vector for place in places])
+            rows, scores = search_view(self._index, one.view, queries, widest, one.selection, one.exact)
             for i, place in enumerate(places):
-                k = payloads[place][1]
+                k = payloads[place].k
                 result[place] = _candidates(rows[i, :k], scores[i, :k])
         return [result[place] for place in range(len(payloads))]
 

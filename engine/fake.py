@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 
@@ -30,13 +31,24 @@ class FakeEngine:
         return np.array([[query[0]] for query in queries], np.float32)
 
     async def retrieve(
-        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> list[Candidates]:
-        """The k products from the one that the vector names on; of no fresh segment."""
+        """The k products from the one that the vector names on, of those selected; of no fresh segment."""
         await self._work("retrieve", len(vectors), deadline)
-        places = np.arange(min(k, self.count))
+        places = np.arange(self.count)
         scores = (1 - places * 0.01).astype(np.float32)
-        return [Candidates((places + int(vector[0])) % self.count, scores) for vector in vectors]
+        results = []
+        for vector in vectors:
+            rows = (places + int(vector[0])) % self.count
+            chosen = places if selection is None else np.flatnonzero(selection.mask[rows])
+            results.append(Candidates(rows[chosen[:k]], scores[chosen[:k]]))
+        return results
 
     async def score_rows(
         self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
@@ -44,6 +56,13 @@ class FakeEngine:
         """What `retrieve` returns for them."""
         await self._work("score_rows", len(rows), deadline)
         return (1 - (rows - int(vector[0])) % self.count * 0.01).astype(np.float32)
+
+    async def vectors(
+        self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """A direction for each remainder of a row by 4, shape (r, 4): rows a multiple of 4 apart are equal."""
+        await self._work("vectors", len(rows), deadline)
+        return np.eye(4, dtype=np.float32)[rows % 4]
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """Each pair's last token but the closing one."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from numpy.typing import NDArray
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, Engine, EngineError, Pair, Tokens, Vectors
 
@@ -47,13 +48,19 @@ class FallbackEngine:
         )
 
     async def retrieve(
-        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
         return await _either(
             "retrieve",
-            lambda limit: self._first.retrieve(vectors, k, limit, view),
-            lambda: self._second.retrieve(vectors, k, deadline, view),
+            lambda limit: self._first.retrieve(vectors, k, limit, view, selection, exact),
+            lambda: self._second.retrieve(vectors, k, deadline, view, selection, exact),
             deadline,
         )
 
@@ -65,6 +72,15 @@ class FallbackEngine:
             "score_rows",
             lambda limit: self._first.score_rows(vector, rows, limit, view),
             lambda: self._second.score_rows(vector, rows, deadline, view),
+            deadline,
+        )
+
+    async def vectors(self, rows: NDArray, deadline: float | None, view: CatalogView | None = None) -> Vectors:
+        """See `engine.protocol.Engine`."""
+        return await _either(
+            "vectors",
+            lambda limit: self._first.vectors(rows, limit, view),
+            lambda: self._second.vectors(rows, deadline, view),
             deadline,
         )
 

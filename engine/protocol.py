@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 
 Tokens = NDArray[np.int32]
@@ -49,9 +50,16 @@ class Engine(Protocol):
         ...
 
     async def retrieve(
-        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> list[Candidates]:
         """The k most similar products of the view to each vector of shape (n, d); without a view, of the base segment.
+        With a selection of that view, of the products in it; with `exact`, whatever the kind of the index.
 
         The engine holds the base segment's vectors, and the view brings those of fresh segments. Raises
         DeadlineExceeded, or EngineError, also where the engine does not support fresh segments.
@@ -62,6 +70,15 @@ class Engine(Protocol):
         self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
     ) -> Vectors:
         """The similarity, shape (r,), of r products of the view to a vector of shape (d,), as `retrieve` scores them.
+
+        Raises as `retrieve` does.
+        """
+        ...
+
+    async def vectors(
+        self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """The unit vectors, shape (r, d), of r products of the view, as the index has them.
 
         Raises as `retrieve` does.
         """

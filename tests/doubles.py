@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from builders import COLUMNS_FILE, entry, make_manifest, product, write_columns
 
+from catalog.selection import Selection
 from catalog.table import ProductTable
 from core.manifest import Manifest
 from engine.fake import FakeEngine
@@ -47,10 +48,6 @@ class Ranker:
 
     def pack_all(self, query: np.ndarray, products: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [self.pack(query, product_tokens) for product_tokens in products]
-
-    def tokenize_products(self, texts: list[str]) -> list[np.ndarray]:
-        """The last token, and so the logit, is the number of words."""
-        return [np.array([7, len(text.split())], np.int32) for text in texts]
 
     def scores(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
         assert logits.shape == similarities.shape
@@ -90,9 +87,11 @@ class Spoken:
         await self._work("spelt")
         return text.replace("reed", "red")
 
-    async def search(self, text: str, k: int, view: object = None) -> LexicalMatches:
+    async def search(
+        self, text: str, k: int, view: object = None, selection: Selection | None = None
+    ) -> LexicalMatches:
         await self._work("search")
-        rows = self.rows[:k]
+        rows = (self.rows if selection is None else self.rows[selection.mask[self.rows]])[:k]
         return LexicalMatches(LexicalQuery(), Candidates(rows, self._scores(rows)))
 
     async def evidence(self, query: LexicalQuery, rows: np.ndarray, view: object = None) -> Evidence:

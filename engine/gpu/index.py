@@ -46,17 +46,26 @@ class GpuIndex:
         self.count = index.count
         self.dimensions = index.dimensions
 
-    def search(self, vectors: NDArray[np.float32], k: int, allowed: Mask | None = None) -> SearchResult:
-        """As `VectorIndex.search`, of the products that the mask, shape (count,), allows.
+    def search(
+        self, vectors: NDArray[np.float32], k: int, allowed: Mask | None = None, exact: bool = False
+    ) -> SearchResult:
+        """As `VectorIndex.search`, of the products that the mask, shape (count,), allows. Of an approximate kind, an
+        exact search is the processor's.
 
         Where it allows fewer than k, lines end with row -1. Raises EngineError for an answer that breaks the filter.
         """
+        if exact and not self._index.exact:
+            return self._index.search(vectors, k, allowed, exact=True)
         rows, scores = self._searcher.search(vectors, min(k, self.count), allowed)
         scores = np.where(rows >= 0, scores, -np.inf).astype(np.float32)
         order = np.lexsort((rows, -scores), axis=1)
         rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
         _check(rows, self.count, allowed)
         return rows.astype(np.int64), scores
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """See `VectorIndex.vectors`."""
+        return self._index.vectors(rows)
 
     def similarities(self, vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """See `VectorIndex.similarities`."""

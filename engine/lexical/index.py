@@ -138,7 +138,47 @@ class LexicalIndex:
 
         Of very many postings, those of the commonest terms, which discriminate least, are left out.
         """
-        terms = self._affordable(terms)
+        totals = self._totals(self._affordable(terms), weights, synonyms)
+        if allowed is not None:
+            totals[~allowed] = 0
+        best = _best(totals, k)
+        return Candidates(best, totals[best])
+
+    def matches(
+        self, query: LexicalQuery, weights: Mapping[str, float]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How much of the query each product holds, 0 to 1, and its score as `search` gives it; both of shape (count,).
+
+        The share is that of the words' inverse document frequencies; a word counts as much as its best term in any
+        field. Of very many postings, those of the commonest terms are left out, as they are in `search`.
+        """
+        terms = self._affordable(query.terms)
+        covered = np.zeros(self.count, np.float32)
+        total = max(float(sum(query.weights)), 1e-6)
+        for place, weight in enumerate(query.weights):
+            held = self._held(place, terms, query)
+            covered += held * np.float32(weight / total)
+        return covered, self._totals(terms, weights, query.synonyms)
+
+    def _held(self, word: int, terms: Sequence[QueryTerm], query: LexicalQuery) -> NDArray[np.float32]:
+        """How much of one word each product holds, 0 to 1, shape (count,)."""
+        held = np.zeros(self.count, np.float32)
+        of_word = [(term.number, np.float32(min(term.weight, 1))) for term in terms if word in term.words]
+        phrases = [one for alternatives in query.synonyms for one in alternatives if word in one.words]
+        for name, postings in zip(self.fields, self._fields, strict=True):
+            if name == UNITS:
+                continue
+            for number, weight in of_word:
+                rows = postings.of(number)[0]
+                held[rows] = np.maximum(held[rows], weight)
+            for one in phrases:
+                together = holding(one.numbers, postings)
+                held[together] = np.maximum(held[together], np.float32(min(one.weight, 1)))
+        return held
+
+    def _totals(
+        self, terms: Sequence[QueryTerm], weights: Mapping[str, float], synonyms: Sequence[Sequence[Alternative]]
+    ) -> NDArray[np.float32]:
         totals = np.zeros(self.count, np.float32)
         for name, postings in zip(self.fields, self._fields, strict=True):
             if weight := weights.get(name, 0.0):
@@ -148,10 +188,7 @@ class LexicalIndex:
                 for alternatives in synonyms:
                     more, extra = added(alternatives, terms, postings)
                     totals[more] += extra * np.float32(weight)
-        if allowed is not None:
-            totals[~allowed] = 0
-        best = _best(totals, k)
-        return Candidates(best, totals[best])
+        return totals
 
     def evidence(self, query: LexicalQuery, rows: NDArray[np.int64]) -> Evidence:
         """What r products hold of the query, whether or not a search found them."""

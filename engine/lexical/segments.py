@@ -5,27 +5,47 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from catalog.segment import LexicalSearch, Rows
+from catalog.segment import LexicalSearch, Rows, Scores
+from catalog.selection import Selection
 from catalog.view import CatalogView, merge_ranked
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.protocol import Candidates
 
 
 def search_view(
-    base: LexicalIndex, view: CatalogView | None, query: LexicalQuery, weights: Mapping[str, float], k: int
+    base: LexicalIndex,
+    view: CatalogView | None,
+    query: LexicalQuery,
+    weights: Mapping[str, float],
+    k: int,
+    selection: Selection | None = None,
 ) -> Candidates:
     """The k best products of the view for a query that was read by the base segment's vocabulary, best first.
 
     `weights` are the fields'. `base` has the base segment's words; without a view they are searched alone and whole.
+    `selection` is of the same view.
     """
     if view is None or view.is_base_alone:
-        return base.search(query.terms, weights, k, query.synonyms)
+        return base.search(query.terms, weights, k, query.synonyms, None if selection is None else selection.mask)
     lists = []
     for number in range(len(view.segments)):
         words = _words_of(base, view, number)
-        candidates = words.search(query.terms, weights, k, query.synonyms, view.alive(number))
+        allowed = view.alive(number) if selection is None else view.slice(selection.mask, number)
+        candidates = words.search(query.terms, weights, k, query.synonyms, allowed)
         lists.append((candidates.rows + view.start(number), candidates.scores))
     return Candidates(*merge_ranked(lists, k))
+
+
+def matches_in_view(
+    base: LexicalIndex, view: CatalogView | None, query: LexicalQuery, weights: Mapping[str, float]
+) -> tuple[Scores, Scores]:
+    """See `LexicalIndex.matches`; both of shape (rows,), of all rows of the view, those of deleted products among
+    them."""
+    if view is None or len(view.segments) == 1:
+        return base.matches(query, weights)
+    parts = [_words_of(base, view, number).matches(query, weights) for number in range(len(view.segments))]
+    covered, scores = zip(*parts, strict=True)
+    return np.concatenate(covered), np.concatenate(scores)
 
 
 def evidence_of_view(base: LexicalIndex, view: CatalogView | None, query: LexicalQuery, rows: Rows) -> Evidence:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as rpc
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 from engine.triton.config import ENCODE_ROWS, FOUND, RETRIEVE_ROWS, SCORES
@@ -88,11 +89,19 @@ class TritonEngine:
         return np.concatenate(await _together([self._encode(part, deadline) for part in parts]))
 
     async def retrieve(
-        self, vectors: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vectors: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> list[Candidates]:
         """See `engine.protocol.Engine`."""
         self._attend()
         _check_base_alone(view)
+        if selection is not None or exact:
+            raise EngineError("Triton's model of the index has no filter")
         parts = [vectors[start : start + RETRIEVE_ROWS] for start in range(0, len(vectors), RETRIEVE_ROWS)]
         results = await _together([self._retrieve(part, k, deadline) for part in parts])
         return [candidates for part in results for candidates in part]
@@ -112,6 +121,12 @@ class TritonEngine:
             deadline,
             lambda answer: named_outputs(answer, _OUTPUTS, shape)[1][0],
         )
+
+    async def vectors(
+        self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
+    ) -> Vectors:
+        """Not served by Triton's model of the index. Raises EngineError."""
+        raise EngineError("Triton's model of the index returns no vectors")
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`. Pairs are sent in order of length, so that little is padded."""

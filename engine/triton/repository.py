@@ -32,6 +32,7 @@ _MODULES = (
     "core/errors.py",
     "engine/onnx/session.py",
     "engine/onnx/tables.py",
+    "engine/vector/filtering.py",
     "engine/vector/index.py",
     "engine/triton/models/tensors.py",
 )

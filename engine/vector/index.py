@@ -1,5 +1,6 @@
 """Searches one FAISS index of product vectors, from any number of threads."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MissingPackageError, ReleaseError
+from engine.vector.filtering import EXACT_SHARE, FilterPlan, plan_filter
 
 if TYPE_CHECKING:
     import faiss  # loaded with the first index: most commands open none
@@ -26,9 +28,11 @@ def use_one_thread() -> None:
 class VectorIndex:
     """Inner product over unit vectors: cosine similarity. Row i is product i of the snapshot."""
 
-    def __init__(self, index: "faiss.Index") -> None:
-        """Takes a FAISS index over inner products whose search settings are made."""
+    def __init__(self, index: "faiss.Index", exact_share: float = EXACT_SHARE) -> None:
+        """Takes a FAISS index over inner products whose search settings are made; see `plan_filter` for
+        `exact_share`."""
         self._index = index
+        self._exact_share = exact_share
         self.count = int(index.ntotal)
         self.dimensions = int(index.d)
 
@@ -52,28 +56,47 @@ class VectorIndex:
         apply_settings(index, report.get("settings", {}))
         if isinstance(index, faiss.IndexIVF):
             index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
-        return cls(index)
+        return cls(index, report.get("filter_exact_share", EXACT_SHARE))
 
     def copied(self, copy: "Callable[[faiss.Index], faiss.Index]") -> "VectorIndex":
         """The same index elsewhere, such as on a GPU."""
-        return VectorIndex(copy(self._index))
+        return VectorIndex(copy(self._index), self._exact_share)
 
     def search(
-        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None, exact: bool = False
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and scores, both of shape (n, min(k, count)), of n unit vectors of shape (n, d), best first, among the
-        rows that the mask, shape (count,), allows.
+        rows that the mask, shape (count,), allows. With `exact`, an approximate index scores all of them.
 
-        Equal scores stand in the order of their rows. Where a mask allows fewer, or an approximate index finds fewer,
-        row -1 fills up the end; an exact index without a mask always finds as many.
+        Equal scores stand in the order of their rows. Where a mask allows fewer than k, row -1 fills up the end; so it
+        does where an approximate index without a mask finds fewer.
         """
-        queries = np.ascontiguousarray(vectors, np.float32)
+        queries, k = np.ascontiguousarray(vectors, np.float32), min(k, self.count)
+        if allowed is None:
+            return _ordered(*self._run(queries, k, None, FilterPlan(exact) if exact else None))
+        passing = int(np.count_nonzero(allowed))
+        plan = plan_filter(self.exact, 1.0 if exact else passing / self.count, self._exact_share)
+        plan = FilterPlan(exact=True) if exact else plan
         # The bits have to stay alive as long as the search, which FAISS does not see to.
-        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        parameters = None if bits is None else _masked(self._index, bits, self.count)
-        scores, rows = self._index.search(queries, min(k, self.count), params=parameters)
-        order = np.lexsort((rows, -scores), axis=1)
-        return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+        bits = np.packbits(allowed, bitorder="little")
+        rows, scores = self._run(queries, k, bits, plan)
+        short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, passing))
+        if len(short) and not plan.exact:
+            rows[short], scores[short] = self._run(queries[short], k, bits, FilterPlan(exact=True))
+        return _ordered(rows, scores)
+
+    def _run(
+        self, queries: NDArray[np.float32], k: int, bits: NDArray[np.uint8] | None, plan: FilterPlan | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """A search by the plan, with the index's own settings without one."""
+        import faiss
+
+        index = self._index
+        if plan is not None and plan.exact and isinstance(index, faiss.IndexHNSW):
+            index = faiss.downcast_index(index.storage)
+        parameters = None if plan is None else _parameters(index, bits, self.count, plan)
+        scores, rows = index.search(queries, k, params=parameters)
+        return rows, scores
 
     def similarities(self, vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Scores, shape (r,), of r rows against a unit vector of shape (d,), as a search that finds them gives."""
@@ -105,17 +128,23 @@ class VectorIndex:
         return self._index
 
 
-def _masked(index: "faiss.Index", bits: NDArray[np.uint8], count: int) -> Any:
-    """Parameters of a search among the rows whose bit is set, with the index's own search settings."""
+def _ordered(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    order = np.lexsort((rows, -scores), axis=1)
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _parameters(index: "faiss.Index", bits: NDArray[np.uint8] | None, count: int, plan: FilterPlan) -> Any:
+    """Parameters of a search by the plan, among the rows whose bit is set where there are bits."""
     import faiss
 
     library: Any = faiss  # its type stubs lack the fields of search parameters
-    selector = library.IDSelectorBitmap(count, library.swig_ptr(bits))
+    selector = {} if bits is None else {"sel": library.IDSelectorBitmap(count, library.swig_ptr(bits))}
     if isinstance(index, faiss.IndexIVF):
-        return library.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+        lists = index.nlist if plan.exact else min(index.nlist, math.ceil(index.nprobe * plan.widening))
+        return library.SearchParametersIVF(**selector, nprobe=lists)
     if isinstance(index, faiss.IndexHNSW):
-        return library.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
-    return library.SearchParameters(sel=selector)
+        return library.SearchParametersHNSW(**selector, efSearch=math.ceil(index.hnsw.efSearch * plan.widening))
+    return library.SearchParameters(**selector)
 
 
 def apply_settings(index: "faiss.Index", settings: Mapping[str, Any]) -> None:

@@ -3,21 +3,31 @@
 import numpy as np
 
 from catalog.segment import Rows, Scores, VectorSearch
+from catalog.selection import Selection
 from catalog.view import CatalogView, merge_ranked
 
 
-def search_view(base: VectorSearch, view: CatalogView | None, vectors: Scores, k: int) -> tuple[Rows, Scores]:
+def search_view(
+    base: VectorSearch,
+    view: CatalogView | None,
+    vectors: Scores,
+    k: int,
+    selection: Selection | None = None,
+    exact: bool = False,
+) -> tuple[Rows, Scores]:
     """Rows of the view and scores, both (n, c) with c at most k, of n unit vectors (n, d), best first; row -1 where
     there are no more.
 
-    `base` has the base segment's vectors; without a view they are searched alone and whole.
+    `base` has the base segment's vectors; without a view they are searched alone and whole. `selection` is of the same
+    view; see `VectorSearch.search` for `exact`.
     """
     if view is None or view.is_base_alone:
-        return base.search(vectors, k)
+        return base.search(vectors, k, None if selection is None else selection.mask, exact)
     lists = []
     for number, segment in enumerate(view.segments):
         if len(segment):
-            rows, scores = _vectors_of(base, view, number).search(vectors, k, view.alive(number))
+            allowed = view.alive(number) if selection is None else view.slice(selection.mask, number)
+            rows, scores = _vectors_of(base, view, number).search(vectors, k, allowed, exact)
             lists.append((np.where(rows < 0, -1, rows + view.start(number)), scores))
     return merge_ranked(lists, k)
 
@@ -30,6 +40,17 @@ def score_view_rows(base: VectorSearch, view: CatalogView | None, vector: Scores
     for part in view.parts(rows):
         result[part.places] = _vectors_of(base, view, part.segment).similarities(vector, part.rows)
     return result
+
+
+def view_vectors(base: VectorSearch, view: CatalogView | None, rows: Rows) -> Scores:
+    """The unit vectors, shape (r, d), of r rows of the view."""
+    if view is None or len(view.segments) == 1:
+        return base.vectors(rows)
+    parts = list(view.parts(rows))
+    if not parts:
+        return base.vectors(rows)
+    order = np.argsort(np.concatenate([part.places for part in parts]), kind="stable")
+    return np.concatenate([_vectors_of(base, view, part.segment).vectors(part.rows) for part in parts])[order]
 
 
 def _vectors_of(base: VectorSearch, view: CatalogView, segment: int) -> VectorSearch:

@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from core.filters import Filter
 from core.plan import Plan
+from engine.protocol import Candidates
+from retrieval.listing.match_set import LexicalMatches
 from retrieval.pipeline.result import Degradation, SearchResult
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import NO_EFFECTS, RuleEffects
@@ -19,7 +22,11 @@ class RequestContext:
     """One request to one release. `query` is replaced by the query as it is understood; `result` is filled by stages.
 
     `deadline` is a time of the running loop's clock, or None. `filter` is what products have to pass: the request's
-    filter and those of rules. `rules` are the effects of merchandising rules at `now`, in seconds since 1970.
+    filter and those of rules; `selection` is what passes, None where everything does. `rules` are the effects of
+    merchandising rules at `now`, in seconds since 1970.
+
+    `similar` are the most similar products and `lexical_matches` what each product holds of the query, both before the
+    filter: the sources leave them where the request is answered from its match set.
     """
 
     query: Query
@@ -29,7 +36,10 @@ class RequestContext:
     result: SearchResult
     filter: Filter | None = None
     rules: RuleEffects = NO_EFFECTS
-    now: float = field(default_factory=time.time)
+    now: float = field(default_factory=lambda: float(int(time.time())))
+    selection: Selection | None = None
+    similar: Candidates | None = None
+    lexical_matches: LexicalMatches | None = None
 
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> "RequestContext":
@@ -40,6 +50,11 @@ class RequestContext:
     def view(self) -> CatalogView:
         """The revision of the catalog that the request sees."""
         return self.result.view
+
+    @property
+    def added_filter(self) -> Filter | None:
+        """What products have to pass beside the request's own filter."""
+        return self.rules.filter
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None without one."""

@@ -11,10 +11,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
-from engine.lexical.segments import evidence_of_view, search_view
+from engine.lexical.segments import evidence_of_view, matches_in_view, search_view
 from engine.protocol import Candidates
 from retrieval.understanding.negated import NegationReader
 from text.rewrites import Rewriter
@@ -68,14 +69,22 @@ class LexicalRetriever:
         """The query with likelier spellings of words that no product holds. Raises LexicalFailed."""
         return await self._run(lambda: _apply_spellings(text, self._parse(text).spellings))
 
-    async def search(self, text: str, k: int, view: CatalogView | None = None) -> LexicalMatches:
-        """The k best products of the view; without one, of the base segment. Raises LexicalFailed."""
+    async def search(
+        self, text: str, k: int, view: CatalogView | None = None, selection: Selection | None = None
+    ) -> LexicalMatches:
+        """The k best products of the view, or of a selection of it; without a view, of the base segment. Raises
+        LexicalFailed."""
 
         def work() -> LexicalMatches:
             query = self._parse(text)
-            return LexicalMatches(query, search_view(self._index, view, query, self._weights, k))
+            return LexicalMatches(query, search_view(self._index, view, query, self._weights, k, selection))
 
         return await self._run(work)
+
+    async def matches(self, text: str, view: CatalogView) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How much of the query each product of the view holds, 0 to 1, and its score; both of shape (rows,). Raises
+        LexicalFailed."""
+        return await self._run(lambda: matches_in_view(self._index, view, self._parse(text), self._weights))
 
     async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64], view: CatalogView | None = None) -> Evidence:
         """What r products of the view hold of the query, retrieved by it or not. Raises LexicalFailed."""

@@ -10,6 +10,7 @@ import numpy as np
 from catalog.view import CatalogView
 from engine.fallback import collect_notes
 from engine.protocol import Vectors
+from retrieval.listing.facets import FacetCounts
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.rules.effects import RuleReport
 from retrieval.understanding.result import Understanding
@@ -55,24 +56,43 @@ class FeatureContribution:
 
 
 @dataclass(frozen=True, slots=True)
-class WordContribution:
-    """By how much the cross-encoder's logit falls when a word of the query, or of the product, is left out."""
+class Total:
+    """A count, and whether it is exact; else there may be more."""
 
-    word: str
-    from_query: bool
-    contribution: float
+    value: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """How many products of the catalog pass the filter, and how the vector index was searched: scan, masked or none."""
+
+    passing: int
+    execution: str
+
+
+@dataclass(frozen=True, slots=True)
+class HitGroup:
+    """The group of a hit: the value that its products share, how many there are, and the best of the others."""
+
+    value: str
+    size: int
+    variants: tuple["Hit", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product of the result by its row of the view. `contributions` and `words` are there where the request asks to
-    explain."""
+    """A product of the result by its row of the view. `contributions` are there where the request asks to explain.
+
+    `moves` is what moved it beside its score: pin, bury, boost, each with the rule behind a colon, cap or diversity.
+    """
 
     row: int
     score: float
     stage_scores: tuple[StageScore, ...]
     contributions: tuple[FeatureContribution, ...] = ()
-    words: tuple[WordContribution, ...] = ()
+    moves: tuple[str, ...] = ()
+    group: HitGroup | None = None
 
     def stage_score(self, stage: str) -> StageScore | None:
         """The score of the stage, or None where it did not score the product."""
@@ -110,6 +130,10 @@ class SearchResult:
     `understanding` what it states.
     `arranging_since` is the time of the loop's clock when the stages that can be left out had ended, or ought to have;
     0 before. `rules` are the effects of merchandising rules, and `redirect` is where one of them sends the shopper.
+
+    `offset` is how many hits are on earlier pages. `total`, `groups`, `facets` and `next_page_token` are of requests
+    that are answered from their match set.
+    `filter_violations` counts products that a source returned although they fail the filter; no hit is one of them.
     """
 
     view: CatalogView
@@ -123,6 +147,13 @@ class SearchResult:
     arranging_since: float = 0.0
     rules: tuple[RuleReport, ...] = ()
     redirect: str = ""
+    total: Total | None = None
+    groups: Total | None = None
+    facets: list[FacetCounts] = field(default_factory=list)
+    next_page_token: str = ""
+    offset: int = 0
+    filter: FilterReport | None = None
+    filter_violations: int = 0
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:

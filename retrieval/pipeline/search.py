@@ -1,16 +1,16 @@
 """One search, top to bottom."""
 
 from core.plan import Plan
-from retrieval.pipeline.arrange import arrange
+from retrieval.pipeline.arrange import Ranked, arrange, arrange_matches
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.fusing import fuse
+from retrieval.pipeline.listing import find_matches, keep_matching, open_page, select
 from retrieval.pipeline.prerank import prerank
 from retrieval.pipeline.ranking import rank
 from retrieval.pipeline.rescore import rescore
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.sources import ask_sources, search_sources
 from retrieval.pipeline.understand import understand
-from retrieval.pipeline.word_contributions import explain_words
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -26,14 +26,20 @@ async def search(
     """
     context = RequestContext.start(query, plan, release, deadline)
     with context.result.naming_fallback():
+        token = open_page(context)
         bounds = await understand(context)
+        await select(context)
         lists = await ask_sources(context, search_sources(context))
-        candidates = await fuse(context, lists)
+        matches = await find_matches(context, lists)
+        if token is not None or query.listing.sort:
+            await arrange_matches(context, lists, matches, token, bounds)
+            return context.result
+        candidates = keep_matching(context, await fuse(context, lists), matches)
         shortlist = await prerank(context, candidates, bounds)
         relevance = await rescore(context, shortlist.candidates)
         with context.result.stage("arrange", len(shortlist)) as stage:
             ranking = await rank(context, shortlist, relevance)
-            context.result.hits = await arrange(context, shortlist, ranking, relevance)
+            ranked = Ranked(shortlist, ranking, relevance)
+            context.result.hits = await arrange(context, lists, matches, ranked, bounds)
             stage.candidates_out = len(context.result.hits)
-        await explain_words(context)
     return context.result

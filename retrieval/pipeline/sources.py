@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.lexical.index import Evidence, LexicalQuery
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Vectors
+from retrieval.listing.match_set import MOST_SIMILAR, LexicalMatches, similar_matches
 from retrieval.pipeline.budget import before_words
 from retrieval.pipeline.candidates import DENSE, LEXICAL, Fusion
 from retrieval.pipeline.context import RequestContext
@@ -112,11 +113,29 @@ class DenseSource:
             [tokens] = release.tower.tokenize_queries([context.query.text])
             self._vector = await release.models.encode(tokens, deadline)
             stage.candidates_out = 1
-        count = max(context.plan.candidates, context.query.top_k)
         with context.result.stage(self.name, len(context.view)) as stage:
-            candidates = await release.models.retrieve(self._vector, count, deadline, context.view)
+            candidates = await self._retrieve(deadline)
             stage.candidates_out = len(candidates.rows)
         return candidates
+
+    async def _retrieve(self, deadline: float | None) -> Candidates:
+        """The most similar products that pass the filter; of a request that is answered from its match set, of those
+        that match by their similarity."""
+        context, models = self._context, self._context.release.models
+        count = max(context.plan.candidates, context.query.top_k)
+        listing, selection = context.query.listing, context.selection
+        if not listing.needs_matches:
+            return await models.retrieve(self._vector, count, deadline, context.view, selection)
+        exact = not listing.approximate
+        if listing.match_all:
+            similar = await models.retrieve(self._vector, MOST_SIMILAR, deadline, context.view, selection, exact)
+        else:
+            nearest = await models.retrieve(self._vector, MOST_SIMILAR, deadline, context.view, None, exact)
+            similar = similar_matches(nearest, context.release.similarity_threshold)
+        context.similar = similar
+        passing = similar.rows if selection is None else similar.rows[selection.mask[similar.rows]]
+        scores = similar.scores if selection is None else similar.scores[selection.mask[similar.rows]]
+        return Candidates(passing[:count], scores[:count])
 
     async def complete(self, fusion: Fusion) -> Completion:
         """See `Source`."""
@@ -149,7 +168,10 @@ class LexicalSource:
         context = self._context
         with context.result.stage(self.name, len(context.view)) as stage:
             async with asyncio.timeout_at(context.optional_until()):
-                matches = await self._words.search(context.query.text, context.plan.lexical_candidates, context.view)
+                text, count = context.query.text, context.plan.lexical_candidates
+                matches = await self._words.search(text, count, context.view, context.selection)
+                if context.query.listing.needs_matches:
+                    context.lexical_matches = LexicalMatches(*await self._words.matches(text, context.view))
             self._query = matches.query
             stage.candidates_out = len(matches.candidates.rows)
         return matches.candidates

@@ -11,6 +11,7 @@ from engine.device import chosen_device
 from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.fallback import FallbackEngine
 from engine.half import half_path
+from engine.local_search import LocalSearchEngine
 from engine.protocol import Engine, EngineError
 from engine.vector.index import VectorIndex
 from ranker.ranker import Ranker
@@ -97,10 +98,11 @@ def triton_engine(
         names = {call: models.name(call) for call in models.calls}
         dimensions = int(manifest.snapshot.index["dimensions"])
         served = Served(names, residence.inputs, dimensions, manifest.snapshot.products)
-        engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
-        if settings.fallback == "lexical":
-            return engine
-        return FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))
+        engine: Engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
+        if settings.fallback != "lexical":
+            engine = FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))
+        open_index = partial(VectorIndex.open, folder / "index.faiss", manifest.snapshot.index)
+        return LocalSearchEngine(engine, open_index, settings.lanes_each)
     except BaseException:
         residence.leave()
         raise

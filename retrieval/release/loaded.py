@@ -130,6 +130,11 @@ class LoadedRelease:
         return rest, bounds
 
     @property
+    def similarity_threshold(self) -> float | None:
+        """The similarity above which the bi-encoder counts a product as a match; None of releases that have none."""
+        return self.manifest.snapshot.index.get("similarity_threshold")
+
+    @property
     def mix(self) -> float:
         """What the cross-encoder's order counts beside that of retrieval; see `mixed_scores`."""
         return self.ranker.mix if self.ranker is not None else 0.0

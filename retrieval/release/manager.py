@@ -20,7 +20,7 @@ from core.strings import quoted
 from engine.protocol import EngineError
 from retrieval.release.loaded import LoadedRelease, open_release
 from retrieval.release.rules import RulesWatch
-from retrieval.wire.request import InvalidRequest, Violation
+from retrieval.wire.violations import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.releases")
 

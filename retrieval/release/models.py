@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.cache import Caches, found_key, pair_keys, tokens_key
 from engine.protocol import Candidates, Engine, Pair, Tokens, Vectors
@@ -40,15 +41,23 @@ class CachedModels:
         return vector
 
     async def retrieve(
-        self, vector: Vectors, k: int, deadline: float | None, view: CatalogView | None = None
+        self,
+        vector: Vectors,
+        k: int,
+        deadline: float | None,
+        view: CatalogView | None = None,
+        selection: Selection | None = None,
+        exact: bool = False,
     ) -> Candidates:
-        """The k products of the view most similar to a vector of shape (d,). Raises DeadlineExceeded or EngineError."""
+        """The k products of the view, or of a selection of it, most similar to a vector of shape (d,); see
+        `Engine.retrieve`. Raises DeadlineExceeded or EngineError."""
 
         async def compute(_: list[int]) -> Sequence[Candidates]:
-            [candidates] = await self._engine.retrieve(vector[None], k, deadline, view)
+            [candidates] = await self._engine.retrieve(vector[None], k, deadline, view, selection, exact)
             return [_read_only(candidates.rows, candidates.scores)]
 
-        key = found_key(self._index, vector, "retrieve", k, _revision(view))
+        selected = "" if selection is None else selection.key
+        key = found_key(self._index, vector, "retrieve", k, _revision(view), selected, exact)
         [candidates] = await self._caches.candidates.fetch([key], compute)
         return candidates
 

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from retrieval.wire.request import InvalidRequest, Violation
 from retrieval.wire.status import Context, abort, bad_request
+from retrieval.wire.violations import InvalidRequest, Violation
 
 log = logging.getLogger("tandem.requests")
 

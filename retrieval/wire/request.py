@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from core.filters import Filter
 from core.plan import MAX_TOP_K
 from core.strings import fold_text, quoted
+from retrieval.listing.spec import PLAIN, ListingSpec
 from retrieval.understanding.result import SOFT
 from retrieval.wire.filters import try_filter
+from retrieval.wire.listing import listing_violations, read_listing
 from retrieval.wire.understanding import MODE_NAMES
 from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import search_pb2
@@ -17,7 +19,6 @@ MAX_QUERY_CHARACTERS = 512
 _MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
 _MOST_PATHS = 64
 DEFAULT_TOP_K = 10
-_MOST_EXPLAINED = 10  # hits whose words are explained
 MAX_NAME = 128
 
 PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
@@ -38,10 +39,10 @@ class Query:
     language: str = ""
     country: str = ""
     explain: bool = False
-    explain_words: int = 0
     verbatim: bool = False
     filter: Filter | None = None
     understanding: str = SOFT
+    listing: ListingSpec = PLAIN
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
@@ -52,11 +53,11 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
     violations = [
         *_text_violations(text),
         *_top_k_violations(request.top_k),
-        *_explain_violations(request.explain_words),
         *_name_violations(request),
         *_mask_violations(request.product_mask.paths),
         *filter_violations,
         *_understanding_violations(request.understanding),
+        *listing_violations(request),
     ]
     if violations:
         raise InvalidRequest(violations)
@@ -67,10 +68,10 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         language=request.language.lower(),
         country=request.country.upper(),
         explain=request.explain,
-        explain_words=request.explain_words,
         verbatim=request.verbatim,
         filter=filter,
         understanding=MODE_NAMES[request.understanding],
+        listing=read_listing(request),
     )
 
 
@@ -109,12 +110,6 @@ def _understanding_violations(mode: int) -> list[Violation]:
     if mode in MODE_NAMES:
         return []
     return [Violation("understanding", f"is {mode}; send one of {', '.join(search_pb2.UnderstandingMode.keys())}")]
-
-
-def _explain_violations(hits: int) -> list[Violation]:
-    if 0 <= hits <= _MOST_EXPLAINED:
-        return []
-    return [Violation("explain_words", f"is {hits}; send 0 to {_MOST_EXPLAINED}")]
 
 
 def _mask_violations(paths: Sequence[str]) -> list[Violation]:

@@ -7,6 +7,7 @@ from ranker.features import LABELS
 from retrieval.pipeline.result import RESPONSE_TRUNCATED, RULE_LABELS, Hit, SearchResult
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
+from retrieval.wire.page import MOST_FACET_BYTES, add_listing
 from retrieval.wire.request import Query
 from retrieval.wire.status import duration
 from retrieval.wire.turns import Turns
@@ -48,43 +49,54 @@ async def response(
         rules=[search_pb2.RuleEffect(rule_id=id, action=action, detail=detail) for id, action, detail in answer.rules],
         redirect=answer.redirect,
     )
+    if cut := add_listing(message, answer):
+        detail = f"{cut} values of facets are left out: facets take {MOST_FACET_BYTES >> 10} KiB at most"
+        message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
     add_understanding(message, answer.understanding, release.manifest.currency)
     turns = Turns()
-    for rank, hit in enumerate(answer.hits, 1):
-        _add(message, hit, rank, answer.view)
+    added: list[tuple[search_pb2.Hit, Hit]] = []
+    for rank, hit in enumerate(answer.hits, answer.offset + 1):
+        _add(message.hits.add(), hit, rank, answer.view, added)
         await turns.take()
-    shown = Display(answer.view, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(answer.hits) + 1))
-    await _show(message, answer.hits, query.fields, shown, turns)
+    shown = Display(answer.view, MAX_ANSWER_BYTES - message.ByteSize() - _FRAME * (len(added) + 1))
+    await _show(added, query.fields, shown, turns)
     if shown.cut:
-        detail = f"{len(shown.cut)} of {len(answer.hits)} products show less than was asked for: {BOUNDS}"
+        detail = f"{len(shown.cut)} of {len(added)} products show less than was asked for: {BOUNDS}"
         message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
     return message
 
 
 async def _show(
-    message: search_pb2.SearchResponse, hits: Sequence[Hit], fields: Sequence[str], shown: Display, turns: Turns
+    added: Sequence[tuple[search_pb2.Hit, Hit]], fields: Sequence[str], shown: Display, turns: Turns
 ) -> None:
     """All hits get their short fields before the first gets its long ones."""
     short = [name for name in fields if name not in LONG_FIELDS]
     long = [name for name in fields if name in LONG_FIELDS]
     for part in filter(None, (short, long)):
         fill = shown.filler(part)
-        for added, hit in zip(message.hits, hits, strict=True):
-            fill(added.product, hit.row)
+        for message, hit in added:
+            fill(message.product, hit.row)
             await turns.take()
 
 
-def _add(message: search_pb2.SearchResponse, hit: Hit, rank: int, view: CatalogView) -> None:
-    """Built in place: messages made apart and put in are copied, at twice the time."""
-    added = message.hits.add(product_id=view.id(hit.row), rank=rank, score=hit.score)
-    scores, reasons = added.stage_scores, added.reasons
+def _add(
+    message: search_pb2.Hit, hit: Hit, rank: int, view: CatalogView, added: list[tuple[search_pb2.Hit, Hit]]
+) -> None:
+    """Built in place: messages made apart and put in are copied, at twice the time. `added` gets the hit, and then
+    those of its group."""
+    message.product_id, message.rank, message.score = view.id(hit.row), rank, hit.score
+    added.append((message, hit))
+    scores, reasons = message.stage_scores, message.reasons
     for one in hit.stage_scores:
         scores.add(stage=one.stage, score=one.score, rank=one.rank)
     for reason in hit.contributions:
         label, value = _LABELS.get(reason.feature, reason.feature), reason.value
         reasons.add(feature=label, feature_id=reason.feature, value=value, contribution=reason.contribution)
-    for word in hit.words:
-        added.words.add(word=word.word, from_query=word.from_query, contribution=word.contribution)
-    added.product.SetInParent()  # it is there, even where a product has none of the fields
+    message.product.SetInParent()  # it is there, even where a product has none of the fields
+    message.moves.extend(hit.moves)
+    if hit.group is not None:
+        message.group.value, message.group.size = hit.group.value, hit.group.size
+        for place, variant in enumerate(hit.group.variants, 1):
+            _add(message.group.variants.add(), variant, place, view, added)

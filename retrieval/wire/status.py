@@ -13,7 +13,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from retrieval.server.admission import Overloaded
-from retrieval.wire.request import Violation
+from retrieval.wire.violations import Violation
 
 STATUS_KEY = "grpc-status-details-bin"
 # gRPC's own clients wait so long before they try again; of -1 they do not, whatever their policy.

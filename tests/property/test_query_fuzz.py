@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from core.plan import MAX_TOP_K
 from retrieval.server.calls import Unreadable, reader
-from retrieval.wire.request import MAX_QUERY_CHARACTERS, PRODUCT_FIELDS, InvalidRequest, Query, check_market, read_query
+from retrieval.wire.request import MAX_QUERY_CHARACTERS, PRODUCT_FIELDS, Query, check_market, read_query
+from retrieval.wire.violations import InvalidRequest
 from tandem.v1 import search_pb2
 
 _INT32 = st.integers(-(2**31), 2**31 - 1) | st.integers(-2, 205)

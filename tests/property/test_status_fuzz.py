@@ -8,8 +8,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.wire.request import InvalidRequest, check_market, read_query
+from retrieval.wire.request import check_market, read_query
 from retrieval.wire.status import bad_request, brief, status_metadata
+from retrieval.wire.violations import InvalidRequest
 from tandem.v1 import search_pb2
 
 _LETTERS = st.characters(exclude_categories=["Cs"])

@@ -66,9 +66,9 @@ class Counting(VectorIndex):
 
     masks: tuple = ()
 
-    def search(self, vectors, k, allowed=None):
+    def search(self, vectors, k, allowed=None, exact=False):
         self.masks += (allowed,)
-        return super().search(vectors, k, allowed)
+        return super().search(vectors, k, allowed, exact)
 
 
 def test_the_base_alone_is_searched_as_without_a_view(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from core.errors import MissingPackageError
 from engine.fake import FakeEngine
 from engine.fallback import FallbackEngine
+from engine.local_search import LocalSearchEngine
 from engine.protocol import EngineError
 from engine.triton import residence as triton_residence
 from engine.triton.engine import TritonEngine
@@ -91,7 +92,8 @@ def test_models_in_process_can(residences: list[Residence], monkeypatch: pytest.
     second = FakeEngine(9)
     monkeypatch.setattr(engines, "embedded_engine", lambda *_, **__: second)
     engine = engine_maker(ServeSettings(engine="triton", fallback="embedded"))(*parts())
-    assert isinstance(engine, FallbackEngine) and not residences[0].left
+    assert isinstance(engine, LocalSearchEngine) and isinstance(engine.remote, FallbackEngine)
+    assert not residences[0].left
     engine.close()
     assert residences[0].left and second.closed
 
@@ -109,7 +111,7 @@ def test_what_fails_later_gives_the_lease_up(residences: list[Residence], monkey
 def test_a_release_that_triton_has_is_run_there(residences: list[Residence], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Residence, "load", lambda self: None)
     engine = engine_maker(ServeSettings(engine="triton"))(*parts())
-    assert isinstance(engine, TritonEngine)
+    assert isinstance(engine, LocalSearchEngine) and isinstance(engine.remote, TritonEngine)
     engine.close()
     assert residences[0].left
 

@@ -18,7 +18,8 @@ from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import NotReady, ReleaseManager, UnknownCatalog
 from retrieval.server.admission import Permit
-from retrieval.wire.request import InvalidRequest, Query
+from retrieval.wire.request import Query
+from retrieval.wire.violations import InvalidRequest
 
 
 class Shop:

@@ -1,7 +1,8 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from retrieval.wire.request import PRODUCT_FIELDS, InvalidRequest, Query, check_market, read_query
+from retrieval.wire.request import PRODUCT_FIELDS, Query, check_market, read_query
+from retrieval.wire.violations import InvalidRequest
 from tandem.v1 import search_pb2
 
 

@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from retrieval.wire.request import Violation
 from retrieval.wire.status import bad_request, brief, retry_info, status_metadata
+from retrieval.wire.violations import Violation
 
 MOST = 4096
 

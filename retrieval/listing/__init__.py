@@ -1,0 +1,1 @@
+"""What a page of results needs beside relevance: the match set, facets, order, groups, pages and diversity."""
