@@ -24,6 +24,7 @@ from core.progress import Report
 from indexer.cleaning.price import parse_price
 from indexer.cleaning.rejection import InvalidValue
 from indexer.inference import (
+    LOOKED_AT,
     InferredType,
     declared_type,
     infer_type,
@@ -65,6 +66,11 @@ class _Coded:
     @property
     def counts(self) -> NDArray[np.int64]:
         return np.bincount(self.codes, minlength=len(self.values))
+
+    def sample(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Some of the different values, evenly spread, and how often each is there; all where they are few."""
+        places = np.arange(0, len(self.values), max(1, len(self.values) // LOOKED_AT))
+        return self.values.take(pa.array(places)).to_pylist(), self.counts[places]
 
 
 def write_columns(table: ProductTable, settings: ColumnSettings, path: Path, report: Report) -> ColumnsReport:
@@ -110,7 +116,7 @@ def _columns(
         if full in types:
             chosen = _declared(Kind(types[full]), full, coded, settings)
         else:
-            chosen = infer_type(coded.values.to_pylist(), coded.counts, settings.language)
+            chosen = infer_type(*coded.sample(), settings.language)
         yield full, *_typed(coded, rows, chosen, settings)
 
 
@@ -170,7 +176,7 @@ def _declared(kind: Kind, name: str, coded: _Coded, settings: ColumnSettings) ->
         return InferredType(kind, settings.currency or "")
     if kind is Kind.strings and name in _SETS:
         return InferredType(kind, separator=list_separator())
-    return declared_type(kind, coded.values.to_pylist(), coded.counts, settings.language)
+    return declared_type(kind, *coded.sample(), settings.language)
 
 
 def _typed(coded: _Coded, rows: int, chosen: InferredType, settings: ColumnSettings) -> tuple[Column, int]:

@@ -13,7 +13,7 @@ from catalog.masks import read_date
 from core.filters import timestamp
 from text.amounts import Amount, read_amount
 
-_LOOKED_AT = 5000  # different values
+LOOKED_AT = 5000  # different values of a field, of which its type is inferred
 _SHARE = 0.95  # of products whose value has to be of the type
 _MULTIPLE_SHARE = 0.02  # of products with several values, from which on they are a set
 _RECURRING_SHARE = 2 / 3  # of the parts, which have to occur in another value too
@@ -62,29 +62,25 @@ class InferredType:
 
 def infer_type(values: Sequence[str], counts: NDArray[np.int64], language: str) -> InferredType:
     """The type of v different values, of which `counts`, shape (v,), has how many products have each."""
-    step = max(1, len(values) // _LOOKED_AT)
-    texts, weights = values[::step], counts[::step]
-    if all(read_boolean(text, language) is not None for text in texts):
+    if all(read_boolean(text, language) is not None for text in values):
         return InferredType(Kind.boolean)
-    enough = _SHARE * weights.sum()
-    unit, unit_count = _commonest_unit([read_amount(text, language) for text in texts], weights)
-    if unit_count >= enough and not any(_CODE.fullmatch(text) for text in texts):
+    enough = _SHARE * counts.sum()
+    unit, unit_count = _commonest_unit([read_amount(text, language) for text in values], counts)
+    if unit_count >= enough and not any(_CODE.fullmatch(text) for text in values):
         return InferredType(Kind.number, unit)
-    dated = np.array([read_time(text) is not None for text in texts])
-    if weights[dated].sum() >= enough:
+    dated = np.array([read_time(text) is not None for text in values])
+    if counts[dated].sum() >= enough:
         return InferredType(Kind.date)
-    separator = _separator(texts, weights)
+    separator = _separator(values, counts)
     return InferredType(Kind.strings, separator=separator) if separator else InferredType(Kind.string)
 
 
 def declared_type(kind: Kind, values: Sequence[str], counts: NDArray[np.int64], language: str) -> InferredType:
     """A type that the mapping declares, with the commonest unit of numbers, and a separator of a set."""
-    step = max(1, len(values) // _LOOKED_AT)
-    texts, weights = values[::step], counts[::step]
     if kind is Kind.number:
-        return InferredType(kind, _commonest_unit([read_amount(text, language) for text in texts], weights)[0])
+        return InferredType(kind, _commonest_unit([read_amount(text, language) for text in values], counts)[0])
     if kind is Kind.strings:
-        return InferredType(kind, separator=_any_separator(texts))
+        return InferredType(kind, separator=_any_separator(values))
     return InferredType(kind)
 
 
