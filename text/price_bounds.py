@@ -1,7 +1,8 @@
-"""Price bounds in queries: 'headphones under 50', 'between 20 and 40 euro', 'bis 30 €'.
+"""Price bounds in queries: 'headphones under 50', 'between 20 and 40 euro', '20-30 €', 'bis 30 €'; and words for a low
+price, such as 'cheap'.
 
 A number with a unit is no price ('under 50 cm'), nor is one that follows an age ('kids under 12'). Without a currency
-the number has to end the query.
+the number has to end the query, and '20 to 30' is no price.
 """
 
 import re
@@ -33,6 +34,17 @@ _LEAST = (
     "plus de", "más de", "boven", "meer dan", "più di", ">",
 )  # fmt: skip
 _BETWEEN = (("between", "and"), ("from", "to"), ("zwischen", "und"), ("von", "bis"), ("entre", "et"), ("entre", "y"))
+_UNTIL = ("to", "till", "-", "\u2013", "\u2014", "bis", "à", "a", "tot", "til", "till", "do")
+_ABOUT = ("about", "around", "roughly", "approx", "approx.", "ca", "ca.", "circa", "etwa", "ungefähr", "um die",
+          "environ", "autour de", "unos", "alrededor de", "rond", "ongeveer")  # fmt: skip
+_TOLERANCE = 0.2  # what 'about' allows on both sides
+_CHEAP = (
+    "cheap", "cheapest", "inexpensive", "budget", "affordable", "low price", "low cost", "günstig", "günstige",
+    "günstiger", "günstiges", "günstigen", "billig", "billige", "billiger", "billiges", "billigen", "preiswert",
+    "preiswerte", "pas cher", "pas chère", "pas chers", "pas chères", "bon marché", "barato", "barata", "baratos",
+    "baratas", "económico", "económica", "economico", "economica", "economici", "economiche", "a buon mercato",
+    "goedkoop", "goedkope", "billigt", "tani", "tanie", "tania",
+)  # fmt: skip
 _AFTER_MOST = ("or less", "or under", "or cheaper", "or below", "max", "maximum", "oder weniger")
 _AFTER_LEAST = ("or more", "or over", "oder mehr")
 _LINKS = r"(?:for |at |für |costs? |that costs? |priced? |which costs? )?"
@@ -67,12 +79,17 @@ _PATTERNS = [
     (kind, re.compile(rf"(?<!\w){_LINKS}{pattern}", re.IGNORECASE))
     for kind, pattern in (
         ("between", rf"(?:{_FROM})\s+{_AMOUNT}\s*(?:{_TO})\s+{_AMOUNT}"),
+        ("span", rf"(?:({_MONEY})\s?)?{_NUMBER}()\s*(?:{_any(_UNTIL)})\s*{_AMOUNT}"),
+        ("about", rf"(?:{_any(_ABOUT)})\s*{_AMOUNT}"),
         ("most", rf"(?:{_any(_MOST)})\s*{_AMOUNT}"),
         ("least", rf"(?:{_any(_LEAST)})\s*{_AMOUNT}"),
         ("most", rf"{_AMOUNT}\s+(?:{_any(_AFTER_MOST)})(?!\w)"),
         ("least", rf"{_AMOUNT}\s+(?:{_any(_AFTER_LEAST)})(?!\w)"),
     )
 ]
+
+_LOW = re.compile(rf"(?<![\w-])(?:{_any(_CHEAP)})(?![\w-])", re.IGNORECASE)
+_CHEAPER = re.compile(r"cheap trick|budget planner|budget book", re.IGNORECASE)  # a band, and books
 
 
 def read_price_bounds(text: str) -> tuple[str, PriceBounds | None]:
@@ -87,14 +104,22 @@ def read_price_bounds(text: str) -> tuple[str, PriceBounds | None]:
             groups = match.groups()
             amounts = [groups[start : start + 3] for start in range(0, len(groups), 3)]
             named = [word.casefold() for before, _, after in amounts for word in (before, after) if word]
-            if not rest or not (named or _ends_with(text, match)):
+            if not rest or not (named or (kind not in ("span", "about") and _ends_with(text, match))):
                 continue
             currencies = frozenset(chain.from_iterable(_CURRENCIES[word].split() for word in named))
             values = [round(float(number.replace(",", ".")) * _MILLION) for _, number, _ in amounts]
-            if kind == "between":
+            if kind == "about":
+                least, most = (round(values[0] * (1 + sign * _TOLERANCE)) for sign in (-1, 1))
+                return rest, PriceBounds(least, most, currencies)
+            if kind in ("between", "span"):
                 return rest, PriceBounds(min(values), max(values), currencies)
             return rest, PriceBounds(**{kind: values[0]}, currencies=currencies)
     return text, None
+
+
+def asks_for_low_price(text: str) -> bool:
+    """Whether a query asks for a low price without a number: 'cheap kettle', 'robe pas chère'."""
+    return _LOW.search(text) is not None and not _CHEAPER.search(text)
 
 
 def _ends_with(text: str, match: re.Match[str]) -> bool:

@@ -24,6 +24,7 @@ SYNONYMS_FILE = "synonyms.json"
 # Postings that a search adds up at most, those of the rarest terms: some ten milliseconds.
 _MOST_POSTINGS = 4_000_000
 _MOST_SAMPLED = 4096
+_SAMPLE_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,19 @@ class LexicalIndex:
     def holding(self, numbers: Sequence[int]) -> int:
         """Products that hold all of these terms, close to one another, in the field where most do."""
         return max((len(holding(numbers, postings)) for postings in self._fields), default=0)
+
+    def sample_holding(self, numbers: Sequence[int], most: int) -> NDArray[np.int64]:
+        """Rows, at most `most` and evenly taken, of the products that hold all of these terms, each in any field."""
+        if not numbers:
+            return np.zeros(0, np.int64)
+        rarest = min(numbers, key=lambda number: sum(postings.frequency(number) for postings in self._fields))
+        parts = [postings.of(rarest)[0] for postings in self._fields]
+        step = max(-(-max(map(len, parts)) // (_SAMPLE_AHEAD * most)), 1)  # most fields repeat what one of them holds
+        rows = np.unique(np.concatenate([part[::step] for part in parts])).astype(np.int64)
+        for number in numbers:
+            if number != rarest and len(rows):
+                rows = rows[np.any([postings.at(number, rows) > 0 for postings in self._fields], 0)]
+        return rows[:: max(-(-len(rows) // most), 1)]
 
     def search(
         self,

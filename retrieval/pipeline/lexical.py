@@ -17,7 +17,9 @@ from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.lexical.segments import evidence_of_view, matches_in_view, search_view
 from engine.protocol import Candidates
+from retrieval.understanding.attributes import AttributeReader
 from retrieval.understanding.negated import NegationReader
+from retrieval.understanding.result import StatedAttribute
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
 
@@ -32,10 +34,11 @@ class LexicalFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LexicalMatches:
-    """The query as it was parsed, and the products that match it."""
+    """The query as it was parsed, the products that match it, and the attributes that it states."""
 
     query: LexicalQuery
     candidates: Candidates
+    attributes: tuple[StatedAttribute, ...] = ()
 
 
 class LexicalRetriever:
@@ -48,12 +51,15 @@ class LexicalRetriever:
         weights: Mapping[str, float],
         synonyms: Synonyms | None = None,
         is_word: Callable[[str], bool] = lambda _: False,
+        attributes: AttributeReader | None = None,
     ) -> None:
         """`weights` are the fields'; `language` is the one that the catalog was indexed in (BCP 47).
 
-        `is_word` returns whether a text is a word of the language, whose spelling is right.
+        `is_word` returns whether a text is a word of the language, whose spelling is right; `attributes` reads what
+        queries state, where the release has typed columns.
         """
-        self._index = index
+        self.index = index
+        self._attributes = attributes
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
         self._parse = lru_cache(_PARSED)(LexicalQueryParser(index, language, synonyms, is_word).read)
         self._negations = NegationReader(index, language, self._parse)
@@ -77,18 +83,23 @@ class LexicalRetriever:
 
         def work() -> LexicalMatches:
             query = self._parse(text)
-            return LexicalMatches(query, search_view(self._index, view, query, self._weights, k, selection))
+            candidates = search_view(self.index, view, query, self._weights, k, selection)
+            return LexicalMatches(query, candidates, self._read(text))
 
         return await self._run(work)
+
+    async def attributes(self, text: str) -> tuple[StatedAttribute, ...]:
+        """The attributes that a query states. Raises LexicalFailed."""
+        return await self._run(lambda: self._read(text))
 
     async def matches(self, text: str, view: CatalogView) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much of the query each product of the view holds, 0 to 1, and its score; both of shape (rows,). Raises
         LexicalFailed."""
-        return await self._run(lambda: matches_in_view(self._index, view, self._parse(text), self._weights))
+        return await self._run(lambda: matches_in_view(self.index, view, self._parse(text), self._weights))
 
     async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64], view: CatalogView | None = None) -> Evidence:
         """What r products of the view hold of the query, retrieved by it or not. Raises LexicalFailed."""
-        return await self._run(lambda: evidence_of_view(self._index, view, query, rows))
+        return await self._run(lambda: evidence_of_view(self.index, view, query, rows))
 
     async def conflicts(
         self, phrases: Sequence[str], rows: NDArray[np.int64], view: CatalogView | None = None
@@ -104,6 +115,9 @@ class LexicalRetriever:
     def close(self) -> None:
         """Ends the thread once what runs is done."""
         self._pool.shutdown(wait=False)
+
+    def _read(self, text: str) -> tuple[StatedAttribute, ...]:
+        return self._attributes.read(text) if self._attributes else ()
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:

@@ -5,7 +5,7 @@ To add one, write a class with the protocol `Source` and put it into the list of
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from retrieval.pipeline.candidates import DENSE, LEXICAL, Fusion
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.result import DENSE_FAILED, LEXICAL_FAILED
+from retrieval.understanding.result import OFF
 
 # What a source raises when it fails or is late; anything else is a fault of the program and fails the request.
 SOURCE_ERRORS = (TimeoutError, DeadlineExceeded, EngineError, LexicalFailed)
@@ -173,6 +174,8 @@ class LexicalSource:
                 if context.query.listing.needs_matches:
                     context.lexical_matches = LexicalMatches(*await self._words.matches(text, context.view))
             self._query = matches.query
+            if context.query.understanding != OFF:
+                context.result.understanding = replace(context.result.understanding, attributes=matches.attributes)
             stage.candidates_out = len(matches.candidates.rows)
         return matches.candidates
 

@@ -39,6 +39,7 @@ from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from retrieval.rules.ruleset import NO_RULES
 from retrieval.suggest.suggester import Suggester
+from retrieval.understanding.attributes import AttributeReader
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
 
@@ -224,10 +225,10 @@ def open_release(
         raise ReleaseError(
             f"release {manifest.release_id}: columns and tokens do not hold {manifest.snapshot.products} products"
         )
-    words = _open_words(folder, manifest, tower)
+    typed = _open_typed(folder, manifest)
+    words = _open_words(folder, manifest, tower, typed)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
     suggester = _open_suggester(folder, manifest)
-    typed = _open_typed(folder, manifest)
     engine = make_engine(folder, manifest, tower, ranker)
     models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
     return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester, typed)
@@ -262,7 +263,7 @@ def _open_typed(folder: Path, manifest: Manifest) -> Columns | None:
     return open_columns(folder / TYPED_COLUMNS_FILE)
 
 
-def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRetriever | None:
+def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder, typed: Columns | None = None) -> LexicalRetriever | None:
     """The lexical source, where the release was made with one."""
     report = manifest.snapshot.lexical
     if report is None:
@@ -278,7 +279,8 @@ def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder) -> LexicalRe
     index = LexicalIndex(folder / "lexical", list(report.weights), manifest.snapshot.products)
     path = folder / "lexical" / SYNONYMS_FILE
     synonyms = Synonyms.model_validate_json(path.read_bytes()) if path.is_file() else None
-    return LexicalRetriever(index, manifest.language, report.weights, synonyms, tower.is_word)
+    attributes = None if typed is None else AttributeReader(index, manifest.language, typed)
+    return LexicalRetriever(index, manifest.language, report.weights, synonyms, tower.is_word, attributes)
 
 
 def _open_suggester(folder: Path, manifest: Manifest) -> Suggester | None:

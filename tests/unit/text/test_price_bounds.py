@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from text.price_bounds import PriceBounds, read_price_bounds
+from text.price_bounds import PriceBounds, asks_for_low_price, read_price_bounds
 
 EURO, NONE = frozenset(["EUR"]), frozenset[str]()
 
@@ -36,6 +36,12 @@ def most(price: float, currencies: frozenset[str] = NONE) -> PriceBounds:
         ("sofa 500 euro or more", "sofa", PriceBounds(500_000_000, None, EURO)),
         ("tv 50 inch under 400", "tv 50 inch", most(400)),
         ("toys for kids under 12 euro", "toys for kids", most(12, EURO)),
+        ("kettle 20 to 30 euros", "kettle", PriceBounds(20_000_000, 30_000_000, EURO)),
+        ("kettle 20-30€", "kettle", PriceBounds(20_000_000, 30_000_000, EURO)),
+        ("€20 - €30 kettle", "kettle", PriceBounds(20_000_000, 30_000_000, EURO)),
+        ("Kessel 20 bis 30 Euro", "Kessel", PriceBounds(20_000_000, 30_000_000, EURO)),
+        ("bouilloire 20 à 30 €", "bouilloire", PriceBounds(20_000_000, 30_000_000, EURO)),
+        ("kettle around 50 euro", "kettle", PriceBounds(40_000_000, 60_000_000, EURO)),
     ],
 )
 def test_prices_are_read_and_taken_out(text: str, rest: str, bounds: PriceBounds) -> None:
@@ -59,11 +65,34 @@ def test_prices_are_read_and_taken_out(text: str, rest: str, bounds: PriceBounds
         "under 50",
         "sofa max 1.500 euro",  # thousands or a decimal: nobody can tell
         "thunder 50",
+        "screws 20 to 30",
+        "mixer 2 to 4 cups",
+        "puzzle ages 4-6",
+        "hose 20-30 m",
+        "about 50 screws",
         "",
     ],
 )
 def test_what_is_no_price_stays(text: str) -> None:
     assert read_price_bounds(text) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "low"),
+    [
+        ("cheap kettle", True),
+        ("Günstige Kopfhörer", True),
+        ("robe pas chère", True),
+        ("zapatos baratos", True),
+        ("goedkope fiets", True),
+        ("cheap trick vinyl", False),
+        ("chear kettle", False),
+        ("budget-friendly kettle", False),
+        ("kettle under 50", False),
+    ],
+)
+def test_words_for_a_low_price(text: str, low: bool) -> None:
+    assert asks_for_low_price(text) == low
 
 
 _WORDS = ["under", "50", "5", "€", "euro", "between", "and", "mug", "max", ".", "cm"]
