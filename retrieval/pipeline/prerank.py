@@ -13,7 +13,8 @@ from retrieval.pipeline.features import code_matches, compute_features
 from retrieval.pipeline.final_score import final_scores
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.result import LEXICAL_FAILED
-from retrieval.understanding.result import HARD
+from retrieval.understanding.result import HARD, OFF
+from retrieval.understanding.types import with_candidates
 from text.price_bounds import PriceBounds
 
 
@@ -46,7 +47,7 @@ class Shortlist:
 async def prerank(context: RequestContext, candidates: CandidateSet, bounds: PriceBounds | None) -> Shortlist:
     """Orders by the final score without the cross-encoder, where there is one; what the query names by its code comes
     first, before that what costs as much as it states, and before all else what has nothing that it negates."""
-    candidates, conflicts = await _with_conflicts(context, candidates)
+    candidates, conflicts = await _with_conflicts(context, _understood(context, candidates))
     none = np.zeros(len(candidates.rows), bool)
     shortlist = Shortlist(candidates, None, code_matches(candidates), none, conflicts)
     if context.release.final is not None and candidates.evidence is not None and len(candidates.rows):
@@ -59,6 +60,24 @@ async def prerank(context: RequestContext, candidates: CandidateSet, bounds: Pri
     if not shortlist.conflicts.any():
         return shortlist
     return shortlist.ordered(np.argsort(shortlist.conflicts, kind="stable"))
+
+
+def _understood(context: RequestContext, candidates: CandidateSet) -> CandidateSet:
+    """Adds what the candidates show of the query to what it states; the candidates, without those that fail it where
+    it is a condition."""
+    stated, view = context.result.understanding, context.view
+    if context.query.understanding == OFF or not len(candidates.rows):
+        return candidates
+    context.result.understanding = stated = with_candidates(stated, candidates, view)
+    if context.query.understanding != HARD:
+        return candidates
+    passing = np.ones(len(candidates.rows), bool)
+    if stated.filter is not None and (mask := view.mask(context.filter)) is not None:
+        passing &= mask[candidates.rows]
+    if stated.low_price and stated.price is not None:
+        cheap = passing & stated.price.include(view.prices(candidates.rows))
+        passing = cheap if cheap.any() else passing
+    return candidates if passing.all() else candidates.ordered(np.flatnonzero(passing))
 
 
 async def _with_conflicts(

@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
+from core.filters import join_filters
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.rules import apply_rules, extend_match, match_rules, rewrite_by_rule
+from retrieval.understanding.conditions import hard_filter
 from retrieval.understanding.read import read_statements
+from retrieval.understanding.result import HARD, Understanding
 from text.price_bounds import PriceBounds
 
 # Of the time left: everything else waits for rewrites and spelling, which take far less.
@@ -32,8 +35,21 @@ async def understand(context: RequestContext) -> PriceBounds | None:
         context.query = replace(context.query, text=text)
         context.result.searched_query = text
     await apply_rules(context, await extend_match(context, match, text), rewrite)
-    context.result.understanding = stated
+    context.result.understanding = stated = await _with_conditions(context, stated, text)
     return stated.price
+
+
+async def _with_conditions(context: RequestContext, stated: Understanding, text: str) -> Understanding:
+    """What the query states with the attributes, where it is a condition; joins it with the context's filter."""
+    words = context.release.words
+    if context.query.understanding != HARD or context.view.field_kinds is None:
+        return stated
+    with contextlib.suppress(LexicalFailed):  # the lexical source reports it
+        if words is not None:
+            stated = replace(stated, attributes=await words.attributes(text))
+    filter = await asyncio.to_thread(hard_filter, stated, context.view, context.filter)
+    context.filter = join_filters(context.filter, filter)
+    return replace(stated, filter=filter)
 
 
 async def _rewrite_and_correct(context: RequestContext, text: str) -> str:

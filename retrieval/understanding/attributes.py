@@ -27,7 +27,7 @@ _MOST_WORDS, _MOST_ROWS = 32, 256
 _SIZES = frozenset(("size", "größe", "groesse", "gr", "taille", "talla", "taglia", "maat", "tamanho", "storlek"))
 # The probability that a value is meant, as log-odds, by the share of matching products that have it, and the words it
 # has. Fitted on queries made of products (`benchmarks/understanding.py`).
-_BIAS, _BY_SHARE, _BY_LENGTH = 0.0, 1.0, 0.0
+_BIAS, _BY_SHARE, _BY_LENGTH = 1.1, 1.4, 2.0
 _NEARLY = 0.7
 _LEAST = 0.2  # below, nothing is reported
 
@@ -92,7 +92,7 @@ class AttributeReader:
         return tuple(
             StatedAttribute(option.field, option.value, words, round(evidence.confidence, 4), option.number)
             for option, words, evidence in self.options(text)
-            if evidence.confidence >= _LEAST
+            if evidence.share and evidence.confidence >= _LEAST
         )
 
     def options(self, text: str, without: int = -1) -> Iterator[tuple[_Option, str, Evidence]]:

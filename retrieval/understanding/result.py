@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from core.filters import Equal, Filter, Range, join_filters
+from core.filters import Equal, Filter, Range
 from text.price_bounds import PriceBounds
 
 SOFT, HARD, OFF = "soft", "hard", "off"
@@ -37,13 +37,14 @@ class StatedAttribute:
 @dataclass(frozen=True, slots=True)
 class Understanding:
     """What a query states. `negations` are the things that it negates, in its own words; `low_price` is whether it asks
-    for a low price without a number."""
+    for a low price without a number. `filter` is what it adds to the request's, where it is a condition."""
 
     negations: tuple[str, ...] = ()
     price: PriceBounds | None = None
     low_price: bool = False
     attributes: tuple[StatedAttribute, ...] = ()
     product_types: tuple[PredictedType, ...] = ()
+    filter: Filter | None = None
 
     def with_more(self, other: "Understanding") -> "Understanding":
         """What both state; a price of the other stands for this one's."""
@@ -52,18 +53,12 @@ class Understanding:
         return replace(self, negations=negations, price=other.price or self.price, low_price=low)
 
     @property
-    def filters(self) -> tuple[Filter, ...]:
-        """The conditions that it makes where it is a condition, the surest first."""
+    def conditions(self) -> tuple[Filter, ...]:
+        """What it would ask of products as conditions, the surest first."""
         sure = sorted((one for one in self.attributes if one.confidence >= _SURE), key=lambda one: -one.confidence)
-        stated: list[Filter] = [
-            Equal(one.field, one.value) if one.number is None else Equal(one.field, one.number) for one in sure
-        ]
+        stated: list[Filter] = [Equal(one.field, one.value if one.number is None else one.number) for one in sure]
         if self.price is not None:
             ends = {"at_least": self.price.least, "at_most": self.price.most}
-            stated.append(Range("price", **{name: end / _MILLION for name, end in ends.items() if end is not None}))
+            bounds = {name: end / _MILLION for name, end in ends.items() if end is not None}
+            stated.insert(0, Range("price", **bounds))
         return tuple(stated)
-
-    @property
-    def filter(self) -> Filter | None:
-        """All conditions at once; None where there is none."""
-        return join_filters(*self.filters)

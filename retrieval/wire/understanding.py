@@ -16,6 +16,12 @@ def add_understanding(message: search_pb2.SearchResponse, stated: Understanding,
     """Puts into the answer what its query states; nothing where that is nothing. `currency` is the catalog's."""
     if stated == Understanding():
         return
+    for kind in stated.product_types:
+        message.understanding.product_types.add(product_type=kind.product_type, confidence=kind.confidence)
+    for one in stated.attributes:
+        message.understanding.attributes.add(
+            field=one.field, value=one.value, words=one.words, confidence=one.confidence
+        )
     message.understanding.negations.extend(stated.negations)
     if stated.price is not None:
         _set_price(message.understanding.price, stated.price, currency)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval.understanding.result import HARD, OFF, SOFT, Understanding
+from retrieval.understanding.result import HARD, OFF, SOFT, PredictedType, StatedAttribute, Understanding
 from retrieval.wire.request import InvalidRequest, read_query
 from retrieval.wire.understanding import add_understanding
 from tandem.v1 import search_pb2
@@ -25,9 +25,18 @@ def test_a_query_that_states_nothing_has_no_message() -> None:
     assert not message.HasField("understanding")
 
 
-def test_negations_and_prices_are_messages() -> None:
+def test_all_that_is_stated_is_a_message() -> None:
+    stated = Understanding(
+        ("arms",),
+        PriceBounds(None, 9_990_000),
+        attributes=(StatedAttribute("color", "Dark Red", "dark red", 0.75),),
+        product_types=(PredictedType("Home > Chairs", 0.5),),
+    )
     message = search_pb2.SearchResponse()
-    add_understanding(message, Understanding(("arms",), PriceBounds(None, 9_990_000)), "EUR")
+    add_understanding(message, stated, "EUR")
+    [attribute], [kind] = message.understanding.attributes, message.understanding.product_types
+    assert (attribute.field, attribute.value, attribute.words) == ("color", "Dark Red", "dark red")
+    assert (kind.product_type, kind.confidence, attribute.confidence) == ("Home > Chairs", 0.5, 0.75)
     price = message.understanding.price
     assert message.understanding.negations == ["arms"] and not price.HasField("at_least")
     assert price.at_most == search_pb2.Money(currency_code="EUR", units=9, nanos=990_000_000)
