@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from catalog.selection import Selection
 from catalog.view import CatalogView
-from core.filters import Filter
+from core.filters import Filter, join_filters
 from core.plan import Plan
 from engine.protocol import Candidates
 from retrieval.listing.match_set import LexicalMatches
@@ -54,7 +54,7 @@ class RequestContext:
     @property
     def added_filter(self) -> Filter | None:
         """What products have to pass beside the request's own filter."""
-        return self.rules.filter
+        return join_filters(self.rules.filter, self.result.understanding.filter)
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None without one."""

@@ -263,7 +263,9 @@ def _open_typed(folder: Path, manifest: Manifest) -> Columns | None:
     return open_columns(folder / TYPED_COLUMNS_FILE)
 
 
-def _open_words(folder: Path, manifest: Manifest, tower: BiEncoder, typed: Columns | None = None) -> LexicalRetriever | None:
+def _open_words(
+    folder: Path, manifest: Manifest, tower: BiEncoder, typed: Columns | None = None
+) -> LexicalRetriever | None:
     """The lexical source, where the release was made with one."""
     report = manifest.snapshot.lexical
     if report is None:
