@@ -22,6 +22,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from core.digest import value_digest
+from core.filter_text import parse_filter
+from core.filters import InvalidFilter
 from core.plan import MAX_TOP_K
 from core.strings import fold_text, query_key, quoted
 
@@ -77,6 +79,10 @@ def _type(text: str) -> str:
 def _filter(text: str) -> str:
     if len(text) > _LONGEST_FILTER:
         raise ValueError(f"has {len(text)} characters; give at most {_LONGEST_FILTER:,}")
+    try:
+        parse_filter(text)
+    except InvalidFilter as error:
+        raise ValueError(error.description) from None
     return text
 
 

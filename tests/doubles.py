@@ -49,6 +49,10 @@ class Ranker:
     def pack_all(self, query: np.ndarray, products: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [self.pack(query, product_tokens) for product_tokens in products]
 
+    def tokenize_products(self, texts: list[str]) -> list[np.ndarray]:
+        """The last token, and so the logit, is the number of words."""
+        return [np.array([7, len(text.split())], np.int32) for text in texts]
+
     def scores(self, logits: np.ndarray, similarities: np.ndarray) -> np.ndarray:
         assert logits.shape == similarities.shape
         return 1 / (1 + np.exp(-logits / 10))

@@ -56,6 +56,15 @@ class FeatureContribution:
 
 
 @dataclass(frozen=True, slots=True)
+class WordContribution:
+    """By how much the cross-encoder's logit falls when a word of the query, or of the product, is left out."""
+
+    word: str
+    from_query: bool
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
 class Total:
     """A count, and whether it is exact; else there may be more."""
 
@@ -82,7 +91,8 @@ class HitGroup:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A product of the result by its row of the view. `contributions` are there where the request asks to explain.
+    """A product of the result by its row of the view. `contributions` and `words` are there where the request asks to
+    explain.
 
     `moves` is what moved it beside its score: pin, bury, boost, each with the rule behind a colon, cap or diversity.
     """
@@ -93,6 +103,7 @@ class Hit:
     contributions: tuple[FeatureContribution, ...] = ()
     moves: tuple[str, ...] = ()
     group: HitGroup | None = None
+    words: tuple[WordContribution, ...] = ()
 
     def stage_score(self, stage: str) -> StageScore | None:
         """The score of the stage, or None where it did not score the product."""

@@ -11,6 +11,7 @@ from retrieval.pipeline.rescore import rescore
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.sources import ask_sources, search_sources
 from retrieval.pipeline.understand import understand
+from retrieval.pipeline.word_contributions import explain_words
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -42,4 +43,5 @@ async def search(
             ranked = Ranked(shortlist, ranking, relevance)
             context.result.hits = await arrange(context, lists, matches, ranked, bounds)
             stage.candidates_out = len(context.result.hits)
+        await explain_words(context)
     return context.result

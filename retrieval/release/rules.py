@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from catalog.masks import check_filter
 from core.errors import ReleaseError, RulesError
+from core.filter_text import parse_filter
 from core.filters import Filter
 from core.pointer import PointerContent
 from core.releases import ReleaseStore
@@ -35,7 +37,9 @@ def prepare_rules(rules: RulesFile, release: LoadedRelease, name: str = "") -> R
     out; see `RuleSet.left_out`."""
 
     def read_filter(text: str) -> Filter:
-        raise RulesError(f"this version reads no filters of rules: {text}")
+        filter = parse_filter(text)
+        check_filter(filter, release.view.field_kinds)
+        return filter
 
     return RuleSet(rules, release.manifest.language, read_filter, name)
 

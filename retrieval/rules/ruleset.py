@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from core.digest import value_digest
-from core.errors import RulesError, TandemError
-from core.filters import Filter, join_filters
+from core.errors import RulesError
+from core.filters import Filter, InvalidFilter, join_filters
 from core.rules import Rule, RulesFile, type_path
 from retrieval.rules.conditions import QueryConditions
 from retrieval.rules.effects import NO_EFFECTS, Boost, Bury, Pin, RuleEffects, RuleReport
@@ -71,7 +71,7 @@ class RuleSet:
 
     def __init__(self, rules: RulesFile, language: str, parse_filter: Callable[[str], Filter], name: str = "") -> None:
         """`language` (BCP 47) is that of the catalog, by which words are analysed. `parse_filter` reads the text of a
-        filter, or raises TandemError."""
+        filter, or raises InvalidFilter."""
         self.name = name
         self.left_out: dict[str, str] = {}
         """Rules whose filters cannot be used, by their ids, and why."""
@@ -80,7 +80,7 @@ class RuleSet:
             if rule.enabled:
                 try:
                     self._rules.append(_ready(rule, parse_filter))
-                except TandemError as error:
+                except RulesError as error:
                     self.left_out[rule.id] = str(error)
         self._queries = QueryConditions([one.rule for one in self._rules], language)
         self._queries_apart, self._lock = self._queries.apart(), threading.Lock()
@@ -163,8 +163,8 @@ def _ready(rule: Rule, parse_filter: Callable[[str], Filter]) -> _Ready:
     for name, text in rule.filters:
         try:
             filters[name] = parse_filter(text)
-        except TandemError as error:
-            raise RulesError(f"{name}: {error}") from None
+        except InvalidFilter as error:
+            raise RulesError(f"{name}: {error.description}") from None
     return _Ready(
         rule,
         value_digest(rule.model_dump(mode="json", exclude_none=True)),

@@ -19,6 +19,7 @@ MAX_QUERY_CHARACTERS = 512
 _MOST_RAW_CHARACTERS = 4 * MAX_QUERY_CHARACTERS  # with spaces and invisible characters, before any is looked at
 _MOST_PATHS = 64
 DEFAULT_TOP_K = 10
+_MOST_EXPLAINED = 10  # hits whose words are explained
 MAX_NAME = 128
 
 PRODUCT_FIELDS = tuple(field.name for field in search_pb2.Product.DESCRIPTOR.fields)
@@ -39,6 +40,7 @@ class Query:
     language: str = ""
     country: str = ""
     explain: bool = False
+    explain_words: int = 0
     verbatim: bool = False
     filter: Filter | None = None
     understanding: str = SOFT
@@ -53,6 +55,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
     violations = [
         *_text_violations(text),
         *_top_k_violations(request.top_k),
+        *_explain_violations(request.explain_words),
         *_name_violations(request),
         *_mask_violations(request.product_mask.paths),
         *filter_violations,
@@ -68,6 +71,7 @@ def read_query(request: search_pb2.SearchRequest) -> Query:
         language=request.language.lower(),
         country=request.country.upper(),
         explain=request.explain,
+        explain_words=request.explain_words,
         verbatim=request.verbatim,
         filter=filter,
         understanding=MODE_NAMES[request.understanding],
@@ -110,6 +114,12 @@ def _understanding_violations(mode: int) -> list[Violation]:
     if mode in MODE_NAMES:
         return []
     return [Violation("understanding", f"is {mode}; send one of {', '.join(search_pb2.UnderstandingMode.keys())}")]
+
+
+def _explain_violations(hits: int) -> list[Violation]:
+    if 0 <= hits <= _MOST_EXPLAINED:
+        return []
+    return [Violation("explain_words", f"is {hits}; send 0 to {_MOST_EXPLAINED}")]
 
 
 def _mask_violations(paths: Sequence[str]) -> list[Violation]:

@@ -94,6 +94,8 @@ def _add(
     for reason in hit.contributions:
         label, value = _LABELS.get(reason.feature, reason.feature), reason.value
         reasons.add(feature=label, feature_id=reason.feature, value=value, contribution=reason.contribution)
+    for word in hit.words:
+        message.words.add(word=word.word, from_query=word.from_query, contribution=word.contribution)
     message.product.SetInParent()  # it is there, even where a product has none of the fields
     message.moves.extend(hit.moves)
     if hit.group is not None:

@@ -116,6 +116,8 @@ def only(**fields: Any) -> dict[str, Any]:
         (rule(redirect="https://shop.example/a b"), "is no address"),
         (rule(id="a b"), "id: 'a b' does not have the form"),
         ({"pin": ["p"]}, "rule number 1: id: is missing"),
+        (rule(filter="price < "), "filter: character 9, at the end:"),
+        (rule(boost={"filter": "brand = ", "factor": 2}), "boost.filter: character"),
         (rule(filter="x" * 2001), "filter: has 2001 characters; give at most 2,000"),
     ],
 )

@@ -97,6 +97,31 @@ def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
         load_mapping(tmp_path / "none.toml")
 
 
+def test_types_are_declared_by_field(tmp_path: Path) -> None:
+    declared = '\n[types]\n"attributes.Cable length" = "number"\ncolor = "string"\n'
+    assert load_mapping(write(tmp_path, WHOLE + declared)).types == {
+        "attributes.Cable length": "number",
+        "color": "string",
+    }
+    assert load_mapping(write(tmp_path, WHOLE)).types == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('"attributes.x" = "numbr"', r"types: 'attributes.x': unknown type 'numbr'; did you mean 'number'\?"),
+        ('"attributes.x" = "text"', "types: 'attributes.x': unknown type 'text'"),
+        ('voltage = "number"', "types: 'voltage' .*; write \"attributes.voltage\" for an attribute; there is brand"),
+        ('price = "number"', "types: 'price' has its own type, or is no field; there is brand, color, size, material"),
+        ('"attributes." = "number"', "types: 'attributes.' has its own type"),
+        ('"attributes.x" = 5', r"types\.attributes\.x: Input should be a valid string"),
+    ],
+)
+def test_types_that_cannot_be_meant_are_refused(tmp_path: Path, line: str, problem: str) -> None:
+    with pytest.raises(FeedError, match=problem):
+        load_mapping(write(tmp_path, f"{WHOLE}\n[types]\n{line}\n"))
+
+
 def test_columns_the_feed_lacks_are_named_with_the_closest(tmp_path: Path) -> None:
     mapping = load_mapping(write(tmp_path, WHOLE))
     mapping.check(["sku", "name", "colour", "offer", "attr_main", "attr_x"])

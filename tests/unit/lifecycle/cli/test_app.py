@@ -380,6 +380,13 @@ def test_a_search_that_cannot_be_answered(tandem: Command, address: str) -> None
         assert status == 2 and "Traceback" not in told and "200" in told
 
 
+def test_a_filter_is_read_before_the_search_and_checked_by_the_service(tandem: Command, address: str) -> None:
+    told = tandem.error("search", "x", "--address", address, "--filter", "price < 50 and brand = Bosch")
+    assert told == "filter: character 12, at 'and brand = Bosch': expected AND, OR or the end; write AND in capitals"
+    told = tandem.error("search", "x", "--address", address, "--filter", "price < 50")
+    assert "this release has no typed columns; index the catalog again with `tandem index`" in told
+
+
 @pytest.fixture
 def compared(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Two releases that were compared already, B a little better; tells which were asked for."""

@@ -6,7 +6,7 @@ from builders import LINEAGE, entry, make_manifest
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
-from core.manifest import CatalogSnapshot
+from core.manifest import CatalogSnapshot, ColumnsReport, FieldReport
 from core.release import Release
 from lifecycle.cli.show import (
     counts,
@@ -159,6 +159,29 @@ def test_a_new_release_tells_what_it_was_made_of(console: Console) -> None:
     assert "index: exact, recall@100 1.000" in text
     assert "rows read 1,300" in text and "no_title 60" in text
     assert f"published release {manifest.release_id} of catalog shop" in text
+
+
+def test_the_types_of_columns_take_a_line_each(console: Console) -> None:
+    fields = {
+        "brand": FieldReport(kind="string", filled=5, values=3),
+        "color": FieldReport(kind="strings", filled=0),
+        "price": FieldReport(kind="money", unit="EUR", filled=4, unreadable=1200),
+        "popularity": FieldReport(kind="number", filled=4, unreadable=2),
+        **{f"attributes.a{i}": FieldReport(kind="number", unit="v", filled=1) for i in range(9)},
+    }
+    report = ColumnsReport(format=1, bytes=1, rare_attributes=5110, fields=fields)
+    snapshot = _snapshot().model_copy(update={"columns": report})
+    show_release(
+        console, make_manifest({"encoder/m": entry("a")}, {"products.arrow": entry("b")}, snapshot=snapshot), 0
+    )
+    lines = [line for line in shown(console).splitlines() if "column" in line]
+    seven = [f"attributes.a{i} (v)" for i in range(7)]
+    assert lines == [
+        "columns of text: brand",
+        "columns of money: price (EUR, 1,200 unreadable)",
+        f"columns of numbers: popularity (2 unreadable), {', '.join(seven)} and 2 more",
+        "note: 5,110 rarer attributes have no column and cannot be filtered by",
+    ]
 
 
 def test_nothing_changed_is_said(console: Console) -> None:

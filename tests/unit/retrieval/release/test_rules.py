@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from doubles import make_release
 
+from catalog.columns import Kind
+from catalog.view import CatalogView
+from core.filter_text import parse_filter
 from core.releases import ReleaseStore
 from core.rule_store import RuleStore
 from core.rules import RulesFile
@@ -128,3 +131,14 @@ async def test_a_rule_whose_filter_the_catalog_cannot_apply_is_left_out(
         await shop.refresh()
     assert shop.pinned() == ["p2"] and list(shop.release.rules.left_out) == ["wrong"]
     assert len(caplog.messages) == 1 and "rule wrong is left out: filter: " in caplog.messages[0]
+
+
+async def test_filters_of_rules_are_read_by_the_columns_of_the_release(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CatalogView, "field_kinds", property(lambda _: {"price": Kind.money}))
+    rules = [{"id": "right", "filter": "price < 5"}, {"id": "wrong", "filter": "prize < 5"}]
+    shop.rules.publish(RulesFile.model_validate({"rules": rules}))
+    await shop.refresh()
+    assert shop.release.rules.effects("mug", "en", 0.0).filter == parse_filter("price < 5")
+    assert "price" in shop.release.rules.left_out["wrong"]  # the nearest name
