@@ -82,7 +82,8 @@ def _page_hit(entry: Listed, hit: Hit | None, ranked: dict[int, Hit], matches: M
         variants = tuple(ranked.get(row) or Hit(row, 0.0, _match_scores(row, matches)) for row in entry.group.variants)
         group = HitGroup(entry.group.value, entry.group.size, variants)
     stages = _match_scores(entry.row, matches) if hit is None else hit.stage_scores
-    return Hit(entry.row, entry.score, stages, hit.contributions if hit else (), entry.moves, group)
+    contributions = hit.contributions if hit else ()
+    return Hit(entry.row, entry.score, stages, contributions, moves=entry.moves, group=group)
 
 
 def _match_scores(row: int, matches: MatchSet | None) -> tuple[StageScore, ...]:

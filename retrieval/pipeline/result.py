@@ -101,6 +101,7 @@ class Hit:
     score: float
     stage_scores: tuple[StageScore, ...]
     contributions: tuple[FeatureContribution, ...] = ()
+    words: tuple[WordContribution, ...] = ()
     moves: tuple[str, ...] = ()
     group: HitGroup | None = None
     words: tuple[WordContribution, ...] = ()

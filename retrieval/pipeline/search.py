@@ -34,6 +34,7 @@ async def search(
         matches = await find_matches(context, lists)
         if token is not None or query.listing.sort:
             await arrange_matches(context, lists, matches, token, bounds)
+            await explain_words(context)
             return context.result
         candidates = keep_matching(context, await fuse(context, lists), matches)
         shortlist = await prerank(context, candidates, bounds)
