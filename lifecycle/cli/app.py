@@ -18,6 +18,7 @@ from lifecycle.cli.commands.rules import rules
 from lifecycle.cli.commands.run import run
 from lifecycle.cli.commands.sample import sample
 from lifecycle.cli.commands.search import search
+from lifecycle.cli.commands.search_many import search_many
 from lifecycle.cli.commands.serve import serve
 from lifecycle.cli.commands.suggest import suggest
 from lifecycle.cli.commands.train import train
@@ -40,6 +41,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "serve": serve,
     "search": search,
+    "search-many": search_many,
     "suggest": suggest,
     "judgments": judgments,
     "train": train,

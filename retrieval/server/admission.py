@@ -14,6 +14,7 @@ _LEAST_RETRY, _MOST_RETRY = 0.01, 5.0
 _SPREAD = 0.25
 # An answer that its caller takes no bytes of gives way to a new call after so many seconds.
 _SENDING_SECONDS = 0.25
+_BULK_SHARE = 2  # bulk work leaves so many times its places free
 _SENDING_SHARE = 2  # answers that are being sent, for each place
 # Seconds over which refused calls are counted for each admitted one; with more than so many, retries are pointless.
 _RECENT_SECONDS, _HOPELESS = 2.0, 1.0
@@ -70,6 +71,8 @@ class Admission:
         self._lock = threading.Lock()
         self._mean_seconds = seconds
         self._working: set[Permit] = set()
+        self._bulk: set[Permit] = set()
+        self._room: Callable[[], object] = lambda: None
         self._sending: dict[Permit, float] = {}  # since when, the oldest first
         self._admitted, self._refused = Decaying(_RECENT_SECONDS), Decaying(_RECENT_SECONDS)
 
@@ -105,6 +108,20 @@ class Admission:
         if stuck is not None:
             stuck.cancel_call()
         return permit
+
+    def take_bulk(self) -> Permit | None:
+        """A place for bulk work, or None unless more than half are free. It takes none away from others: a request has
+        its place whatever bulk work is being done."""
+        with self._lock:
+            if _BULK_SHARE * (len(self._working) + len(self._bulk)) >= self.limit:
+                return None
+            permit = Permit(self)
+            self._bulk.add(permit)
+            return permit
+
+    def on_room(self, call: Callable[[], object]) -> None:
+        """Has this called, on any thread, whenever there is more room for bulk work."""
+        self._room = call
 
     @contextmanager
     def enter(self) -> Iterator[Permit]:
@@ -143,6 +160,7 @@ class Admission:
                 self._working.discard(permit)
                 self._sending[permit] = now
                 self._observe(now - permit.since)
+        self._room()
 
     def release(self, permit: Permit) -> None:
         """See `Permit.release`."""
@@ -151,6 +169,8 @@ class Admission:
                 self._working.discard(permit)
                 self._observe(self.clock() - permit.since)
             self._sending.pop(permit, None)
+            self._bulk.discard(permit)
+        self._room()
 
     def _observe(self, seconds: float) -> None:
         self._mean_seconds += _SMOOTHING * (seconds - self._mean_seconds)

@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -71,8 +72,9 @@ def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable
         try:
             if isinstance(request, Unreadable):
                 raise request.error
-            async for answer in method(request, context):
-                yield answer
+            async with aclosing(method(request, context)) as answers:  # type: ignore[type-var]
+                async for answer in answers:
+                    yield answer
         except Exception as error:
             await _fail(error, context)
 

@@ -19,6 +19,8 @@ from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
 from retrieval.release.manager import ReleaseManager, SwapBarrier, swap_at_once
 from retrieval.server.admission import Admission
+from retrieval.server.batch import BatchSearch
+from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
 from retrieval.server.health import HEALTH, Health
@@ -131,12 +133,14 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
 def _server(settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
     # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
     seconds = max(release.warm_seconds for release in manager.loaded.values())
-    admissions = {Admission(settings.places, seconds): METHODS, Admission(_SHORT_CALLS): SHORT_METHODS}
+    admission = Admission(settings.places, seconds)
+    admissions = {admission: METHODS, Admission(_SHORT_CALLS): SHORT_METHODS}
     server = CallServer(admissions, _options(settings), settings.sending_seconds)
     service = SearchService(manager, settings.plan, settings.default_deadline, settings.longest_deadline)
+    batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(
-        (service.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
+        (service.handlers(), batch.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
     )
     return server, _bind(server, settings.address)
 

@@ -71,7 +71,7 @@ class SearchService:
         Raises InvalidRequest."""
 
         def work(name: str, deadline: float) -> Awaitable[search_pb2.SearchResponse]:
-            return self._answer(request, name, deadline, context.permit)
+            return self.answer(request, name, deadline, context.permit)
 
         return await self._by_deadline(context, work)
 
@@ -93,7 +93,7 @@ class SearchService:
                 raise
         await abort(context, failure.code, failure.message)
 
-    async def _answer(
+    async def answer(
         self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
     ) -> search_pb2.SearchResponse:
         query = read_query(request)

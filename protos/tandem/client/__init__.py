@@ -5,6 +5,8 @@ from tandem.client.errors import SearchError, Violation
 from tandem.client.retries import service_config
 from tandem.client.synchronous import SearchClient
 from tandem.v1.search_pb2 import (
+    BatchSearchRequest,
+    BatchSearchResponse,
     ExperimentContext,
     Hit,
     SearchRequest,
@@ -15,6 +17,8 @@ from tandem.v1.search_pb2 import (
 
 __all__ = [
     "AsyncSearchClient",
+    "BatchSearchRequest",
+    "BatchSearchResponse",
     "ExperimentContext",
     "Hit",
     "SearchClient",

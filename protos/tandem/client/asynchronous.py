@@ -1,12 +1,14 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from tandem.client.async_batches import AsyncOutbox
+from tandem.client.batches import Progress, Request
 from tandem.client.errors import search_error
 from tandem.client.retries import channel_options, seconds_to_wait
 from tandem.v1 import search_pb2, search_pb2_grpc
@@ -56,6 +58,30 @@ class AsyncSearchClient:
     ) -> search_pb2.SuggestResponse:
         """As `SearchClient.suggest`. Raises SearchError."""
         return await self._call(self._stub.Suggest, request, timeout, request_id)
+
+    async def search_many(
+        self, requests: Iterable[Request] | AsyncIterable[Request], request_id: str = ""
+    ) -> AsyncIterator[search_pb2.BatchSearchResponse]:
+        """As `SearchClient.search_many`. Raises SearchError, and what `requests` raises."""
+        outbox, progress = AsyncOutbox(requests), Progress()
+        metadata = (("x-request-id", request_id),) if request_id else None
+        while True:
+            call = self._stub.BatchSearch(outbox.stream(), metadata=metadata)
+            try:
+                async for response in call:
+                    outbox.take()
+                    yield progress.note(response)
+                break
+            except grpc.aio.AioRpcError as error:
+                seconds = progress.seconds_to_wait(error)
+                if seconds is None:
+                    raise search_error(error, self._address) from None
+            finally:
+                call.cancel()
+                await outbox.end()
+            await asyncio.sleep(seconds)
+        if outbox.failure is not None:
+            raise outbox.failure
 
     async def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         loop = asyncio.get_running_loop()

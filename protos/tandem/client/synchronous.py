@@ -1,12 +1,13 @@
 """The client for threads."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from tandem.client.batches import Outbox, Progress, Request
 from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
 from tandem.client.retries import channel_options, seconds_to_wait
 from tandem.v1 import search_pb2, search_pb2_grpc
@@ -66,6 +67,38 @@ class SearchClient:
     ) -> search_pb2.SuggestResponse:
         """Completions of what is typed so far; arguments and errors as of `search`."""
         return self._call(self._stub.Suggest, request, timeout, request_id)
+
+    def search_many(
+        self, requests: Iterable[Request], request_id: str = ""
+    ) -> Iterator[search_pb2.BatchSearchResponse]:
+        """The outcome of each request, in their order, each with its answer or its error; for offline jobs.
+
+        Requests are read as answers come, at most 64 ahead. They may have keys (`BatchSearchRequest`). A stream that
+        breaks is opened again, and goes on after the last answer. The service answers batches after searches. Raises
+        SearchError where it cannot be opened again, and what `requests` raises.
+        """
+        outbox, progress = Outbox(requests), Progress()
+        metadata = (("x-request-id", request_id),) if request_id else None
+        try:
+            while True:
+                call = self._stub.BatchSearch(outbox.stream(), metadata=metadata)
+                try:
+                    for response in call:
+                        outbox.take()
+                        yield progress.note(response)
+                    break
+                except grpc.RpcError as error:
+                    assert isinstance(error, grpc.Call)
+                    seconds = progress.seconds_to_wait(error)
+                    if seconds is None:
+                        raise search_error(error, self._address) from None
+                finally:
+                    call.cancel()
+                time.sleep(seconds)
+        finally:
+            outbox.end()
+        if outbox.failure is not None:
+            raise outbox.failure
 
     def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
