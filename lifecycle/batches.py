@@ -37,8 +37,9 @@ def answer_file(client: SearchClient, source: Path, output: Path, catalog: str, 
 
 
 def read_searches(source: Path, catalog: str, top_k: int) -> Iterator[search_pb2.BatchSearchRequest]:
-    """The searches of a JSONL file, empty lines left out; `catalog` and `top_k` are for bare queries. Raises TandemError
-    with the first line at fault."""
+    """The searches of a JSONL file, empty lines left out; `catalog` and `top_k` are for bare queries.
+
+    Raises TandemError with the first line at fault."""
     try:
         with source.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):

@@ -37,7 +37,7 @@ class BatchSearch:
     """The method of the service."""
 
     def __init__(self, answer: Answer, queue: BulkQueue, seconds: float, draining: asyncio.Event) -> None:
-        """`answer` answers one search by a deadline, a time of the loop's clock; each gets `seconds` once it has a place.
+        """`answer` answers one search by a deadline, a time of the loop's clock; each has `seconds` from its place on.
 
         Streams end when `draining` is set, with what they have begun.
         """
