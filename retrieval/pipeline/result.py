@@ -104,7 +104,6 @@ class Hit:
     words: tuple[WordContribution, ...] = ()
     moves: tuple[str, ...] = ()
     group: HitGroup | None = None
-    words: tuple[WordContribution, ...] = ()
 
     def stage_score(self, stage: str) -> StageScore | None:
         """The score of the stage, or None where it did not score the product."""
