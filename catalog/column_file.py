@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from catalog.columns import BOOLEANS, Column, Columns, Kind, Texts
+from catalog.columns import BOOLEANS, Column, Columns, Kind, SparseColumn, Texts, thin_column
 from core.errors import ReleaseError
 from core.formats import TYPED_COLUMNS
 
@@ -24,7 +24,15 @@ _SCHEMA = pa.schema(
         ("data", pa.large_binary()),
     ]
 )
-_TYPES = {"codes": "<i4", "offsets": "<i8", "numbers": "<f8", "present": "|b1", "ends": "<i8", "utf8": "|u1"}
+_TYPES = {
+    "rows": "<i4",
+    "codes": "<i4",
+    "offsets": "<i8",
+    "numbers": "<f8",
+    "present": "|b1",
+    "ends": "<i8",
+    "utf8": "|u1",
+}
 _FORMAT, _ROWS = b"format", b"rows"
 
 
@@ -42,8 +50,12 @@ class ColumnsFile:
         self._writer.close()
 
     def add(self, name: str, column: Column) -> None:
-        """Appends a column."""
-        arrays: dict[str, NDArray[Any]] = column.arrays
+        """Appends a column, without the products that lack it where most do."""
+        thin = thin_column(column)
+        arrays: dict[str, NDArray[Any]] = {}
+        if isinstance(thin, SparseColumn):
+            arrays["rows"], column = thin.rows, thin.filled
+        arrays |= column.arrays
         if column.kind in (Kind.string, Kind.strings):
             arrays |= _text_arrays(column.values)
         for array, values in arrays.items():
@@ -68,8 +80,8 @@ def open_columns(path: Path) -> Columns:
             field, kind, unit, array, _ = (batch.column(i)[0].as_py() for i in range(5))
             types[field] = Kind(kind), unit
             arrays.setdefault(field, {})[array] = _mapped(batch.column(5), _TYPES[array])
-        columns = {name: _column(*types[name], parts) for name, parts in arrays.items()}
-        return Columns(columns, int(metadata[_ROWS]))
+        rows = int(metadata[_ROWS])
+        return Columns({name: _column(*types[name], parts, rows) for name, parts in arrays.items()}, rows)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
         detail = (str(error).splitlines() or ["it is empty"])[0]
         raise ReleaseError(f"{path} holds no typed columns: {detail}; run `tandem index` again") from None
@@ -96,8 +108,14 @@ def _mapped(data: pa.Array, kind: str) -> NDArray[Any]:
     return np.frombuffer(buffer if size else b"", dtype, size // dtype.itemsize)
 
 
-def _column(kind: Kind, unit: str, arrays: dict[str, NDArray[Any]]) -> Column:
+def _column(kind: Kind, unit: str, arrays: dict[str, NDArray[Any]], size: int) -> Column | SparseColumn:
+    rows = arrays.pop("rows", None)
     values: Sequence[str] = BOOLEANS if kind is Kind.boolean else ()
     if kind in (Kind.string, Kind.strings):
         values = Texts(arrays.pop("ends"), arrays.pop("utf8").data)
-    return Column(kind, unit, values=values, **arrays)
+    column = Column(kind, unit, values=values, **arrays)
+    if rows is None:
+        return column
+    if len(rows) != len(column) or (len(rows) and not 0 <= rows[0] <= rows[-1] < size):
+        raise ValueError("rows and values do not fit together")
+    return SparseColumn(size, rows, column)

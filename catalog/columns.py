@@ -5,12 +5,14 @@ Text is kept as codes, places in the field's sorted values, so that conditions c
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from threading import Lock
 from typing import Any, overload
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
@@ -23,6 +25,9 @@ Mask = NDArray[np.bool_]
 
 ATTRIBUTES = "attributes."
 BOOLEANS = ("false", "true")
+_SPARSE_SHARE = 0.25  # of products, up to which those without the field are left out of the file
+_EXPANDED_BYTES = 256 << 20
+_ENTRY_BYTES = 480
 _NEAR = 60  # of 100, from which on a name is like another
 _NO_CODES = np.empty(0, np.int32)
 _NO_OFFSETS = np.zeros(1, np.int64)
@@ -100,6 +105,55 @@ class Column:
         return place if place < len(self.values) and self.values[place] == value else -1
 
 
+@dataclass(frozen=True, slots=True)
+class SparseColumn:
+    """A column that few of n products have: the others are left out.
+
+    `rows`, shape (r,), are the products that have it, ascending; `filled` is the column of these.
+    """
+
+    size: int
+    rows: NDArray[np.int32]
+    filled: Column
+
+    @property
+    def kind(self) -> Kind:
+        """The type of the column."""
+        return self.filled.kind
+
+    def __len__(self) -> int:
+        return self.size
+
+    def expand(self) -> Column:
+        """The column of all products."""
+        filled = self.filled
+        if filled.kind in NUMERIC:
+            numbers = np.full(self.size, np.nan)
+            numbers[self.rows] = filled.numbers
+            return replace(filled, numbers=_frozen(numbers))
+        if filled.kind is Kind.strings:
+            counts = np.zeros(self.size + 1, np.int64)
+            counts[self.rows.astype(np.int64) + 1] = np.diff(filled.offsets)
+            return replace(filled, offsets=_frozen(np.cumsum(counts)))
+        codes = np.full(self.size, -1, np.int32)
+        codes[self.rows] = filled.codes
+        return replace(filled, codes=_frozen(codes))
+
+
+def thin_column(column: Column) -> Column | SparseColumn:
+    """The column without the products that lack the field, where most do."""
+    has = column.exists()
+    if column.kind is Kind.text or np.count_nonzero(has) > _SPARSE_SHARE * len(column):
+        return column
+    rows = np.flatnonzero(has).astype(np.int32)
+    if column.kind in NUMERIC:
+        return SparseColumn(len(column), rows, replace(column, numbers=column.numbers[rows]))
+    if column.kind is Kind.strings:
+        offsets = np.append(column.offsets[rows], column.offsets[-1])
+        return SparseColumn(len(column), rows, replace(column, offsets=offsets))
+    return SparseColumn(len(column), rows, replace(column, codes=column.codes[rows]))
+
+
 class Texts(Sequence[str]):
     """Texts in one block of UTF-8, decoded when they are read."""
 
@@ -126,15 +180,23 @@ class Texts(Sequence[str]):
 
 
 class Columns:
-    """The columns of one segment."""
+    """The columns of one segment. For any number of threads.
 
-    def __init__(self, columns: Mapping[str, Column], rows: int) -> None:
+    Columns that few products have are expanded at first use, in some milliseconds a million products, and kept up to a
+    bound.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, Column | SparseColumn], rows: int, expanded_bytes: int = _EXPANDED_BYTES
+    ) -> None:
         """`rows` is the number of products, which every column has."""
         for name, column in columns.items():
             if len(column) != rows:
                 raise ValueError(f"column {name!r} has {len(column)} products, and the segment has {rows}")
         self._columns = dict(columns)
         self.rows = rows
+        self._expanded: LRUCache[str, Column] = LRUCache(expanded_bytes, getsizeof=_private_bytes)
+        self._lock = Lock()
         self.kinds: Mapping[str, Kind] = {name: column.kind for name, column in self._columns.items()}
 
     @property
@@ -144,14 +206,23 @@ class Columns:
 
     def column(self, name: str) -> Column:
         """Raises UnknownField, with the nearest name."""
-        try:
-            return self._columns[name]
-        except KeyError:
-            raise UnknownField(unknown_field(name, self._columns)) from None
+        if (column := self.get(name)) is None:
+            raise UnknownField(unknown_field(name, self._columns))
+        return column
 
     def get(self, name: str) -> Column | None:
         """The column, or None."""
-        return self._columns.get(name)
+        column = self._columns.get(name)
+        if not isinstance(column, SparseColumn):
+            return column
+        with self._lock:
+            if (kept := self._expanded.get(name)) is not None:
+                return kept
+        expanded = column.expand()
+        with self._lock:
+            if _private_bytes(expanded) <= self._expanded.maxsize:
+                self._expanded[name] = expanded
+        return expanded
 
 
 def unknown_field(name: str, names: Iterable[str]) -> str:
@@ -229,6 +300,12 @@ def _kind(values: Sequence[Any]) -> Kind:
     if isinstance(first, datetime):
         return Kind.date
     return Kind.string if isinstance(first, str) else Kind.strings
+
+
+def _private_bytes(column: Column) -> int:
+    """Of the arrays that expanding a column makes, and of the entry."""
+    made = column.offsets if column.kind is Kind.strings else column.numbers if column.kind in NUMERIC else column.codes
+    return int(made.nbytes) + _ENTRY_BYTES
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -33,7 +33,7 @@ PRODUCT_TYPE = "product_type"
 _CACHE_BYTES = 64 << 20
 _ENTRY_BYTES = 480  # what an entry takes beside its mask
 # From so large a share of a set's codes on, counting along all of them is faster than searching for each one's product.
-_DENSE_SHARE = 0.02
+_DENSE_SHARE = 0.05
 _HOLDS = {
     Kind.string: "text",
     Kind.strings: "text",
@@ -208,8 +208,8 @@ def _owners(hits: Mask, offsets: NDArray[np.int64]) -> Mask:
         mask = np.zeros(len(offsets) - 1, np.bool_)
         mask[np.searchsorted(offsets, places, side="right") - 1] = True
         return mask
-    before = np.zeros(len(hits) + 1, np.int64)
-    np.cumsum(hits, out=before[1:])
+    before = np.zeros(len(hits) + 1, np.int32)
+    np.cumsum(hits, out=before[1:], dtype=np.int32)
     counts = before[offsets]
     return counts[1:] > counts[:-1]
 

@@ -3,7 +3,18 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from catalog.columns import Column, Columns, Kind, Texts, UnknownField, make_column, make_columns, type_levels
+from catalog.columns import (
+    Column,
+    Columns,
+    Kind,
+    SparseColumn,
+    Texts,
+    UnknownField,
+    make_column,
+    make_columns,
+    thin_column,
+    type_levels,
+)
 
 
 def test_each_kind_has_its_arrays() -> None:
@@ -93,3 +104,37 @@ def test_texts_are_read_from_one_block() -> None:
 def test_a_type_has_every_level_above() -> None:
     assert type_levels("Home>Kitchen > Mugs") == ["Home", "Home > Kitchen", "Home > Kitchen > Mugs"]
     assert type_levels(" > ") == []
+
+
+SPARSE = {
+    Kind.string: ["b", None, "a"],
+    Kind.strings: [("b", "z"), None, ("a", "b")],
+    Kind.number: [1.5, None, 0.0],
+    Kind.boolean: [True, None, False],
+    Kind.date: [5.0, None, -3.0],
+}
+
+
+@pytest.mark.parametrize("kind", list(SPARSE))
+@pytest.mark.parametrize("before", [0, 9])
+def test_a_column_that_few_products_have_is_thinned_and_expanded(kind: Kind, before: int) -> None:
+    values = [None] * before + SPARSE[kind] + [None] * 9
+    column = make_column(kind, values)
+    thin = thin_column(column)
+    assert isinstance(thin, SparseColumn) and len(thin) == len(values) and thin.kind is kind
+    assert thin.rows.tolist() == [before, before + 2] and len(thin.filled) == 2
+    columns = Columns({"a": thin}, len(values))
+    expanded = columns.column("a")
+    assert columns.column("a") is expanded and columns.kinds == {"a": kind}
+    for name, array in column.arrays.items():
+        np.testing.assert_array_equal(expanded.arrays[name], array)
+        assert expanded.arrays[name].dtype == array.dtype and not expanded.arrays[name].flags.writeable
+    small = Columns({"a": thin}, len(values), expanded_bytes=10)
+    assert small.column("a") is not small.column("a")
+
+
+def test_a_column_that_many_products_have_stays_as_it_is() -> None:
+    for column in (make_column(Kind.number, [1, None, 2]), make_column(Kind.text, [None] * 9)):
+        assert thin_column(column) is column
+    empty = thin_column(make_column(Kind.strings, [None] * 9))
+    assert isinstance(empty, SparseColumn) and empty.expand().offsets.tolist() == [0] * 10
