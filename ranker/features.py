@@ -92,6 +92,21 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "conflicting_brand_terms", "other brand", -1, "Brand words without a match where the product has another brand."
     ),
+    Feature(
+        "attribute_agreement",
+        "stated attributes",
+        1,
+        "Share of the attributes that the query states which the product has, by their confidence; missing where it "
+        "states none.",
+        optional=True,
+    ),
+    Feature(
+        "product_type_agreement",
+        "product type",
+        1,
+        "Probability that the query means the product's type; missing where no type is predicted.",
+        optional=True,
+    ),
     Feature("query_length", "query words", 0, "Number of the query's words."),
     Feature("unknown_term_share", "unknown words", 0, "Share of the query's words that no product holds."),
     Feature("title_length", "title terms", 0, "Number of the title's terms."),

@@ -95,10 +95,9 @@ async def _ask_all(
         for done, text in enumerate(queries, 1):
             answer = await search(Query(text), plan, release, permit, None)
             if answer.candidates.evidence is not None and len(answer.candidates.rows):
+                features = release.features(answer.candidates, answer.understanding)
                 ids = [release.columns.id(int(row)) for row in answer.candidates.rows]
-                result.append(
-                    QueryCandidates(text, answer.candidates, release.features(answer.candidates), answer.relevance, ids)
-                )
+                result.append(QueryCandidates(text, answer.candidates, features, answer.relevance, ids))
             report(done, len(queries))
         return result
 

@@ -23,13 +23,15 @@ from evaluation.classification import Scores
 from evaluation.measures import Estimate, Grades, PerQuery, Rankings
 from ranker.features import MISSING
 from ranker.mix import mixed_scores
-from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores
+from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet, SourceScores, one_source
 from retrieval.pipeline.coverage import favour
 from retrieval.pipeline.features import with_relevance
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission
+from retrieval.understanding.result import Understanding
+from retrieval.understanding.types import NEIGHBOURS, with_candidates
 from retrieval.wire.request import Query
 
 _CONCURRENT = 8
@@ -257,7 +259,7 @@ async def _with_words(
     Products without any of the query's words are not among those found by words.
     """
     assert release.words is not None
-    matches = await release.words.search(query, 1)
+    matches = await release.words.search(query, NEIGHBOURS)
     evidence = await release.words.evidence(matches.query, rows)
     words = release.words.scores(evidence)
     by_words = np.argsort(-words, kind="stable")[: np.count_nonzero(words > 0)]
@@ -270,7 +272,9 @@ async def _with_words(
         unranked = np.zeros(len(rows), np.int64)
         sources = {DENSE: SourceScores(similarities, unranked), LEXICAL: SourceScores(words, unranked)}
         found = CandidateSet(rows, scores[FUSED].astype(np.float32), sources, matches.query, evidence)
-        table = with_relevance(release.features(found), relevance)
+        stated = Understanding(attributes=matches.attributes)
+        stated = with_candidates(stated, one_source(LEXICAL, matches.candidates), release.view)
+        table = with_relevance(release.features(found, stated), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 

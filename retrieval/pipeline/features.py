@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.lexical.index import CODES, Evidence, LexicalQuery
 from ranker.features import FEATURE_NAMES, MISSING
 from retrieval.pipeline.candidates import CandidateSet
+from retrieval.understanding.agreement import Agreement
 
 _FEW = 5
 _Column = NDArray[np.float32] | np.float32
@@ -42,10 +43,13 @@ def _holding(evidence: Evidence, place: int) -> Iterator[NDArray[np.bool_]]:
     yield within(*evidence.fields)
 
 
-def compute_features(candidates: CandidateSet, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
+def compute_features(
+    candidates: CandidateSet, popularity: NDArray[np.float32], agreement: Agreement | None = None
+) -> NDArray[np.float32]:
     """The features of c candidates that both sources scored, shape (c, f) in the order of the schema.
 
-    `popularity` has shape (c,), NaN where it is not known. The cross-encoder's columns are missing.
+    `popularity` has shape (c,), NaN where it is not known. The cross-encoder's columns are missing, as are those of
+    `agreement` without it.
     """
     assert candidates.dense and candidates.lexical and candidates.query and candidates.evidence, (
         "both sources take part"
@@ -57,6 +61,8 @@ def compute_features(candidates: CandidateSet, popularity: NDArray[np.float32]) 
         "cosine_similarity": similarity,
         "cosine_similarity_gap": similarity - similarity.max(initial=-1),
         **_lexical_features(candidates.query, candidates.evidence),
+        "attribute_agreement": MISSING if agreement is None else agreement.attributes,
+        "product_type_agreement": MISSING if agreement is None else agreement.product_type,
         "popularity_percentile": popularity,
         "popularity_percentile_gap": popularity - np.fmax.reduce(popularity, initial=MISSING),
     }

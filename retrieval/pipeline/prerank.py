@@ -13,6 +13,7 @@ from retrieval.pipeline.features import code_matches, compute_features
 from retrieval.pipeline.final_score import final_scores
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.result import LEXICAL_FAILED
+from retrieval.understanding.agreement import AGREEMENT_FEATURES, compute_agreement
 from retrieval.understanding.result import HARD, OFF
 from retrieval.understanding.types import with_candidates
 from text.price_bounds import PriceBounds
@@ -103,7 +104,11 @@ async def _with_conflicts(
 
 async def _by_final_score(context: RequestContext, shortlist: Shortlist) -> Shortlist:
     with context.result.stage("prerank", len(shortlist)) as stage:
-        table = compute_features(shortlist.candidates, context.view.popularity(shortlist.candidates.rows))
+        assert context.release.final is not None
+        rows, agreement = shortlist.candidates.rows, None
+        if AGREEMENT_FEATURES.intersection(context.release.final.spec.features):  # else nobody reads it
+            agreement = compute_agreement(context.result.understanding, rows, context.view)
+        table = compute_features(shortlist.candidates, context.view.popularity(rows), agreement)
         stage.candidates_out = len(shortlist)
         scores = await final_scores(context.release, table, rescored=False)
         return replace(shortlist, table=table).ordered(np.lexsort((-scores, ~shortlist.named)))

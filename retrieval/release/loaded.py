@@ -39,7 +39,9 @@ from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.release.models import CachedModels, Rescoring
 from retrieval.rules.ruleset import NO_RULES
 from retrieval.suggest.suggester import Suggester
+from retrieval.understanding.agreement import compute_agreement
 from retrieval.understanding.attributes import AttributeReader
+from retrieval.understanding.result import Understanding
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
 
@@ -119,9 +121,10 @@ class LoadedRelease:
         assert self.ranker is not None
         return self.ranker.scores(logits, similarities)
 
-    def features(self, candidates: CandidateSet) -> NDArray[np.float32]:
+    def features(self, candidates: CandidateSet, stated: Understanding) -> NDArray[np.float32]:
         """The features of c candidates of the release as published, before they are rescored; shape (c, f)."""
-        return compute_features(candidates, self.view.popularity(candidates.rows))
+        agreement = compute_agreement(stated, candidates.rows, self.view)
+        return compute_features(candidates, self.view.popularity(candidates.rows), agreement)
 
     def price_bounds(self, text: str) -> tuple[str, PriceBounds | None]:
         """See `read_price_bounds`; None as well where the query names a currency that is not the catalog's."""

@@ -10,7 +10,7 @@ from retrieval.pipeline.candidates import CandidateSet
 from retrieval.understanding.result import PredictedType, Understanding
 from text.price_bounds import PriceBounds
 
-_NEIGHBOURS, _MOST = 12, 3
+NEIGHBOURS, _MOST = 12, 3
 _LOW = 0.25
 # By how many ranks a vote falls to a half. Measured: with it shares of votes are calibrated as they are.
 _HALF = 2.0
@@ -44,7 +44,7 @@ def type_shares(candidates: CandidateSet, view: CatalogView) -> dict[str, float]
     votes: dict[str, float] = defaultdict(float)
     kinds: dict[int, str | None] = {}
     for source in candidates.sources.values():
-        for rank, row in enumerate(candidates.rows[source.order()[:_NEIGHBOURS]].tolist()):
+        for rank, row in enumerate(candidates.rows[source.order()[:NEIGHBOURS]].tolist()):
             if row not in kinds:
                 kinds[row] = view.row(row, ("product_type",))["product_type"]
             if kind := kinds[row]:

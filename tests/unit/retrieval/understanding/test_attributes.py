@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from builders import product
 from doubles import make_release
@@ -16,13 +17,16 @@ from core.plan import Plan
 from core.progress import ignore
 from engine.lexical.index import LexicalIndex
 from indexer.lexical import index_words
+from ranker.features import FEATURE_NAMES
+from ranker.final import FinalSpec
 from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
+from retrieval.understanding.agreement import AGREEMENT_FEATURES, compute_agreement
 from retrieval.understanding.attributes import AttributeReader
-from retrieval.understanding.result import HARD, OFF, SOFT
+from retrieval.understanding.result import HARD, OFF, SOFT, PredictedType, StatedAttribute, Understanding
 from retrieval.wire.request import Query
 from text.synonyms import Synonyms
 
@@ -133,3 +137,42 @@ async def test_a_long_query_costs_a_bounded_number_of_lookups(release: LoadedRel
     assert release.words is not None
     found = await release.words.attributes("orange black apple " * 150)
     assert len(found) <= 32
+
+
+async def test_agreement_is_the_share_of_what_is_stated_and_the_type_s_probability(release: LoadedRelease) -> None:
+    stated = Understanding(
+        attributes=(
+            StatedAttribute("color", "Black", "black", 0.9),
+            StatedAttribute("attributes.Voltage", "18 v", "18v", 0.3, 18.0),
+            StatedAttribute("attributes.Gone", "x", "x", 0.9),
+        ),
+        product_types=(PredictedType("Drills", 0.7), PredictedType("Laptops", 0.2)),
+    )
+    # A black dress, a red drill, a black one of 18 V, a grey laptop.
+    agreement = compute_agreement(stated, np.array([1, 3, 4, 5]), release.view)
+    assert agreement.attributes.tolist() == pytest.approx([0.75, 0, 1, 0])
+    assert agreement.product_type.tolist() == pytest.approx([0, 0.7, 0.7, 0.2])
+    nothing = compute_agreement(Understanding(), np.array([1, 3]), release.view)
+    assert np.isnan(nothing.attributes).all() and np.isnan(nothing.product_type).all()
+
+
+class ByAgreement:
+    """A final score that is how far a product has what the query states."""
+
+    def __init__(self, features: tuple[str, ...]) -> None:
+        self.spec = FinalSpec(features=features, dense_weight=1.0, lexical_weight=1.0, rerank_depth=0, encoder="e")
+
+    def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
+        return np.nan_to_num(table[:, FEATURE_NAMES.index("attribute_agreement")])
+
+
+async def test_a_final_score_that_learned_from_it_puts_what_is_stated_first(
+    release: LoadedRelease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "final", ByAgreement(FEATURE_NAMES))
+    answer = await ask(release, "black drill")
+    assert {release.view.row(hit.row, ("color",))["color"] for hit in answer.hits} == {"Black"}
+    older = tuple(name for name in FEATURE_NAMES if name not in AGREEMENT_FEATURES)
+    monkeypatch.setattr(release, "final", ByAgreement(older))
+    answer = await ask(release, "black drill")  # nobody reads the features, so they are not computed
+    assert {hit.score for hit in answer.hits} == {0}
