@@ -62,9 +62,12 @@ def main() -> None:
 
 
 def _compared(without: dict[str, float], with_features: dict[str, float], queries: Sequence[str]) -> dict[str, object]:
-    sides = [{query: values[query] for query in queries} for values in (without, with_features)]
-    means = [asdict(estimate(list(side.values()))) for side in sides]
-    return {"without": means[0], "with": means[1], "with over without": asdict(paired(*sides))}
+    before, after = ({query: values[query] for query in queries} for values in (without, with_features))
+    return {
+        "without": asdict(estimate(list(before.values()))),
+        "with": asdict(estimate(list(after.values()))),
+        "with over without": asdict(paired(before, after)),
+    }
 
 
 async def _candidates(
