@@ -94,6 +94,10 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
         Table("nDCG@10 of fusion alone, and what is added by a share of the cross-encoder", (ANY, ANY),
               ("relevance", "set"), ("queries", "fused", *_SHARES), names=_SHARES),
     ),
+    "columns": (
+        Table("Typed columns of a product table", (ANY, "columns"), ("products of",)),
+        Table("A mask that is made anew", (ANY, "masks", ANY), ("products of", "condition")),
+    ),
     "words": (
         Table("Words alone, beside other libraries", ("engines", ANY), ("engine",)),
         Table("nDCG@10 with typing errors", ("errors", ANY, ANY), ("errors in a query", "order by"),
