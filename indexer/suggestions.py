@@ -26,7 +26,7 @@ LONGEST_TEXT = 100
 """Characters of a suggestion at most."""
 # What a product counts beside a query that was asked once; a query counts as often as it was asked.
 _WEIGHTS = {PRODUCT_TYPE: 1.0, BRAND: 1.0, TITLE: 0.05, PHRASE: 0.05}
-_QUERY_PHRASE = 0.1  # what a query counts for the phrases within it
+_QUERY_PHRASE = 0.02  # what a query counts for the phrases within it
 _PHRASE_WORDS = (2, 3)
 _LEAST_HELD = 3  # titles or queries that have a phrase
 _MOST_PHRASES, _MOST_TITLES_READ, _MOST_COUNTED = 100_000, 200_000, 2_000_000

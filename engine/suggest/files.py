@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from text.completion import starts
 
-ENTRY_FILES = ("texts.npy", "text_ends.npy", "kinds.npy", "counts.npy", "keys.npy", "key_ends.npy")
+ENTRY_FILES = ("texts.npy", "text_ends.npy", "kinds.npy", "counts.npy", "weights.npy", "keys.npy", "key_ends.npy")
 ROW_FILES = ("row_places.npy", "row_entries.npy", "row_weights.npy", "row_totals.npy", "block_weights.npy")
 WORD_FILES = ("words.npy", "word_ends.npy", "heads.npy", "variants.npy", "variant_heads.npy")
 FILES = (*ENTRY_FILES, *ROW_FILES, *WORD_FILES)
@@ -26,8 +26,8 @@ HEAD = 7
 """Letters of a word by which its misspellings are looked up."""
 LEAST_LETTERS, MOST_LETTERS = 3, 24
 _TWO_ERRORS = 6  # letters of a head, from which two may be missing
-# What a match inside a suggestion counts beside one at its start.
-_INSIDE = 0.1
+# What a match inside a suggestion counts beside one at its start: it comes after all but the rarest of these.
+_INSIDE = 0.001
 _MOST_WORDS = 200_000
 
 
@@ -52,6 +52,7 @@ def write_suggestions(entries: Sequence[Entry], folder: Path) -> None:
     _save_strings([entry.text for entry in entries], folder / "texts.npy", folder / "text_ends.npy")
     np.save(folder / "kinds.npy", np.array([entry.kind for entry in entries], np.uint8))
     np.save(folder / "counts.npy", np.array([entry.count for entry in entries], np.int64))
+    np.save(folder / "weights.npy", np.array([entry.weight for entry in entries], np.float32))
     keys = [entry.key.encode() + END for entry in entries]
     ends = _ends([len(key) for key in keys])
     blob = b"".join(keys)

@@ -58,7 +58,7 @@ class SuggestionIndex:
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder} has no whole suggestions: {error}; run `tandem index` again") from None
         self._texts, self._text_ends = arrays["texts"], arrays["text_ends"]
-        self._kinds, self._counts = arrays["kinds"], arrays["counts"]
+        self._kinds, self._counts, self._entry_weights = arrays["kinds"], arrays["counts"], arrays["weights"]
         self._keys, self._key_ends = arrays["keys"], arrays["key_ends"]
         self._places, self._entries = arrays["row_places"], arrays["row_entries"]
         self._weights, self._totals, self._blocks = (
@@ -69,7 +69,13 @@ class SuggestionIndex:
         self._words, self._word_ends, self._heads = arrays["words"], arrays["word_ends"], arrays["heads"]
         self._variants, self._variant_heads = arrays["variants"], arrays["variant_heads"]
         rows, entries = len(self._places), len(self._kinds)
-        lengths = {len(self._text_ends) - 1, len(self._key_ends) - 1, len(self._counts), entries}
+        lengths = {
+            len(self._text_ends) - 1,
+            len(self._key_ends) - 1,
+            len(self._counts),
+            len(self._entry_weights),
+            entries,
+        }
         if len(lengths) > 1 or {len(self._entries), len(self._weights), len(self._totals) - 1} != {rows}:
             raise ReleaseError(f"{folder}: the suggestions do not fit together; run `tandem index` again")
 
@@ -85,6 +91,10 @@ class SuggestionIndex:
         """An entry by its number."""
         text = self._texts[self._text_ends[number] : self._text_ends[number + 1]].tobytes().decode()
         return Suggested(text, int(self._kinds[number]), int(self._counts[number]))
+
+    def weight(self, number: int) -> float:
+        """How likely an entry is meant, wherever it matches."""
+        return float(self._entry_weights[number])
 
     def key(self, number: int) -> str:
         """The key of an entry."""

@@ -52,10 +52,8 @@ def _scattered(index: SuggestionIndex, key: str) -> Iterator[int]:
     *whole, last = key.split(" ")[:_MOST_WORDS]
     spans = [list(index.word(word)) for word in whole] + ([[index.beginning(last)]] if last else [])
     rarest = min(spans, key=lambda rows: sum(end - start for start, end in rows))
-    entries = sorted(
-        (pair for rows in rarest for pair in index.best(rows, _MOST_SCATTERED)), key=lambda pair: (-pair[1], pair[0])
-    )
-    for number, _ in entries[:_MOST_SCATTERED]:
+    entries = {number for rows in rarest for number, _ in index.best(rows, _MOST_SCATTERED)}
+    for number in sorted(entries, key=lambda number: (-index.weight(number), number)):
         words = index.key(number).split(" ")
         rest = list(words)
         if all(_take(rest, word) for word in whole) and (not last or any(word.startswith(last) for word in rest)):
