@@ -9,6 +9,7 @@ import typer
 from engine.device import check_packages
 from lifecycle.cli.commands.compress import compress
 from lifecycle.cli.commands.evaluate import evaluate, gate
+from lifecycle.cli.commands.explain import explain
 from lifecycle.cli.commands.improve import improve
 from lifecycle.cli.commands.index import index
 from lifecycle.cli.commands.judgments import judgments
@@ -42,6 +43,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "search": search,
     "search-many": search_many,
+    "explain": explain,
     "suggest": suggest,
     "judgments": judgments,
     "train": train,

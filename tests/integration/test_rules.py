@@ -38,7 +38,7 @@ class Command:
 
     def __call__(self, *arguments: object) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
-        self._monkeypatch.setattr("sys.argv", ["tandem", "rules", *map(str, arguments)])
+        self._monkeypatch.setattr("sys.argv", ["tandem", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = self._capsys.readouterr()
@@ -87,7 +87,7 @@ def test_rules_are_taken_up_rolled_back_and_never_damaged(store: ReleaseStore, t
 
         first = answers(address, "red kettle", 1)[0]
         assert first.redirect == "" and not first.rules
-        assert run("publish", write(file, "/one"), "--releases", store.root)[0] == 0
+        assert run("rules", "publish", write(file, "/one"), "--releases", store.root)[0] == 0
         until(lambda: redirects() == {"/one"})
         answer = answers(address, "red kettle", 1)[0]
         assert answer.release_id == first.release_id  # the same release, nothing was loaded or embedded
@@ -95,9 +95,16 @@ def test_rules_are_taken_up_rolled_back_and_never_damaged(store: ReleaseStore, t
         rewritten = answers(address, "a desk lamp", 1)[0]
         assert rewritten.searched_query == "green desk lamp" and rewritten.rules[0].detail == "green desk lamp"
 
-        assert run("publish", write(file, "/two"), "--releases", store.root)[0] == 0
+        page = tmp_path / "page.html"
+        status, output, _ = run("explain", "red kettle", "--address", address, "--html", page, "--words", 1, "--json")
+        whole = json.loads(output.partition("\n")[2])
+        assert status == 0 and output.startswith(f"wrote {page}")
+        assert {word["word"] for word in whole["hits"][0]["words"]} >= {"red", "kettle"}
+        assert "/one" in page.read_text() and "kettles: redirect" in page.read_text()
+
+        assert run("rules", "publish", write(file, "/two"), "--releases", store.root)[0] == 0
         until(lambda: redirects() == {"/two"})
-        assert run("rollback", "--releases", store.root)[0] == 0
+        assert run("rules", "rollback", "--releases", store.root)[0] == 0
         until(lambda: redirects() == {"/one"})
 
         name, _ = kept.publish(kept.read(kept.versions()[1].name))
@@ -106,7 +113,7 @@ def test_rules_are_taken_up_rolled_back_and_never_damaged(store: ReleaseStore, t
         (kept.folder / "current").write_text("nonsense")
         file.write_text("")
         assert redirects() <= {"/one", "/two"}  # whichever was taken up before the damage
-        assert run("publish", file, "--releases", store.root)[0] == 0
+        assert run("rules", "publish", file, "--releases", store.root)[0] == 0
         until(lambda: redirects() == {""})
         server.terminate()
         assert server.wait(30) == 0
@@ -114,25 +121,25 @@ def test_rules_are_taken_up_rolled_back_and_never_damaged(store: ReleaseStore, t
 
 def test_the_commands(store: ReleaseStore, tmp_path: Path, run: Command) -> None:
     file = write(tmp_path / "rules.toml", "/one")
-    assert run("check", file)[:2] == (0, f"{file}: 2 rules, sound\n")
+    assert run("rules", "check", file)[:2] == (0, f"{file}: 2 rules, sound\n")
     asked = ("--query", "kettle", "--query", "desk lamp")
-    status, output, error = run("try", file, *asked, "--releases", store.root)
+    status, output, error = run("rules", "try", file, *asked, "--releases", store.root)
     assert (status, error.count("Traceback")) == (0, 0)
     assert "green desk lamp" in output and "2 of 2 queries change" in output
     queries = tmp_path / "queries.txt"
     queries.write_text("bed sheet\n\nkettle\nbed sheet\n")
     options = ("--queries", queries, "--releases", store.root, "--json")
-    status, output, _ = run("try", file, *options)
+    status, output, _ = run("rules", "try", file, *options)
     trials: list[dict[str, Any]] = json.loads(output)["queries"]
     assert [(trial["query"], trial["changes"]) for trial in trials] == [("bed sheet", False), ("kettle", True)]
     assert trials[1]["after"]["redirect"] == "/one" and trials[1]["before"]["redirect"] == ""
     assert not RuleStore(store, "default").trail()  # nothing is live
 
-    assert run("publish", file, "--releases", store.root)[0] == 0
-    assert "nothing changed" in run("publish", file, "--releases", store.root)[1]
-    listed = run("list", "--releases", store.root)
+    assert run("rules", "publish", file, "--releases", store.root)[0] == 0
+    assert "nothing changed" in run("rules", "publish", file, "--releases", store.root)[1]
+    listed = run("rules", "list", "--releases", store.root)
     assert listed[0] == 0 and "→" in listed[1] and "rules-1-" in listed[1]
-    trials = json.loads(run("try", file, *options)[1])["queries"]
+    trials = json.loads(run("rules", "try", file, *options)[1])["queries"]
     assert not any(trial["changes"] for trial in trials)  # the file is what is in service
 
 
@@ -140,7 +147,7 @@ def test_warnings_name_what_the_catalog_does_not_hold(store: ReleaseStore, tmp_p
     file = tmp_path / "rules.json"
     rule = {"id": "r", "when": {"ends": "2020-01-01T00:00:00Z"}, "pin": ["a-1", "a-9999"]}
     file.write_text(json.dumps({"rules": [rule]}))
-    status, output, _ = run("check", file, "--releases", store.root)
+    status, output, _ = run("rules", "check", file, "--releases", store.root)
     assert status == 0 and "warning: rule r: the catalog has no product 'a-9999'" in output
     assert "warning: rule r ended at 2020-01-01 00:00 UTC" in output and "with 2 warnings" in output
 
@@ -164,5 +171,5 @@ def test_every_error_is_one_line(
 ) -> None:
     file = write(tmp_path / "rules.toml", "/one")
     names = {"FILE": file, "FILE0": tmp_path / "none", "RELEASES": indexed.root}
-    status, output, error = run(*(names.get(argument, argument) for argument in arguments))
+    status, output, error = run("rules", *(names.get(argument, argument) for argument in arguments))
     assert status == 2 and fault in error and error.count("\n") == 1 and not output

@@ -92,6 +92,12 @@ def test_an_impossible_top_k_is_refused(top_k: int) -> None:
     assert violations(query="x", top_k=top_k) == {"top_k": f"is {top_k}; send 1 to 200, or 0 for 10"}
 
 
+def test_words_are_explained_of_ten_hits_at_most() -> None:
+    assert read_query(search_pb2.SearchRequest(query="x", explain_words=10)).explain_words == 10
+    for hits in (-1, 11):
+        assert violations(query="x", explain_words=hits) == {"explain_words": f"is {hits}; send 0 to 10"}
+
+
 @pytest.mark.parametrize(("top_k", "taken"), [(0, 10), (1, 1), (200, 200)])
 def test_a_possible_top_k_is_taken(top_k: int, taken: int) -> None:
     assert read_query(search_pb2.SearchRequest(query="x", top_k=top_k)).top_k == taken

@@ -7,8 +7,9 @@ from doubles import make_release
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from retrieval.pipeline.result import Degradation, Hit, SearchResult, StageReport, StageScore
+from retrieval.pipeline.result import Degradation, Hit, SearchResult, StageReport, StageScore, WordContribution
 from retrieval.release.loaded import LoadedRelease
+from retrieval.rules.effects import RuleReport
 from retrieval.wire import response as wire
 from retrieval.wire.display import money
 from retrieval.wire.request import PRODUCT_FIELDS, read_query
@@ -35,6 +36,23 @@ def respond(release: LoadedRelease, paths: list[str], row: int = 0, **request: o
 )
 def test_money_is_exact(micros: int, units: int, nanos: int) -> None:
     assert money(micros, "EUR") == search_pb2.Money(currency_code="EUR", units=units, nanos=nanos)
+
+
+def test_rules_and_words_are_in_the_response(release: LoadedRelease) -> None:
+    request = search_pb2.SearchRequest(query="x")
+    answer = SearchResult(
+        release.view,
+        hits=[Hit(1, 0.5, (), words=(WordContribution("red", True, 1.5), WordContribution("mug", False, -0.25)))],
+        rules=(RuleReport("sale", "pin", "p1 at 1"),),
+        redirect="/sale",
+    )
+    message = asyncio.run(wire.response(request, read_query(request), answer, release, "id-1"))
+    assert list(message.rules) == [search_pb2.RuleEffect(rule_id="sale", action="pin", detail="p1 at 1")]
+    assert message.redirect == "/sale"
+    assert list(message.hits[0].words) == [
+        search_pb2.WordContribution(word="red", from_query=True, contribution=1.5),
+        search_pb2.WordContribution(word="mug", contribution=-0.25),
+    ]
 
 
 def test_the_whole_response(release: LoadedRelease) -> None:
