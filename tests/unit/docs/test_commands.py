@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from benchmarks.load.slo import Slo
 from core.errors import TandemError
+from core.rules_file import parse_rules
 from indexer.cleaning.mapping import load_mapping
 from lifecycle.cli.app import app
 from lifecycle.quality.gate import GateSettings
@@ -120,7 +121,9 @@ def test_commands_are_read_from_blocks_and_from_text() -> None:
 def check_toml(page: str, text: str, scratch: Path) -> None:
     """Raises where the settings that the guide is about refuse its example."""
     values = tomllib.loads(text)
-    if page in ("serving.md", "search.md"):
+    if page == "search.md" and "rules" in values:
+        parse_rules(text.encode(), page, is_json=False)
+    elif page in ("serving.md", "search.md"):
         ServeSettings(**values)
     elif page == "evaluation.md":
         GateSettings(**values)
