@@ -17,7 +17,7 @@ from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.lexical.segments import evidence_of_view, matches_in_view, search_view
 from engine.protocol import Candidates
-from retrieval.understanding.attributes import AttributeReader
+from retrieval.understanding.attributes import NO_ATTRIBUTES, AttributeReader
 from retrieval.understanding.negated import NegationReader
 from retrieval.understanding.result import StatedAttribute
 from text.rewrites import Rewriter
@@ -59,7 +59,7 @@ class LexicalRetriever:
         queries state, where the release has typed columns.
         """
         self.index = index
-        self._attributes = attributes
+        self._read = lru_cache(_PARSED)((attributes or NO_ATTRIBUTES).read)
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
         self._parse = lru_cache(_PARSED)(LexicalQueryParser(index, language, synonyms, is_word).read)
         self._negations = NegationReader(index, language, self._parse)
@@ -115,9 +115,6 @@ class LexicalRetriever:
     def close(self) -> None:
         """Ends the thread once what runs is done."""
         self._pool.shutdown(wait=False)
-
-    def _read(self, text: str) -> tuple[StatedAttribute, ...]:
-        return self._attributes.read(text) if self._attributes else ()
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:

@@ -10,7 +10,7 @@ from retrieval.pipeline.ranking import rank
 from retrieval.pipeline.rescore import rescore
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.sources import ask_sources, search_sources
-from retrieval.pipeline.understand import understand
+from retrieval.pipeline.understand import leave_out, understand
 from retrieval.pipeline.word_contributions import explain_words
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
@@ -30,6 +30,7 @@ async def search(
         token = open_page(context)
         bounds = await understand(context)
         await select(context)
+        await leave_out(context)
         lists = await ask_sources(context, search_sources(context))
         matches = await find_matches(context, lists)
         if token is not None or query.listing.sort:

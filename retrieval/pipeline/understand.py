@@ -4,9 +4,14 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
+import numpy as np
+
+from catalog.selection import Selection
+from core.digest import value_digest
 from core.filters import join_filters
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
+from retrieval.pipeline.result import LEXICAL_FAILED
 from retrieval.pipeline.rules import apply_rules, extend_match, match_rules, rewrite_by_rule
 from retrieval.understanding.conditions import hard_filter
 from retrieval.understanding.read import read_statements
@@ -64,3 +69,22 @@ async def _rewrite_and_correct(context: RequestContext, text: str) -> str:
             if context.plan.lexical_candidates:
                 text = await words.correct_spelling(text)
     return text
+
+
+async def leave_out(context: RequestContext) -> None:
+    """Leaves out of the selection what has what the query negates, where that is a condition and something is left."""
+    phrases, words, view = context.result.understanding.negations, context.release.words, context.view
+    if not phrases or words is None or context.query.understanding != HARD:
+        return
+    selected = context.selection.mask if context.selection is not None else view.mask(None)
+    rows = np.arange(view.rows) if selected is None else np.flatnonzero(selected)
+    try:
+        conflicts = await words.conflicts(phrases, rows, view)
+    except LexicalFailed as error:
+        context.degrade(LEXICAL_FAILED, "what the query negates could not be matched", error)
+        return
+    mask = np.zeros(view.rows, bool)
+    mask[rows[conflicts == 0]] = True
+    if count := int(np.count_nonzero(mask)):
+        key = context.selection.key if context.selection is not None else str(view.revision)
+        context.selection = Selection(mask, count, f"{key}!{value_digest(phrases)}")

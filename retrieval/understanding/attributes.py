@@ -84,9 +84,6 @@ class AttributeReader:
         for name in sorted(columns.names, key=lambda name: (name not in _FIELDS, name)):
             self._add(name, columns.column(name))
 
-    def __bool__(self) -> bool:
-        return bool(self._values or self._units)
-
     def read(self, text: str) -> tuple[StatedAttribute, ...]:
         """What the query states, in the order of its words."""
         return tuple(
@@ -171,3 +168,14 @@ def _likeliest(options: Sequence[_Option], rows: NDArray[np.int64], words: int) 
     shares = [float(option.has(rows).mean()) if len(rows) else 0.0 for option in options]
     best = next(place for place, share in enumerate(shares) if share >= _NEARLY * max(shares))
     return options[best], Evidence(shares[best], len(rows), words)
+
+
+class _NoAttributes:
+    """Reads nothing."""
+
+    def read(self, text: str) -> tuple[StatedAttribute, ...]:
+        return ()
+
+
+NO_ATTRIBUTES = _NoAttributes()
+"""Of a release without typed columns."""

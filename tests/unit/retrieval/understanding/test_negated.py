@@ -18,6 +18,7 @@ from engine.lexical.index import LexicalIndex
 from indexer.lexical import index_words
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
+from retrieval.listing.spec import ListingSpec
 from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.pipeline.result import LEXICAL_FAILED, SearchResult
 from retrieval.pipeline.search import search
@@ -141,14 +142,18 @@ async def test_hard_leaves_out_what_soft_puts_last(release: LoadedRelease) -> No
     assert off.searched_query == "" and off.understanding.negations == ()
 
 
-async def test_where_all_have_it_none_is_left_out(release: LoadedRelease) -> None:
-    assert release.words is not None
-    plan = Plan(candidates=1, lexical_candidates=10, rerank_depth=0)
-    soft, hard = [
-        await search(Query("shirt without shirt", top_k=1, understanding=mode), plan, release, Permit(), None)
-        for mode in (SOFT, HARD)
-    ]
-    assert [hit.row for hit in hard.hits] == [hit.row for hit in soft.hits] and len(hard.hits) == 1
+def small_release(folder: Path, titles: list[str]) -> LoadedRelease:
+    release = make_release(folder, rows=[product(str(i), title) for i, title in enumerate(titles)], ranker=False)
+    report = index_words(ProductTable(folder / "products.arrow"), "en", Synonyms(), folder / "words", ignore)
+    index = LexicalIndex(folder / "words", list(report.weights), len(titles))
+    release.words = LexicalRetriever(index, "en", report.weights)
+    return release
+
+
+async def test_where_all_have_it_none_is_left_out(tmp_path: Path) -> None:
+    release = small_release(tmp_path, ["mouse with cord", "small mouse with cord"])
+    soft, hard = [await ask(release, "mouse without cord", mode) for mode in (SOFT, HARD)]
+    assert {hit.row for hit in soft.hits} == {hit.row for hit in hard.hits} == {0, 1}
 
 
 @pytest.mark.parametrize(("text", "conflicts"), [("wireless", [1, 0]), ("cord", [0, 1]), ("cordless", [1, 0])])
@@ -156,10 +161,9 @@ async def test_a_word_with_a_negative_ending_is_negated_as_a_whole(
     tmp_path: Path, text: str, conflicts: list[int]
 ) -> None:
     """'not wireless' is not 'without wire': a wireless mouse has it, by the ending that says it lacks a wire."""
-    rows = [product("a", "wireless cordless mouse"), product("b", "mouse with cord")]
-    release = make_release(tmp_path, rows=rows, ranker=False)
-    report = index_words(ProductTable(tmp_path / "products.arrow"), "en", Synonyms(), tmp_path / "words", ignore)
-    words = LexicalRetriever(LexicalIndex(tmp_path / "words", list(report.weights), 2), "en", report.weights)
+    release = small_release(tmp_path, ["wireless cordless mouse", "mouse with cord"])
+    words = release.words
+    assert words is not None
     assert (await words.conflicts([text], np.arange(2), release.view)).tolist() == conflicts
     words.close()
 
@@ -206,3 +210,11 @@ async def test_where_words_fail_the_order_stays_and_the_answer_tells(
     monkeypatch.setattr(release.words._negations, "conflicts", fail)
     answer = await ask(release, "boots without laces", SOFT)
     assert len(answer.hits) == 10 and [entry.reason for entry in answer.degraded] == [LEXICAL_FAILED]
+
+
+async def test_hard_leaves_it_out_of_totals_and_facets_too(release: LoadedRelease) -> None:
+    listing = ListingSpec(count=True, match_all=True)
+    query = Query("dress without sleeves", top_k=5, understanding=HARD, listing=listing)
+    answer = await search(query, _PLAN, release, Permit(), None)
+    # All but the ten dresses with sleeves.
+    assert answer.total is not None and answer.total.value == len(NEGATIONS) * _EACH - _HOLDING
