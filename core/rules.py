@@ -149,7 +149,7 @@ class When(_Frozen):
     ) = Field(default=None, description="Regular expressions (RE2), searched in the query, whatever its case.")
     product_types: (
         Annotated[tuple[Annotated[str, AfterValidator(_type)], ...], Field(min_length=1, max_length=MOST_TEXTS)] | None
-    ) = Field(default=None, description="Product types, with all below them, that the filter or the query is for.")
+    ) = Field(default=None, description="Product types, with all below them, to which the request's filter is bound.")
     languages: (
         Annotated[
             tuple[Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")], ...],
@@ -230,7 +230,7 @@ class Rule(_Frozen):
         if self.rewrite and not self.when.has_query:
             raise ValueError("rewrite: needs queries, phrases, words or patterns in `when`")
         if self.rewrite and self.when.product_types:
-            raise ValueError("rewrite: cannot depend on product_types, which are read from the rewritten query")
+            raise ValueError("rewrite: cannot depend on product_types, which only the effects on the list do")
         if self.redirect and not (self.when.has_query or self.when.product_types):
             raise ValueError("redirect: needs a query or product_types in `when`, else it would redirect every request")
         return self
