@@ -1,7 +1,6 @@
-"""Answers, releases and measures as tables on the terminal."""
+"""Releases and measures as tables on the terminal."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,12 @@ from rich.text import Text
 
 from core.manifest import ColumnsReport, Manifest
 from core.release import Release
-from tandem.v1 import search_pb2
 
 if TYPE_CHECKING:
     from lifecycle.final_score.train import FinalTrainingResult
     from lifecycle.quality.evaluate import Evaluation
     from lifecycle.tracking.registry import ModelVersion
 
-_NANOS = Decimal(10) ** 9
 _KIND_NAMES = {
     "string": "text",
     "strings": "sets of text",
@@ -30,52 +27,6 @@ _KIND_NAMES = {
 }
 _NAMES_SHOWN = 8
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
-
-_BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # characters of rank, price and frames, and of a stage's column
-_LEAST_TITLE, _MOST_TITLE = 16, 72
-
-
-def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse) -> None:
-    """The ranked list, each stage's score, and the time each stage took."""
-    # Text, since what shoppers and feeds put in brackets is no markup.
-    table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
-    names = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
-    # Titles give way: Rich would cut off the last stages instead.
-    room = console.width - _BESIDE_TITLES - _STAGE_WIDTH * len(names)
-    table.add_column("#", justify="right", min_width=2)
-    table.add_column("product", max_width=max(_LEAST_TITLE, min(_MOST_TITLE, room)), no_wrap=True)
-    table.add_column("price", justify="right", min_width=12)
-    for name in names:
-        table.add_column(name, justify="right", min_width=8)
-    for hit in answer.hits:
-        scores = {score.stage: f"{score.score:.3f}" for score in hit.stage_scores}
-        price = format_price(hit.product.price) if hit.product.HasField("price") else ""
-        table.add_row(str(hit.rank), Text(hit.product.title), price, *(scores.get(name, "") for name in names))
-    console.print(table)
-    if answer.searched_query:
-        console.print(f"searched as “{answer.searched_query}”", highlight=False, markup=False)
-    if understood := format_understanding(answer.understanding):
-        console.print(f"understood: {understood}", highlight=False, markup=False)
-    console.print(_times(answer), style="dim", highlight=False)
-    for entry in answer.degraded:
-        reason = search_pb2.DegradationReason.Name(entry.reason).removeprefix("DEGRADATION_REASON_")
-        console.print(f"degraded: {reason}: {entry.detail}", style="yellow", highlight=False, markup=False)
-
-
-def format_understanding(stated: search_pb2.Understanding) -> str:
-    """What a query states, in one line; empty where it states nothing."""
-    parts = [f"{kind.product_type} ({kind.confidence:.0%})" for kind in stated.product_types[:1]]
-    parts += [f"{one.field} {one.value} ({one.confidence:.0%})" for one in stated.attributes]
-    parts += [f"no {phrase}" for phrase in stated.negations]
-    if stated.HasField("price"):
-        bounds = (("from", "at_least"), ("to", "at_most"))
-        ends = (
-            f"{word} {format_price(getattr(stated.price, name))}"
-            for word, name in bounds
-            if stated.price.HasField(name)
-        )
-        parts.append(f"price {' '.join(ends)}")
-    return ", ".join(parts)
 
 
 def show_releases(console: Console, releases: Sequence[Release], current: str | None) -> None:
@@ -243,17 +194,3 @@ def counts(manifest: Manifest) -> dict[str, int]:
         elif isinstance(value, int) and value:
             flat[name.replace("_", " ")] = value
     return flat
-
-
-def format_price(price: search_pb2.Money) -> str:
-    """An amount with its currency."""
-    amount = price.units + Decimal(price.nanos) / _NANOS
-    return f"{amount:,.2f} {price.currency_code}".strip()
-
-
-def _times(answer: search_pb2.SearchResponse) -> str:
-    parts = []
-    for stage in answer.stages:
-        took = stage.duration.ToMicroseconds() / 1000
-        parts.append(f"{stage.name} {took:.1f} ms ({stage.candidates_in:,} → {stage.candidates_out:,})")
-    return " · ".join(parts)

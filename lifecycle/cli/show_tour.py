@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lifecycle.cli.show import format_price
+from lifecycle.cli.show_answer import format_price
 from lifecycle.improvement import Improvement, MeanInterval
 from tandem.v1 import search_pb2
 

@@ -1,49 +1,78 @@
 """`tandem search`: one query to a running service."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from core.errors import TandemError
 from core.filter_text import parse_filter
-from core.plan import MAX_TOP_K
-from lifecycle.cli.options import ADDRESS, Address, duration
+from lifecycle.cli import search_options as options
+from lifecycle.cli.options import ADDRESS, Address
 from lifecycle.cli.terminal import console, print_json
 
 
 def search(
     query: Annotated[str, typer.Argument(help="The shopper's words.")],
     address: Address = ADDRESS,
-    top_k: Annotated[int, typer.Option(min=1, max=MAX_TOP_K, help="Hits to return.")] = 10,
-    catalog: Annotated[str, typer.Option(help="Catalog; default: the only one served.")] = "",
-    filter_: Annotated[
-        str | None,
-        typer.Option("--filter", help="Which products may be returned, as in: price < 50 AND brand = Bosch."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(callback=duration, help="Seconds for the connection, and again for the search.")
-    ] = 5.0,
-    understanding: Annotated[
-        Literal["soft", "hard", "off"],
-        typer.Option(help="What the query states moves products (soft), is a condition (hard), or is ignored (off)."),
-    ] = "soft",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the response as JSON.")] = False,
+    top_k: options.TopK = 10,
+    catalog: options.SearchedCatalog = "",
+    filter_: options.FilterText = None,
+    facet: options.Facets = None,
+    multi_select: options.MultiSelect = False,
+    sort: options.Sort = None,
+    group: options.GroupField = None,
+    variants: options.Variants = 0,
+    total: options.TotalOption = None,
+    page: options.Page = "",
+    match: options.Match = "relevant",
+    diversity: options.DiversityStrength = 0.0,
+    cap: options.Caps = None,
+    understanding: options.UnderstandingOption = "soft",
+    verbatim: options.Verbatim = False,
+    explain: options.Explain = False,
+    explain_words: options.ExplainWords = 0,
+    language: options.Language = "",
+    country: options.Country = "",
+    fields: options.Fields = None,
+    timeout: options.Timeout = 5.0,
+    as_json: options.Json = False,
 ) -> None:
     """Search through a running service."""
     from google.protobuf.json_format import MessageToDict
 
-    from lifecycle.cli.show import show_answer
+    from lifecycle.cli.search_request import enum_value, read_cap, read_facet, read_fields, read_sort_key
+    from lifecycle.cli.show_answer import show_answer
     from lifecycle.client import connect
     from retrieval.wire.filters import filter_message
     from tandem.v1 import search_pb2
 
+    shown = read_fields(fields or ())
     try:
-        mode = "UNSPECIFIED" if understanding == "soft" else understanding.upper()
         request = search_pb2.SearchRequest(
-            query=query, top_k=top_k, catalog=catalog, understanding=f"UNDERSTANDING_MODE_{mode}"
+            query=query,
+            top_k=top_k,
+            catalog=catalog,
+            language=language,
+            country=country,
+            facets=[read_facet(text, multi_select) for text in facet or ()],
+            sort=[read_sort_key(text) for text in sort or ()],
+            total=enum_value("TOTAL_MODE", total or ""),
+            page_token=page,
+            match=enum_value("MATCH_MODE", match.removeprefix("relevant")),
+            understanding=enum_value("UNDERSTANDING_MODE", understanding.removeprefix("soft")),
+            verbatim=verbatim,
+            explain=explain,
+            explain_words=explain_words,
         )
+        if group is not None or variants:
+            request.group_by.field, request.group_by.variants = group or options.DEFAULT_GROUP, variants
+        if diversity or cap:
+            request.diversity.strength = diversity
+            request.diversity.caps.extend(read_cap(text) for text in cap or ())
+        if shown:  # the table has titles and prices beside them
+            request.product_mask.paths.extend(shown if as_json else ["title", "price", *shown])
     except UnicodeEncodeError:
-        raise TandemError("the query or the catalog is not UTF-8; check the terminal's encoding") from None
+        raise TandemError("the query or an option is not UTF-8; check the terminal's encoding") from None
     if filter_ is not None:
         request.filter.CopyFrom(filter_message(parse_filter(filter_)))
     with connect(address, timeout) as client:
@@ -51,4 +80,4 @@ def search(
     if as_json:
         print_json(MessageToDict(answer, preserving_proto_field_name=True))
     else:
-        show_answer(console, query, answer)
+        show_answer(console, query, answer, shown)

@@ -17,6 +17,7 @@ import pytest
 from builders import publish
 from comparisons import comparison
 from doubles import make_release
+from google.protobuf import text_format
 from pydantic import ValidationError
 
 from core.manifest import Manifest
@@ -40,6 +41,7 @@ from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
+from tandem.v1 import search_pb2
 from training.compress import Distillation
 from training.settings import TrainingSettings
 
@@ -385,6 +387,77 @@ def test_a_filter_is_read_before_the_search_and_checked_by_the_service(tandem: C
     assert told == "filter: character 12, at 'and brand = Bosch': expected AND, OR or the end; write AND in capitals"
     told = tandem.error("search", "x", "--address", address, "--filter", "price < 50")
     assert "this release has no typed columns; index the catalog again with `tandem index`" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--facet", "brand:9x"), "--facet 'brand:9x': '9x' is no number that fits"),
+        (("--facet", "brand:-1"), "facets[0].limit: is -1; send 1 to 1000, or 0 for 10"),
+        (("--facet", "price:5,1"), "facets[0].borders: do not ascend"),
+        (("--cap", "brand"), "--cap 'brand' names no number; write FIELD=N"),
+        (("--cap", "brand=0"), "diversity.caps[0].most: is 0; send 1 to 50"),
+        (("--sort", ""), "sort[0].field: is empty"),
+        (("--sort", "-price", "--diversity", "0.5"), "diversity: spreads an order by relevance; send it without sort"),
+        (("--page", "x"), "page_token: is not a token that this service made"),
+        (("--page", "\udcff"), "is not UTF-8; check the terminal's encoding"),
+        (("--fields", "brand,colour"), "'colour' is no field of Product"),
+        (("--language", "de"), "language: this catalog is in 'en'"),
+        (("--group", "brand"), "group_by.field: this release has no typed columns"),
+    ],
+)
+def test_wrong_options_of_a_search_are_one_line(
+    tandem: Command, address: str, options: tuple[str, ...], line: str
+) -> None:
+    assert line in tandem.error("search", "x", "--address", address, *options)
+
+
+@pytest.mark.parametrize(
+    "options", [("--variants", "21"), ("--total", "many"), ("--match", "none"), ("--diversity", 2)]
+)
+def test_options_of_a_search_have_bounds(tandem: Command, options: tuple[object, ...]) -> None:
+    status, _, told = tandem("search", "x", *options)
+    assert status == 2 and "Traceback" not in told and str(options[0]) in told
+
+
+def test_every_part_of_a_request_has_an_option(tandem: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[search_pb2.SearchRequest] = []
+
+    class Client:
+        def __enter__(self) -> "Client":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def search(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:
+            sent.append(request)
+            return search_pb2.SearchResponse()
+
+    monkeypatch.setattr("lifecycle.client.connect", lambda *_: Client())
+    options = "--facet brand:5 --facet price:0,50 --multi-select --sort -price --sort brand --group brand --variants 2"
+    more = "--total at-least --page -T --match all --cap brand=3 --diversity 0.5 --verbatim --explain --explain-words 2"
+    rest = "--language en --country IE --fields brand,size --catalog c --top-k 3 --understanding off --filter brand=a"
+    assert tandem("search", "mug", *options.split(), *more.split(), *rest.split())[0] == 0
+    assert sent[0] == text_format.Parse(
+        """
+        query: "mug" top_k: 3 catalog: "c" language: "en" country: "IE"
+        product_mask { paths: "title" paths: "price" paths: "brand" paths: "size" }
+        filter { equal { field: "brand" value { text: "a" } } }
+        facets { field: "brand" limit: 5 exclude_own_filter: true }
+        facets { field: "price" borders: 0 borders: 50 exclude_own_filter: true }
+        sort { field: "price" descending: true } sort { field: "brand" }
+        total: TOTAL_MODE_AT_LEAST page_token: "-T" group_by { field: "brand" variants: 2 }
+        diversity { strength: 0.5 caps { field: "brand" most: 3 } }
+        understanding: UNDERSTANDING_MODE_OFF match: MATCH_MODE_ALL verbatim: true explain: true explain_words: 2
+        """,
+        search_pb2.SearchRequest(),
+    )
+    unset = {"experiment"}  # a gateway's
+    assert {field.name for field, _ in sent[0].ListFields()} | unset == set(sent[0].DESCRIPTOR.fields_by_name)
+    tandem("search", "mug", "--variants", 1, "--json", "--fields", "size")
+    assert sent[1].group_by.field == "item_group_id" and sent[1].product_mask.paths == ["size"]
+    tandem("search", "mug")
+    assert sent[2] == search_pb2.SearchRequest(query="mug", top_k=10)
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@ from typing import Any
 
 import pytest
 from builders import LINEAGE, entry, make_manifest
-from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
 from core.manifest import CatalogSnapshot, ColumnsReport, FieldReport
 from core.release import Release
 from lifecycle.cli.show import (
     counts,
-    show_answer,
     show_evaluation,
     show_lineage,
     show_models,
@@ -20,7 +18,6 @@ from lifecycle.cli.show import (
 from lifecycle.quality.evaluate import Evaluation
 from lifecycle.tracking.lineage import release_lineage
 from lifecycle.tracking.registry import ModelVersion
-from tandem.v1 import search_pb2
 
 
 @pytest.fixture
@@ -31,83 +28,6 @@ def console() -> Console:
 def shown(console: Console) -> str:
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
-
-
-def hit(rank: int, title: str, scores: dict[str, float], price: search_pb2.Money | None = None) -> search_pb2.Hit:
-    stages = [search_pb2.StageScore(stage=name, score=score) for name, score in scores.items()]
-    product = search_pb2.Product(title=title, price=price)
-    return search_pb2.Hit(product_id=str(rank), rank=rank, stage_scores=stages, product=product)
-
-
-def test_an_answer_shows_what_was_understood(console: Console) -> None:
-    answer = search_pb2.SearchResponse()
-    show_answer(console, "x", answer)
-    assert "understood" not in shown(console)
-    answer.understanding.negations.extend(["arms", "wheels"])
-    answer.understanding.price.at_most.units = 50
-    answer.understanding.price.at_most.currency_code = "EUR"
-    show_answer(console, "x", answer)
-    assert "understood: no arms, no wheels, price to 50.00 EUR\n" in shown(console)
-
-
-def test_an_answer_shows_price_scores_and_times(console: Console) -> None:
-    answer = search_pb2.SearchResponse(
-        hits=[
-            hit(
-                1,
-                "Red kettle",
-                {"retrieve": 0.51234, "rescore": 0.98765},
-                search_pb2.Money(currency_code="EUR", units=1234, nanos=500_000_000),
-            ),
-            hit(2, "Blue kettle", {"retrieve": 0.4}),
-        ],
-        stages=[
-            search_pb2.Stage(name="encode", duration=Duration(nanos=1_500_000), candidates_in=1, candidates_out=1),
-            search_pb2.Stage(name="retrieve", duration=Duration(seconds=1), candidates_in=54667, candidates_out=100),
-        ],
-        degraded=[search_pb2.Degradation(reason="DEGRADATION_REASON_RERANK_REDUCED", detail="7 of 32")],
-    )
-    show_answer(console, "kettle", answer)
-    text = shown(console)
-    lines = text.splitlines()
-    assert "“kettle”" in lines[0]
-    [first] = [line for line in lines if "Red kettle" in line]
-    assert [cell.strip() for cell in first.strip("│┃ ").split("│")] == [
-        "1",
-        "Red kettle",
-        "1,234.50 EUR",
-        "0.512",
-        "0.988",
-    ]
-    [second] = [line for line in lines if "Blue kettle" in line]
-    assert [cell.strip() for cell in second.strip().strip("│").split("│")] == ["2", "Blue kettle", "", "0.400", ""]
-    assert "encode 1.5 ms (1 → 1) · retrieve 1000.0 ms (54,667 → 100)" in text
-    assert "degraded: RERANK_REDUCED: 7 of 32" in text
-
-
-def test_long_titles_give_way_to_the_last_stage() -> None:
-    console = Console(width=120, file=StringIO())
-    scores = dict.fromkeys(("retrieve", "lexical", "fuse", "rescore", "final"), 0.5)
-    show_answer(console, "kettle", search_pb2.SearchResponse(hits=[hit(1, "kettle " * 20, scores)]))
-    lines = shown(console).splitlines()
-    assert "final" in lines[2] and lines[4].count("0.500") == 5 and max(map(len, lines)) <= 120
-
-
-def test_brackets_are_text_and_no_markup(console: Console) -> None:
-    answer = search_pb2.SearchResponse(
-        hits=[hit(1, "Kettle [white] [/b] [red]", {"retrieve": 0.5})],
-        degraded=[search_pb2.Degradation(reason="DEGRADATION_REASON_RERANK_FAILED", detail="shape [a] [/b]")],
-    )
-    show_answer(console, "[/red] [bold]kettle", answer)
-    text = shown(console)
-    assert "“[/red] [bold]kettle”" in text
-    assert "Kettle [white] [/b] [red]" in text
-    assert "shape [a] [/b]" in text
-
-
-def test_an_answer_without_hits_still_shows(console: Console) -> None:
-    show_answer(console, "nothing", search_pb2.SearchResponse())
-    assert "nothing" in shown(console)
 
 
 def _snapshot(**changes: Any) -> CatalogSnapshot:
