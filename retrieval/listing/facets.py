@@ -45,6 +45,9 @@ def count_facet(
 
 def _count_values(spec: FacetSpec, column: Column, rows: Rows | None, groups: NDArray[np.int64] | None) -> FacetCounts:
     if column.kind is Kind.strings:
+        if groups is None:
+            counts, empty_sets = _count_sets(column, rows)
+            return _ranked(spec, column, counts, empty_sets)
         codes, owners, empty = _members(column, rows)
     else:
         own = column.codes if rows is None else column.codes[rows]
@@ -53,11 +56,26 @@ def _count_values(spec: FacetSpec, column: Column, rows: Rows | None, groups: ND
             return _ranked(spec, column, counts[1:], int(counts[0]))
         owners, there = _chosen(rows, len(column)), own >= 0
         codes, empty, owners = own[there], owners[~there], owners[there]
-    if groups is None:
-        return _ranked(spec, column, np.bincount(codes, minlength=len(column.values)), len(empty))
     pairs = np.unique(groups[owners] * len(column.values) + codes) if len(codes) else np.zeros(0, np.int64)
     counts = np.bincount(pairs % max(len(column.values), 1), minlength=len(column.values))
     return _ranked(spec, column, counts, len(np.setdiff1d(groups[empty], groups[owners])))
+
+
+def _count_sets(column: Column, rows: Rows | None) -> tuple[NDArray[np.int64], int]:
+    """How many products have each value of a set, and how many have none."""
+    starts, ends = column.offsets[:-1], column.offsets[1:]
+    if rows is None:
+        return np.bincount(column.codes, minlength=len(column.values)), int(np.count_nonzero(starts == ends))
+    starts, lengths = starts[rows], ends[rows] - starts[rows]
+    counts = np.zeros(len(column.values), np.int64)
+    # Sets are small: one pass for the first values, one for the second, and so on.
+    left = np.flatnonzero(lengths)
+    empty, place = len(rows) - len(left), 0
+    while len(left):
+        counts += np.bincount(column.codes[starts[left] + place], minlength=len(counts))
+        place += 1
+        left = left[lengths[left] > place]
+    return counts, empty
 
 
 def _members(column: Column, rows: Rows | None) -> tuple[NDArray[np.int32], Rows, Rows]:
@@ -111,13 +129,25 @@ def _count_numbers(spec: FacetSpec, column: Column, rows: Rows | None, groups: N
 def _count_ranges(
     numbers: NDArray[np.float64], borders: Sequence[float], owners: NDArray[np.int64] | None
 ) -> list[int]:
-    places = np.searchsorted(np.array(borders, np.float64), numbers, side="right") - 1
+    places = _range_places(numbers, np.array(borders, np.float64))
     inside = (places >= 0) & (places < len(borders) - 1)
     ranges = max(len(borders) - 1, 0)
     if owners is None:
         return np.bincount(places[inside], minlength=ranges)[:ranges].tolist()
     pairs = np.unique(owners[inside] * max(ranges, 1) + places[inside])
     return np.bincount(pairs % max(ranges, 1), minlength=ranges)[:ranges].tolist()
+
+
+def _range_places(numbers: NDArray[np.float64], borders: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The range of each number: the place of its lower border, -1 below the first, the last one from there on."""
+    if len(borders) < 3 or np.ptp(np.diff(borders)) > 1e-6 * (borders[1] - borders[0]):
+        return np.searchsorted(borders, numbers, side="right") - 1
+    # Even widths: a division in place of a search, which at a border may be one off.
+    last = len(borders) - 1
+    places = ((numbers - borders[0]) * (last / (borders[-1] - borders[0]))).clip(-1, last).astype(np.int64)
+    places -= numbers < borders[places.clip(0)]
+    upper = np.append(borders[1:], np.inf)
+    return places + (numbers >= upper[places.clip(0)])
 
 
 def _borders(spec: FacetSpec, least: float, most: float) -> list[float]:

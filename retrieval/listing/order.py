@@ -110,11 +110,22 @@ def _first(places: Places, keys: Sequence[NDArray], count: int) -> Places:
     """The `count` places with the lowest keys, the first key first, equal ones in their order."""
     if count <= 0:
         return places[:0]
-    chosen = np.arange(len(places))
-    if len(places) > 4 * count:  # sorting what cannot be among the first takes most of the time
-        chosen = np.flatnonzero(keys[0] <= np.partition(keys[0], count - 1)[count - 1])
+    chosen = _firsts(keys, count)
     order = np.lexsort([key[chosen] for key in reversed(keys)])
     return places[chosen[order[:count]]]
+
+
+def _firsts(keys: Sequence[NDArray], count: int) -> Places:
+    """Ascending places of the `count` lowest keys, and perhaps more: sorting what cannot be among the first would take
+    most of the time."""
+    first, *others = keys
+    if len(first) <= 4 * count:
+        return np.arange(len(first))
+    border = np.partition(first, count - 1)[count - 1]
+    below, ties = np.flatnonzero(first < border), np.flatnonzero(first == border)
+    left = count - len(below)
+    tied = ties[_firsts([key[ties] for key in others], left)] if others else ties[:left]
+    return np.sort(np.concatenate([below, tied]))
 
 
 def _count(groups: NDArray[np.int64]) -> int:
