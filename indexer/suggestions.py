@@ -127,7 +127,8 @@ def _phrases(titles: Mapping[str, int], queries: Mapping[str, int], language: st
     for phrase, count in asked.items():
         weights[phrase] += count * _QUERY_PHRASE  # type: ignore[assignment]
     for phrase in sorted(weights, key=lambda phrase: (-weights[phrase], phrase))[:_MOST_PHRASES]:
-        yield Entry(phrase, phrase, PHRASE, held[phrase] * step, weights[phrase])
+        # Below that of a query that was asked once: nobody asked this, in the whole log.
+        yield Entry(phrase, phrase, PHRASE, held[phrase] * step, weights[phrase] / (1 + weights[phrase]))
 
 
 def _count_phrases(texts: Iterable[tuple[str, int]], small: frozenset[str]) -> Counter[str]:

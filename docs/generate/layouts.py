@@ -94,6 +94,10 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
         Table("nDCG@10 of fusion alone, and what is added by a share of the cross-encoder", (ANY, ANY),
               ("relevance", "set"), ("queries", "fused", *_SHARES), names=_SHARES),
     ),
+    "suggest": (
+        Table("Time of a suggestion", ("latency", ANY), ("what is timed",)),
+        Table("MRR@10 on held-out queries", ("quality", ANY), ("typed",)),
+    ),
     "columns": (
         Table("Typed columns of a product table", (ANY, "columns"), ("products of",)),
         Table("A mask that is made anew", (ANY, "masks", ANY), ("products of", "condition")),

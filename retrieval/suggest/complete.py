@@ -9,6 +9,8 @@ from engine.suggest.index import UNLIKELY, Rows, Suggested, SuggestionIndex
 
 # A correction is offered where nothing is known as typed, or where it is so many times likelier.
 _SURELY = 50.0
+# Letters of a word that is corrected although something begins so: with fewer, most that is typed is just rare.
+_LEAST_KNOWN = 5
 _MOST_CORRECTED = 2  # words
 _MOST_PHRASES = 24  # that are tried as corrections
 _MOST_SCATTERED = 500  # suggestions looked at for words in another order
@@ -33,7 +35,7 @@ def complete(index: SuggestionIndex, key: str, limit: int) -> Completions:
     typed = _matching(index, key, limit)
     support = index.support(index.beginning(key))
     if not typed or 0 < _SURELY * support < index.support(index.rows):
-        phrase, likelihood = _correction(index, key)
+        phrase, likelihood = _correction(index, key, _LEAST_KNOWN if typed else 1)
         if phrase and (not typed or likelihood > _SURELY * support):
             return Completions(_entries(index, _matching(index, phrase, limit)), phrase)
     return Completions(_entries(index, typed))
@@ -67,9 +69,11 @@ def _take(words: list[str], word: str) -> bool:
     return False
 
 
-def _correction(index: SuggestionIndex, key: str) -> tuple[str, float]:
-    """The phrase that is likeliest meant and its support after what its errors cost; empty where none is known."""
-    phrases = islice(_phrases(index, key.split(" ")), _MOST_PHRASES)
+def _correction(index: SuggestionIndex, key: str, least: int) -> tuple[str, float]:
+    """The phrase that is likeliest meant and its support after what its errors cost; empty where none is known.
+
+    Words of fewer than `least` letters stay."""
+    phrases = islice(_phrases(index, key.split(" "), least), _MOST_PHRASES)
     best, most = "", 0.0
     scattered: list[tuple[float, str]] = []
     for phrase, cost in phrases:
@@ -85,7 +89,7 @@ def _correction(index: SuggestionIndex, key: str) -> tuple[str, float]:
     return "", 0.0
 
 
-def _phrases(index: SuggestionIndex, words: list[str]) -> Iterator[tuple[str, float]]:
+def _phrases(index: SuggestionIndex, words: list[str], least: int) -> Iterator[tuple[str, float]]:
     """The words with one of them corrected, or with all that nothing is known of; each with what its errors cost."""
     last = len(words) - 1
     unknown = [
@@ -99,7 +103,7 @@ def _phrases(index: SuggestionIndex, words: list[str]) -> Iterator[tuple[str, fl
             yield _replaced(words, unknown, [one.letters for one in chosen]), sum(one.cost for one in chosen)
         return
     for place in unknown or range(min(len(words), _MOST_WORDS)):
-        for one in index.alike(words[place], place < last):
+        for one in index.alike(words[place], place < last) if len(words[place]) >= least else ():
             yield _replaced(words, [place], [one.letters]), one.cost
 
 

@@ -97,3 +97,12 @@ def test_a_catalog_without_words_has_no_suggestions(tmp_path: Path) -> None:
 def test_suggestions_of_a_later_format_are_not_read(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="the index of suggestions has format 99, and this version reads 1"):
         past_queries(tmp_path, SuggestionReport(format=99, entries={}))
+
+
+def test_a_phrase_that_nobody_asked_comes_after_what_was_asked_once(tmp_path: Path) -> None:
+    rows = [product(str(number), f"oak table {name}") for number, name in enumerate(["round", "small", "low"] * 20)]
+    table = ProductTable(write_columns(tmp_path / "c.arrow", rows))
+    queries = {f"oak table {number} legs": 1000 for number in range(5)} | {"oak tray": 1}
+    entries = suggestion_entries(table, "en", queries, ignore)
+    weights = {entry.key: entry.weight for entry in entries}
+    assert 0.5 < weights["oak table"] < weights["oak tray"] == 1.0

@@ -70,6 +70,9 @@ def test_a_correction_is_named(index: SuggestionIndex, typed: str, first: str, c
 def test_what_is_known_as_typed_is_corrected_only_where_the_other_is_far_likelier(tmp_path: Path) -> None:
     rare = suggestion_index(tmp_path / "rare", {"refridgerator": 1, "refrigerator": 2000})
     assert ask(rare, "refridge") == (["refrigerator"], "refrige")
+    assert ask(rare, "refr")[1] == "" and ask(rare, "refrid")[1] != ""
+    short = suggestion_index(tmp_path / "short", {"hodnet": 1, "honda": 2000})
+    assert ask(short, "hodn") == (["hodnet"], "")
     common = suggestion_index(tmp_path / "common", {"refridgerator": 5, "refrigerator": 2000})
     assert ask(common, "refridge") == (["refridgerator"], "")
 
