@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the index, which is emptied")
     parser.add_argument("--past-queries", type=int, default=100_000)
     parser.add_argument("--held-out", type=int, default=6_000)
-    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=300)
     options = parser.parse_args()
     print(run(options.data, options.work, options.past_queries, options.held_out, options.seed))
 
