@@ -14,6 +14,7 @@ from retrieval.listing.spec import FacetSpec
 
 MAX_RANGES = 200
 _CHOSEN_RANGES = 10
+_DIGITS = 12  # of borders
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,11 @@ def _count_numbers(spec: FacetSpec, column: Column, rows: Rows | None, groups: N
         ranges = [(lower, upper, 0) for lower, upper in zip(spec.borders, spec.borders[1:], strict=False)]
         return FacetCounts(spec.field, ranges=ranges, missing=missing)
     least, most = float(present.min()) / scale, float(present.max()) / scale
-    borders = _borders(spec, least, most)
-    counts = _count_ranges(present, [round(border * scale) if scale > 1 else border for border in borders], owners)
+    borders = _borders(spec, least, most, 1 / scale if scale > 1 else 0.0)
+    scaled = np.array(borders, np.float64)
+    with np.errstate(over="ignore"):
+        scaled = np.rint(scaled * scale) if scale > 1 else scaled
+    counts = _count_ranges(present, scaled, owners)
     listed = [(borders[i], borders[i + 1], count) for i, count in enumerate(counts)]
     if not spec.borders:
         listed = [entry for entry in listed if entry[2]]
@@ -127,9 +131,9 @@ def _count_numbers(spec: FacetSpec, column: Column, rows: Rows | None, groups: N
 
 
 def _count_ranges(
-    numbers: NDArray[np.float64], borders: Sequence[float], owners: NDArray[np.int64] | None
+    numbers: NDArray[np.float64], borders: NDArray[np.float64], owners: NDArray[np.int64] | None
 ) -> list[int]:
-    places = _range_places(numbers, np.array(borders, np.float64))
+    places = _range_places(numbers, borders)
     inside = (places >= 0) & (places < len(borders) - 1)
     ranges = max(len(borders) - 1, 0)
     if owners is None:
@@ -140,21 +144,28 @@ def _count_ranges(
 
 def _range_places(numbers: NDArray[np.float64], borders: NDArray[np.float64]) -> NDArray[np.int64]:
     """The range of each number: the place of its lower border, -1 below the first, the last one from there on."""
-    if len(borders) < 3 or np.ptp(np.diff(borders)) > 1e-6 * (borders[1] - borders[0]):
-        return np.searchsorted(borders, numbers, side="right") - 1
-    # Even widths: a division in place of a search, which at a border may be one off.
     last = len(borders) - 1
-    places = ((numbers - borders[0]) * (last / (borders[-1] - borders[0]))).clip(-1, last).astype(np.int64)
+    with np.errstate(all="ignore"):  # of numbers near the ends of what a float holds
+        even = len(borders) >= 3 and np.ptp(np.diff(borders)) <= 1e-6 * (borders[1] - borders[0])
+        density = np.float64(last) / (borders[-1] - borders[0]) if even else 0.0
+        if not (0 < density < np.inf):
+            return np.searchsorted(borders, numbers, side="right") - 1
+        # Even widths: a division in place of a search, which at a border may be one off.
+        places = ((numbers - borders[0]) * density).clip(-1, last).astype(np.int64)
     places -= numbers < borders[places.clip(0)]
     upper = np.append(borders[1:], np.inf)
     return places + (numbers >= upper[places.clip(0)])
 
 
-def _borders(spec: FacetSpec, least: float, most: float) -> list[float]:
-    """The borders asked for, or multiples of a width that hold everything from the lowest to the highest number."""
+def _borders(spec: FacetSpec, least: float, most: float, finest: float) -> list[float]:
+    """The borders asked for, or multiples of a width that hold everything from the lowest to the highest number.
+
+    A width below `finest`, or too fine for the digits of these numbers, becomes the finest that is not.
+    """
     if spec.borders:
         return list(spec.borders)
-    width = spec.interval or _round_width((most - least) / _CHOSEN_RANGES)
+    width = spec.interval or _round_width(most / _CHOSEN_RANGES - least / _CHOSEN_RANGES)
+    width = max(width, finest, _finest_width(max(-least, most)))
     first = math.floor(least / width)
     first -= _multiple(first, width) > least  # where dividing rounded up
     last = math.floor(most / width) + 1
@@ -164,7 +175,12 @@ def _borders(spec: FacetSpec, least: float, most: float) -> list[float]:
 
 def _multiple(times: int, width: float) -> float:
     """Without the noise of binary fractions: 0.3, not 0.30000000000000004."""
-    return float(f"{times * width:.12g}")
+    return float(f"{times * width:.{_DIGITS}g}")
+
+
+def _finest_width(most: float) -> float:
+    """The least width whose multiples differ up to a number."""
+    return 10.0 ** (math.ceil(math.log10(most)) - _DIGITS + 1) if most > 0 else 0.0
 
 
 def _round_width(width: float) -> float:
@@ -172,7 +188,7 @@ def _round_width(width: float) -> float:
     if width <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(width))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
+    return next((step * power for step in (1, 2, 5, 10) if step * power >= width), width)
 
 
 def _chosen(rows: Rows | None, count: int) -> Rows:

@@ -82,8 +82,6 @@ def listing_violations(request: search_pb2.SearchRequest) -> Iterator[Violation]
     yield from _diversity_violations(request)
     if len(request.page_token) > MAX_TOKEN_CHARACTERS:
         yield Violation("page_token", "is not a token that this service made; send a next_page_token unchanged")
-    if not 0 <= request.explain_words <= 10:
-        yield Violation("explain_words", f"is {request.explain_words}; send 0 to 10")
 
 
 def _group(request: search_pb2.SearchRequest) -> GroupSpec:

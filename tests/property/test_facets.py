@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.columns import Kind, make_column
+from catalog.columns import Column, Kind, make_column
 from retrieval.listing.facets import count_facet
 from retrieval.listing.spec import FacetSpec
 
@@ -104,3 +104,26 @@ def test_chosen_ranges_hold_every_number(numbers: list[float], interval: float) 
     few = not interval or (max(numbers) - min(numbers)) / interval < 190
     assert not few or sum(count for *_, count in facet.ranges) == len(numbers)
     assert interval or len(facet.ranges) <= 12
+
+
+_EXTREMES = [5e-324, 1e-300, 1e-9, 1 / 3, 1e17, 1e300, 1.7e308]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from([Kind.number, Kind.money, Kind.date]),
+    st.lists(st.sampled_from([0.0, *_EXTREMES, *(-number for number in _EXTREMES)]) | st.floats(-1e9, 1e9), min_size=1),
+    st.sampled_from([0.0, *_EXTREMES]),
+    st.sampled_from([(), (-1.7e308, 0.0, 1.7e308), (0.0, 5e-324), (0.0, 1e303, 1e304)]),
+)
+def test_no_number_width_or_border_is_too_large_or_small(
+    kind: Kind, numbers: list[float], interval: float, borders: tuple[float, ...]
+) -> None:
+    column = Column(kind, numbers=np.rint(numbers) if kind is Kind.money else np.array(numbers))
+    spec = FacetSpec("f", borders=borders, interval=0.0 if borders else interval)
+    for groups in (None, np.zeros(len(numbers), np.int64)):
+        ranges = count_facet(spec, column, None, groups).ranges
+        assert all(lower < upper for lower, upper, _ in ranges) and len(ranges) <= 200
+    if not borders and not interval and np.abs(column.numbers).max() < 2**53:
+        ranges = count_facet(spec, column, None).ranges
+        assert sum(count for *_, count in ranges) == len(numbers) and len(ranges) <= 12
