@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Column, Columns, Kind, UnknownField
+from catalog.columns import Column, Columns, Kind, UnknownField, unknown_field
 from catalog.masks import MaskCache, check_filter, evaluate
 from catalog.merging import merge_columns
 from catalog.product import CATALOG_SCHEMA
@@ -144,6 +144,15 @@ class CatalogView:
     def field_kinds(self) -> Mapping[str, Kind] | None:
         """The kinds of all fields by their names; None where the release has no typed columns."""
         return None if self.base.columns is None else self.base.columns.kinds
+
+    def kind(self, name: str) -> Kind:
+        """The type of a field. Raises UnknownField, with the nearest name."""
+        kinds = self.field_kinds
+        if kinds is None:
+            raise UnknownField("this release has no typed columns; index the catalog again with `tandem index`")
+        if name not in kinds:
+            raise UnknownField(unknown_field(name, kinds))
+        return kinds[name]
 
     def column(self, name: str) -> Column:
         """A field of all rows, those of deleted products among them. Raises UnknownField.

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import NUMERIC, Column, Kind
+from catalog.product import MICROS
 from catalog.segment import Mask, Rows
 from catalog.view import CatalogView
 from core.filters import Filter
@@ -36,7 +37,9 @@ def group_value(view: CatalogView, field: str, row: int) -> str:
     code = int(first_codes(column, np.array([row]))[0])
     if code < 0:
         return ""
-    return str(column.values[code]) if column.kind not in NUMERIC else f"{column.numbers[row]:.15g}"
+    if column.kind not in NUMERIC:
+        return str(column.values[code])
+    return f"{column.numbers[row] / (MICROS if column.kind is Kind.money else 1):.15g}"
 
 
 def cap_values(view: CatalogView, cap: Cap, rows: Rows) -> tuple[NDArray[np.int64], int]:

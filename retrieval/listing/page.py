@@ -108,19 +108,22 @@ class Listing:
     @cached_property
     def pins(self) -> list[tuple[int, int, str]]:
         """The place, the row and the rule of each product that rules pin and that passes the filter."""
+        return [pin for pin in self._pinned if self._selected is None or self._selected[pin[1]]]
+
+    @cached_property
+    def _pinned(self) -> list[tuple[int, int, str]]:
         if self._spec.sort or not self._rules.pins:
             return []
         rows = products_by_id(self._view, {pin.product_id for pin in self._rules.pins})
-        there = [(pin.place, rows[pin.product_id], pin.rule_id) for pin in self._rules.pins if pin.product_id in rows]
-        return [pin for pin in there if self._selected is None or self._selected[pin[1]]]
+        return [(pin.place, rows[pin.product_id], pin.rule_id) for pin in self._rules.pins if pin.product_id in rows]
 
     @cached_property
     def matching(self) -> Mask:
-        """What matches, pinned products among it, before the filter."""
-        if not self.pins:
+        """What matches, pinned products among it, before the filter: a facet may leave out what a pin fails."""
+        if not self._pinned:
             return self._matches.matching
         mask = self._matches.matching.copy()
-        mask[[row for _, row, _ in self.pins]] = True
+        mask[[row for _, row, _ in self._pinned]] = True
         return mask
 
     @cached_property

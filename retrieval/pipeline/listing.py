@@ -66,18 +66,20 @@ def open_page(context: RequestContext) -> PageToken | None:
 
 
 def check_fields(context: RequestContext) -> None:
-    """Raises InvalidRequest for facets, keys, groups and caps of fields that the catalog does not have, or that have no
-    order."""
+    """Raises InvalidRequest for facets, keys, groups and caps of fields that the catalog does not have, or whose values
+    have no order or are not kept."""
     spec, view = context.query.listing, context.view
     violations = []
     for path, name in spec.fields.items():
         try:
-            kind = view.column(name).kind
+            kind = view.kind(name)
         except UnknownField as error:
             violations.append(Violation(path, str(error)))
             continue
         if kind is Kind.strings and path.startswith("sort"):
             violations.append(Violation(path, f"{quoted(name)} has several values a product, which have no order"))
+        if kind is Kind.text and path.startswith(("group_by", "diversity")):
+            violations.append(Violation(path, f"{quoted(name)} holds long text, whose values are not kept"))
     for place, facet in enumerate(spec.facets):
         ranges = "borders" if facet.borders else "interval" if facet.interval else ""
         known = (view.field_kinds or {}).get(facet.field)

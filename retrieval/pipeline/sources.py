@@ -123,10 +123,11 @@ class DenseSource:
         """The most similar products that pass the filter; of a request that is answered from its match set, of those
         that match by their similarity."""
         context, models = self._context, self._context.release.models
-        count = max(context.plan.candidates, context.query.top_k)
-        listing, selection = context.query.listing, context.selection
+        count, listing, selection = context.plan.candidates, context.query.listing, context.selection
         if not listing.needs_matches:
+            count = max(count, context.query.top_k)
             return await models.retrieve(self._vector, count, deadline, context.view, selection)
+        # The size of a page changes nothing: what is not ranked is listed all the same.
         exact = not listing.approximate
         if listing.match_all:
             similar = await models.retrieve(self._vector, MOST_SIMILAR, deadline, context.view, selection, exact)

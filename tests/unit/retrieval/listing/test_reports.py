@@ -1,15 +1,19 @@
 """What users of other engines reported of hybrid lists, each as it has to be here."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from listings import Item, answer, make_shop, pages, rows_of_hits
 
+from catalog.columns import Kind, make_columns
+from catalog.view import CatalogView
 from core.filters import And, Equal, Exists, Not, OneOf, Range
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import Boost, Bury, Pin, RuleEffects
+from retrieval.wire.violations import InvalidRequest
 
 _COUNTED = ListingSpec(count=True)
 Shop = tuple[LoadedRelease, list[Item]]
@@ -211,3 +215,51 @@ def with_rules(release: LoadedRelease, effects: RuleEffects, monkeypatch: pytest
         context.rules = effects
 
     monkeypatch.setattr("retrieval.pipeline.understand.apply_rules", apply)
+
+
+async def test_the_size_of_pages_does_not_change_the_order(shop: Shop) -> None:
+    """More hits than the plan has candidates: no page makes the ranked beginning longer."""
+    release, _ = shop
+    whole = rows_of_hits(*await pages(release, "red drill", ListingSpec(match_all=True), sizes=[200]))
+    for sizes in ([10], [150, 50]):
+        assert rows_of_hits(*await pages(release, "red drill", ListingSpec(match_all=True), sizes=sizes)) == whole
+
+
+async def test_a_facet_without_its_own_filter_counts_pins_that_the_filter_excludes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, products = shop
+    listing = ListingSpec(count=True, facets=(FacetSpec("brand", exclude_own_filter=True),))
+    matching = {
+        hit
+        for brand in ("Acme", "Bolt", "Core")
+        for hit in rows_of_hits(*await pages(release, "red drill", _COUNTED, Equal("brand", brand)))
+    }
+    pinned = next(item for item in products if item.brand == "Bolt" and item.row not in matching)
+    with_rules(release, RuleEffects(pins=(Pin(1, pinned.id, "autumn"),), digest="x"), monkeypatch)
+    [facet] = (await answer(release, "red drill", listing, Equal("brand", "Acme"))).facets
+    for brand, count in facet.values:
+        total = (await answer(release, "red drill", _COUNTED, Equal("brand", brand))).total
+        assert total is not None and total.value == count
+
+
+async def test_groups_and_caps_of_long_text_are_refused(shop: Shop) -> None:
+    release, products = shop
+    table = release.view.base
+    typed = make_columns(
+        {"note": ["text"] * len(products), "price": [item.price for item in products]},
+        {"note": Kind.text, "price": Kind.money},
+    )
+    release.view = CatalogView(replace(table, columns=typed))
+    for listing, path in [
+        (ListingSpec(group=GroupSpec("note")), "group_by.field"),
+        (ListingSpec(diversity=Diversity(caps=(Cap("note", 1),))), "diversity.caps[0].field"),
+    ]:
+        with pytest.raises(InvalidRequest) as error:
+            await answer(release, "red drill", listing)
+        assert [one.field for one in error.value.violations] == [path]
+    result = await answer(release, "red drill", ListingSpec(group=GroupSpec("price")))
+    for hit in result.hits:
+        assert hit.group is not None
+        price = products[hit.row].price
+        assert hit.group.value == ("" if price is None else str(price))
