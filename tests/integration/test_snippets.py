@@ -1,8 +1,10 @@
 """The Python that README and guides show, run against a served release; and what commands print, beside the guide."""
 
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +16,51 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESS, TIMEOUT = "127.0.0.1:50051", "timeout=0.5"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guides/search.md"])
-def test_the_client_of_the_page_prints_hits(page: str, indexed: ReleaseStore) -> None:
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
-    assert ADDRESS in snippet and TIMEOUT in snippet
+@pytest.fixture(scope="module")
+def address(indexed: ReleaseStore) -> Iterator[str]:
     with process("serve", "--releases", indexed.root, "--address", "127.0.0.1:0") as server:
         assert server.stdout is not None
-        address = server.stdout.readline().split()[-1]
-        code = snippet.replace(ADDRESS, address).replace(TIMEOUT, "timeout=30")  # a busy machine is no failure
-        run = subprocess.run(
-            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
-        )
+        yield server.stdout.readline().split()[-1]
+
+
+def printed(page: str, address: str) -> list[str]:
+    """The lines that the page's Python prints."""
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    assert ADDRESS in snippet and TIMEOUT in snippet
+    code = snippet.replace(ADDRESS, address).replace(TIMEOUT, "timeout=30")  # a busy machine is no failure
+    run = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
     assert run.stderr == ""
-    lines = run.stdout.splitlines()
+    return run.stdout.splitlines()
+
+
+def test_the_client_of_the_guide_prints_hits(address: str) -> None:
+    lines = printed("docs/guides/search.md", address)
     assert [line.split()[0] for line in lines] == ["1", "2", "3", "4", "5"]
     assert all(re.fullmatch(r"\d (red|blue|green|black|white) [a-z ]+ \S+", line) for line in lines)
+
+
+def test_the_client_of_the_readme_prints_totals_facets_and_two_pages(address: str) -> None:
+    """Twenty of thirty products cost less than 20, ten of them less than 10; none has a brand or a group."""
+    total, brands, prices, *hits = printed("README.md", address)
+    assert (total, brands, prices) == ("20 products match, in 20 groups", "brand [] []", "price [] [10, 10]")
+    assert [line.split()[0] for line in hits] == [str(rank) for rank in range(1, 11)]
+    titles = [re.fullmatch(r"\d+ ((?:red|blue|green|black|white) [a-z ]+) 1", line) for line in hits]
+    assert all(titles) and len({title[1] for title in titles if title}) == 10
+
+
+@pytest.mark.parametrize("name", ["python", "node"])
+def test_the_examples_print_totals_facets_and_two_pages(name: str, address: str) -> None:
+    """That in Node.js only where its packages are installed."""
+    if name == "node" and not ((ROOT / "examples/node/node_modules").exists() and shutil.which("node")):
+        pytest.skip("npm install --prefix examples/node")
+    program = [sys.executable, "examples/search.py"] if name == "python" else ["node", "examples/node/search.js"]
+    options = ["red mug", address, "30"]  # seconds
+    run = subprocess.run([*program, *options], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    assert run.stderr == ""
+    lines = run.stdout.splitlines()
+    assert "20 products match, in 20 groups" in lines
+    assert "price: 0 to 10 (10), 10 to 20 (10)" in lines
+    assert [line.split(".")[0] for line in lines if re.match(r"\d+\. ", line)] == [str(rank) for rank in range(1, 11)]
 
 
 RELEASE = re.compile(r"r-\d{8}T\d{6}Z-[0-9a-f]{8}")
