@@ -32,10 +32,12 @@ _BOOST = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The request's own filter, which facets can leave out in part, and what rules and the query add to it."""
+    """The request's own filter, which facets can leave out in part, and what rules and the query add to it; `left_out`,
+    of shape (rows,), marks products that fail whatever else they pass."""
 
     own: Filter | None = None
     added: Filter | None = None
+    left_out: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,4 +258,5 @@ class Listing:
         if left == own:
             return self.rows
         mask = self._view.mask(join_filters(left, self._filters.added))
-        return np.flatnonzero(self.matching if mask is None else self.matching & mask)
+        matching = self.matching if mask is None else self.matching & mask
+        return np.flatnonzero(matching if self._filters.left_out is None else matching & ~self._filters.left_out)

@@ -14,9 +14,10 @@ from engine.protocol import Vectors
 
 MAX_TOKEN_CHARACTERS = 8192
 MAX_HEAD = 400
-_VERSION = 1
-# Version, sources, digests of release, request and rules, revision, time in seconds, offset, results in the head.
-_HEADER = struct.Struct("<BB8s8s8sqqIH")
+_VERSION = 2
+# Version, sources, digests of release, request, rules and what is searched, revision, time in seconds, offset, results
+# in the head.
+_HEADER = struct.Struct("<BB8s8s8s8sqqIH")
 _DIGEST_BYTES = 8
 
 
@@ -27,12 +28,14 @@ class InvalidToken(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class PageToken:
     """`offset` is the number of results before the page. `rows` and `scores`, both of shape (h,), are the first results
-    by relevance, before caps and pins. `sources` is which sources took part, a bit each; `rules` the digest of the
-    rules in effect, as of the time `now`, in seconds since 1970."""
+    by relevance, before caps and pins. `sources` is which sources and steps of reading the query took part, a
+    bit each; `rules` the digest of the rules in effect, as of the time `now`, in seconds since 1970; `searched` that of
+    the query and the products that were searched."""
 
     release: bytes
     request: bytes
     rules: bytes
+    searched: bytes
     revision: int
     now: int
     sources: int
@@ -59,6 +62,7 @@ def encode_token(token: PageToken) -> str:
         token.release,
         token.request,
         token.rules,
+        token.searched,
         token.revision,
         token.now,
         token.offset,
@@ -80,12 +84,12 @@ def decode_token(text: str) -> PageToken:
     body, check = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     if len(body) < _HEADER.size or check != _check(body):
         raise broken
-    version, sources, release, request, rules, revision, now, offset, count = _HEADER.unpack_from(body)
+    version, sources, release, request, rules, searched, revision, now, offset, count = _HEADER.unpack_from(body)
     if version != _VERSION or len(body) != _HEADER.size + 8 * count:
         raise InvalidToken("is of another version of the service; begin again with the first page")
     rows = np.frombuffer(body, "<u4", count, _HEADER.size).astype(np.int64)
     scores = np.frombuffer(body, "<f4", count, _HEADER.size + 4 * count).astype(np.float32)
-    return PageToken(release, request, rules, revision, now, sources, offset, rows, scores)
+    return PageToken(release, request, rules, searched, revision, now, sources, offset, rows, scores)
 
 
 def check_token(token: PageToken, release: bytes, request: bytes, revision: int) -> None:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from catalog.segment import Mask
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from core.filters import Filter, join_filters
 from core.plan import Plan
 from engine.protocol import Candidates
 from retrieval.listing.match_set import LexicalMatches
+from retrieval.listing.page_token import PageToken
 from retrieval.pipeline.result import Degradation, SearchResult
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import NO_EFFECTS, RuleEffects
@@ -27,6 +29,9 @@ class RequestContext:
 
     `similar` are the most similar products and `lexical_matches` what each product holds of the query, both before the
     filter: the sources leave them where the request is answered from its match set.
+
+    `token` is that of the page asked for, None for the first. `steps` are the steps of reading the query that were
+    done, and `left_out` marks, in shape (rows,), what the query negates, where that is a condition.
     """
 
     query: Query
@@ -40,6 +45,9 @@ class RequestContext:
     selection: Selection | None = None
     similar: Candidates | None = None
     lexical_matches: LexicalMatches | None = None
+    token: PageToken | None = None
+    steps: int = 0
+    left_out: Mask | None = None
 
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> "RequestContext":

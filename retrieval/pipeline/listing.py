@@ -44,25 +44,25 @@ log = logging.getLogger("tandem.requests")
 _AT_ONCE = 2000
 _EXACT_KIND = "exact_fp16"
 _SOURCES = {DENSE: 1, LEXICAL: 2}
+_ALL_SOURCES = sum(_SOURCES.values())
 _Result = TypeVar("_Result")
 
 
-def open_page(context: RequestContext) -> PageToken | None:
-    """The page asked for; None for the first. Sets the time of the request to that of the first page.
+def open_page(context: RequestContext) -> None:
+    """Sets the token of the page asked for, None for the first, and the time of the request to that of the first page.
 
     Raises InvalidRequest for a token that is not of this request and release.
     """
     spec = context.query.listing
     check_fields(context)
     if not spec.page_token:
-        return None
+        return
     try:
         token = decode_token(spec.page_token)
         check_token(token, _release_digest(context), spec.digest, context.view.revision)
     except InvalidToken as error:
         raise InvalidRequest([Violation("page_token", str(error))]) from None
-    context.now = float(token.now)
-    return token
+    context.token, context.now = token, float(token.now)
 
 
 def check_fields(context: RequestContext) -> None:
@@ -121,6 +121,23 @@ def _execution(context: RequestContext, count: int) -> str:
     share = count / max(context.view.rows, 1)
     exact = report.get("kind", _EXACT_KIND) == _EXACT_KIND
     return plan_filter(exact, share, report.get("filter_exact_share", EXACT_SHARE)).execution
+
+
+def as_before(context: RequestContext, lists: Sequence[Retrieved]) -> Sequence[Retrieved]:
+    """The lists that a page is made of: those of the sources that took part in the first page, all of them there.
+
+    Raises EngineError where one is not available.
+    """
+    token = context.token
+    if token is None:
+        return lists
+    for entry in lists:
+        if not _SOURCES[entry.source.name] & token.sources:
+            context.degrade(entry.source.policy.reason, "the first page was made without it, and so is this one")
+    lists = [entry for entry in lists if _SOURCES[entry.source.name] & token.sources]
+    if not lists or _sources(lists) != token.sources & _ALL_SOURCES:
+        raise EngineError("a source that took part in the first page is not available")
+    return lists
 
 
 async def find_matches(context: RequestContext, lists: Sequence[Retrieved]) -> MatchSet | None:
@@ -185,14 +202,15 @@ async def next_page(
 ) -> Page:
     """A further page of the list whose beginning the token holds.
 
-    Raises EngineError where other sources took part than in the first page, and InvalidRequest where other rules did.
+    Raises EngineError where the query could not be read as for the first page, and InvalidRequest where other rules are
+    in effect.
     """
-    if token.sources != _sources(lists):
-        raise EngineError("a source that took part in the first page is not available")
     if token.rules != _rules_digest(context):
         raise InvalidRequest(
             [Violation("page_token", "is of merchandising rules that were replaced; begin again with the first page")]
         )
+    if token.searched != _searched_digest(context):
+        raise EngineError("the query could not be read as for the first page")
     assert matches is not None, "a token makes a request one of a match set"
     listing = await make_listing(context, matches, bounds)
     known = token.rows < context.view.rows
@@ -210,7 +228,7 @@ async def make_listing(context: RequestContext, matches: MatchSet, bounds: Price
     inside: Mask | None = None
     if bounds is not None:
         inside = await _off_loop(view.rows, lambda: bounds.include(view.prices(np.arange(view.rows))))
-    filters = Filters(context.query.filter, context.added_filter)
+    filters = Filters(context.query.filter, context.added_filter, context.left_out)
     return Listing(view, context.query.listing, matches, selected, context.rules, inside, filters)
 
 
@@ -244,9 +262,10 @@ def _report(context: RequestContext, page: Page, lists: Sequence[Retrieved], hea
                 _release_digest(context),
                 spec.digest,
                 _rules_digest(context),
+                _searched_digest(context),
                 context.view.revision,
                 int(context.now),
-                _sources(lists),
+                _sources(lists) | context.steps,
                 min(offset + context.query.top_k, MAX_DEPTH),
                 head.rows,
                 head.scores,
@@ -265,6 +284,10 @@ def _all_sources(context: RequestContext) -> int:
 
 def _release_digest(context: RequestContext) -> bytes:
     return digest8(context.release.release_id, repr(context.plan))
+
+
+def _searched_digest(context: RequestContext) -> bytes:
+    return digest8(context.query.text, "" if context.selection is None else context.selection.key)
 
 
 def _rules_digest(context: RequestContext) -> bytes:

@@ -4,7 +4,7 @@ from core.plan import Plan
 from retrieval.pipeline.arrange import Ranked, arrange, arrange_matches
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.fusing import fuse
-from retrieval.pipeline.listing import find_matches, keep_matching, open_page, select
+from retrieval.pipeline.listing import as_before, find_matches, keep_matching, open_page, select
 from retrieval.pipeline.prerank import prerank
 from retrieval.pipeline.ranking import rank
 from retrieval.pipeline.rescore import rescore
@@ -27,14 +27,14 @@ async def search(
     """
     context = RequestContext.start(query, plan, release, deadline)
     with context.result.naming_fallback():
-        token = open_page(context)
+        open_page(context)
         bounds = await understand(context)
         await select(context)
         await leave_out(context)
-        lists = await ask_sources(context, search_sources(context))
+        lists = as_before(context, await ask_sources(context, search_sources(context)))
         matches = await find_matches(context, lists)
-        if token is not None or query.listing.sort:
-            await arrange_matches(context, lists, matches, token, bounds)
+        if context.token is not None or query.listing.sort:
+            await arrange_matches(context, lists, matches, context.token, bounds)
             await explain_words(context)
             return context.result
         candidates = keep_matching(context, await fuse(context, lists), matches)

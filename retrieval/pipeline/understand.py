@@ -9,8 +9,9 @@ import numpy as np
 from catalog.selection import Selection
 from core.digest import value_digest
 from core.filters import join_filters
+from engine.protocol import DeadlineExceeded, EngineError
 from retrieval.pipeline.context import RequestContext
-from retrieval.pipeline.lexical import LexicalFailed
+from retrieval.pipeline.lexical import LexicalFailed, LexicalRetriever
 from retrieval.pipeline.result import LEXICAL_FAILED
 from retrieval.pipeline.rules import apply_rules, extend_match, match_rules, rewrite_by_rule
 from retrieval.understanding.conditions import hard_filter
@@ -18,6 +19,8 @@ from retrieval.understanding.read import read_statements
 from retrieval.understanding.result import HARD, Understanding
 from text.price_bounds import PriceBounds
 
+# Steps that a page's token names, beside the bits of sources.
+REWRITTEN, SPELLED = 4, 8
 # Of the time left: everything else waits for rewrites and spelling, which take far less.
 _SHARE = 0.1
 
@@ -62,13 +65,31 @@ async def _rewrite_and_correct(context: RequestContext, text: str) -> str:
     words = context.release.words
     if words is None:
         return text
+    if context.token is not None:
+        return await _read_as_before(context, words, text, context.token.sources)
     seconds = context.seconds_left()
     with contextlib.suppress(TimeoutError, LexicalFailed):
         async with asyncio.timeout(None if seconds is None else _SHARE * seconds):
             text = await words.apply_rewrites(text)
+            context.steps |= REWRITTEN
             if context.plan.lexical_candidates:
                 text = await words.correct_spelling(text)
+                context.steps |= SPELLED
     return text
+
+
+async def _read_as_before(context: RequestContext, words: LexicalRetriever, text: str, steps: int) -> str:
+    """The text after the steps that came in time for the first page: another text would make another list."""
+    context.steps = steps & (REWRITTEN | SPELLED)
+    try:
+        async with asyncio.timeout_at(context.deadline):
+            if steps & REWRITTEN:
+                text = await words.apply_rewrites(text)
+            return await words.correct_spelling(text) if steps & SPELLED else text
+    except TimeoutError:
+        raise DeadlineExceeded("reading the query took too long") from None
+    except LexicalFailed as error:
+        raise EngineError(f"the query cannot be read as for the first page: {error}") from None
 
 
 async def leave_out(context: RequestContext) -> None:
@@ -77,14 +98,19 @@ async def leave_out(context: RequestContext) -> None:
     if not phrases or words is None or context.query.understanding != HARD:
         return
     selected = context.selection.mask if context.selection is not None else view.mask(None)
-    rows = np.arange(view.rows) if selected is None else np.flatnonzero(selected)
+    counted = selected
+    if context.query.filter is not None and any(facet.exclude_own_filter for facet in context.query.listing.facets):
+        counted = await asyncio.to_thread(view.mask, context.added_filter)  # these facets count more than passes
+    rows = np.arange(view.rows) if counted is None else np.flatnonzero(counted)
     try:
         conflicts = await words.conflicts(phrases, rows, view)
     except LexicalFailed as error:
         context.degrade(LEXICAL_FAILED, "what the query negates could not be matched", error)
         return
-    mask = np.zeros(view.rows, bool)
-    mask[rows[conflicts == 0]] = True
+    left_out = np.zeros(view.rows, bool)
+    left_out[rows[conflicts > 0]] = True
+    mask = ~left_out if selected is None else selected & ~left_out
     if count := int(np.count_nonzero(mask)):
+        context.left_out = left_out
         key = context.selection.key if context.selection is not None else str(view.revision)
         context.selection = Selection(mask, count, f"{key}!{value_digest(phrases)}")

@@ -115,6 +115,7 @@ def test_tokens_are_read_whole_or_refused(data: st.DataObject) -> None:
         data.draw(digests),
         data.draw(digests),
         data.draw(digests),
+        data.draw(digests),
         data.draw(int64),
         data.draw(int64),
         data.draw(st.integers(0, 255)),
@@ -126,10 +127,11 @@ def test_tokens_are_read_whole_or_refused(data: st.DataObject) -> None:
     assert len(text) <= MAX_TOKEN_CHARACTERS
     read = decode_token(text)
     assert read.rows.tolist() == rows and read.scores.tolist() == token.scores.tolist()
-    assert (read.release, read.request, read.rules, read.revision) == (
+    assert (read.release, read.request, read.rules, read.searched, read.revision) == (
         token.release,
         token.request,
         token.rules,
+        token.searched,
         token.revision,
     )
     assert (read.now, read.sources, read.offset) == (token.now, token.sources, token.offset)

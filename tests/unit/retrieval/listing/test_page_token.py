@@ -13,7 +13,16 @@ from retrieval.listing.page_token import MAX_HEAD, InvalidToken, PageToken, chec
 def token(rows: list[int], offset: int = 10) -> PageToken:
     scores = np.arange(len(rows), dtype=np.float32) / 3
     return PageToken(
-        b"release!", b"request!", b"therules", 3, 1_795_000_000, 3, offset, np.array(rows, np.int64), scores
+        b"release!",
+        b"request!",
+        b"therules",
+        b"searched",
+        3,
+        1_795_000_000,
+        3,
+        offset,
+        np.array(rows, np.int64),
+        scores,
     )
 
 
@@ -23,6 +32,7 @@ def test_a_token_comes_back(rows: list[int], offset: int) -> None:
     read = decode_token(encode_token(made))
     assert read.rows.tolist() == rows and read.scores.tolist() == made.scores.tolist()
     assert (read.release, read.request, read.rules, read.revision) == (b"release!", b"request!", b"therules", 3)
+    assert read.searched == b"searched"
     assert (read.now, read.sources, read.offset) == (1_795_000_000, 3, offset)
 
 

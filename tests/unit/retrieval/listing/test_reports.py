@@ -10,7 +10,10 @@ from listings import Item, answer, make_shop, pages, rows_of_hits
 from catalog.columns import Kind, make_columns
 from catalog.view import CatalogView
 from core.filters import And, Equal, Exists, Not, OneOf, Range
+from engine.protocol import EngineError
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
+from retrieval.pipeline.lexical import LexicalFailed
+from retrieval.pipeline.result import LEXICAL_FAILED, Total
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import Boost, Bury, Pin, RuleEffects
 from retrieval.wire.violations import InvalidRequest
@@ -263,3 +266,62 @@ async def test_groups_and_caps_of_long_text_are_refused(shop: Shop) -> None:
         assert hit.group is not None
         price = products[hit.row].price
         assert hit.group.value == ("" if price is None else str(price))
+
+
+async def test_pages_of_a_list_that_words_had_no_part_in_go_on_without_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, _ = shop
+    dense = {(7 + place) % len(shop[1]) for place in range(100)}
+
+    async def fail(*_: object) -> None:
+        raise LexicalFailed("the index is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(release.words, "search", fail)
+        first = await answer(release, "7 red drill", _COUNTED)
+    assert first.total == Total(100, exact=False) and [entry.reason for entry in first.degraded] == [LEXICAL_FAILED]
+    results = [first]
+    while token := results[-1].next_page_token:
+        results.append(await answer(release, "7 red drill", ListingSpec(count=True, page_token=token)))
+        assert results[-1].total == first.total
+        assert [entry.reason for entry in results[-1].degraded] == [LEXICAL_FAILED]
+    rows = rows_of_hits(*results)
+    assert len(rows) == 100 and set(rows) == dense
+
+
+@pytest.mark.parametrize("call", ["encode", "retrieve"])
+async def test_a_page_without_a_source_of_the_first_is_refused_and_can_be_asked_again(shop: Shop, call: str) -> None:
+    release, _ = shop
+    first, second, *_ = await pages(release, "7 red drill", _COUNTED)
+    release.engine.broken.add(call)
+    listing = ListingSpec(count=True, page_token=first.next_page_token)
+    with pytest.raises(EngineError, match="not available"):
+        await answer(release, "7 red drill", listing)
+    release.engine.broken.clear()
+    assert rows_of_hits(await answer(release, "7 red drill", listing)) == rows_of_hits(second)
+
+
+async def test_spelling_that_came_too_late_for_the_first_page_changes_no_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, _ = shop
+    late = [True]
+
+    async def correct(text: str) -> str:
+        if late[0]:
+            raise LexicalFailed("too late")
+        return text.replace("lampp", "red")
+
+    monkeypatch.setattr(release.words, "correct_spelling", correct)
+    first = await answer(release, "blue lampp", _COUNTED)
+    late[0] = False
+    listing = ListingSpec(count=True, page_token=first.next_page_token)
+    second = await answer(release, "blue lampp", listing)
+    assert second.total == first.total and second.searched_query == first.searched_query == ""
+    corrected = await answer(release, "blue lampp", _COUNTED)
+    assert corrected.searched_query == "blue red" and corrected.total != first.total
+    late[0] = True
+    listing = ListingSpec(count=True, page_token=corrected.next_page_token)
+    with pytest.raises(EngineError, match="cannot be read as for the first page"):
+        await answer(release, "blue lampp", listing)

@@ -4,6 +4,7 @@ Of each kind of product ten have the thing, by title, fact or description, five 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ import pytest
 from builders import product
 from doubles import make_release
 
+from catalog.columns import make_columns
 from catalog.table import ProductTable
+from catalog.view import CatalogView
+from core.filters import Equal
 from core.plan import Plan
 from core.progress import ignore
 from engine.lexical.index import LexicalIndex
 from indexer.lexical import index_words
 from ranker.features import FEATURE_NAMES
 from ranker.final import FinalSpec
-from retrieval.listing.spec import ListingSpec
+from retrieval.listing.spec import FacetSpec, ListingSpec
 from retrieval.pipeline.lexical import LexicalRetriever
 from retrieval.pipeline.result import LEXICAL_FAILED, SearchResult
 from retrieval.pipeline.search import search
@@ -210,6 +214,23 @@ async def test_where_words_fail_the_order_stays_and_the_answer_tells(
     monkeypatch.setattr(release.words._negations, "conflicts", fail)
     answer = await ask(release, "boots without laces", SOFT)
     assert len(answer.hits) == 10 and [entry.reason for entry in answer.degraded] == [LEXICAL_FAILED]
+
+
+async def test_hard_leaves_it_out_of_facets_without_their_own_filter(
+    release: LoadedRelease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = ["red" if row % 2 else "blue" for row in range(release.products)]
+    segment = replace(release.view.base, columns=make_columns({"color": colours}))
+    monkeypatch.setattr(release, "view", CatalogView(segment))
+    listing = ListingSpec(match_all=True, facets=(FacetSpec("color", exclude_own_filter=True),))
+    answers = {}
+    for colour in ("red", "blue"):
+        query = Query("dress without sleeves", understanding=HARD, listing=listing, filter=Equal("color", colour))
+        answers[colour] = await search(query, _PLAN, release, Permit(), None)
+    totals = {colour: answer.total.value for colour, answer in answers.items() if answer.total}
+    assert totals == dict.fromkeys(answers, (len(NEGATIONS) * _EACH - _HOLDING) // 2)
+    for answer in answers.values():
+        assert dict(answer.facets[0].values) == totals
 
 
 async def test_hard_leaves_it_out_of_totals_and_facets_too(release: LoadedRelease) -> None:
