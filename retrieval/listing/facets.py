@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import NUMERIC, Column, Kind
+from catalog.masks import number_of
 from catalog.product import MICROS
 from catalog.segment import Rows
 from retrieval.listing.spec import FacetSpec
@@ -119,11 +120,11 @@ def _count_numbers(spec: FacetSpec, column: Column, rows: Rows | None, groups: N
         ranges = [(lower, upper, 0) for lower, upper in zip(spec.borders, spec.borders[1:], strict=False)]
         return FacetCounts(spec.field, ranges=ranges, missing=missing)
     least, most = float(present.min()) / scale, float(present.max()) / scale
-    borders = _borders(spec, least, most, 1 / scale if scale > 1 else 0.0)
-    scaled = np.array(borders, np.float64)
-    with np.errstate(over="ignore"):
-        scaled = np.rint(scaled * scale) if scale > 1 else scaled
-    counts = _count_ranges(present, scaled, owners)
+    width = 0.0 if spec.borders else _width(spec, least, most, 1 / scale if scale > 1 else 0.0)
+    borders = list(spec.borders) or _borders(width, least, most)
+    if not borders:
+        borders = _filled_borders(width, np.unique(present), column.kind)
+    counts = _count_ranges(present, np.array([number_of(column.kind, border) for border in borders]), owners)
     listed = [(borders[i], borders[i + 1], count) for i, count in enumerate(counts)]
     if not spec.borders:
         listed = [entry for entry in listed if entry[2]]
@@ -157,20 +158,38 @@ def _range_places(numbers: NDArray[np.float64], borders: NDArray[np.float64]) ->
     return places + (numbers >= upper[places.clip(0)])
 
 
-def _borders(spec: FacetSpec, least: float, most: float, finest: float) -> list[float]:
-    """The borders asked for, or multiples of a width that hold everything from the lowest to the highest number.
-
-    A width below `finest`, or too fine for the digits of these numbers, becomes the finest that is not.
-    """
-    if spec.borders:
-        return list(spec.borders)
+def _width(spec: FacetSpec, least: float, most: float, finest: float) -> float:
+    """The width asked for, or a round one. One below `finest`, or too fine for the digits of these numbers, becomes the
+    finest that is not."""
     width = spec.interval or _round_width(most / _CHOSEN_RANGES - least / _CHOSEN_RANGES)
-    width = max(width, finest, _finest_width(max(-least, most)))
-    first = math.floor(least / width)
-    first -= _multiple(first, width) > least  # where dividing rounded up
-    last = math.floor(most / width) + 1
-    last += _multiple(last, width) <= most
-    return [_multiple(first + i, width) for i in range(min(last - first, MAX_RANGES) + 1)]
+    return max(width, finest, _finest_width(max(-least, most)))
+
+
+def _borders(width: float, least: float, most: float) -> list[float]:
+    """Multiples of a width that hold everything from the lowest to the highest number; none where they are too many."""
+    first, last = _times(least, width), _times(most, width) + 1
+    return [_multiple(i, width) for i in range(first, last + 1)] if last - first <= MAX_RANGES else []
+
+
+def _filled_borders(width: float, numbers: NDArray[np.float64], kind: Kind) -> list[float]:
+    """The borders of the first ranges that hold one of these numbers, which ascend; between others is none."""
+    scale, place = MICROS if kind is Kind.money else 1, 0
+    borders: set[float] = set()
+    for _ in range(MAX_RANGES):
+        if place == len(numbers):
+            break
+        times = _times(float(numbers[place]) / scale, width)
+        upper = _multiple(times + 1, width)
+        borders |= {_multiple(times, width), upper}
+        place = int(np.searchsorted(numbers, number_of(kind, upper)))
+    return sorted(borders)
+
+
+def _times(number: float, width: float) -> int:
+    """The highest multiple of a width that a number reaches, where dividing rounds too."""
+    times = math.floor(number / width)
+    times -= _multiple(times, width) > number
+    return times + (_multiple(times + 1, width) <= number)
 
 
 def _multiple(times: int, width: float) -> float:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,3 +128,23 @@ def test_no_number_width_or_border_is_too_large_or_small(
     if not borders and not interval and np.abs(column.numbers).max() < 2**53:
         ranges = count_facet(spec, column, None).ranges
         assert sum(count for *_, count in ranges) == len(numbers) and len(ranges) <= 12
+
+
+def test_borders_of_money_are_as_exact_as_filters() -> None:
+    """20.0000001 is above 20, and no amount of millionths lies between them."""
+    column = make_column(Kind.money, [20.0, 20.0, 29.95])
+    facet = count_facet(FacetSpec("price", borders=(19.0, 20.0000001, 29.95, 29.9500001, 40.0)), column, None)
+    assert [count for _, _, count in facet.ranges] == [2, 0, 1, 0]
+
+
+@pytest.mark.parametrize("kind", [Kind.money, Kind.number])
+@pytest.mark.parametrize("count", [3, 150, 450])
+def test_narrow_ranges_are_counted_wherever_there_are_numbers(kind: Kind, count: int) -> None:
+    """More multiples than ranges are returned lie between the lowest and the highest."""
+    column = make_column(kind, [round(number * 7.77, 2) for number in range(count)] * 2)
+    ranges = count_facet(FacetSpec("price", interval=0.01), column, None).ranges
+    assert [(round(low / 0.01), below > low, held) for low, below, held in ranges] == [
+        (777 * number, True, 2) for number in range(min(count, 200))
+    ]
+    by_group = count_facet(FacetSpec("price", interval=0.01), column, None, np.arange(2 * count) % count).ranges
+    assert [held for _, _, held in by_group] == [1] * min(count, 200)
