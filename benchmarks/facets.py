@@ -3,10 +3,10 @@
     python -m benchmarks.facets --release RELEASES CATALOG
     python -m benchmarks.facets --synthetic 1000000
 
-Of a release, queries (the first three words of titles) run through the whole pipeline without rescoring, with a total
-and five facets and without either; counting alone is the match set, the rows that match, the total, the facets and the
-first page's order. Of synthetic columns (two of text, a set, prices, truth values) the match set is drawn by chance, at
-several sizes. Counting is given in processor time, answers in wall time, in turn.
+Of a release, queries (the colour and type of products, else their titles) run through the whole pipeline without
+rescoring, with a total and five facets and without either; counting alone is the match set, the rows that match, the
+total, the facets and the first page's order. Of synthetic columns (two of text, a set, prices, truth values) the match
+set is drawn by chance, at several sizes. Counting is given in processor time, answers in wall time, in turn.
 """
 
 import argparse
@@ -67,8 +67,13 @@ async def _count_release(root: Path, catalog: str, fields: Sequence[str], count:
     assert manifest is not None, f"there is no release of {catalog} in {root}"
     release = open_release(store.path(catalog, manifest.release_id), manifest)
     chosen = np.random.default_rng(_SEED).choice(len(release.columns), count, replace=False)
-    titles = [release.columns.row(row, ["title"])["title"] for row in chosen.tolist()]
-    queries = [" ".join(title.split()[:3]) for title in titles]
+    rows = [release.columns.row(row, ["title", "color", "product_type"]) for row in chosen.tolist()]
+    queries = [
+        f"{row['color']} {row['product_type'].rsplit(' > ')[-1]}"
+        if row["color"] and row["product_type"]
+        else row["title"]
+        for row in rows
+    ]
     listing = ListingSpec(count=True, facets=tuple(FacetSpec(name) for name in fields), digest=b"benchmrk")
     plan = Plan(rerank_depth=0)
     await release.warm()

@@ -1,7 +1,7 @@
 """Builds the vector index: exact while that is fast, else the fastest kind whose recall reaches the target."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import ReleaseError
 from core.progress import Report, ignore
-from engine.vector.filtering import EXACT_SHARE
+from engine.vector.filtering import FEW_ROWS
 from engine.vector.index import VectorIndex, apply_settings
 from indexer.index_kinds import (
     EXACT,
@@ -34,8 +34,11 @@ _TIMED_QUERIES = 64
 _TIE = 1e-6
 _CONFIDENCE = 1.645  # standard errors of a one-sided 95% bound
 _FULL_RECALL = 0.999
-_FILTER_SHARES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
-_FILTER_QUERIES, _FILTER_TIMES = 8, 1.5
+# Trials of filters: shares that pass, how many times wider, products of a query, and the recall to reach.
+_FILTER_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
+_FILTER_QUERIES = 48
+_WIDENINGS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+_FILTERED, _FILTERED_RECALL = 10, 0.995
 _MATCHING_SHARE, _SAMPLED_PRODUCTS, _SAMPLED_QUERIES = 0.001, 20_000, 256
 
 
@@ -82,6 +85,16 @@ class IndexTrial(BaseModel):
     latency_ms: float
 
 
+class FilterTrial(BaseModel):
+    """How a filter that a share of the products passes is searched: `widening` times as wide as without one, or, with
+    none, by scoring all that pass; the latency is the median of single queries on one thread."""
+
+    share: float
+    widening: float | None
+    recall_at_10: float
+    latency_ms: float
+
+
 class IndexReport(BaseModel):
     """The index that was built, and all that was measured; the manifest records it.
 
@@ -99,11 +112,11 @@ class IndexReport(BaseModel):
     file_bytes: int = Field(description="Size of the index file, which serving maps and processes share, in bytes.")
     private_bytes: int = Field(description="Memory of its own that a serving process needs, in bytes.")
     build_seconds: float = Field(description="Seconds that building took.")
-    filter_exact_share: float = Field(
-        default=EXACT_SHARE,
+    filter_plans: list[FilterTrial] | None = Field(
+        default=None,
         description=(
-            "Largest measured share of products passing a filter up to which all of them are scored, in at most 1.5 "
-            "times the latency of a search without one; 1 of an exact index."
+            "How filtered searches of an approximate index run, by the share of products that pass; none of an exact "
+            "one."
         ),
     )
     similarity_threshold: float | None = Field(
@@ -189,7 +202,7 @@ def build_index(
         file_bytes=output.stat().st_size,
         private_bytes=choice.private_bytes,
         build_seconds=round(time.monotonic() - start, 2),
-        filter_exact_share=1.0 if best.kind == EXACT else _measure_filters(output, best, exact),
+        filter_plans=None if best.kind == EXACT else _measure_filters(output, best, exact),
         similarity_threshold=_measure_threshold(vectors, queries, settings.seed),
         tried=choice.trials,
     )
@@ -256,23 +269,40 @@ def _measure_settings(
             return
 
 
-def _measure_filters(output: Path, best: IndexTrial, exact: _ExactResults) -> float:
-    """See `IndexReport.filter_exact_share`."""
+def _measure_filters(output: Path, best: IndexTrial, exact: _ExactResults) -> list[FilterTrial]:
+    """For filters by chance: the fastest way that reaches the recall, of ever wider searches and scoring all."""
     index = VectorIndex.open(output, {"settings": best.settings})
     generator = np.random.default_rng(0)
-    with _one_thread():
-        for share in _FILTER_SHARES:
-            allowed = generator.random(index.count) < share
-            if _time_filtered(index, exact, allowed) <= _FILTER_TIMES * best.latency_ms:
-                return share
-    return 0.0
-
-
-def _time_filtered(index: VectorIndex, exact: _ExactResults, allowed: NDArray[np.bool_]) -> float:
-    """The median milliseconds of scoring everything that the mask allows."""
     queries = exact.queries[:_FILTER_QUERIES].astype(np.float32)
-    times = [_seconds(partial(index.search, query[None], exact.k, allowed, exact=True)) for query in queries]
-    return float(np.median(times)) * 1000
+    with _one_thread():
+        return [
+            _plan_share(index, queries, share, generator.random(index.count) < share)
+            for share in _FILTER_SHARES
+            if share * index.count > FEW_ROWS
+        ]
+
+
+def _plan_share(
+    index: VectorIndex, queries: NDArray[np.float32], share: float, allowed: NDArray[np.bool_]
+) -> FilterTrial:
+    scanned = [index.search(query[None], _FILTERED, allowed, exact=True)[1][0] for query in queries]
+    latency = _median_ms([partial(index.search, query[None], _FILTERED, allowed, exact=True) for query in queries])
+    for widening in _WIDENINGS:
+        search = partial(index.search_wider, k=_FILTERED, allowed=allowed, widening=widening)
+        wider = _median_ms([partial(search, query[None]) for query in queries])
+        if wider >= latency:
+            break
+        scores = [search(query[None])[1][0] for query in queries]
+        recall = float(
+            np.mean([(found >= best[-1] - _TIE).mean() for found, best in zip(scores, scanned, strict=True)])
+        )
+        if recall >= _FILTERED_RECALL:
+            return FilterTrial(share=share, widening=widening, recall_at_10=recall, latency_ms=wider)
+    return FilterTrial(share=share, widening=None, recall_at_10=1.0, latency_ms=latency)
+
+
+def _median_ms(calls: Sequence[Callable[[], object]]) -> float:
+    return round(float(np.median([_seconds(call) for call in calls])) * 1000, 3)
 
 
 def _measure_threshold(vectors: Vectors, queries: NDArray[np.float32], seed: int) -> float:

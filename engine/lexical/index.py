@@ -163,15 +163,16 @@ class LexicalIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much of the query each product holds, 0 to 1, and its score as `search` gives it; both of shape (count,).
 
-        The share is that of the words' inverse document frequencies; a word counts as much as its best term in any
-        field. Of very many postings, those of the commonest terms are left out, as they are in `search`.
+        The share is that of the inverse document frequencies of words that some product holds; a word counts as much as
+        its best term in any field. Of very many postings, those of the commonest terms are left out, as in `search`.
         """
         terms = self._affordable(query.terms)
         covered = np.zeros(self.count, np.float32)
-        total = max(float(sum(query.weights)), 1e-6)
-        for place, weight in enumerate(query.weights):
-            held = self._held(place, terms, query)
-            covered += held * np.float32(weight / total)
+        known = {place for term in query.terms for place in term.words}
+        known |= {place for alternatives in query.synonyms for one in alternatives for place in one.words}
+        total = max(sum(query.weights[place] for place in known), 1e-6)
+        for place in sorted(known):
+            covered += self._held(place, terms, query) * np.float32(query.weights[place] / total)
         return covered, self._totals(terms, weights, query.synonyms)
 
     def _held(self, word: int, terms: Sequence[QueryTerm], query: LexicalQuery) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Searches one FAISS index of product vectors, from any number of threads."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MissingPackageError, ReleaseError
-from engine.vector.filtering import EXACT_SHARE, FilterPlan, plan_filter
+from engine.vector.filtering import EXACT_PLAN, FilterPlan, plan_filter
 
 if TYPE_CHECKING:
     import faiss  # loaded with the first index: most commands open none
@@ -28,11 +28,15 @@ def use_one_thread() -> None:
 class VectorIndex:
     """Inner product over unit vectors: cosine similarity. Row i is product i of the snapshot."""
 
-    def __init__(self, index: "faiss.Index", exact_share: float = EXACT_SHARE) -> None:
-        """Takes a FAISS index over inner products whose search settings are made; see `plan_filter` for
-        `exact_share`."""
+    def __init__(self, index: "faiss.Index", filter_plans: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Takes a FAISS index over inner products whose search settings are made; `filter_plans` are what `plan_filter`
+        goes by."""
+        import faiss
+
+        if isinstance(index, faiss.IndexIVF):
+            index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
         self._index = index
-        self._exact_share = exact_share
+        self._filter_plans = filter_plans
         self.count = int(index.ntotal)
         self.dimensions = int(index.d)
 
@@ -54,13 +58,11 @@ class VectorIndex:
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ReleaseError(f"{path} is an index over another metric than inner products; index the catalog again")
         apply_settings(index, report.get("settings", {}))
-        if isinstance(index, faiss.IndexIVF):
-            index.make_direct_map()  # 8 bytes a vector: without it no row can be looked up
-        return cls(index, report.get("filter_exact_share", EXACT_SHARE))
+        return cls(index, report.get("filter_plans"))
 
     def copied(self, copy: "Callable[[faiss.Index], faiss.Index]") -> "VectorIndex":
         """The same index elsewhere, such as on a GPU."""
-        return VectorIndex(copy(self._index), self._exact_share)
+        return VectorIndex(copy(self._index), self._filter_plans)
 
     def search(
         self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None, exact: bool = False
@@ -73,17 +75,38 @@ class VectorIndex:
         """
         queries, k = np.ascontiguousarray(vectors, np.float32), min(k, self.count)
         if allowed is None:
-            return _ordered(*self._run(queries, k, None, FilterPlan(exact) if exact else None))
+            return _ordered(*self._run(queries, k, None, EXACT_PLAN if exact else None))
         passing = int(np.count_nonzero(allowed))
-        plan = plan_filter(self.exact, 1.0 if exact else passing / self.count, self._exact_share)
-        plan = FilterPlan(exact=True) if exact else plan
+        plan = EXACT_PLAN if exact else plan_filter(self.exact, self.count, passing, self._filter_plans)
+        if plan.by_row:
+            return self._search_rows(queries, k, np.flatnonzero(allowed))
         # The bits have to stay alive as long as the search, which FAISS does not see to.
         bits = np.packbits(allowed, bitorder="little")
         rows, scores = self._run(queries, k, bits, plan)
         short = np.flatnonzero((rows >= 0).sum(axis=1) < min(k, passing))
         if len(short) and not plan.exact:
-            rows[short], scores[short] = self._run(queries[short], k, bits, FilterPlan(exact=True))
+            rows[short], scores[short] = self._run(queries[short], k, bits, EXACT_PLAN)
         return _ordered(rows, scores)
+
+    def search_wider(
+        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_], widening: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As `search` of an approximate index, by this widening; where it finds too few, row -1 fills up the end."""
+        queries = np.ascontiguousarray(vectors, np.float32)
+        bits = np.packbits(allowed, bitorder="little")
+        return _ordered(*self._run(queries, min(k, self.count), bits, FilterPlan(exact=False, widening=widening)))
+
+    def _search_rows(
+        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The best of few rows, ascending."""
+        scores = queries @ self.vectors(rows).T if len(rows) else np.zeros((len(queries), 0), np.float32)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best, rest = rows[order], k - order.shape[1]
+        return (
+            np.pad(best, ((0, 0), (0, rest)), constant_values=-1),
+            np.pad(np.take_along_axis(scores, order, 1), ((0, 0), (0, rest)), constant_values=-np.inf),
+        )
 
     def _run(
         self, queries: NDArray[np.float32], k: int, bits: NDArray[np.uint8] | None, plan: FilterPlan | None

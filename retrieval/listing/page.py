@@ -42,10 +42,12 @@ class Filters:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """The first results by relevance, best first: `rows` and `scores`, both of shape (h,)."""
+    """The first results by relevance, best first: `rows` and `scores`, both of shape (h,). `spread` has the rows that
+    their difference from others moved, as far as that is known."""
 
     rows: Rows
     scores: Scores
+    spread: frozenset[int] = frozenset()
 
     @classmethod
     def empty(cls) -> "Head":
@@ -177,7 +179,7 @@ class Listing:
     def page(self, head: Head, offset: int, size: int) -> Page:
         """The results from `offset` on. What of the head does not match is left out, whoever says that it is in it."""
         kept = self._allowed(head.rows)
-        head = Head(head.rows[kept], head.scores[kept])
+        head = Head(head.rows[kept], head.scores[kept], head.spread)
         stop = min(offset + size, MAX_DEPTH)
         matches = self._order(head)
         ordered = order_matches(matches, stop)
@@ -227,6 +229,7 @@ class Listing:
             moves += [f"boost:{rule}" for rule, mask, _ in self.boosts if mask[row]]
             moves += [f"bury:{rule}" for rule, mask in self.burials if mask[row] and not self._spec.sort]
             moves += ["cap"] if place in ordered.capped else []
+            moves += ["diversity"] if row in head.spread else []
             result.append(Listed(row, score, tuple(moves), self._group(matches, place)))
         return result
 

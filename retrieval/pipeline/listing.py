@@ -13,7 +13,7 @@ from catalog.selection import Selection
 from core.filters import InvalidFilter, filter_digest
 from core.strings import quoted
 from engine.protocol import EngineError
-from engine.vector.filtering import EXACT_SHARE, plan_filter
+from engine.vector.filtering import plan_filter
 from retrieval.listing.diversity import MMR_WINDOW, spread_by_vectors
 from retrieval.listing.match_set import (
     MatchSet,
@@ -35,6 +35,7 @@ from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.result import FilterReport, Total
 from retrieval.pipeline.sources import Retrieved
+from retrieval.rules.ruleset import list_some
 from retrieval.wire.violations import InvalidRequest, Violation
 from text.price_bounds import PriceBounds
 
@@ -118,9 +119,8 @@ def _execution(context: RequestContext, count: int) -> str:
     if context.query.listing.needs_matches and not context.query.listing.match_all:
         return "none"  # the match set does not depend on the filter
     report = context.release.manifest.snapshot.index
-    share = count / max(context.view.rows, 1)
     exact = report.get("kind", _EXACT_KIND) == _EXACT_KIND
-    return plan_filter(exact, share, report.get("filter_exact_share", EXACT_SHARE)).execution
+    return plan_filter(exact, context.view.rows, count, report.get("filter_plans")).execution
 
 
 def as_before(context: RequestContext, lists: Sequence[Retrieved]) -> Sequence[Retrieved]:
@@ -186,8 +186,9 @@ async def first_page(
     head = await _off_loop(context.view.rows, lambda: listing.head(head.rows, head.scores))
     head = await _spread(context, head)
     if matches is not None:  # later pages know no more of it
-        head = Head(head.rows[:MAX_HEAD], head.scores[:MAX_HEAD])
+        head = Head(head.rows[:MAX_HEAD], head.scores[:MAX_HEAD], head.spread)
     page = await _page(context, listing, head, 0)
+    _report_pins(context, listing)
     if matches is not None:
         _report(context, page, lists, head, 0)
     return page
@@ -217,6 +218,7 @@ async def next_page(
     head = Head(token.rows[known], token.scores[known])
     context.result.offset = token.offset
     page = await _page(context, listing, head, token.offset)
+    _report_pins(context, listing)
     _report(context, page, lists, head, token.offset)
     return page
 
@@ -245,7 +247,8 @@ async def _spread(context: RequestContext, head: Head) -> Head:
     vectors = await release.engine.vectors(first, context.deadline, context.view)
     order = spread_by_vectors(vectors, strength)
     places = np.concatenate([order, np.arange(len(first), len(head.rows))])
-    return Head(head.rows[places], head.scores[places])
+    moved = frozenset(first[order][order != np.arange(len(first))].tolist())
+    return Head(head.rows[places], head.scores[places], moved)
 
 
 def _report(context: RequestContext, page: Page, lists: Sequence[Retrieved], head: Head, offset: int) -> None:
@@ -271,6 +274,21 @@ def _report(context: RequestContext, page: Page, lists: Sequence[Retrieved], hea
                 head.scores,
             )
         )
+
+
+def _report_pins(context: RequestContext, listing: Listing) -> None:
+    """Leaves out of the rules' reports what was not pinned after all: unknown products, and those that fail the
+    filter."""
+    if not context.rules.pins:
+        return
+    rules: dict[str, list[str]] = {}
+    for place, row, rule in listing.pins:
+        rules.setdefault(rule, []).append(f"{context.view.id(row)} at {place}")
+    context.result.rules = tuple(
+        report if report.action != "pin" else report._replace(detail=list_some(rules[report.rule_id]))
+        for report in context.result.rules
+        if report.action != "pin" or report.rule_id in rules
+    )
 
 
 def _sources(lists: Sequence[Retrieved]) -> int:

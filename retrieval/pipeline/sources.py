@@ -123,7 +123,8 @@ class DenseSource:
         """The most similar products that pass the filter; of a request that is answered from its match set, of those
         that match by their similarity."""
         context, models = self._context, self._context.release.models
-        count, listing, selection = context.plan.candidates, context.query.listing, context.selection
+        listing, selection = context.query.listing, context.selection
+        count = context.plan.candidates  # of a list, whatever the size of its pages
         if not listing.needs_matches:
             count = max(count, context.query.top_k)
             return await models.retrieve(self._vector, count, deadline, context.view, selection)

@@ -199,7 +199,7 @@ def _combined(applied: Sequence[_Ready], rewrite: Rewrite | None) -> RuleEffects
     for one in applied:
         rule, own = one.rule, [pin for pin in pins if pin.rule_id == one.rule.id]
         if own:
-            detail = _listed([f"{pin.product_id} at {pin.place}" for pin in own])
+            detail = list_some([f"{pin.product_id} at {pin.place}" for pin in own])
             reports.append(RuleReport(rule.id, "pin", detail))
         if rule.bury:
             ids = frozenset(rule.bury.products or ()) - pinned
@@ -245,10 +245,11 @@ def _placed(pins: Sequence[Pin]) -> tuple[Pin, ...]:
     return tuple(places[place] for place in sorted(places))
 
 
-def _listed(entries: Sequence[str]) -> str:
+def list_some(entries: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
     more = f" and {len(entries) - _MOST_LISTED} more" if len(entries) > _MOST_LISTED else ""
     return ", ".join(entries[:_MOST_LISTED]) + more
 
 
 def _aim(products: Sequence[str], filter_text: str | None) -> str:
-    return "; ".join(part for part in (_listed(products), filter_text) if part)
+    return "; ".join(part for part in (list_some(products), filter_text) if part)

@@ -10,18 +10,26 @@ from engine.vector.index import VectorIndex
 _KINDS = ["Flat", "SQfp16", "IVF32,SQfp16", "IVF32,Flat", "HNSW16,SQfp16"]
 
 
+_MEASURED = [{"share": 0.5, "widening": 1.0}, {"share": 0.1, "widening": 8.0}, {"share": 0.02, "widening": None}]
+
+
 @pytest.mark.parametrize(
-    ("exact_kind", "share", "plan"),
+    ("exact_kind", "passing", "measured", "plan"),
     [
-        (True, 0.9, FilterPlan(True)),
-        (False, 0.02, FilterPlan(True)),
-        (False, 0.25, FilterPlan(False, 4.0)),
-        (False, 0.03, FilterPlan(False, 16)),
-        (False, 1.0, FilterPlan(False, 1.0)),
+        (True, 90_000, None, FilterPlan(True)),
+        (False, 2_000, _MEASURED, FilterPlan(True, by_row=True)),
+        (False, 60_000, _MEASURED, FilterPlan(False, 1.0)),
+        (False, 49_999, _MEASURED, FilterPlan(False, 8.0)),
+        (False, 9_999, _MEASURED, FilterPlan(True)),
+        (False, 2_001, [{"share": 0.5, "widening": 1.0}], FilterPlan(True)),
+        (False, 60_000, None, FilterPlan(False, 16.0)),
+        (False, 9_000, None, FilterPlan(True)),
     ],
 )
-def test_few_are_scored_all_and_many_are_searched_wider(exact_kind: bool, share: float, plan: FilterPlan) -> None:
-    assert plan_filter(exact_kind, share) == plan
+def test_a_plan_is_that_of_the_next_narrower_filter_measured(
+    exact_kind: bool, passing: int, measured: list | None, plan: FilterPlan
+) -> None:
+    assert plan_filter(exact_kind, 100_000, passing, measured) == plan
 
 
 def test_a_plan_names_its_execution() -> None:

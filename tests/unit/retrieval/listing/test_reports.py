@@ -15,7 +15,7 @@ from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, Listing
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.result import LEXICAL_FAILED, Total
 from retrieval.release.loaded import LoadedRelease
-from retrieval.rules.effects import Boost, Bury, Pin, RuleEffects
+from retrieval.rules.effects import Boost, Bury, Pin, RuleEffects, RuleReport
 from retrieval.wire.violations import InvalidRequest
 
 _COUNTED = ListingSpec(count=True)
@@ -141,6 +141,19 @@ async def test_pins_survive_rescoring_and_obey_filters(shop: Shop, monkeypatch: 
     assert 395 not in stocked and stocked[1] == 399
 
 
+async def test_only_pins_that_took_effect_are_reported(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, _ = shop
+    pins = (Pin(2, "p399", "autumn"), Pin(3, "p395", "winter"), Pin(4, "unknown", "autumn"))
+    reports = (
+        RuleReport("autumn", "pin", "p399 at 2, unknown at 4"),
+        RuleReport("winter", "pin", "p395 at 3"),
+        RuleReport("autumn", "redirect", "/autumn"),
+    )
+    with_rules(release, RuleEffects(pins=pins, reports=reports, digest="z"), monkeypatch)
+    result = await answer(release, "red drill", filter=Equal("in_stock", True))
+    assert result.rules == (RuleReport("autumn", "pin", "p399 at 2"), RuleReport("autumn", "redirect", "/autumn"))
+
+
 async def test_buried_products_come_last_and_boosted_ones_rise(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     release, products = shop
     before = rows_of_hits(*await pages(release, "red drill", _COUNTED))
@@ -167,8 +180,14 @@ async def test_caps_bound_the_first_fifty_and_lose_nothing(shop: Shop) -> None:
 async def test_vectors_that_are_alike_are_spread(shop: Shop) -> None:
     """The fake engine's vectors repeat every four rows: with full strength the first four hits are all different."""
     release, _ = shop
-    plain = await answer(release, "7 zzz", ListingSpec(diversity=Diversity(strength=1.0)))
-    assert len({hit.row % 4 for hit in plain.hits[:4]}) == 4
+    filter = OneOf("id", ("p0", "p4", "p8", "p1", "p5", "p2"))
+    relevant = rows_of_hits(await answer(release, "0 zzz", filter=filter))
+    result = await answer(release, "0 zzz", ListingSpec(diversity=Diversity(strength=1.0)), filter)
+    spread = rows_of_hits(result)
+    assert sorted(spread) == sorted(relevant) and len({row % 4 for row in spread[:3]}) == 3
+    for hit, before in zip(result.hits, relevant, strict=True):
+        assert ("diversity" in hit.moves) == (hit.row != before)
+    assert spread != relevant
 
 
 async def test_sorting_is_over_everything_that_matches(shop: Shop) -> None:
@@ -215,7 +234,7 @@ def with_rules(release: LoadedRelease, effects: RuleEffects, monkeypatch: pytest
     """Gives every request these effects."""
 
     async def apply(context, match, rewrite) -> None:
-        context.rules = effects
+        context.rules, context.result.rules = effects, effects.reports
 
     monkeypatch.setattr("retrieval.pipeline.understand.apply_rules", apply)
 
