@@ -8,6 +8,8 @@ CATALOG ?=
 MAPPING ?=
 JUDGMENTS ?=
 ENGINE ?=
+# Processes that the unit and property tests run in.
+JOBS ?= 2
 # Python compiles what it imports, so that nothing is compiled that nobody imports.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
@@ -41,7 +43,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest tests/unit tests/property
+	$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/property
 
 integration: $(VENV)/.test
 	$(BIN)/python -m pytest tests/integration

@@ -8,10 +8,12 @@ from typing import Any, Self
 import grpc
 
 from tandem.client.async_batches import AsyncOutbox
-from tandem.client.batches import Progress, Request
+from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
 from tandem.client.errors import search_error
 from tandem.client.retries import channel_options, seconds_to_wait
 from tandem.v1 import search_pb2, search_pb2_grpc
+
+_STATUS_SECONDS = 1.0
 
 
 class AsyncSearchClient:
@@ -73,9 +75,10 @@ class AsyncSearchClient:
                     yield progress.note(response)
                 break
             except grpc.aio.AioRpcError as error:
-                seconds = progress.seconds_to_wait(error)
+                cause = await _status(call, error)
+                seconds = progress.seconds_to_wait(cause)
                 if seconds is None:
-                    raise search_error(error, self._address) from None
+                    raise search_error(cause, self._address) from None
             finally:
                 call.cancel()
                 await outbox.end()
@@ -97,3 +100,19 @@ class AsyncSearchClient:
                     raise search_error(error, self._address) from None
             await asyncio.sleep(seconds)
             attempt += 1
+
+
+async def _status(call: Any, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+    """What the service ended a stream with: sending on it meanwhile fails with an error of gRPC's own, which hides
+    that."""
+    if error.details() != BROKEN_WHILE_SENDING:
+        return error
+    try:
+        async with asyncio.timeout(_STATUS_SECONDS):
+            code, details = await call.code(), await call.details()
+            metadata = await call.trailing_metadata()
+    except (TimeoutError, grpc.RpcError):
+        return error
+    if code in (grpc.StatusCode.OK, grpc.StatusCode.INTERNAL):
+        return error
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata or grpc.aio.Metadata(), details)

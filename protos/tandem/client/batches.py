@@ -15,7 +15,7 @@ _TRIES = 6  # of one request, with nothing answered between
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # A stream that ends so was not at fault: the service restarts, the connection is too old, other batches are open.
 _BROKEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-_BROKEN_WHILE_SENDING = "Internal error from Core"  # how grpc.aio reports a stream that ends while it sends
+BROKEN_WHILE_SENDING = "Internal error from Core"  # how grpc.aio reports a stream that ends while it sends
 
 Request = search_pb2.SearchRequest | search_pb2.BatchSearchRequest
 
@@ -44,7 +44,7 @@ class Progress:
     def seconds_to_wait(self, error: FailedCall) -> float | None:
         """Seconds until the stream may be opened again; None where it is pointless."""
         self._tries += 1
-        broken = error.code() in _BROKEN or error.details() == _BROKEN_WHILE_SENDING
+        broken = error.code() in _BROKEN or error.details() == BROKEN_WHILE_SENDING
         if not broken or self._tries >= _TRIES:
             return None
         return pushback(error) or min(_FIRST_PAUSE * 2 ** (self._tries - 1), _LONGEST_PAUSE)

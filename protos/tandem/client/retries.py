@@ -41,10 +41,15 @@ def service_config() -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    name = [{"service": "tandem.v1.SearchService"}]
+    service = "tandem.v1.SearchService"
+    methods = [
+        {"name": [{"service": service}], "retryPolicy": retry},
+        # `search_many` opens streams again itself, where it knows what was answered.
+        {"name": [{"service": service, "method": "BatchSearch"}]},
+    ]
     # A failure takes a token and an answer gives a tenth back; with half of them gone nothing is sent again.
     throttling = {"maxTokens": 10, "tokenRatio": 0.1}
-    return json.dumps({"methodConfig": [{"name": name, "retryPolicy": retry}], "retryThrottling": throttling})
+    return json.dumps({"methodConfig": methods, "retryThrottling": throttling})
 
 
 def channel_options(options: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
