@@ -1,6 +1,7 @@
 """A shop of doubles for lists: the fake engine's vectors, a real lexical index, and typed columns."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,3 +119,21 @@ async def pages(
 def rows_of_hits(*results: SearchResult) -> list[int]:
     """The rows of the hits of all pages, in order."""
     return [hit.row for result in results for hit in result.hits]
+
+
+def matching_rows(shop: Sequence[Item], query: str) -> set[int]:
+    """What matches by the definition of the contract: all words of the query in the title, as rare words of it as the
+    100th best product has, or among the 100 most similar. Titles have the same length, so rarity alone counts."""
+    words = [word for word in query.split() if not word.isdecimal()]
+    first = next((int(word) for word in query.split() if word.isdecimal()), 0)
+    rows = {(first + place) % len(shop) for place in range(100)}
+    holders = {word: {item.row for item in shop if word in item.title.split()} for word in words}
+    rarity = {word: math.log(1 + (len(shop) - len(rows) + 0.5) / (len(rows) + 0.5)) for word, rows in holders.items()}
+    scores = {
+        item.row: round(sum(rarity[word] for word in words if item.row in holders[word]), 6)
+        for item in shop
+        if any(item.row in holders[word] for word in words)
+    }
+    border = sorted(scores.values(), reverse=True)[:100][-1:]
+    rows |= {row for row, score in scores.items() if score >= border[0]}
+    return rows | {item.row for item in shop if words and all(item.row in holders[word] for word in words)}

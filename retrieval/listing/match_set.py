@@ -15,7 +15,8 @@ from engine.protocol import Candidates
 
 # Words match a product that holds so much of the query, by inverse document frequency.
 LEAST_COVERAGE = 2 / 3
-# So many of the most similar products match whatever their similarity, and no more than so many do.
+# So many of the most similar products match whatever their similarity, and no more than so many do; so many of the best
+# by words match whatever they hold.
 ALWAYS_SIMILAR, MOST_SIMILAR = 100, 5000
 _TOLERANCE = 1e-6
 
@@ -67,12 +68,23 @@ def make_match_set(
     matching = np.full(view.rows, match_all)
     if words is not None:
         matching |= words.covered >= LEAST_COVERAGE - _TOLERANCE
+        matching |= _best_by_words(view, lexical)
     if similar is not None and len(similar.rows):
         matching[similar.rows] = True
         similarities[similar.rows] = similar.scores
         relevance += similar.scores[-1]  # what is known of the others: they are no more similar
         relevance[similar.rows] += similar.scores - similar.scores[-1]
     return MatchSet(matching, relevance.astype(np.float32), similarities, lexical)
+
+
+def _best_by_words(view: CatalogView, scores: Scores) -> Mask:
+    """The products with the highest scores by words, `ALWAYS_SIMILAR` and those as good as the last of them; shape
+    (rows,). So no candidate of a request without a filter is lost to its match set."""
+    alive = view.mask(None)
+    there = scores if alive is None else np.where(alive, scores, 0)
+    if np.count_nonzero(there) <= ALWAYS_SIMILAR:
+        return there > 0
+    return there >= np.partition(there, -ALWAYS_SIMILAR)[-ALWAYS_SIMILAR]
 
 
 def only_candidates(view: CatalogView, rows: NDArray[np.int64]) -> MatchSet:

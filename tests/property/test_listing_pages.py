@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from listings import Item, answer, items, make_shop, pages, rows_of_hits
+from listings import Item, answer, items, make_shop, matching_rows, pages, rows_of_hits
 
 from core.filters import And, Equal, Exists, Filter, Not, OneOf, Or, Range
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
@@ -83,16 +83,9 @@ def passes(item: Item, filter: Filter | None) -> bool:
 
 def matching(query: str, listing: ListingSpec, filter: Filter | None, pins: tuple[Pin, ...]) -> list[Item]:
     """What matches by the definition of the contract."""
-    words = [word for word in query.split() if not word.isdecimal()]
-    first = next((int(word) for word in query.split() if word.isdecimal()), 0)
-    similar = {(first + place) % _COUNT for place in range(100)}
+    rows = matching_rows(_SHOP, query)
     pinned = set() if listing.sort else {int(pin.product_id[1:]) for pin in pins}
-    return [
-        item
-        for item in _SHOP
-        if passes(item, filter)
-        and (listing.match_all or item.row in similar | pinned or all(word in item.title for word in words))
-    ]
+    return [item for item in _SHOP if passes(item, filter) and (listing.match_all or item.row in rows | pinned)]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from listings import Item, answer, make_shop, pages, rows_of_hits
+from listings import Item, answer, make_shop, matching_rows, pages, rows_of_hits
 
 from catalog.columns import Kind, make_columns
 from catalog.view import CatalogView
@@ -27,19 +27,11 @@ def shop(tmp_path: Path) -> Shop:
     return make_shop(tmp_path)
 
 
-def expected(shop: list[Item], query: str) -> set[int]:
-    """What matches by its definition: both words of the query in the title, or among the 100 most similar."""
-    words = [word for word in query.split() if not word.isdecimal()]
-    first = next((int(word) for word in query.split() if word.isdecimal()), 0)
-    similar = {(first + place) % len(shop) for place in range(100)}
-    return similar | {item.row for item in shop if all(word in item.title for word in words)}
-
-
 async def test_totals_and_facets_count_what_matches_and_not_the_whole_index(shop: Shop) -> None:
     release, products = shop
     listing = ListingSpec(count=True, facets=(FacetSpec("brand"), FacetSpec("product_type")))
     result = await answer(release, "red drill", listing)
-    rows = expected(products, "red drill")
+    rows = matching_rows(products, "red drill")
     assert result.total is not None and result.total.exact and result.total.value == len(rows) < len(products)
     brands, types = result.facets
     assert dict(brands.values) == Counter(products[row].brand for row in rows if products[row].brand)
@@ -51,7 +43,7 @@ async def test_a_total_does_not_change_between_pages_nor_with_their_size(shop: S
     release, products = shop
     for sizes in ([10], [1, 30], [200]):
         results = await pages(release, "blue saw", _COUNTED, sizes=sizes)
-        assert {result.total.value for result in results if result.total} == {len(expected(products, "blue saw"))}
+        assert {result.total.value for result in results if result.total} == {len(matching_rows(products, "blue saw"))}
         assert [result.offset for result in results] == [
             sum(len(earlier.hits) for earlier in results[:number]) for number in range(len(results))
         ]
@@ -60,14 +52,14 @@ async def test_a_total_does_not_change_between_pages_nor_with_their_size(shop: S
 async def test_paging_to_the_end_returns_every_match_once(shop: Shop) -> None:
     release, products = shop
     rows = rows_of_hits(*await pages(release, "green lamp", _COUNTED, sizes=[7, 23]))
-    assert len(rows) == len(set(rows)) and set(rows) == expected(products, "green lamp")
+    assert len(rows) == len(set(rows)) and set(rows) == matching_rows(products, "green lamp")
 
 
 async def test_a_total_is_not_the_number_of_neighbours(shop: Shop) -> None:
     """Words match more than the nearest vectors; what is counted does not hang on top_k."""
     release, products = shop
     totals = [(await answer(release, "red", _COUNTED, top_k=k)).total for k in (1, 10, 100)]
-    assert {total.value for total in totals if total} == {len(expected(products, "red"))} != {100}
+    assert {total.value for total in totals if total} == {len(matching_rows(products, "red"))} != {100}
 
 
 async def test_facets_of_products_found_by_vectors_alone_are_right(shop: Shop) -> None:
@@ -98,7 +90,7 @@ async def test_a_choice_of_several_values_needs_one_request(shop: Shop) -> None:
     listing = ListingSpec(facets=(FacetSpec("brand", exclude_own_filter=True), FacetSpec("brand")))
     result = await answer(release, "red drill", listing, filter)
     everyone, chosen = result.facets
-    stocked = [products[row] for row in expected(products, "red drill") if products[row].stock]
+    stocked = [products[row] for row in matching_rows(products, "red drill") if products[row].stock]
     assert dict(everyone.values) == Counter(item.brand for item in stocked if item.brand)
     assert dict(chosen.values) == {b: n for b, n in everyone.values if b in ("Acme", "Bolt")}
     assert result.total is not None and result.total.value == sum(count for _, count in chosen.values)
@@ -108,7 +100,7 @@ async def test_groups_are_paged_each_once_and_counted(shop: Shop) -> None:
     release, products = shop
     listing = ListingSpec(group=GroupSpec(variants=20), facets=(FacetSpec("brand"),))
     results = await pages(release, "red drill", listing, sizes=[7])
-    matching = [products[row] for row in expected(products, "red drill")]
+    matching = [products[row] for row in matching_rows(products, "red drill")]
     groups = {item.group or item.id for item in matching}
     shown = [products[hit.row].group or products[hit.row].id for result in results for hit in result.hits]
     assert len(shown) == len(set(shown)) and set(shown) == groups
@@ -136,7 +128,9 @@ async def test_pins_survive_rescoring_and_obey_filters(shop: Shop, monkeypatch: 
     results = await pages(release, "red drill", _COUNTED, sizes=[3])
     rows = rows_of_hits(*results)
     assert rows[1] == 399 and rows[4] == 395 and len(rows) == len(set(rows))
-    assert results[0].total is not None and results[0].total.value == len(expected(products, "red drill") | {399, 395})
+    assert results[0].total is not None and results[0].total.value == len(
+        matching_rows(products, "red drill") | {399, 395}
+    )
     stocked = rows_of_hits(*await pages(release, "red drill", _COUNTED, Equal("in_stock", True)))
     assert 395 not in stocked and stocked[1] == 399
 
@@ -195,7 +189,7 @@ async def test_sorting_is_over_everything_that_matches(shop: Shop) -> None:
     for descending in (False, True):
         listing = ListingSpec(sort=(SortKey("price", descending),))
         rows = rows_of_hits(*await pages(release, "red drill", listing, sizes=[13]))
-        assert set(rows) == expected(products, "red drill") and len(rows) == len(set(rows))
+        assert set(rows) == matching_rows(products, "red drill") and len(rows) == len(set(rows))
         prices = [products[row].price for row in rows]
         known = [price for price in prices if price is not None]
         assert known == sorted(known, reverse=descending) and prices[len(known) :] == [None] * (len(rows) - len(known))
