@@ -29,7 +29,7 @@ def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
         "tower": release.tower,
         "ranker": release.ranker,
         "words": release.words,
-        "lexical index": release.words._index,
+        "lexical index": release.words.index,
     }
     return {name: weakref.ref(part) for name, part in held.items()}
 
