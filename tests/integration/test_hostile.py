@@ -1,6 +1,7 @@
 """Requests made to cost much, beside an ordinary caller: none holds the event loop for long, and each is answered."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 
@@ -48,6 +49,9 @@ async def test_no_hostile_request_holds_the_event_loop(indexed: ReleaseStore) ->
 
         for i in range(5):
             await ask(request(f"red lamp {i}"))
+        # What earlier tests left in this process is not walked through in a turn of the loop.
+        gc.collect()
+        gc.freeze()
         ordinary = [await _longest_turn(lambda i=i: ask(request(f"green boots {i}"))) for i in range(10)]
         for name, (data, code) in HOSTILE.items():
             codes: list[grpc.StatusCode] = []
@@ -57,5 +61,6 @@ async def test_no_hostile_request_holds_the_event_loop(indexed: ReleaseStore) ->
 
             held[name] = await _longest_turn(both)
             assert codes == [code, grpc.StatusCode.OK, code], name
+    gc.unfreeze()
     worst = max(held, key=held.__getitem__)
     assert held[worst] < _TIMES * max(ordinary), f"{worst}: {held[worst]:.4f} s beside {max(ordinary):.4f} s"
