@@ -18,12 +18,8 @@ from retrieval.server.settings import ServeSettings
 from tandem.v1 import search_pb2, search_pb2_grpc
 
 _FOLDER = Path(__file__).resolve().parents[1] / "data" / "previous_release"
-_NOT_RECORDED = {
-    "request_id",
-    "duration",
-    "feature_id",
-    "understanding",
-}  # of each call its own, and what was added since
+# Of each call its own, and what was added since.
+_NOT_RECORDED = {"request_id", "duration", "feature_id", "understanding"}
 _CLOSE = 2e-3  # int8 models round otherwise on other processors
 
 
