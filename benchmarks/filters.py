@@ -29,7 +29,7 @@ from catalog.columns import Kind
 from catalog.view import CatalogView
 from core.filters import Equal
 from core.releases import ReleaseStore
-from engine.vector.filtering import plan_filter
+from engine.vector.filtering import EXACT_KIND, plan_filter
 from engine.vector.index import VectorIndex, use_one_thread
 from indexer.build import IndexSettings, build_index
 from retrieval.release.loaded import open_release
@@ -92,7 +92,7 @@ def _measure(index: VectorIndex, queries: NDArray[np.float32], row: Row, report:
         recalls.append(_recall(index, query, mask, rows[0]))
         shares.append(float(mask.mean()))
     share = float(np.mean(shares))
-    exact_kind = report["kind"] == "exact_fp16"
+    exact_kind = report["kind"] == EXACT_KIND
     p50, base = float(np.median(filtered)) * 1000, float(np.median(plain)) * 1000
     return {
         "filter": row.name,
@@ -122,7 +122,7 @@ def _recall(index: VectorIndex, query: NDArray[np.float32], mask: NDArray[np.boo
 
 
 def _synthetic(
-    count: int, queries: int, kind: str | None
+    count: int, count_queries: int, kind: str | None
 ) -> tuple[VectorIndex, NDArray[np.float32], list[Row], dict[str, Any]]:
     random = np.random.default_rng(_SEED)
     departments = _unit(random.standard_normal((_DEPARTMENTS, 384)))
@@ -133,15 +133,15 @@ def _synthetic(
         part = slice(start, min(start + 65536, count))
         noise = random.standard_normal((part.stop - part.start, 384)).astype(np.float32) * 0.045
         vectors[part] = _unit(centres[cluster[part]] + noise)
-    held_out, asked = (
+    held_out, queries = (
         _unit(centres[random.integers(0, _CLUSTERS, number)] + random.standard_normal((number, 384)) * 0.03)
-        for number in (200, queries)
+        for number in (200, count_queries)
     )
     with tempfile.TemporaryDirectory() as folder:
         settings = IndexSettings(kind=kind)
         report = build_index(vectors, held_out.astype(np.float32), Path(folder) / "index.faiss", settings).model_dump()
         index = VectorIndex.open(Path(folder) / "index.faiss", report)
-    return index, asked, list(_synthetic_rows(count, cluster, centres, asked, random)), report
+    return index, queries, list(_synthetic_rows(count, cluster, centres, queries, random)), report
 
 
 def _synthetic_rows(

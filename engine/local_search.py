@@ -1,5 +1,6 @@
 """An engine whose model server searches the index whole: what needs more of the index is searched in this process."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ class LocalSearchEngine:
         self._open_index = open_index
         self._lanes = lanes
         self._local: EmbeddedEngine | None = None
+        self._opening = asyncio.Lock()
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
@@ -39,7 +41,7 @@ class LocalSearchEngine:
         """See `engine.protocol.Engine`."""
         if selection is None and not exact and (view is None or view.is_base_alone):
             return await self.remote.retrieve(vectors, k, deadline, view)
-        return await self._search_here().retrieve(vectors, k, deadline, view, selection, exact)
+        return await (await self._search_here()).retrieve(vectors, k, deadline, view, selection, exact)
 
     async def score_rows(
         self, vector: Vectors, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
@@ -47,13 +49,13 @@ class LocalSearchEngine:
         """See `engine.protocol.Engine`."""
         if view is None or view.is_base_alone:
             return await self.remote.score_rows(vector, rows, deadline, view)
-        return await self._search_here().score_rows(vector, rows, deadline, view)
+        return await (await self._search_here()).score_rows(vector, rows, deadline, view)
 
     async def vectors(
         self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
     ) -> Vectors:
         """See `engine.protocol.Engine`."""
-        return await self._search_here().vectors(rows, deadline, view)
+        return await (await self._search_here()).vectors(rows, deadline, view)
 
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
@@ -65,10 +67,12 @@ class LocalSearchEngine:
         if self._local is not None:
             self._local.close()
 
-    def _search_here(self) -> EmbeddedEngine:
-        if self._local is None:
-            self._local = EmbeddedEngine(_NoModel(), self._open_index(), None, self._lanes, CPU_BATCHES)
-        return self._local
+    async def _search_here(self) -> EmbeddedEngine:
+        async with self._opening:
+            if self._local is None:
+                index = await asyncio.to_thread(self._open_index)
+                self._local = EmbeddedEngine(_NoModel(), index, None, self._lanes, CPU_BATCHES)
+            return self._local
 
 
 class _NoModel:

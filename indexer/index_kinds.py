@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from core.errors import ReleaseError
 from core.progress import Report
+from engine.vector.filtering import EXACT_KIND
 
-EXACT = "exact_fp16"
+EXACT = EXACT_KIND
 _CHUNK = 65_536
 _TRAINING_PER_LIST = 64
 _HNSW_LINKS = 32

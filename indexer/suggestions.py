@@ -76,9 +76,9 @@ def write_catalog_suggestions(
 def suggestion_entries(table: ProductTable, language: str, queries: Mapping[str, int], report: Report) -> list[Entry]:
     """One entry a key; of several kinds the first: a query, a product type, a brand, a title, a phrase."""
     primary = language.split("-")[0].lower()
-    asked, types, brands, titles = (_Texts(primary) for _ in range(4))
+    past, types, brands, titles = (_Texts(primary) for _ in range(4))
     for query, count in queries.items():
-        asked.add(query, count)
+        past.add(query, count)
     for number, row in enumerate(_rows(table)):
         titles.add(row["title"])
         brands.add(row["brand"])
@@ -87,12 +87,12 @@ def suggestion_entries(table: ProductTable, language: str, queries: Mapping[str,
         if number % 1000 == 0:
             report(number, len(table))
     report(len(table), len(table))
-    kinds = {QUERY: asked, PRODUCT_TYPE: types, BRAND: brands, TITLE: titles}
+    kinds = {QUERY: past, PRODUCT_TYPE: types, BRAND: brands, TITLE: titles}
     result: dict[str, Entry] = {}
     for kind, texts in kinds.items():
         for entry in texts.entries(kind):
             result.setdefault(entry.key, entry)
-    for entry in _phrases(titles.counts, asked.counts, primary):
+    for entry in _phrases(titles.counts, past.counts, primary):
         result.setdefault(entry.key, entry)
     return list(result.values())
 
@@ -120,11 +120,11 @@ def _phrases(titles: Mapping[str, int], queries: Mapping[str, int], language: st
     small = stop_words(language)
     step = -(-len(titles) // _MOST_TITLES_READ) or 1
     held = _count_phrases(list(titles.items())[::step], small)
-    asked = _count_phrases(queries.items(), small)
+    counts_in_log = _count_phrases(queries.items(), small)
     weights: Counter[str] = Counter()
     for phrase, count in held.items():
         weights[phrase] += count * step * _WEIGHTS[PHRASE]  # type: ignore[assignment]
-    for phrase, count in asked.items():
+    for phrase, count in counts_in_log.items():
         weights[phrase] += count * _QUERY_PHRASE  # type: ignore[assignment]
     for phrase in sorted(weights, key=lambda phrase: (-weights[phrase], phrase))[:_MOST_PHRASES]:
         # Below that of a query that was asked once: nobody asked this, in the whole log.

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+EXACT_KIND = "exact_fp16"
+"""The kind of index that scores every vector, as its report names it."""
 FEW_ROWS = 2000
 """Up to so many passing products their vectors are looked up one by one."""
 _UNMEASURED = ({"share": 0.1, "widening": 16.0},)

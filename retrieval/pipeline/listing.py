@@ -13,7 +13,7 @@ from catalog.selection import Selection
 from core.filters import InvalidFilter, filter_digest
 from core.strings import quoted
 from engine.protocol import EngineError
-from engine.vector.filtering import plan_filter
+from engine.vector.filtering import EXACT_KIND, plan_filter
 from retrieval.listing.diversity import MMR_WINDOW, spread_by_vectors
 from retrieval.listing.match_set import (
     MatchSet,
@@ -33,7 +33,7 @@ from retrieval.listing.page_token import (
 from retrieval.listing.spec import MAX_DEPTH
 from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet
 from retrieval.pipeline.context import RequestContext
-from retrieval.pipeline.result import FilterReport, Total
+from retrieval.pipeline.result import DENSE_FAILED, FilterReport, Total
 from retrieval.pipeline.sources import Retrieved
 from retrieval.rules.ruleset import list_some
 from retrieval.wire.violations import InvalidRequest, Violation
@@ -43,7 +43,6 @@ log = logging.getLogger("tandem.requests")
 
 # Work on so many rows is done at once; on more, on a thread, so that the event loop serves others.
 _AT_ONCE = 2000
-_EXACT_KIND = "exact_fp16"
 _SOURCES = {DENSE: 1, LEXICAL: 2}
 _ALL_SOURCES = sum(_SOURCES.values())
 _Result = TypeVar("_Result")
@@ -99,14 +98,8 @@ async def select(context: RequestContext) -> None:
         return
     try:
         mask = await _off_loop(view.rows, lambda: view.mask(filter))
-    except InvalidFilter as error:
-        if context.query.filter is not None and filter == context.query.filter:
-            raise InvalidRequest([Violation(error.path, error.description)]) from None
-        # A rule's filter that this release cannot apply is no fault of the caller.
-        log.warning("a rule's filter is left out: %s", error)
-        context.filter = context.query.filter
-        await select(context)
-        return
+    except InvalidFilter as error:  # rules' filters were checked when the rules were taken up
+        raise InvalidRequest([Violation(error.path, error.description)]) from None
     if mask is None:
         return
     count = int(np.count_nonzero(mask))
@@ -119,7 +112,7 @@ def _execution(context: RequestContext, count: int) -> str:
     if context.query.listing.needs_matches and not context.query.listing.match_all:
         return "none"  # the match set does not depend on the filter
     report = context.release.manifest.snapshot.index
-    exact = report.get("kind", _EXACT_KIND) == _EXACT_KIND
+    exact = report.get("kind", EXACT_KIND) == EXACT_KIND
     return plan_filter(exact, context.view.rows, count, report.get("filter_plans")).execution
 
 
@@ -182,8 +175,12 @@ async def first_page(
     bounds: PriceBounds | None,
 ) -> Page:
     """The first page of a list that begins with the ranked candidates, best first."""
-    listing = await make_listing(context, matches or only_candidates(context.view, head.rows), bounds)
-    head = await _off_loop(context.view.rows, lambda: listing.head(head.rows, head.scores))
+    view, ranked = context.view, head
+    made = matches
+    if made is None:
+        made = await _off_loop(view.rows, lambda: only_candidates(view, ranked.rows))
+    listing = await make_listing(context, made, bounds)
+    head = await _off_loop(view.rows, lambda: listing.head(ranked.rows, ranked.scores))
     head = await _spread(context, head)
     if matches is not None:  # later pages know no more of it
         head = Head(head.rows[:MAX_HEAD], head.scores[:MAX_HEAD], head.spread)
@@ -214,7 +211,8 @@ async def next_page(
         raise EngineError("the query could not be read as for the first page")
     assert matches is not None, "a token makes a request one of a match set"
     listing = await make_listing(context, matches, bounds)
-    known = token.rows < context.view.rows
+    rows, firsts = np.unique(token.rows, return_index=True)
+    known = np.sort(firsts[rows < context.view.rows])  # whoever made the token: no product twice
     head = Head(token.rows[known], token.scores[known])
     context.result.offset = token.offset
     page = await _page(context, listing, head, token.offset)
@@ -244,8 +242,12 @@ async def _spread(context: RequestContext, head: Head) -> Head:
     if not strength or context.query.listing.sort or not len(head.rows):
         return head
     first = head.rows[:MMR_WINDOW]
-    vectors = await release.engine.vectors(first, context.deadline, context.view)
-    order = spread_by_vectors(vectors, strength)
+    try:
+        vectors = await release.engine.vectors(first, context.deadline, context.view)
+    except EngineError as error:
+        context.degrade(DENSE_FAILED, "hits are not spread: their vectors could not be read", error)
+        return head
+    order = await asyncio.to_thread(spread_by_vectors, vectors, strength)  # some milliseconds
     places = np.concatenate([order, np.arange(len(first), len(head.rows))])
     moved = frozenset(first[order][order != np.arange(len(first))].tolist())
     return Head(head.rows[places], head.scores[places], moved)
@@ -254,7 +256,7 @@ async def _spread(context: RequestContext, head: Head) -> Head:
 def _report(context: RequestContext, page: Page, lists: Sequence[Retrieved], head: Head, offset: int) -> None:
     """Puts what a page has beside its hits into the result."""
     result, spec = context.result, context.query.listing
-    approximate = spec.approximate and context.release.manifest.snapshot.index.get("kind", _EXACT_KIND) != _EXACT_KIND
+    approximate = spec.approximate and context.release.manifest.snapshot.index.get("kind", EXACT_KIND) != EXACT_KIND
     exact = _sources(lists) == _all_sources(context) and not approximate
     result.total = Total(page.total, exact)
     result.groups = None if page.groups is None else Total(page.groups, exact)

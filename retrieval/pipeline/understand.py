@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from catalog.segment import Mask, Rows
 from catalog.selection import Selection
 from core.digest import value_digest
 from core.filters import join_filters
@@ -101,16 +102,27 @@ async def leave_out(context: RequestContext) -> None:
     counted = selected
     if context.query.filter is not None and any(facet.exclude_own_filter for facet in context.query.listing.facets):
         counted = await asyncio.to_thread(view.mask, context.added_filter)  # these facets count more than passes
-    rows = np.arange(view.rows) if counted is None else np.flatnonzero(counted)
+    rows = await asyncio.to_thread(_rows_of, counted, view.rows)
     try:
         conflicts = await words.conflicts(phrases, rows, view)
     except LexicalFailed as error:
         context.degrade(LEXICAL_FAILED, "what the query negates could not be matched", error)
         return
-    left_out = np.zeros(view.rows, bool)
-    left_out[rows[conflicts > 0]] = True
-    mask = ~left_out if selected is None else selected & ~left_out
-    if count := int(np.count_nonzero(mask)):
+    left_out, mask, count = await asyncio.to_thread(_without, rows[conflicts > 0], selected, view.rows)
+    if count:
         context.left_out = left_out
         key = context.selection.key if context.selection is not None else str(view.revision)
         context.selection = Selection(mask, count, f"{key}!{value_digest(phrases)}")
+
+
+def _rows_of(mask: Mask | None, rows: int) -> Rows:
+    """The rows that a mask marks, all of them without one."""
+    return np.arange(rows) if mask is None else np.flatnonzero(mask)
+
+
+def _without(conflicting: Rows, selected: Mask | None, rows: int) -> tuple[Mask, Mask, int]:
+    """Which rows conflict, which selected ones do not, and how many those are."""
+    left_out = np.zeros(rows, bool)
+    left_out[conflicting] = True
+    mask = ~left_out if selected is None else selected & ~left_out
+    return left_out, mask, int(np.count_nonzero(mask))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Kind, UnknownField
+from catalog.columns import UnknownField
 from catalog.view import CatalogView
+from retrieval.understanding.attributes import has_value
 from retrieval.understanding.result import PredictedType, StatedAttribute, Understanding
 
 AGREEMENT_FEATURES = frozenset({"attribute_agreement", "product_type_agreement"})
@@ -30,13 +31,7 @@ def compute_agreement(stated: Understanding, rows: NDArray[np.int64], view: Cata
 def has_attribute(one: StatedAttribute, rows: NDArray[np.int64], view: CatalogView) -> NDArray[np.bool_]:
     """Which of r products have the value, shape (r,). Raises UnknownField."""
     column = view.column(one.field)
-    if one.number is not None:
-        return np.asarray(np.isclose(column.numbers[rows], one.number))
-    code = column.code(one.value)
-    if column.kind is Kind.strings:
-        ends = column.offsets
-        return np.array([code in column.codes[ends[row] : ends[row + 1]] for row in rows.tolist()], bool)
-    return np.asarray((column.codes[rows] == code) & (code >= 0))
+    return has_value(column, -1 if one.number is not None else column.code(one.value), one.number, rows)
 
 
 def _attributes(stated: Sequence[StatedAttribute], rows: NDArray[np.int64], view: CatalogView) -> NDArray[np.float32]:

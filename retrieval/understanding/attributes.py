@@ -42,12 +42,7 @@ class _Option:
 
     def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of r products have the value, shape (r,)."""
-        if self.number is not None:
-            return np.asarray(np.isclose(self.column.numbers[rows], self.number))
-        if self.column.kind is Kind.strings:
-            codes, ends = self.column.codes, self.column.offsets
-            return np.array([self.code in codes[ends[row] : ends[row + 1]] for row in rows.tolist()], bool)
-        return np.asarray(self.column.codes[rows] == self.code)
+        return has_value(self.column, self.code, self.number, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +63,18 @@ class Evidence:
     def confidence(self) -> float:
         """The probability that it is meant."""
         return 1 / (1 + math.exp(-(_BIAS + _BY_SHARE * self.log_odds + _BY_LENGTH * (self.words - 1))))
+
+
+def has_value(column: Column, code: int, number: float | None, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of r products have the number, where one is given, else the value of this code; shape (r,)."""
+    if number is not None:
+        return np.asarray(np.isclose(column.numbers[rows], number))
+    if code < 0:
+        return np.zeros(len(rows), bool)
+    if column.kind is Kind.strings:
+        codes, ends = column.codes, column.offsets
+        return np.array([code in codes[ends[row] : ends[row + 1]] for row in rows.tolist()], bool)
+    return np.asarray(column.codes[rows] == code)
 
 
 class AttributeReader:

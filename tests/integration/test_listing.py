@@ -91,10 +91,10 @@ async def serving(store: ReleaseStore) -> AsyncIterator[tuple[str, search_pb2_gr
 
 
 async def ask(stub: Any, request: search_pb2.SearchRequest, **changes: Any) -> search_pb2.SearchResponse:
-    asked = search_pb2.SearchRequest()
-    asked.CopyFrom(request)
-    asked.MergeFrom(search_pb2.SearchRequest(**changes))
-    return await stub.Search(asked, timeout=30)
+    changed = search_pb2.SearchRequest()
+    changed.CopyFrom(request)
+    changed.MergeFrom(search_pb2.SearchRequest(**changes))
+    return await stub.Search(changed, timeout=30)
 
 
 async def refusal(stub: Any, request: search_pb2.SearchRequest, **changes: Any) -> str:
@@ -223,8 +223,8 @@ async def test_what_does_not_fit_the_catalog_is_named(listed: ReleaseStore) -> N
         for changes, message in MISFITS:
             assert (await refusal(stub, SORTED, **changes)).startswith(message)
         caps = search_pb2.Diversity(caps=[search_pb2.Cap(field="y", most=1)])
-        told = await refusal(stub, search_pb2.SearchRequest(query="x", diversity=caps))
-        assert told.startswith("diversity.caps[0].field: 'y' is no field")
+        message = await refusal(stub, search_pb2.SearchRequest(query="x", diversity=caps))
+        assert message.startswith("diversity.caps[0].field: 'y' is no field")
 
 
 async def test_a_token_is_of_one_request(listed: ReleaseStore) -> None:
@@ -236,8 +236,10 @@ async def test_a_token_is_of_one_request(listed: ReleaseStore) -> None:
             page = await ask(stub, SORTED, page_token=token, **changes)
             assert page.hits[0].rank == 8 and ids(page)[0] not in ids(first)
         for changes in ({"query": "blue drill"}, {"sort": [{"field": "brand"}]}, {"match": "MATCH_MODE_ALL"}):
-            told = await refusal(stub, SORTED, page_token=token, **changes)
-            assert told == "page_token: is of another request; change nothing but top_k and product_mask between pages"
+            message = await refusal(stub, SORTED, page_token=token, **changes)
+            assert (
+                message == "page_token: is of another request; change nothing but top_k and product_mask between pages"
+            )
         for broken in (token[:-2], token[1:], token.swapcase(), token + "AAAA"):
             assert "is not a token that this service made" in await refusal(stub, SORTED, page_token=broken)
 
@@ -251,8 +253,8 @@ async def test_a_token_of_a_release_that_was_replaced_is_refused(towers: ModelFo
         async with asyncio.timeout(30):
             while (answer := await ask(stub, SORTED)).release_id != release:
                 await asyncio.sleep(0.01)
-        told = await refusal(stub, SORTED, page_token=token)
-        assert told == "page_token: is of a release that is no longer served; begin again with the first page"
+        message = await refusal(stub, SORTED, page_token=token)
+        assert message == "page_token: is of a release that is no longer served; begin again with the first page"
         assert (await ask(stub, SORTED, page_token=answer.next_page_token)).hits
 
 

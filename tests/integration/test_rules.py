@@ -122,8 +122,8 @@ def test_rules_are_taken_up_rolled_back_and_never_damaged(store: ReleaseStore, t
 def test_the_commands(store: ReleaseStore, tmp_path: Path, run: Command) -> None:
     file = write(tmp_path / "rules.toml", "/one")
     assert run("rules", "check", file)[:2] == (0, f"{file}: 2 rules, sound\n")
-    asked = ("--query", "kettle", "--query", "desk lamp")
-    status, output, error = run("rules", "try", file, *asked, "--releases", store.root)
+    options = ("--query", "kettle", "--query", "desk lamp")
+    status, output, error = run("rules", "try", file, *options, "--releases", store.root)
     assert (status, error.count("Traceback")) == (0, 0)
     assert "green desk lamp" in output and "2 of 2 queries change" in output
     queries = tmp_path / "queries.txt"

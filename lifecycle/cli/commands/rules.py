@@ -40,10 +40,10 @@ def check(
 
     store = ReleaseStore(releases)
     release = open_current(store, store.named(catalog))
-    found = warnings(content, release)
+    notes = warnings(content, release)
     release.retire()
-    _show_warnings(found)
-    print_line(f"{file}: {_count(len(content.rules))}, sound, with {len(found):,} warnings")
+    _show_warnings(notes)
+    print_line(f"{file}: {_count(len(content.rules))}, sound, with {len(notes):,} warnings")
 
 
 @rules.command("try")
@@ -64,24 +64,24 @@ def try_file(
     from lifecycle.cli.show_rules import show_trial, show_trials
     from lifecycle.rules import open_current, published_rules, read_queries, read_time, try_rules, warnings
 
-    asked = [*(query or ()), *(read_queries(queries) if queries else ())]
-    if not asked:
+    texts = [*(query or ()), *(read_queries(queries) if queries else ())]
+    if not texts:
         raise TandemError("give queries to try: --query, or --queries with a file of them")
     content, moment, store = read_rules(file), read_time(at), ReleaseStore(releases)
     name = store.named(catalog)
     before, release = published_rules(store, name), open_current(store, name)
-    found = warnings(content, release)
+    notes = warnings(content, release)
     trials = []
     if not as_json:
-        _show_warnings(found)
-    for trial in try_rules(before, content, release, asked, top_k, moment):
+        _show_warnings(notes)
+    for trial in try_rules(before, content, release, texts, top_k, moment):
         trials.append(trial)
         if not as_json:
             show_trial(console, trial)
     release.retire()
     if as_json:
         parts = [asdict(trial) | {"changes": trial.changes} for trial in trials]
-        print_json({"release": release.release_id, "warnings": found, "queries": parts})
+        print_json({"release": release.release_id, "warnings": notes, "queries": parts})
     else:
         show_trials(console, trials, release.release_id)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from listings import Item, answer, make_shop, matching_rows, pages, rows_of_hits
 
@@ -11,6 +12,7 @@ from catalog.columns import Kind, make_columns
 from catalog.view import CatalogView
 from core.filters import And, Equal, Exists, Not, OneOf, Range
 from engine.protocol import EngineError
+from retrieval.listing.page_token import decode_token, encode_token
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.result import LEXICAL_FAILED, Total
@@ -338,3 +340,50 @@ async def test_spelling_that_came_too_late_for_the_first_page_changes_no_other(
     listing = ListingSpec(count=True, page_token=corrected.next_page_token)
     with pytest.raises(EngineError, match="cannot be read as for the first page"):
         await answer(release, "blue lampp", listing)
+
+
+async def test_what_a_source_returns_against_the_filter_is_removed_and_counted(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, products = shop
+    whole = release.engine.retrieve
+
+    async def careless(vectors, k, deadline, view=None, selection=None, exact=False):
+        return await whole(vectors, k, deadline, view, None, exact)
+
+    monkeypatch.setattr(release.engine, "retrieve", careless)
+    result = await answer(release, "7 zzz", filter=Equal("in_stock", True), top_k=100)
+    assert result.hits and all(products[hit.row].stock for hit in result.hits)
+    assert result.filter_violations > 0
+
+
+async def test_an_approximate_total_says_so(shop: Shop) -> None:
+    release, _ = shop
+    listing = ListingSpec(approximate=True)
+    exact = await answer(release, "red drill", listing)
+    assert exact.total is not None and exact.total.exact, "the index of this release is exact"
+    release.manifest.snapshot.index["kind"] = "ivf_sq8"
+    approximate = await answer(release, "red drill", listing)
+    assert approximate.total is not None and not approximate.total.exact
+    counted = await answer(release, "red drill", _COUNTED)
+    assert counted.total is not None and counted.total.exact, "an exact total is searched exactly"
+
+
+async def test_a_token_with_a_product_twice_lists_it_once(shop: Shop) -> None:
+    release, products = shop
+    first = await answer(release, "red drill", _COUNTED)
+    token = decode_token(first.next_page_token)
+    outside = next(item.row for item in products if item.row not in matching_rows(products, "red drill"))
+    forged = replace(token, offset=0, rows=np.array([7, 7, outside, 9]), scores=np.ones(4, np.float32))
+    listing = ListingSpec(count=True, page_token=encode_token(forged))
+    rows = rows_of_hits(await answer(release, "red drill", listing, top_k=200))
+    assert rows[:2] == [7, 9] and len(rows) == len(set(rows)) and outside not in rows
+
+
+async def test_hits_that_cannot_be_spread_stay_in_their_order(shop: Shop) -> None:
+    release, _ = shop
+    plain = rows_of_hits(await answer(release, "7 zzz"))
+    release.engine.broken.add("vectors")
+    result = await answer(release, "7 zzz", ListingSpec(diversity=Diversity(strength=1.0)))
+    assert rows_of_hits(result) == plain
+    assert [(entry.reason, "not spread" in entry.detail) for entry in result.degraded] == [("DENSE_FAILED", True)]
