@@ -74,12 +74,14 @@ def test_the_best_that_pass_are_returned(kind: str, share: float) -> None:
 @pytest.mark.parametrize("kind", ["IVF32,SQfp16", "HNSW16,SQfp16"])
 def test_a_filter_far_from_the_query_still_fills_the_answer(kind: str) -> None:
     """The products that pass are in clusters that a search of the query's neighbourhood never visits."""
-    vectors = clustered(4000)
-    index = made(kind, vectors)
+    vectors = clustered(10_000)
+    index = VectorIndex(made(kind, vectors).inner, [{"share": 0.0, "widening": 1.0}])
     similar = vectors @ vectors[0]
     allowed = similar < np.quantile(similar, 0.3)
-    rows, _ = index.search(vectors[:1], 10, allowed)
-    assert (rows >= 0).all() and allowed[rows].all()
+    assert (index.search_wider(vectors[:1], 10, allowed, 1.0)[0] < 0).any(), "the first search comes short"
+    rows, scores = index.search(vectors[:1], 10, allowed)
+    assert allowed[rows].all()
+    np.testing.assert_allclose(scores[0], -np.sort(-similar[allowed])[:10], atol=2e-3)
 
 
 @pytest.mark.parametrize("kind", _KINDS)

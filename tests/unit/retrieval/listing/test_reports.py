@@ -387,3 +387,14 @@ async def test_hits_that_cannot_be_spread_stay_in_their_order(shop: Shop) -> Non
     result = await answer(release, "7 zzz", ListingSpec(diversity=Diversity(strength=1.0)))
     assert rows_of_hits(result) == plain
     assert [(entry.reason, "not spread" in entry.detail) for entry in result.degraded] == [("DENSE_FAILED", True)]
+
+
+async def test_a_page_under_other_rules_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, _ = shop
+    with_rules(release, RuleEffects(pins=(Pin(2, "p399", "autumn"),), digest="autumn"), monkeypatch)
+    first = await answer(release, "red drill", _COUNTED)
+    listing = ListingSpec(count=True, page_token=first.next_page_token)
+    assert (await answer(release, "red drill", listing)).hits
+    with_rules(release, RuleEffects(pins=(Pin(2, "p398", "winter"),), digest="winter"), monkeypatch)
+    with pytest.raises(InvalidRequest, match="merchandising rules that were replaced"):
+        await answer(release, "red drill", listing)
