@@ -37,7 +37,7 @@ from indexer.inputs import IndexOptions
 from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
-from lifecycle.examples.pseudo import PseudoQuerySettings, pseudo_queries
+from lifecycle.examples.pseudo import PseudoQuerySettings, attribute_queries, pseudo_queries
 from lifecycle.feeds import read_mapping
 from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
@@ -52,8 +52,6 @@ from retrieval.wire.request import Query
 _SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
 _SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 _PLANTED = ("noise", "towers", "towers and noise", "grades")
-# Of a made-up query of attributes, so many products are good at least and at most.
-_GOOD = (2, 200)
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _measured(
 def _grades(source: RecipeSource, kind: str, release: LoadedRelease, data: Path) -> dict[str, dict[str, float]]:
     if kind in ("items", "attributes"):
         table = pa.Table.from_batches(list(release.columns.batches()))
-        return _items(table) if kind == "items" else _attributes(table)
+        return _items(table) if kind == "items" else _graded(attribute_queries(table))
     if source.judgments is None:
         raise TandemError(f"{source.name} has no judgments; ask it {source.name}:items or {source.name}:attributes")
     return select_grades(load_judgments(data / source.judgments), kind)
@@ -140,15 +138,9 @@ def _items(table: pa.Table) -> dict[str, dict[str, float]]:
     return {query: {product: 1.0, "": 0.0} for query, product in pairs}
 
 
-def _attributes(table: pa.Table) -> dict[str, dict[str, float]]:
-    names = [name for name in ("brand", "color") if name in table.column_names]
-    groups: dict[str, dict[str, float]] = {}
-    for row in table.select(["id", "product_type", *names]).to_pylist():
-        kind = (row["product_type"] or "").split(">")[-1].strip()
-        for name in names if kind else ():
-            if row[name]:
-                groups.setdefault(f"{row[name]} {kind}".lower(), {"": 0.0})[row["id"]] = 1.0
-    return {query: products for query, products in groups.items() if _GOOD[0] < len(products) <= _GOOD[1]}
+def _graded(products: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+    """Grade 1 for each good product; the product without a name stands for all others."""
+    return {query: {"": 0.0} | dict.fromkeys(names, 1.0) for query, names in products.items()}
 
 
 def _some(grades: Mapping[str, dict[str, float]], count: int) -> dict[str, dict[str, float]]:

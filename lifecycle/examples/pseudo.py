@@ -82,6 +82,23 @@ def pseudo_queries(
     return pa.table([pa.array(column, pa.string()) for column in columns], schema=PSEUDO_SCHEMA)
 
 
+def attribute_queries(catalog: pa.Table, least: int = 2, most: int = 200) -> dict[str, list[str]]:
+    """Queries of a brand or a colour with a product type, and the ids of all products that have both.
+
+    Those that fewer than `least` or more than `most` products have are left out.
+    """
+    names = [name for name in ("brand", "color") if name in catalog.column_names]
+    if "product_type" not in catalog.column_names:
+        return {}
+    result: dict[str, list[str]] = {}
+    for row in catalog.select(["id", "product_type", *names]).to_pylist():
+        kind = _TYPE_LEVELS.split(row["product_type"] or "")[-1]
+        for name in names if kind else ():
+            if row[name]:
+                result.setdefault(query_key(f"{row[name]} {kind}"), []).append(row["id"])
+    return {query: products for query, products in result.items() if least <= len(products) <= most}
+
+
 def words_of(title: str) -> list[str]:
     """A title's words as queries have them: lower case, sizes and model numbers whole."""
     return _WORD.findall(query_key(title))

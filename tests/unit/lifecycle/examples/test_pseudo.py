@@ -10,6 +10,7 @@ from lifecycle.examples.pseudo import (
     PSEUDO_SCHEMA,
     PseudoQuerySettings,
     _WordCounts,
+    attribute_queries,
     field_queries,
     in_turn,
     pseudo_queries,
@@ -94,3 +95,18 @@ def test_the_seed_decides_and_the_cap_holds() -> None:
 def test_an_id_and_a_title_are_enough() -> None:
     table = pseudo_queries(pa.table({"id": ["1"], "title": ["Cordless Drill"]}), (), PseudoQuerySettings())
     assert table.to_pylist() == [{"query": "cordless drill", "product_id": "1"}]
+
+
+def test_a_query_of_attributes_names_all_products_that_have_them() -> None:
+    catalog = pa.Table.from_pylist(
+        [
+            product("1", "a", brand="Acme", product_type="Tools > Drills", color="Red"),
+            product("2", "b", brand="ACME", product_type="Tools | drills", color="Red"),
+            product("3", "c", brand="Zorb", product_type="Drills", color="Red"),
+            product("4", "d", brand="Acme", color="Red"),
+        ]
+    )
+    assert attribute_queries(catalog) == {"acme drills": ["1", "2"], "red drills": ["1", "2", "3"]}
+    assert attribute_queries(catalog, least=3) == {"red drills": ["1", "2", "3"]}
+    assert attribute_queries(catalog, most=2) == {"acme drills": ["1", "2"]}
+    assert attribute_queries(catalog.select(["id", "title"])) == {}
