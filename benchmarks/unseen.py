@@ -1,206 +1,198 @@
-"""Whether the cross-encoder takes anything from fusion, in shops it learned of and in others.
+"""What models bring to shops that they have not seen: one shop is left out of training, and measured.
 
-    python -m benchmarks.unseen --data FOLDER --work FOLDER --models NAME=FOLDER [--set home_depot:test] [--queries 300]
-    python -m benchmarks.unseen --data FOLDER --work FOLDER --planted FOLDER [--set home_depot:test] [--queries 300]
+    python -m benchmarks.unseen --data FOLDER --work FOLDER --models left_out:crowdflower=FOLDER
+                                [--models adapted:crowdflower=FOLDER] [--set crowdflower:all] [--queries 300]
 
-A FOLDER of models has `encoder` and `ranker`; of the second way, which needs no ranker, it has `encoder`, and the
-relevance is planted: noise, the towers' own similarity, that with as much noise, and the grades with some of both. A
-set is a source of recipe `general` and its queries: a split of its judgments, `all` of them, or two kinds made up for
-shops without judgments: `items`, words of titles and model numbers, for each of which the one product they were made of
-is good; and `attributes`, such as a colour and a product type, for which all products that have both are. Releases have
-no final score. Every query is sent once, 32 candidates are rescored, and nDCG@10 of the served order, of the
-cross-encoder alone and of other shares of it are paired with that of fusion alone.
-Parameters and results go to `benchmarks/results/<name>.json`.
+`--models NAME:SHOP=FOLDER` gives the models that a shop is measured with, such as those that `tandem train --recipe
+general --without SHOP` leaves, or what `tandem adapt` makes of them; SHOP may be `*` for all shops. A FOLDER holds
+`encoder` and may hold `ranker` and `final`. The sets are those of `benchmarks/unseen_shops.py`: judged queries, and
+queries made up of items and attributes. Each query is sent once, without caches; the orders are those of words, of
+towers, of both by plain reciprocal rank fusion, fused as served, and the served list with all stages. nDCG@10 over the
+catalog is paired with that of the untuned towers and words, fused. The summary has the mean over shops, each shop
+counting the same, and the worst set. Parameters and results go to `benchmarks/results/<name>.json`.
 """
 
 import argparse
 import asyncio
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from rich.console import Console
 
 from benchmarks.common import save
+from benchmarks.unseen_shops import SETS, open_shop, queries_of, shop_name
 from core.errors import TandemError
-from core.plan import RERANK_DEPTH, Plan
+from core.fusion import fuse
+from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
+from encoder.bundled import export_bundled
 from evaluation.comparison import paired
-from evaluation.judgments import load_judgments
 from evaluation.measures import Grades, full_ranking_measures, grade_range
-from indexer.inputs import IndexOptions
-from indexer.job import index_feed
 from indexer.models import ModelFolders
 from lifecycle.cli.progress import Bars
-from lifecycle.examples.pseudo import PseudoQuerySettings, attribute_queries, pseudo_queries
-from lifecycle.feeds import read_mapping
-from lifecycle.quality.evaluate import select_grades
-from lifecycle.quality.evaluation import CURRENT, find_release, open_place
-from lifecycle.recipes.recipe import RecipeSource, general
-from lifecycle.recipes.sets import mapping_file
-from ranker.mix import mixed_scores
+from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Admission
 from retrieval.wire.request import Query
 
-_SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
-_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-_PLANTED = ("noise", "towers", "towers and noise", "grades")
+_UNTUNED = "untuned"
+_WORDS, _TOWERS, _RRF, _FUSED, _SERVED = "words", "towers", "plain RRF", "fused", "all stages"
+_BASELINE = f"{_UNTUNED}: {_FUSED}"
+# Of these the untuned release has no more than fusion.
+_ORDERS = {_UNTUNED: (_TOWERS, _RRF, _FUSED)}
+_TOP_K = 100
 
 
 @dataclass(frozen=True)
-class Ordered:
-    """A query's candidates as fusion has them, and the relevance of the first, which were rescored."""
+class Models:
+    """A name of models, the shop that they are for (`*`: every shop), and their folder."""
 
-    ids: list[str]
-    relevance: np.ndarray
-    similarity: np.ndarray
+    name: str
+    shop: str
+    folder: Path
 
-    def ranking(self, share: float) -> list[str]:
-        """With so much of the cross-encoder's order."""
-        depth = len(self.relevance)
-        order = np.argsort(-mixed_scores(self.relevance, share), kind="stable")
-        return [*(self.ids[place] for place in order), *self.ids[depth:]]
+    @property
+    def parts(self) -> ModelFolders:
+        """Those that are there."""
+        ranker, final = (path if path.is_dir() else None for path in (self.folder / "ranker", self.folder / "final"))
+        return ModelFolders(self.folder / "encoder", ranker, final=final)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rankings by order and query, and the median milliseconds of a search."""
+
+    rankings: dict[str, dict[str, list[str]]]
+    milliseconds: float
 
 
 def main() -> None:
-    """Indexes what is not indexed yet, asks all, and saves the table."""
+    """Indexes what is not indexed yet, sends all queries, and saves the table."""
     options = _options()
     steps = Bars(Console(stderr=True))
     results: dict[str, Any] = {}
-    for text in options.models:
-        name, _, folder = text.partition("=")
-        for wanted in options.set or _SETS:
-            results.setdefault(name, {})[wanted] = _measured(Path(folder), wanted, options, steps)
-            _show(name, wanted, results[name][wanted])
-    for wanted in (options.set or _SETS) if options.planted else ():
-        for kind, found in _measured(options.planted, wanted, options, steps, planted=True).items():
-            results.setdefault(kind, {})[wanted] = found
-            _show(kind, wanted, found)
-    parameters = {"depth": RERANK_DEPTH, "queries": options.queries, "shares": _SHARES}
-    print(save(options.name, parameters, results))
+    with tempfile.TemporaryDirectory() as scratch:
+        export_bundled(Path(scratch) / "encoder")
+        given = [Models(_UNTUNED, "*", Path(scratch)), *map(_models, options.models)]
+        for wanted in options.set or SETS:
+            results[wanted] = _set(
+                wanted, [one for one in given if one.shop in ("*", shop_name(wanted))], options, steps
+            )
+            _show(wanted, results[wanted])
+    results = {"sets": results, "summary": summarize(results)}
+    for row, values in results["summary"].items():
+        print(
+            f"{row}: mean over shops {values['mean']:+.4f}, worst {values['worst']} {values['worst difference']:+.4f}"
+        )
+    print(save(options.name, {"queries": options.queries, "top_k": _TOP_K}, results))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder for the releases")
-    parser.add_argument("--models", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--planted", type=Path, metavar="FOLDER")
-    parser.add_argument("--set", action="append", metavar="SOURCE:QUERIES")
+    parser.add_argument("--models", action="append", default=[], metavar="NAME:SHOP=FOLDER")
+    parser.add_argument("--set", action="append", metavar="SHOP:QUERIES")
     parser.add_argument("--queries", type=int, default=300, help="at most, of each set")
     parser.add_argument("--name", default="unseen")
     return parser.parse_args()
 
 
-def _measured(
-    models: Path, wanted: str, options: argparse.Namespace, steps: Steps, planted: bool = False
-) -> dict[str, Any]:
-    name, _, kind = wanted.partition(":")
-    source = next((entry for entry in general().sources if entry.name == name), None)
-    if source is None:
-        raise TandemError(f"--set {wanted}: no such source of recipe general")
-    store = ReleaseStore(options.work / name)
-    mapping = read_mapping(mapping_file(source, options.data), name)
-    model_folders = ModelFolders(models / "encoder", None if planted else models / "ranker")
-    outcome = index_feed(options.data / source.catalog, mapping, model_folders, IndexOptions(), store, steps)
-    release = open_place(find_release(store, outcome.manifest.catalog, CURRENT))
-    try:
-        grades = _some(_grades(source, kind, release, options.data), options.queries)
-        answers, size = asyncio.run(_ask(release, list(grades), steps)), {"products": release.products}
-        if planted:
-            kinds = {name: _planted(grades, answers, name) for name in _PLANTED}
-            return {name: size | _compared(grades, entries, None) for name, entries in kinds.items()}
-        return size | _compared(grades, answers, release.mix)
-    finally:
-        release.retire()
+def _models(text: str) -> Models:
+    names, _, folder = text.partition("=")
+    name, _, shop = names.partition(":")
+    if not (name and shop and folder and (Path(folder) / "encoder").is_dir()):
+        raise TandemError(f"--models {text}: write NAME:SHOP=FOLDER, of a folder that holds encoder")
+    return Models(name, shop, Path(folder))
 
 
-def _grades(source: RecipeSource, kind: str, release: LoadedRelease, data: Path) -> dict[str, dict[str, float]]:
-    if kind in ("items", "attributes"):
-        table = pa.Table.from_batches(list(release.columns.batches()))
-        return _items(table) if kind == "items" else _graded(attribute_queries(table))
-    if source.judgments is None:
-        raise TandemError(f"{source.name} has no judgments; ask it {source.name}:items or {source.name}:attributes")
-    return select_grades(load_judgments(data / source.judgments), kind)
+def _set(wanted: str, given: Sequence[Models], options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    values: dict[str, dict[str, float]] = {}
+    sizes: dict[str, Any] = {}
+    for models in given:
+        store = ReleaseStore(options.work / models.name / shop_name(wanted))
+        release = open_shop(wanted, options.data, store, models.parts, steps)
+        try:
+            grades = queries_of(wanted, release, options.data, options.queries)
+            measured = asyncio.run(_send(release, list(grades), steps))
+        finally:
+            release.retire()
+        for order in _ORDERS.get(models.name, (_TOWERS, _FUSED, _SERVED)):
+            values[f"{models.name}: {order}"] = _ndcg(grades, measured.rankings[order])
+        if models.name == _UNTUNED:
+            values[_WORDS] = _ndcg(grades, measured.rankings[_WORDS])
+            sizes |= {"products": release.products, "queries": len(grades)}
+        sizes[f"{models.name}: ms"] = round(measured.milliseconds, 2)
+    return sizes | {"rows": compare(values)}
 
 
-def _items(table: pa.Table) -> dict[str, dict[str, float]]:
-    """Queries of another seed than those that a recipe learns."""
-    found = pseudo_queries(table, (), PseudoQuerySettings(queries=2_000, per_product=1, seed=11))
-    pairs = zip(found["query"].to_pylist(), found["product_id"].to_pylist(), strict=True)
-    return {query: {product: 1.0, "": 0.0} for query, product in pairs}
-
-
-def _graded(products: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-    """Grade 1 for each good product; the product without a name stands for all others."""
-    return {query: {"": 0.0} | dict.fromkeys(names, 1.0) for query, names in products.items()}
-
-
-def _some(grades: Mapping[str, dict[str, float]], count: int) -> dict[str, dict[str, float]]:
-    queries = sorted(grades)
-    sample = np.random.default_rng(0).permutation(len(queries))[:count]
-    return {queries[place]: grades[queries[place]] for place in sample}
-
-
-async def _ask(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> dict[str, Ordered]:
-    plan = Plan(rerank_depth=RERANK_DEPTH, minimum_rerank=1)
-    result = {}
+async def _send(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> Measured:
+    rankings: dict[str, dict[str, list[str]]] = {}
+    seconds = []
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, text in enumerate(queries, 1):
-            answer = await search(Query(text, top_k=1), plan, release, permit, None)
-            ids = [release.columns.id(int(row)) for row in answer.candidates.rows]
-            assert answer.candidates.dense is not None, "nothing fails here"
-            relevance = answer.relevance[~np.isnan(answer.relevance)]
-            result[text] = Ordered(ids, relevance, answer.candidates.dense.scores[:RERANK_DEPTH])
+            start = time.perf_counter()
+            result = await search(Query(text, top_k=_TOP_K), Plan(), release, permit, None)
+            seconds.append(time.perf_counter() - start)
+            for order, rows in _orders(result).items():
+                rankings.setdefault(order, {})[text] = [release.columns.id(int(row)) for row in rows]
             report(done, len(queries))
-    return result
+    return Measured(rankings, float(np.median(seconds)) * 1000)
 
 
-def _planted(grades: Grades, answers: Mapping[str, Ordered], kind: str) -> dict[str, Ordered]:
-    """The same with relevance that is made up, in standard deviations."""
-    random = np.random.default_rng(1)
-    lowest, highest = grade_range(grades)
+def _orders(result: SearchResult) -> dict[str, Sequence[int]]:
+    candidates = result.candidates
+    lists = {
+        name: candidates.rows[source.order()] if source else np.zeros(0, np.int64)
+        for name, source in ((_WORDS, candidates.lexical), (_TOWERS, candidates.dense))
+    }
+    plain, _ = fuse(list(lists.values()), (1.0, 1.0))
+    fused = candidates.rows[np.argsort(-candidates.scores, kind="stable")]
+    rows: dict[str, Any] = {**lists, _RRF: plain, _FUSED: fused, _SERVED: [hit.row for hit in result.hits]}
+    return rows
+
+
+def _ndcg(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, float]:
+    return full_ranking_measures(grades, rankings, *grade_range(grades))["nDCG@10"]
+
+
+def compare(values: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Each row's mean, and its paired difference from the untuned towers and words, fused."""
+    base = values[_BASELINE]
+    tests = {row: paired(base, each) for row, each in values.items()}
+    return {
+        row: {"nDCG@10": test.b, "difference": asdict(test.difference) | {"p": test.p}} for row, test in tests.items()
+    }
+
+
+def summarize(sets: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each row: the mean difference, every shop counting the same, and the worst set."""
     result = {}
-    for query, entry in answers.items():
-        similar = entry.similarity - entry.similarity.mean()
-        similar = similar / max(float(similar.std()), 1e-9)
-        noise = random.normal(size=len(similar))
-        graded = np.array([grades[query].get(name, lowest) - lowest for name in entry.ids[: len(similar)]])
-        known = 2 * graded / (highest - lowest) + 0.8 * similar + 0.7 * noise
-        relevance_by_kind = {"noise": noise, "towers": similar, "towers and noise": similar + noise, "grades": known}
-        result[query] = replace(entry, relevance=relevance_by_kind[kind])
+    for row in dict.fromkeys(row for each in sets.values() for row in each["rows"]):
+        differences = {
+            name: each["rows"][row]["difference"]["mean"] for name, each in sets.items() if row in each["rows"]
+        }
+        shops: dict[str, list[float]] = {}
+        for name, difference in differences.items():
+            shops.setdefault(shop_name(name), []).append(difference)
+        worst = min(differences, key=lambda name: differences[name])
+        mean = float(np.mean([np.mean(each) for each in shops.values()]))
+        result[row] = {"mean": mean, "shops": len(shops), "worst": worst, "worst difference": differences[worst]}
     return result
 
 
-def _compared(grades: Grades, answers: Mapping[str, Ordered], mix: float | None) -> dict[str, Any]:
-    lowest, highest = grade_range(grades)
-
-    def ndcg(share: float) -> dict[str, float]:
-        rankings = {query: entry.ranking(share) for query, entry in answers.items()}
-        return full_ranking_measures(grades, rankings, lowest, highest)["nDCG@10"]
-
-    fused = ndcg(0.0)
-    rows = {f"share {share:g}": ndcg(share) for share in _SHARES}
-    if mix is not None:
-        rows["served"] = ndcg(mix)
-    table: dict[str, Any] = {}
-    for name, values in rows.items():
-        test = paired(fused, values)
-        table[name] = {"nDCG@10": test.b, "over fused": asdict(test.difference) | {"p": test.p}}
-    return {"queries": len(fused), "mix": mix, "fused": float(np.mean(list(fused.values()))), "rows": table}
-
-
-def _show(name: str, wanted: str, result: Mapping[str, Any]) -> None:
-    print(f"{name}, {wanted}, {result['queries']} queries, mix {result['mix']}: fused {result['fused']:.4f}")
+def _show(wanted: str, result: Mapping[str, Any]) -> None:
+    print(f"{wanted}, {result['queries']} queries, {result['products']} products")
     for row, values in result["rows"].items():
-        gain = values["over fused"]
+        gain = values["difference"]
         interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
         print(f"  {row}: {values['nDCG@10']:.4f}, {interval}", flush=True)
 

@@ -90,9 +90,15 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
         Table("", (ANY, ("embedded", "triton")), ("path", "engine"), (), ("answers_each_round",)),
         Table("Triton to embedded", (ANY, "triton_to_embedded"), ("path",)),
     ),
-    "unseen": (
+    "rerank_shares": (
         Table("nDCG@10 of fusion alone, and what is added by a share of the cross-encoder", (ANY, ANY),
               ("relevance", "set"), ("queries", "fused", *_SHARES), names=_SHARES),
+    ),
+    "unseen": (
+        Table("nDCG@10 of each shop, and paired with the untuned towers and words fused", ("sets", ANY, "rows", ANY),
+              ("set", "order"), ("nDCG@10", "difference")),
+        Table("Over all shops, beside the same", ("summary", ANY), ("order",)),
+        Table("Milliseconds of a search", ("sets", ANY), ("set",), (), ("rows",)),
     ),
     "suggest": (
         Table("Time of a suggestion", ("latency", ANY), ("what is timed",)),

@@ -163,6 +163,25 @@ class Recipe(_Frozen):
         shop = RecipeSource(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
         return self.model_copy(update={"sources": (shop,), "final_stage": None})
 
+    def without(self, name: str) -> "Recipe":
+        """The same without one source, so that models can be measured on a shop that they have not seen.
+
+        Where only sources of the final stage are left with judgments, they are trained on from the start. Raises
+        TandemError where there is no such source, or no other one with judgments.
+        """
+        rest = tuple(source for source in self.sources if source.name != name)
+        if len(rest) == len(self.sources):
+            names = ", ".join(source.name for source in self.sources)
+            raise TandemError(f"recipe {self.name} has no source {name!r}; there are {names}")
+        if not any(source.judgments for source in rest):
+            raise TandemError(f"recipe {self.name} has no judgments without {name}; leave out another source")
+        final = self.final_stage
+        if not any(source.judgments and not source.final_only for source in rest):
+            rest = tuple(source.model_copy(update={"final_only": False}) for source in rest)
+        if not any(source.final_only for source in rest):
+            final = None
+        return self.model_copy(update={"sources": rest, "final_stage": final})
+
     def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
         """The same with a share of these stages' steps and validations, and of the pairs the teacher scores.
 

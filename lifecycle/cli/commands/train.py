@@ -63,6 +63,9 @@ def train(
         Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
     ] = None,
     minutes: Minutes = None,
+    without: Annotated[
+        str | None, typer.Option(help="With --recipe: leave this source out, to measure models on a shop not seen.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
     epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Passes over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
@@ -101,10 +104,12 @@ def train(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, print_line)
-        _train_by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, base, tracker)
+        _train_by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, without, base, tracker)
         return
-    if data or stages or minutes is not None:
-        raise TandemError("--data, --stages and --minutes go with --recipe; one model needs --catalog and --judgments")
+    if data or stages or without or minutes is not None:
+        raise TandemError(
+            "--data, --stages, --minutes and --without go with --recipe; one model needs --catalog and --judgments"
+        )
     knobs = _set_options(base=base, epochs=epochs, seed=seed)
     assert model is not None, "one of model and recipe is given"
     if model is TrainableModel.FINAL:
@@ -201,6 +206,7 @@ def _train_by_recipe(
     output: Path,
     stages: Path | None,
     minutes: float | None,
+    without: str | None,
     base: str | None,
     tracker: Tracker,
 ) -> None:
@@ -215,6 +221,8 @@ def _train_by_recipe(
             raise TandemError("give --data, the folder of the recipe's sets, or --catalog and --judgments of one shop")
         paths = [str(path.resolve()) for path in (catalog, judgments, mapping) if path]
         recipe = recipe.on(*paths)
+    if without is not None:
+        recipe = recipe.without(without)
     if minutes is not None:
         if recipe.effort is None:
             raise TandemError(f"recipe {name} is a short one, which always learns all; leave out --minutes")

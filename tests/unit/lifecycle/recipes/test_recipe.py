@@ -64,3 +64,26 @@ def test_a_stage_that_the_version_before_finished_has_the_same_stamp() -> None:
     source = RecipeSource(name="a", catalog="a.jsonl", pseudo=1, final_only=True)
     fields = {"name": "a", "catalog": "a.jsonl", "judgments": None, "mapping": None, "pseudo": 1, "late": True}
     assert source.model_dump(mode="json", by_alias=True) == fields
+
+
+def test_a_source_is_left_out_of_all_stages() -> None:
+    recipe = find_recipe("general").without("crowdflower")
+    assert [source.name for source in recipe.sources] == ["home_depot", "icecat", "hm"]
+    assert recipe.final_stage is None and "final_stage" not in recipe.stages
+
+
+def test_what_is_left_with_judgments_is_trained_on_from_the_start() -> None:
+    recipe = find_recipe("general").without("home_depot")
+    assert {source.name: source.final_only for source in recipe.sources} == dict.fromkeys(
+        ("icecat", "hm", "crowdflower"), False
+    )
+    assert recipe.final_stage is None
+    unjudged = find_recipe("general").without("icecat")
+    assert unjudged.final_stage is not None and len(unjudged.sources) == 3
+
+
+def test_the_last_source_with_judgments_and_one_that_is_not_there_are_not_left_out() -> None:
+    with pytest.raises(TandemError, match="no source 'amazon'; there are home_depot, icecat, hm, crowdflower"):
+        find_recipe("general").without("amazon")
+    with pytest.raises(TandemError, match="no judgments without sample"):
+        find_recipe("sample").without("sample")

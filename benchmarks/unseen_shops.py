@@ -1,0 +1,78 @@
+"""Shops and their queries for benchmarks of what models are worth in a shop that they have not seen."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from core.errors import TandemError
+from core.progress import Steps
+from core.releases import ReleaseStore
+from evaluation.judgments import load_judgments
+from indexer.inputs import IndexOptions
+from indexer.job import index_feed
+from indexer.models import ModelFolders
+from lifecycle.examples.pseudo import PseudoQuerySettings, attribute_queries, pseudo_queries
+from lifecycle.feeds import read_mapping
+from lifecycle.quality.evaluate import select_grades
+from lifecycle.quality.evaluation import CURRENT, find_release, open_place
+from lifecycle.recipes.recipe import RecipeSource, general
+from lifecycle.recipes.sets import mapping_file
+from retrieval.release.loaded import LoadedRelease
+
+# Each a source of recipe `general` and its queries: a split of its judgments, `all` of them, or two kinds made up for
+# shops without judgments: `items`, words of titles and model numbers, for each of which the one product that they were
+# made of is good; and `attributes`, such as a colour and a product type, for which all products that have both are.
+SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
+
+
+def shop_name(wanted: str) -> str:
+    """The source of a set."""
+    return wanted.partition(":")[0]
+
+
+def open_shop(wanted: str, data: Path, store: ReleaseStore, models: ModelFolders, steps: Steps) -> LoadedRelease:
+    """Indexes the shop of a set under the models, unless that is done, and opens the release."""
+    source = _source(wanted)
+    mapping = read_mapping(mapping_file(source, data), source.name)
+    outcome = index_feed(data / source.catalog, mapping, models, IndexOptions(), store, steps)
+    return open_place(find_release(store, outcome.manifest.catalog, CURRENT))
+
+
+def queries_of(wanted: str, release: LoadedRelease, data: Path, most: int) -> dict[str, dict[str, float]]:
+    """At most so many queries of a set, drawn at random, and the grades of their products.
+
+    The product "" has the lowest grade and stands for all that are not named.
+    """
+    source, kind = _source(wanted), wanted.partition(":")[2]
+    if kind in ("items", "attributes"):
+        table = pa.Table.from_batches(list(release.columns.batches()))
+        return _some(_items(table) if kind == "items" else _graded(attribute_queries(table)), most)
+    if source.judgments is None:
+        raise TandemError(f"{source.name} has no judgments; name {source.name}:items or {source.name}:attributes")
+    return _some(select_grades(load_judgments(data / source.judgments), kind), most)
+
+
+def _source(wanted: str) -> RecipeSource:
+    source = next((entry for entry in general().sources if entry.name == shop_name(wanted)), None)
+    if source is None:
+        raise TandemError(f"--set {wanted}: recipe general has no such source")
+    return source
+
+
+def _items(table: pa.Table) -> dict[str, dict[str, float]]:
+    """Queries of another seed than those that a recipe learns."""
+    queries = pseudo_queries(table, (), PseudoQuerySettings(queries=2_000, per_product=1, seed=11))
+    pairs = zip(queries["query"].to_pylist(), queries["product_id"].to_pylist(), strict=True)
+    return {query: {product: 1.0, "": 0.0} for query, product in pairs}
+
+
+def _graded(products: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+    return {query: {"": 0.0} | dict.fromkeys(names, 1.0) for query, names in products.items()}
+
+
+def _some(grades: Mapping[str, dict[str, float]], count: int) -> dict[str, dict[str, float]]:
+    queries = sorted(grades)
+    sample = np.random.default_rng(0).permutation(len(queries))[:count]
+    return {queries[place]: grades[queries[place]] for place in sample}
