@@ -41,6 +41,7 @@ def main() -> None:
     steps = Bars(Console(stderr=True))
     recipe = find_recipe("home_depot")
     (entry,) = read_sets(recipe.sources, options.data, 0, steps)
+    assert recipe.ranker is not None, "this recipe trains one"
     settings = recipe.ranker.model_copy(update={"epochs": options.epochs, "max_steps": None})
     models = {loss: options.work / loss for loss in LOSSES}
     if not all((folder / REPORT_FILE).is_file() for folder in models.values()):

@@ -120,7 +120,9 @@ class Recipe(_Frozen):
     second_round: EncoderTraining | None = Field(
         default=None, description="Second training of the bi-encoder, on mined negatives; none: there is one training."
     )
-    ranker: RankerTraining = Field(description="Training of the cross-encoder.")
+    ranker: RankerTraining | None = Field(
+        default=None, description="Training of the cross-encoder; none: the models have none, and nothing is rescored."
+    )
     retrieved: int = Field(
         default=RETRIEVED, ge=0, description="Retrieved products of a query among which the cross-encoder is validated."
     )
@@ -147,6 +149,8 @@ class Recipe(_Frozen):
             raise ValueError("second_round: a second round needs mining; say how to mine, or leave the round out")
         if not any(source.judgments and not source.final_only for source in self.sources):
             raise ValueError("sources: none has judgments for the stages before the last; give one")
+        if self.compression and not self.ranker:
+            raise ValueError("compression: a served ranker is distilled from a trained one; give ranker too")
         if any(source.final_only for source in self.sources) != (self.final_stage is not None):
             raise ValueError("final_stage: sources marked final_only and the settings of the final stage go together")
         return self
@@ -154,8 +158,18 @@ class Recipe(_Frozen):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this recipe."""
-        optional = {"second_round": self.second_round, "final_stage": self.final_stage, "student": self.compression}
+        optional = {
+            "second_round": self.second_round,
+            "ranker": self.ranker,
+            "final_stage": self.final_stage,
+            "student": self.compression,
+        }
         return tuple(stage for stage in STAGES if optional.get(stage, True) is not None)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The folders of models that the recipe leaves."""
+        return ("encoder", "ranker") if self.ranker else ("encoder",)
 
     def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
@@ -181,6 +195,10 @@ class Recipe(_Frozen):
         if not any(source.final_only for source in rest):
             final = None
         return self.model_copy(update={"sources": rest, "final_stage": final})
+
+    def without_ranker(self) -> "Recipe":
+        """The same towers, and no cross-encoder."""
+        return self.model_copy(update={"ranker": None, "compression": None})
 
     def shortened(self, share: float, stages: Collection[Stage] = STAGES) -> "Recipe":
         """The same with a share of these stages' steps and validations, and of the pairs the teacher scores.

@@ -41,7 +41,8 @@ def run_recipe(
     stages: Path | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Leaves `encoder` and `ranker` in `output`, and what was before them in `stages`, by default a folder of it.
+    """Leaves `encoder` in `output`, `ranker` where the recipe trains one, and what was before them in `stages`, by
+    default a folder of it.
 
     Learns as much as the recipe's `minutes` leave time for on this machine, and prints a line when that is not all.
     `base` is what both start from, instead of the bundled model. Sources of the final stage are no part of the
@@ -53,13 +54,16 @@ def run_recipe(
     pacer = Pacer(recipe, before, after, base, notify)
     trainings = _Trainings(StageRunner(pacer, steps, tracker, base), sets, before, after)
     towers = trainings.towers((before if recipe.final_stage else output) / ENCODER)
-    last = None if recipe.final_stage or recipe.compression else output / RANKER
-    teacher = trainings.ranker(last or before / "teacher", towers)
+    teacher = None
+    if recipe.ranker:
+        last = None if recipe.final_stage or recipe.compression else output / RANKER
+        teacher = trainings.ranker(last or before / "teacher", towers)
     if recipe.final_stage:
         towers = trainings.final_towers(output / ENCODER, towers)
-        last = after / "late-teacher" if recipe.compression else output / RANKER
-        teacher = trainings.final_ranker(last, towers, teacher)
-    if recipe.compression:
+        if teacher:
+            last = after / "late-teacher" if recipe.compression else output / RANKER
+            teacher = trainings.final_ranker(last, towers, teacher)
+    if teacher and recipe.compression:
         trainings.compress(output / RANKER, towers, teacher)
     pacer.finish()
 
@@ -103,6 +107,7 @@ class _Trainings:
     def ranker(self, output: Path, towers: Path) -> Path:
         """The cross-encoder, on judgments and on what the towers retrieve."""
         recipe, early = self.runner.pacer.start("ranker"), self._early
+        assert recipe.ranker is not None, "called for recipes with a ranker"
         negatives, retrieved = self._early_negatives(towers), self._early_retrieved(towers)
         settings = self._from_base(recipe.ranker)
         training = Round("ranker", output, early, settings, (towers,), [negatives, retrieved])

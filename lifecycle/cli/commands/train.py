@@ -230,7 +230,7 @@ def _train_by_recipe(
     if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
     run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line)
-    print_line(f"trained by {name}: {output / 'encoder'} and {output / 'ranker'}")
+    print_line(f"trained by {name}: {' and '.join(str(output / part) for part in recipe.models)}")
 
 
 def _set_options(**options: Any) -> dict[str, Any]:

@@ -277,6 +277,13 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     assert Ranker.open(tmp_path / "ranker").spec.slope > 0
 
 
+def test_without_a_ranker_the_towers_are_the_result(base: str, data: Path, trained: list[str], tmp_path: Path) -> None:
+    alone = recipe().without_ranker()
+    assert "ranker" not in alone.stages and alone.models == ("encoder",)
+    run_recipe(alone, data, tmp_path, Silent(), NullTracker(), base)
+    assert trained == ["first-round", "encoder", "encoder"] and not (tmp_path / "ranker").exists()
+
+
 def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
