@@ -8,7 +8,8 @@ general --without SHOP` leaves, or what `tandem adapt` makes of them; SHOP may b
 `encoder` and may hold `ranker` and `final`. The sets are those of `benchmarks/unseen_shops.py`: judged queries, and
 queries made up of items and attributes. Each query is sent once, without caches; the orders are those of words, of
 towers, of both by plain reciprocal rank fusion, fused as served, and the served list with all stages. nDCG@10 over the
-catalog is paired with that of the untuned towers and words, fused. The summary has the mean over shops, each shop
+catalog is paired with that of the untuned towers and words, fused. Where there is a cross-encoder, the time of a search
+that rescores 32 candidates is measured too. The summary has the mean over shops, each shop
 counting the same, and the worst set. Parameters and results go to `benchmarks/results/<name>.json`.
 """
 
@@ -29,7 +30,7 @@ from benchmarks.common import save
 from benchmarks.unseen_shops import SETS, open_shop, queries_of, shop_name
 from core.errors import TandemError
 from core.fusion import fuse
-from core.plan import Plan
+from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
 from encoder.bundled import export_bundled
@@ -122,7 +123,10 @@ def _set(wanted: str, given: Sequence[Models], options: argparse.Namespace, step
         release = open_shop(wanted, options.data, store, models.parts, steps)
         try:
             grades = queries_of(wanted, release, options.data, options.queries)
-            measured = asyncio.run(_send(release, list(grades), steps))
+            measured = asyncio.run(_send(release, list(grades), Plan(), steps))
+            if release.ranker:
+                always = asyncio.run(_send(release, list(grades), Plan(rerank_depth=RERANK_DEPTH), steps))
+                sizes[f"{models.name}: ms, {RERANK_DEPTH} rescored"] = round(always.milliseconds, 2)
         finally:
             release.retire()
         for order in _ORDERS.get(models.name, (_TOWERS, _FUSED, _SERVED)):
@@ -134,13 +138,13 @@ def _set(wanted: str, given: Sequence[Models], options: argparse.Namespace, step
     return sizes | {"rows": compare(values)}
 
 
-async def _send(release: LoadedRelease, queries: Sequence[str], steps: Steps) -> Measured:
+async def _send(release: LoadedRelease, queries: Sequence[str], plan: Plan, steps: Steps) -> Measured:
     rankings: dict[str, dict[str, list[str]]] = {}
     seconds = []
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, text in enumerate(queries, 1):
             start = time.perf_counter()
-            result = await search(Query(text, top_k=_TOP_K), Plan(), release, permit, None)
+            result = await search(Query(text, top_k=_TOP_K), plan, release, permit, None)
             seconds.append(time.perf_counter() - start)
             for order, rows in _orders(result).items():
                 rankings.setdefault(order, {})[text] = [release.columns.id(int(row)) for row in rows]

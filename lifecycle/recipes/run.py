@@ -25,7 +25,7 @@ from ranker.ranker import Ranker
 from ranker.train import compress as compression
 from ranker.train import finetune as ranker
 from training.examples import Examples, select_split
-from training.export import CHECKPOINT, base_location
+from training.export import CHECKPOINT, base_location, base_name, is_cross_encoder
 from training.settings import TrainingSettings
 
 ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
@@ -40,14 +40,20 @@ def run_recipe(
     base: str | None = None,
     stages: Path | None = None,
     notify: Callable[[str], None] = lambda line: None,
-) -> None:
+) -> tuple[Path, ...]:
     """Leaves `encoder` in `output`, `ranker` where the recipe trains one, and what was before them in `stages`, by
-    default a folder of it.
+    default a folder of it. Returns the folders of the models.
 
     Learns as much as the recipe's `minutes` leave time for on this machine, and prints a line when that is not all.
     `base` is what both start from, instead of the bundled model. Sources of the final stage are no part of the
     stages before: several outputs whose final stages differ may share `stages`. Raises FeedError or ModelError.
     """
+    if recipe.ranker and recipe.ranker_from == "cross-encoder" and not is_cross_encoder(base):
+        recipe = recipe.without_ranker()
+        notify(
+            f"no cross-encoder: one that starts from {base_name(base)} ranks shops that it has not seen no better than "
+            "fusion does, so the models have none (--ranker trains it)"
+        )
     after = output / STAGES
     before = stages or after
     sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
@@ -66,6 +72,7 @@ def run_recipe(
     if teacher and recipe.compression:
         trainings.compress(output / RANKER, towers, teacher)
     pacer.finish()
+    return tuple(output / name for name in recipe.models)
 
 
 @dataclass(frozen=True)

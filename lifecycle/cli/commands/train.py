@@ -34,6 +34,16 @@ Minutes = Annotated[
     ),
 ]
 
+Without = Annotated[
+    str | None, typer.Option(help="With --recipe: leave this source out, to measure models on a shop not seen.")
+]
+WithRanker = Annotated[
+    bool,
+    typer.Option(
+        "--ranker", help="With --recipe general: train a cross-encoder even where it would start from the towers."
+    ),
+]
+
 
 class TrainableModel(StrEnum):
     """The models that can be trained alone."""
@@ -63,9 +73,8 @@ def train(
         Path | None, typer.Option(help="With --recipe: folder of the stages before the last; default: in the output.")
     ] = None,
     minutes: Minutes = None,
-    without: Annotated[
-        str | None, typer.Option(help="With --recipe: leave this source out, to measure models on a shop not seen.")
-    ] = None,
+    without: Without = None,
+    ranker: WithRanker = False,
     base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
     epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Passes over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
@@ -104,7 +113,9 @@ def train(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, print_line)
-        _train_by_recipe(recipe, data, catalog, judgments, mapping, output, stages, minutes, without, base, tracker)
+        _train_by_recipe(
+            recipe, data, catalog, judgments, mapping, output, stages, minutes, without, ranker, base, tracker
+        )
         return
     if data or stages or without or minutes is not None:
         raise TandemError(
@@ -207,6 +218,7 @@ def _train_by_recipe(
     stages: Path | None,
     minutes: float | None,
     without: str | None,
+    ranker: bool,
     base: str | None,
     tracker: Tracker,
 ) -> None:
@@ -223,14 +235,16 @@ def _train_by_recipe(
         recipe = recipe.on(*paths)
     if without is not None:
         recipe = recipe.without(without)
+    if ranker:
+        recipe = recipe.model_copy(update={"ranker_from": "any"})
     if minutes is not None:
         if recipe.effort is None:
             raise TandemError(f"recipe {name} is a short one, which always learns all; leave out --minutes")
         recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
-    run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line)
-    print_line(f"trained by {name}: {' and '.join(str(output / part) for part in recipe.models)}")
+    folders = run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line)
+    print_line(f"trained by {name}: {' and '.join(map(str, folders))}")
 
 
 def _set_options(**options: Any) -> dict[str, Any]:

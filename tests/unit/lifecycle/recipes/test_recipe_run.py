@@ -284,6 +284,17 @@ def test_without_a_ranker_the_towers_are_the_result(base: str, data: Path, train
     assert trained == ["first-round", "encoder", "encoder"] and not (tmp_path / "ranker").exists()
 
 
+def test_a_cross_encoder_that_needs_one_to_start_from_is_left_out_without(
+    data: Path, trained: list[str], tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    chosen = recipe().on("early.jsonl", "early.parquet").model_copy(update={"ranker_from": "cross-encoder"})
+    base = tiny.write_base(tmp_path / "towers")
+    folders = run_recipe(chosen, data, tmp_path, Silent(), NullTracker(), base, notify=lines.append)
+    assert folders == (tmp_path / "encoder",) and trained == ["first-round", "encoder"]
+    assert len(lines) == 1 and lines[0].startswith("no cross-encoder: ") and "--ranker" in lines[0]
+
+
 def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     base: str, data: Path, done: Path, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
