@@ -121,7 +121,7 @@ def test_commands_are_read_from_blocks_and_from_text() -> None:
 def check_toml(page: str, text: str, scratch: Path) -> None:
     """Raises where the settings that the guide is about refuse its example."""
     values = tomllib.loads(text)
-    if page == "search.md" and "rules" in values:
+    if page == "relevance.md" and "rules" in values:
         parse_rules(text.encode(), page, is_json=False)
     elif page in ("serving.md", "search.md"):
         ServeSettings(**values)
