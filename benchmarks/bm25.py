@@ -1,4 +1,4 @@
-"""BM25 by bm25s as it comes, over product texts: the baseline."""
+"""BM25 by bm25s with its defaults, over product texts: the baseline."""
 
 import logging
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ class PlainBM25:
         One query's scores of all n texts are in memory at a time.
         """
         count = min(count, self._count)
-        found = RetrievedProducts.none(len(queries), count)
+        retrieved = RetrievedProducts.none(len(queries), count)
         for place, tokens in enumerate(_tokens(queries, return_ids=False)):
             scores = self._index.get_scores(tokens) if tokens else np.zeros(0, np.float32)
             rows = _best(scores, count)
-            found.rows[place, : len(rows)], found.scores[place, : len(rows)] = rows, scores[rows]
+            retrieved.rows[place, : len(rows)], retrieved.scores[place, : len(rows)] = rows, scores[rows]
             report(place + 1, len(queries))
-        return found
+        return retrieved
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

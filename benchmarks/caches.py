@@ -98,10 +98,10 @@ def _with(log: QueryLog, sequence: np.ndarray, options: argparse.Namespace) -> d
             fill = itertools.islice(source, options.fill)
             filling = asyncio.run(_ask(address, log, fill, options.clients, None, pid))
             measured = asyncio.run(_ask(address, log, source, options.clients, options.seconds, pid))
-        found = _HIT_RATES.search(log_file.read_text())
-    if found is None:
+        match = _HIT_RATES.search(log_file.read_text())
+    if match is None:
         raise TandemError("the service did not log its hit rates when it drained")
-    hits = {name: float(found[i]) for i, name in enumerate(("vectors", "candidates", "scores"), 1)}
+    hits = {name: float(match[i]) for i, name in enumerate(("vectors", "candidates", "scores"), 1)}
     return {"filling": filling, "with": measured, "hit_rates": hits}
 
 

@@ -73,7 +73,7 @@ def _made_queries(release: LoadedRelease, count: int, random: np.random.Generato
 
 
 async def _types(release: LoadedRelease, queries: Sequence[tuple[int, str]]) -> list[tuple[dict[str, float], str]]:
-    """Of each query the shares of types among the candidates, and the right type."""
+    """Each query's shares of types among the candidates, and the right type."""
     result = []
     for row, text in queries:
         own = release.view.row(row, ("product_type", "item_group_id"))
@@ -101,7 +101,7 @@ async def _judged_types(release: LoadedRelease, judgments: Path, count: int) -> 
 
 
 def _attributes(release: LoadedRelease, queries: Sequence[tuple[int, str]]) -> Iterator[tuple[float, int, bool]]:
-    """Of each attribute that a query may state the log-odds of its share, its words, and whether the product has it."""
+    """For each attribute that a query may state: the log-odds of its share, its words, whether the product has it."""
     assert release.words is not None and release.view.base.columns is not None
     reader = AttributeReader(release.words.index, release.manifest.language, release.view.base.columns)
     for row, text in queries:

@@ -47,12 +47,12 @@ def latencies(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that figures hang on, as far as they are installed."""
-    found = {}
+    """Versions of the packages that figures depend on, as far as they are installed."""
+    versions = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def save(name: str, parameters: dict[str, Any], results: Any, folder: Path = RESULTS) -> Path:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.quality import UNTUNED, beside, measured, shelf_of, systems_of
+from benchmarks.quality import UNTUNED, beside, measure_systems, shelf_of, systems_of
 from core.errors import TandemError
 from core.strings import query_key
 from evaluation.measures import PerQuery
@@ -39,7 +39,7 @@ def main() -> None:
     options = _options()
     steps = Bars(Console(stderr=True))
     recipe = find_recipe(options.recipe).model_copy(update={"compression": None})
-    found: dict[str, PerQuery] = {}
+    per_system: dict[str, PerQuery] = {}
     seconds: dict[str, float] = {}
     for number in options.only or range(options.folds):
         folder = options.work / f"fold-{number}"
@@ -49,11 +49,11 @@ def main() -> None:
         run_recipe(recipe, data, folder / "models", steps, NullTracker(), stages=stages, notify=print)
         took = _remembered(folder / "seconds.json", round(time.monotonic() - began, 1))
         shelf = shelf_of(data / options.set, "test", steps)
-        for name, values in measured(shelf, systems_of(shelf, {"recipe": folder / "models"}, 32, steps)).items():
+        for name, values in measure_systems(shelf, systems_of(shelf, {"recipe": folder / "models"}, 32, steps)).items():
             for measure, queries in values.items():
-                found.setdefault(name, {}).setdefault(measure, {}).update(queries)
+                per_system.setdefault(name, {}).setdefault(measure, {}).update(queries)
         seconds[f"fold {number}"] = took
-    systems = {name: beside(values, found[UNTUNED], "untuned") for name, values in found.items()}
+    systems = {name: beside(values, per_system[UNTUNED], "untuned") for name, values in per_system.items()}
     results: dict[str, Any] = {"seconds of the last stage": seconds, "systems": systems}
     for name, values in results["systems"].items():
         print(name, {measure: round(value["mean"], 4) for measure, value in values.items()})
@@ -87,7 +87,7 @@ def _fold(recipe: Recipe, data: Path, name: str, number: int, folds: int, folder
 
 
 def _splits(queries: Sequence[str], number: int, folds: int) -> list[str]:
-    """Of each judgment; queries that differ in case and spaces alone stay together."""
+    """The split of each judgment; queries that differ in case and spaces alone stay together."""
     keys = sorted({query_key(query) for query in queries})
     places = {keys[place]: turn for turn, place in enumerate(np.random.default_rng(0).permutation(len(keys)))}
 

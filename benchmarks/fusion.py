@@ -59,7 +59,7 @@ class QueryCandidates:
     """A query, what both sources found of it, and which of that is good; `ids` in the order of the candidates."""
 
     query: str
-    found: CandidateSet
+    candidates: CandidateSet
     ids: list[str]
     good: NDArray[np.bool_]
 
@@ -71,7 +71,7 @@ class Split:
     queries: list[QueryCandidates]
     grades: Grades
 
-    def measured(self, scores: Sequence[Scores]) -> PerQuery:
+    def measure(self, scores: Sequence[Scores]) -> PerQuery:
         """nDCG@10 and recall@100 of the candidates by these scores."""
         lowest, highest = grade_range(self.grades)
         rankings = {
@@ -82,7 +82,7 @@ class Split:
 
     def by_share(self, mix: Mix) -> NDArray[np.float64]:
         """nDCG@10 of each query by each share, shape (q, shares); 0 where nothing is good."""
-        columns = [self.measured([mix(entry, share) for entry in self.queries])["nDCG@10"] for share in SHARES]
+        columns = [self.measure([mix(entry, share) for entry in self.queries])["nDCG@10"] for share in SHARES]
         return np.array([[column.get(entry.query, 0.0) for column in columns] for entry in self.queries])
 
 
@@ -96,8 +96,8 @@ def main() -> None:
         raise TandemError(f"release {release.release_id} has no lexical index: index it again")
     table = load_judgments(options.judgments)
     valid, test = (asyncio.run(_split(release, select_grades(table, name), steps)) for name in ("valid", "test"))
-    values = {name: test.measured(scores) for name, scores in _systems(valid, test).items()}
-    results = {name: beside(found, values[BY_RANK], BY_RANK) for name, found in values.items()}
+    values = {name: test.measure(scores) for name, scores in _systems(valid, test).items()}
+    results = {name: beside(measured, values[BY_RANK], BY_RANK) for name, measured in values.items()}
     for name, row in results.items():
         print(name, {measure: round(row[measure]["mean"], 4) for measure in ("nDCG@10", "recall@100")}, flush=True)
     parameters = {"queries": {"valid": len(valid.queries), "test": len(test.queries)}, "candidates": _DEPTH}
@@ -119,11 +119,11 @@ async def _split(release: LoadedRelease, grades: Grades, steps: Steps) -> Split:
     queries = []
     with Admission(1).enter() as permit, steps.step("search") as report:
         for done, (text, judged) in enumerate(grades.items(), 1):
-            found = (await search(Query(text), plan, release, permit, None)).candidates
-            if found.evidence is not None and len(found.rows):
-                ids = [release.columns.id(int(row)) for row in found.rows]
+            candidates = (await search(Query(text), plan, release, permit, None)).candidates
+            if candidates.evidence is not None and len(candidates.rows):
+                ids = [release.columns.id(int(row)) for row in candidates.rows]
                 good = np.array([judged.get(name, lowest) >= (lowest + highest) / 2 for name in ids])
-                queries.append(QueryCandidates(text, found, ids, good))
+                queries.append(QueryCandidates(text, candidates, ids, good))
             report(done, len(grades))
     return Split(queries, grades)
 
@@ -145,7 +145,7 @@ def _systems(valid: Split, test: Split) -> dict[str, list[Scores]]:
 
 
 def _by_rank(entry: QueryCandidates, share: float) -> Scores:
-    return fused_scores(entry.found, share / (1 - share) if share < 1 else 1e6)
+    return fused_scores(entry.candidates, share / (1 - share) if share < 1 else 1e6)
 
 
 def _calibrated(valid: Split) -> Iterator[tuple[str, Mix]]:
@@ -164,17 +164,17 @@ def _calibrated(valid: Split) -> Iterator[tuple[str, Mix]]:
 
 def _probability(scores: Scores, good: NDArray[np.bool_]) -> Callable[[Scores], Scores]:
     model = LogisticRegression(C=1e6).fit(scores[:, None], good)
-    return lambda found: model.predict_proba(found[:, None])[:, 1].astype(np.float32)
+    return lambda scores: model.predict_proba(scores[:, None])[:, 1].astype(np.float32)
 
 
 def _dense(entry: QueryCandidates) -> Scores:
-    assert entry.found.dense is not None
-    return entry.found.dense.scores
+    assert entry.candidates.dense is not None
+    return entry.candidates.dense.scores
 
 
 def _lexical(entry: QueryCandidates) -> Scores:
-    assert entry.found.lexical is not None
-    return entry.found.lexical.scores
+    assert entry.candidates.lexical is not None
+    return entry.candidates.lexical.scores
 
 
 def _lexical_share(entry: QueryCandidates) -> Scores:
@@ -196,26 +196,26 @@ def _predictor(valid: Split, worth: NDArray[np.float64]) -> lgb.Booster:
     for fold in range(_FOLDS):
         split = [np.flatnonzero(np.repeat(places == fold, len(SHARES)) == outside) for outside in (False, True)]
         folds.append((split[0], split[1]))
-    found = lgb.cv(parameters, data, 300, folds=folds, callbacks=[lgb.early_stopping(30, verbose=False)])
-    return lgb.train(parameters, data, max(1, len(found["valid l2-mean"])))
+    folded = lgb.cv(parameters, data, 300, folds=folds, callbacks=[lgb.early_stopping(30, verbose=False)])
+    return lgb.train(parameters, data, max(1, len(folded["valid l2-mean"])))
 
 
 def _expected(trees: lgb.Booster, split: Split) -> NDArray[np.float64]:
-    """Of each query, by each share; shape (q, shares)."""
+    """What each share is expected to gain for each query, beside the mean of all shares; shape (q, shares)."""
     return np.array([trees.predict(_features(entry), num_threads=1) for entry in split.queries])
 
 
 def _features(entry: QueryCandidates) -> NDArray[np.float64]:
     """What is known of a query before it is fused, and a share; shape (shares, features)."""
-    found = entry.found
-    assert found.query is not None and found.dense is not None and found.lexical is not None
+    candidates = entry.candidates
+    assert candidates.query is not None and candidates.dense is not None and candidates.lexical is not None
     dense, words = np.sort(_dense(entry))[::-1], np.sort(_lexical(entry))[::-1]
-    weights = np.array(found.query.weights or (0.0,))
-    both = (found.dense.ranks > 0) & (found.lexical.ranks > 0)
+    weights = np.array(candidates.query.weights or (0.0,))
+    both = (candidates.dense.ranks > 0) & (candidates.lexical.ranks > 0)
     query = [
-        len(found.query.words),
-        sum(any(sign.isdigit() for sign in word.text) for word in found.query.words),
-        len(found.query.spellings),
+        len(candidates.query.words),
+        sum(any(sign.isdigit() for sign in word.text) for word in candidates.query.words),
+        len(candidates.query.spellings),
         float(weights.max()),
         float(weights.mean()),
         float(dense[0]),

@@ -67,15 +67,16 @@ def main() -> None:
     for shop in _shops(options):
         release = _opened(shop, final, steps)
         judged = select_grades(load_judgments(shop.judgments), shop.split)
-        for stage, found in asyncio.run(_ask(release, judged, steps)).items():
-            rankings.setdefault(stage, {}).update(found)
+        for stage, ranked in asyncio.run(_ask(release, judged, steps)).items():
+            rankings.setdefault(stage, {}).update(ranked)
         grades.update(judged)
         release.retire()
     lowest, highest = grade_range(grades)
     values: dict[str, PerQuery] = {
-        stage: full_ranking_measures(grades, found, lowest, (lowest + highest) / 2) for stage, found in rankings.items()
+        stage: full_ranking_measures(grades, ranked, lowest, (lowest + highest) / 2)
+        for stage, ranked in rankings.items()
     }
-    results: dict[str, Any] = {stage: beside(found, values[FINAL], FINAL) for stage, found in values.items()}
+    results: dict[str, Any] = {stage: beside(ranked, values[FINAL], FINAL) for stage, ranked in values.items()}
     for stage, row in results.items():
         cells = (f"{name} {row[name]['mean']:.4f}" for name in ("nDCG@10", "recall@100"))
         print(f"{stage}: {' | '.join(cells)}", flush=True)

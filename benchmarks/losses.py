@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.quality import beside, measured, shelf_of, towers_of, two_stages
+from benchmarks.quality import beside, measure_systems, shelf_of, towers_of, two_stages
 from core.errors import TandemError
 from core.progress import Steps
 from lifecycle.cli.progress import Bars
@@ -49,8 +49,8 @@ def main() -> None:
     shelf = shelf_of(options.data / entry.source.name, "test", steps)
     tower_answers, scores = towers_of(shelf, options.towers, steps)
     systems = {loss: two_stages(shelf, folder, scores, options.rerank, steps) for loss, folder in models.items()}
-    values = measured(shelf, systems | {"towers": tower_answers})
-    results = {name: beside(found, values[LOSSES[0]], LOSSES[0]) for name, found in values.items()}
+    values = measure_systems(shelf, systems | {"towers": tower_answers})
+    results = {name: beside(by_measure, values[LOSSES[0]], LOSSES[0]) for name, by_measure in values.items()}
     for name, row in results.items():
         print(name, {measure: round(value["mean"], 4) for measure, value in row.items()})
     parameters = {"ranker": settings.model_dump(mode="json"), "reranked": options.rerank, "queries": len(shelf.grades)}

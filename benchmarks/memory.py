@@ -192,12 +192,12 @@ def _served(pid: int, judgments: Path, options: argparse.Namespace) -> dict[str,
 
 def _flat(measured: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """The figures that grow with products, by their path."""
-    found: dict[str, float] = {}
+    flat: dict[str, float] = {}
     for name, value in measured.items():
         if name in ("index", "validation") or name.endswith("_ms"):
             continue
-        found |= _flat(value, f"{prefix}{name}: ") if isinstance(value, dict) else {prefix + name: value}
-    return found
+        flat |= _flat(value, f"{prefix}{name}: ") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _growth(sizes: list[int], small: dict[str, float], large: dict[str, float]) -> dict[str, dict[str, float]]:

@@ -148,14 +148,14 @@ def _run_queries(
     for index in indexes.values():
         index.search(test_queries[:32], _K)
     for query in test_queries:
-        found = {}
+        results = {}
         for name, index in indexes.items():
             start = time.perf_counter()
-            found[name] = index.search(query[None], _K)
+            results[name] = index.search(query[None], _K)
             seconds[name].append(time.perf_counter() - start)
-        rows = found["chosen"][0][0]
+        rows = results["chosen"][0][0]
         scores = vectors[rows[rows >= 0]].astype(np.float32) @ query
-        shares.append(float((scores >= found["exact"][1][0, -1] - _TIE).sum()) / found["exact"][1].shape[1])
+        shares.append(float((scores >= results["exact"][1][0, -1] - _TIE).sum()) / results["exact"][1].shape[1])
     worst = sorted(shares)[: max(1, len(shares) // 20)]
     return seconds, {"mean": round(float(np.mean(shares)), 4), "worst_twentieth": round(float(np.mean(worst)), 4)}
 

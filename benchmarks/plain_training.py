@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def train_towers(rows: list[tuple[str, str, float]], output: Path) -> None:
-    """Of queries, texts and grades."""
+    """Trains on rows of a query, a text and a grade."""
     model = load_encoder(None)
     queries, products, _ = (list(column) for column in zip(*rows, strict=True))
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,7 +82,7 @@ def train_towers(rows: list[tuple[str, str, float]], output: Path) -> None:
 
 
 def train_ranker(rows: list[tuple[str, str, float]], output: Path) -> None:
-    """Of queries, texts and grades."""
+    """Trains on rows of a query, a text and a grade."""
     model = load_ranker(None)
     queries, products, grades = (list(column) for column in zip(*rows, strict=True))
     with tempfile.TemporaryDirectory() as scratch:

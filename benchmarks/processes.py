@@ -149,11 +149,11 @@ def _memory(pid: int) -> dict[str, float]:
     """MiB of a process and those it started, by proportional set size: anonymous, and of mapped files."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     values = {name: int(rest.split()[0]) / 1024 for name, rest in (line.split(":", 1) for line in lines)}
-    found = {"anonymous": values["Pss_Anon"], "file": values["Pss_File"] + values["Pss_Shmem"]}
+    memory = {"anonymous": values["Pss_Anon"], "file": values["Pss_File"] + values["Pss_Shmem"]}
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in path.read_text().split():
-            found = {name: value + _memory(int(child))[name] for name, value in found.items()}
-    return found
+            memory = {name: value + _memory(int(child))[name] for name, value in memory.items()}
+    return memory
 
 
 def _row(rounds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def main() -> None:
     for text in options.set:
         name, _, split = text.partition(":")
         shelf = shelf_of(options.data / name, split or "test", steps)
-        values = measured(shelf, systems_of(shelf, models, options.rerank, steps))
+        values = measure_systems(shelf, systems_of(shelf, models, options.rerank, steps))
         results[text] = {"queries": len(shelf.grades), "systems": _table(shelf, values)}
         _show(text, results[text])
     parameters = {"models": {name: Path(folder).name for name, folder in models.items()}, "sets": options.set}
@@ -172,11 +172,11 @@ def two_stages(shelf: Shelf, ranker: Path, scores: NDArray[np.float32], reranked
 
 
 def _answers(shelf: Shelf, scores: NDArray[np.float32]) -> Answers:
-    """Of scores of every query and product, shape (q, n)."""
+    """Answers from the scores of every query and product, shape (q, n)."""
     rows = {product: row for row, product in enumerate(shelf.ids)}
     best = np.argpartition(-scores, min(_DEPTH, scores.shape[1] - 1), axis=1)[:, :_DEPTH]
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
-    rankings = {query: [shelf.ids[row] for row in found] for query, found in zip(shelf.queries, best, strict=True)}
+    rankings = {query: [shelf.ids[row] for row in rows] for query, rows in zip(shelf.queries, best, strict=True)}
     pools = {
         query: line[[rows[name] for name in products]]
         for (query, products), line in zip(shelf.grades.items(), scores, strict=True)
@@ -184,10 +184,10 @@ def _answers(shelf: Shelf, scores: NDArray[np.float32]) -> Answers:
     return Answers(rankings, pools)
 
 
-def _dense(found: RetrievedProducts, count: int) -> NDArray[np.float32]:
+def _dense(retrieved: RetrievedProducts, count: int) -> NDArray[np.float32]:
     """Scores of all products, shape (q, count); those not found have 0."""
-    scores = np.zeros((len(found.rows), count), np.float32)
-    for line, rows, values in zip(scores, found.rows, found.scores, strict=True):
+    scores = np.zeros((len(retrieved.rows), count), np.float32)
+    for line, rows, values in zip(scores, retrieved.rows, retrieved.scores, strict=True):
         line[rows[rows >= 0]] = values[rows >= 0]
     return scores
 
@@ -202,17 +202,17 @@ def _fused(*sources: NDArray[np.float32]) -> NDArray[np.float32]:
     return total
 
 
-def measured(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, PerQuery]:
+def measure_systems(shelf: Shelf, systems: Mapping[str, Answers]) -> dict[str, PerQuery]:
     """Each system's measures by query."""
     lowest, highest = grade_range(shelf.grades)
     values: dict[str, PerQuery] = {}
     for name, answers in systems.items():
-        found = full_ranking_measures(shelf.grades, answers.rankings, lowest, (lowest + highest) / 2)
+        by_measure = full_ranking_measures(shelf.grades, answers.rankings, lowest, (lowest + highest) / 2)
         pools = {
             query: [list(products)[place] for place in np.argsort(-answers.pools[query], kind="stable")]
             for query, products in shelf.grades.items()
         }
-        values[name] = found | {_POOL: pool_ndcg(shelf.grades, pools, lowest)}
+        values[name] = by_measure | {_POOL: pool_ndcg(shelf.grades, pools, lowest)}
     return values
 
 
@@ -221,13 +221,13 @@ def _table(shelf: Shelf, values: Mapping[str, PerQuery]) -> dict[str, Any]:
     lowest, _ = grade_range(shelf.grades)
     chance = {q: random_pool_ndcg(p, lowest) for q, p in shelf.grades.items() if max(p.values()) > lowest}
     result: dict[str, Any] = {"random order": {_POOL: asdict(estimate(list(chance.values())))}}
-    for name, found in values.items():
-        result[name] = {measure: asdict(estimate(list(queries.values()))) for measure, queries in found.items()}
-        result[name]["lift over random"] = asdict(paired(chance, found[_POOL]).difference)
+    for name, by_measure in values.items():
+        result[name] = {measure: asdict(estimate(list(queries.values()))) for measure, queries in by_measure.items()}
+        result[name]["lift over random"] = asdict(paired(chance, by_measure[_POOL]).difference)
         for measure in ("nDCG@10", "recall@100", _POOL):
-            test = paired(values[UNTUNED][measure], found[measure])
+            test = paired(values[UNTUNED][measure], by_measure[measure])
             result[name][f"{measure} over untuned"] = asdict(test.difference) | {"p": test.p}
-            some = {query: value for query, value in found[measure].items() if query in shelf.unseen}
+            some = {query: value for query, value in by_measure[measure].items() if query in shelf.unseen}
             if some and len(some) < len(shelf.grades):
                 result[name][f"{measure}, unseen"] = asdict(estimate(list(some.values())))
     return result
@@ -247,8 +247,8 @@ def _show(name: str, result: dict[str, Any]) -> None:
     print(f"\n{name}: {result['queries']} queries")
     for system, values in result["systems"].items():
         parts = [
-            f"{measure} {found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-            for measure, found in values.items()
+            f"{measure} {by_measure['mean']:.3f} [{by_measure['low']:.3f}, {by_measure['high']:.3f}]"
+            for measure, by_measure in values.items()
         ]
         print(f"  {system}: " + " | ".join(parts), flush=True)
 

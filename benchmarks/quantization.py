@@ -40,7 +40,7 @@ _FLOAT = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Milliseconds by shape (least of all repeats), cosines with fp32, and how far company moves a vector."""
+    """Milliseconds by shape (least of all repeats), cosines with fp32, and how far its batch moves a vector."""
 
     milliseconds: dict[str, float]
     cosine_mean: float
@@ -191,9 +191,9 @@ def main() -> int:
     if options.data is None:
         print("quantization: give --data, or set TANDEM_DATA", file=sys.stderr)
         return 2
-    found = run(Path(options.data), options.titles, options.queries, options.repeats)
+    results = run(Path(options.data), options.titles, options.queries, options.repeats)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(found, indent=2) + "\n")
+    options.output.write_text(json.dumps(results, indent=2) + "\n")
     return 0
 
 

@@ -98,11 +98,11 @@ def _shares(
 
 def _products(path: Path) -> dict[tuple[int, int], int]:
     """How often each shape (k, n) of constant int8 weights occurs."""
-    found: dict[tuple[int, int], int] = defaultdict(int)
+    shapes: dict[tuple[int, int], int] = defaultdict(int)
     for tensor in onnx.load(str(path)).graph.initializer:
         if tensor.data_type == TensorProto.INT8 and len(tensor.dims) == 2:
-            found[tensor.dims[0], tensor.dims[1]] += 1
-    return dict(found)
+            shapes[tensor.dims[0], tensor.dims[1]] += 1
+    return dict(shapes)
 
 
 def _product(m: int, k: int, n: int) -> tuple[Callable[[], Any], float]:

@@ -65,7 +65,7 @@ def parts(releases: Path, queries: Path, slo: Path, output: Path, with_models: b
     """The set, in the order in which it runs."""
     shop = ["--releases", str(releases), "--queries", str(queries), "--output", str(output)]
     load = ["--slo", str(slo), *shop]
-    found = (0, 3, _INVALID)
+    statuses = (0, 3, _INVALID)
     plain = ["--releases", str(releases), "--peers", PLAIN.name, "--in-place"]
     compared = [
         Part(["benchmarks.peers", *plain, "--work", str(releases / "peers"), "--seconds", "8"], "peers", _peers),
@@ -77,9 +77,9 @@ def parts(releases: Path, queries: Path, slo: Path, output: Path, with_models: b
         Part(["benchmarks.caches", *shop, "--fill", "2000", "--seconds", "8"], "caches", _caches),
         Part(
             ["benchmarks.load", "open", *load, "--seconds", "8", "--calls", "100", "--precision", "0.25"],
-            "load_open", _open, found,
+            "load_open", _open, statuses,
         ),
-        Part(["benchmarks.load", "locust", *load, "--seconds", "20", "--users", "4"], "load_locust", _locust, found),
+        Part(["benchmarks.load", "locust", *load, "--seconds", "20", "--users", "4"], "load_locust", _locust, statuses),
     ]  # fmt: skip
 
 
@@ -104,14 +104,14 @@ def show(rows: list[Row]) -> None:
 
 def _peers(results: Any) -> list[Row]:
     """Where either of the two failed there is nothing to compare."""
-    found = results[RESCORED]
-    if not {PLAIN.name, SAME} <= found["rows"].keys():
+    result = results[RESCORED]
+    if not {PLAIN.name, SAME} <= result["rows"].keys():
         return []
-    ratios = found[f"to {PLAIN.name}"][SAME]
+    ratios = result[f"to {PLAIN.name}"][SAME]
     speeds = {
         f"{name}, clients {clients}: queries/s (p50, p99)": _speed(speed)
         for name in (SAME, PLAIN.name)
-        for clients, speed in found["rows"][name]["speeds"].items()
+        for clients, speed in result["rows"][name]["speeds"].items()
     }
     times = {name: f"{ratio} times" for name, ratio in ratios.items() if name.startswith("queries/s")}
     return [*speeds.items(), *((f"{SAME} to {PLAIN.name}: {name}", ratio) for name, ratio in times.items())]

@@ -58,7 +58,7 @@ Occurrence = tuple[str, str]
 """What is written, and what is meant."""
 
 
-class Asked:
+class QueryStream:
     """Occurrences of queries, drawn one after the other; the same seed always gives the same."""
 
     def __init__(self, intents: Sequence[str], seed: int, left_out: float = 0.0) -> None:
@@ -116,7 +116,7 @@ def _intents(data: Path) -> list[str]:
 
 def _draw_log(intents: Sequence[str], different: int, seed: int) -> dict[str, int]:
     log: Counter[str] = Counter()
-    for query, _ in Asked(intents, seed, _LEFT_OUT):
+    for query, _ in QueryStream(intents, seed, _LEFT_OUT):
         log[query] += 1
         if len(log) == different:
             return dict(log)
@@ -220,7 +220,7 @@ def _in_thread(suggester: Suggester) -> Iterator[str]:
 
 
 def _measure(index: SuggestionIndex, prefixes: Sequence[str]) -> dict[str, Any]:
-    """Of different prefixes, so that none is remembered, one after the other."""
+    """Measures different prefixes, one after the other, so that none is cached."""
     prefixes = list(dict.fromkeys(prefixes))
     alone = []
     for prefix in prefixes:
@@ -244,7 +244,7 @@ def run(data: Path, work: Path, different: int, held_out: int, seed: int) -> Pat
     """Makes the log and the index, measures, and saves."""
     intents = _intents(data)
     log = _draw_log(intents, different, seed)
-    drawn = iter(Asked(intents, seed + 1))
+    drawn = iter(QueryStream(intents, seed + 1))
     occurrences = Counter(next(drawn) for _ in range(held_out))
     titles: Any = _Titles(data)
     start = time.perf_counter()

@@ -46,7 +46,7 @@ CallFunction = Callable[[int], Awaitable[bool]]
 
 
 @dataclass(slots=True)
-class Measured:
+class Turn:
     """One turn: seconds measured, each call's seconds in them, how many answers were degraded.
 
     `processor` is the processor time of all `calls`, including those before and after the measurement.
@@ -107,7 +107,7 @@ def _measure(
     layout = Layout(encode_instances=options.encode_instances, rescore_instances=options.rescore_instances)
     repository = repository_of(settings).with_name(f"triton-{options.name}")
     prepare(release_models(store.path(manifest.catalog, manifest.release_id), manifest), repository, layout)
-    rounds_by_row: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    rounds_by_row: dict[tuple[str, str], list[Turn]] = defaultdict(list)
     with triton_server(options.server, repository) as server:
         for _, engine in itertools.product(range(options.rounds), _ENGINES):
             chosen = _settings(settings, engine, server)
@@ -117,7 +117,7 @@ def _measure(
     return {what: {**row, "triton_to_embedded": _ratios(row)} for what, row in rows.items()}
 
 
-def _row(rounds: list[Measured]) -> dict[str, Any]:
+def _row(rounds: list[Turn]) -> dict[str, Any]:
     times = list(itertools.chain.from_iterable(each.times for each in rounds))
     return {
         "per_s": round(len(times) / sum(each.seconds for each in rounds), 1),
@@ -144,15 +144,13 @@ def _settings(settings: ServeSettings, engine: str, server: TritonServer) -> Ser
     return settings.model_copy(update=changes)
 
 
-def _whole_path(
-    options: argparse.Namespace, queries: list[str], settings: ServeSettings, server: TritonServer
-) -> Measured:
+def _whole_path(options: argparse.Namespace, queries: list[str], settings: ServeSettings, server: TritonServer) -> Turn:
     address = f"127.0.0.1:{options.port}"
     names = ("engine", "triton_url", "triton_repository")
     environment = {f"TANDEM_SERVE_{name.upper()}": str(getattr(settings, name)) for name in names}
     environment["TANDEM_SERVE_MAX_IN_FLIGHT"] = str(2 * options.in_flight)  # none is refused
 
-    async def run(pids: list[int]) -> Measured:
+    async def run(pids: list[int]) -> Turn:
         async with grpc.aio.insecure_channel(address) as channel:
             stub = search_pb2_grpc.SearchServiceStub(channel)
 
@@ -173,13 +171,13 @@ def _encode(
     queries: list[str],
     settings: ServeSettings,
     server: TritonServer,
-) -> Measured:
+) -> Turn:
     folder = store.path(manifest.catalog, manifest.release_id)
     tower = BiEncoder.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     tokens = tower.tokenize_queries(queries)
 
-    async def run(engine: Engine) -> Measured:
+    async def run(engine: Engine) -> Turn:
         loop = asyncio.get_running_loop()
 
         async def ask(number: int) -> bool:
@@ -196,12 +194,12 @@ def _encode(
         engine.close()
 
 
-async def _closed_loop(ask: CallFunction, options: argparse.Namespace, pids: list[int]) -> Measured:
+async def _closed_loop(ask: CallFunction, options: argparse.Namespace, pids: list[int]) -> Turn:
     """Sends queries from so many tasks; the first calls, while everything warms up, do not count."""
     begin = time.monotonic() + _WARM_SECONDS
     end = begin + options.seconds
     numbers = itertools.count()
-    measured = Measured(options.seconds)
+    measured = Turn(options.seconds)
     before = sum(map(cpu_seconds, pids))
 
     async def client() -> None:

@@ -73,18 +73,18 @@ def _compared(without: dict[str, float], with_features: dict[str, float], querie
 async def _candidates(
     release: LoadedRelease, queries: Sequence[str], count: int
 ) -> tuple[list[QueryCandidates], set[str]]:
-    """Of each query the candidates with their features, and the queries that state an attribute."""
+    """Each query's candidates with their features, and the queries that state an attribute."""
     plan = Plan(candidates=count, lexical_candidates=count, rerank_depth=0)
     result, stating = [], set()
     for text in queries:
         answer = await search(Query(text), plan, release, Permit(), None)
-        found = answer.candidates
-        if found.evidence is None or not len(found.rows):
+        candidates = answer.candidates
+        if candidates.evidence is None or not len(candidates.rows):
             continue
-        ids = [release.columns.id(int(row)) for row in found.rows]
-        features = release.features(found, answer.understanding)
+        ids = [release.columns.id(int(row)) for row in candidates.rows]
+        features = release.features(candidates, answer.understanding)
         relevance = np.full(len(ids), np.nan, np.float32)
-        result.append(QueryCandidates(text, found, features, relevance, ids))
+        result.append(QueryCandidates(text, candidates, features, relevance, ids))
         if any(one.confidence >= 0.5 for one in answer.understanding.attributes):
             stating.add(text)
     return result, stating

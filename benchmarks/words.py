@@ -71,7 +71,7 @@ def main() -> None:
         results["cost"] = asyncio.run(_cost(release, grades, steps))
     codes = _codes(release, options.codes)
     for kind, products in codes.items():
-        results.setdefault("codes", {})[kind] = asyncio.run(_found_first(release, kind, products, steps))
+        results.setdefault("codes", {})[kind] = asyncio.run(_share_first(release, kind, products, steps))
     parameters = {
         "products": release.products,
         "split": options.split,
@@ -130,8 +130,8 @@ def _asked(ask: SearchFunction, release: LoadedRelease, grades: Grades) -> dict[
 
 def _quality(grades: Grades, rankings: Mapping[str, list[str]]) -> dict[str, Any]:
     lowest, highest = grade_range(grades)
-    found = full_ranking_measures(grades, rankings, lowest, (lowest + highest) / 2)
-    return {name: asdict(estimate(list(found[name].values()))) for name in ("nDCG@10", "recall@100")}
+    result = full_ranking_measures(grades, rankings, lowest, (lowest + highest) / 2)
+    return {name: asdict(estimate(list(result[name].values()))) for name in ("nDCG@10", "recall@100")}
 
 
 def _own(release: LoadedRelease, folder: Path) -> SearchFunction:
@@ -182,15 +182,15 @@ async def _errors(release: LoadedRelease, grades: Grades, steps: Steps) -> dict[
     for errors in range(3):
         with steps.step(f"ask with {errors} errors") as report:
             rankings = await _ask_all(release, typed, report)
-        results["errors"][errors] = {stage: _quality(grades, found) for stage, found in rankings.items()}
+        results["errors"][errors] = {stage: _quality(grades, result) for stage, result in rankings.items()}
         again = augment(list(typed.values()), Augmentation(typing=1, dropped=0, reordered=0, seed=errors))
         typed = dict(zip(grades, again, strict=True))
     for errors in (1, 2):
-        for stage, found in results["errors"][errors].items():
+        for stage, result in results["errors"][errors].items():
             clean = results["errors"][0][stage]["nDCG@10"]["mean"]
-            found["share of clean nDCG@10"] = round(found["nDCG@10"]["mean"] / clean, 4)
+            result["share of clean nDCG@10"] = round(result["nDCG@10"]["mean"] / clean, 4)
     for errors, stages in results["errors"].items():
-        print(errors, {stage: round(found["nDCG@10"]["mean"], 4) for stage, found in stages.items()}, flush=True)
+        print(errors, {stage: round(result["nDCG@10"]["mean"], 4) for stage, result in stages.items()}, flush=True)
     return results
 
 
@@ -226,7 +226,7 @@ async def _ask_all(
 
 def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
     """By kind, codes that stand in one product alone, and its id: half of `count` of each kind, drawn."""
-    found: dict[str, dict[str, str]] = {"GTINs": {}, "model numbers": {}, "names": {}}
+    by_kind: dict[str, dict[str, str]] = {"GTINs": {}, "model numbers": {}, "names": {}}
     twice: set[str] = set()
     for row in range(release.products):
         product = release.columns.row(row, ["id", "gtin", "attributes"])
@@ -234,13 +234,13 @@ def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
         for kind, code in (("GTINs", product["gtin"]), ("names" if " " in model else "model numbers", model)):
             if code and any(character.isdigit() for character in code) and len(code) >= 5:
                 if code.casefold() in twice:
-                    found[kind].pop(code, None)
+                    by_kind[kind].pop(code, None)
                 else:
                     twice.add(code.casefold())
-                    found[kind][code] = product["id"]
+                    by_kind[kind][code] = product["id"]
     random = np.random.default_rng(0)
     chosen: dict[str, dict[str, str]] = {}
-    for kind, codes in found.items():
+    for kind, codes in by_kind.items():
         names = sorted(codes)
         places = random.permutation(len(names))[: count // 2]
         if len(places):
@@ -248,13 +248,13 @@ def _codes(release: LoadedRelease, count: int) -> dict[str, dict[str, str]]:
     return chosen
 
 
-async def _found_first(release: LoadedRelease, kind: str, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
+async def _share_first(release: LoadedRelease, kind: str, codes: Mapping[str, str], steps: Steps) -> dict[str, Any]:
     """Share of codes whose product stands first, by stage, and codes that miss as served."""
     with steps.step(f"ask for {kind}") as report:
         rankings = await _ask_all(release, {code: code for code in codes}, report)
     shares = {
-        stage: round(float(np.mean([found[code][:1] == [codes[code]] for code in codes])), 4)
-        for stage, found in rankings.items()
+        stage: round(float(np.mean([result[code][:1] == [codes[code]] for code in codes])), 4)
+        for stage, result in rankings.items()
     }
     last = list(rankings)[-1]
     missed = [code for code in codes if rankings[last][code][:1] != [codes[code]]]

@@ -303,7 +303,7 @@ def _kind(values: Sequence[Any]) -> Kind:
 
 
 def _private_bytes(column: Column) -> int:
-    """Of the arrays that expanding a column makes, and of the entry."""
+    """Bytes of the arrays that expanding a column makes, and of the entry."""
     made = column.offsets if column.kind is Kind.strings else column.numbers if column.kind in NUMERIC else column.codes
     return int(made.nbytes) + _ENTRY_BYTES
 

@@ -2,7 +2,7 @@
 
 
 class TandemError(Exception):
-    """Bad input or a state the user can mend. The command prints its message alone and exits 2."""
+    """Bad input or a state that the user can correct. The command prints its message alone and exits 2."""
 
 
 class FeedError(TandemError):

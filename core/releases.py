@@ -112,7 +112,7 @@ class ReleaseStore:
         return self._read(catalog, release)[0]
 
     def verify(self, catalog: str, release: str, part: str = "", known: Digests | None = None) -> Manifest:
-        """The manifest, once every file, or every one whose name begins with `part`, was found whole.
+        """The manifest, once the digest of every file, or of each whose name begins with `part`, is verified.
 
         Raises ReleaseError with the first file that is not.
         """

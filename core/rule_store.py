@@ -140,7 +140,7 @@ class RuleStore:
             return RulesVersion(name, created, None, str(error))
 
     def _readable_trail(self) -> tuple[PointerContent, ...]:
-        """Empty where it is damaged: publishing mends it."""
+        """The trail; empty where it is damaged, since publishing writes a new one."""
         with contextlib.suppress(ReleaseError):
             return self.trail()
         return ()

@@ -162,12 +162,12 @@ class Caches:
 
 
 def tokens_key(model: str, tokens: Tokens) -> bytes:
-    """Of a query's tokens, shape (t,), read by the model with this digest."""
+    """The key of a query's tokens, shape (t,), read by the model with this digest."""
     return blake2b(model.encode() + tokens.tobytes(), digest_size=_DIGEST_BYTES).digest()
 
 
 def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[bytes]:
-    """Of a query and each product, without special tokens; `model` is the digest of what reads and what packs them."""
+    """The keys of a query with each product, without special tokens; `model` is the digest of model and packing."""
     start = blake2b(model.encode(), digest_size=_DIGEST_BYTES)
     start.update(len(query).to_bytes(4, "little") + query.tobytes())  # the length, lest one run into the other
     keys = []
@@ -178,7 +178,7 @@ def pair_keys(model: str, query: Tokens, products: Sequence[Tokens]) -> list[byt
     return keys
 
 
-def found_key(index: str, vector: Vectors, *lookups: str | int | bytes) -> bytes:
+def candidates_key(index: str, vector: Vectors, *lookups: str | int | bytes) -> bytes:
     """The key of a lookup of a vector in the index with this digest; `lookups` are all other arguments, in order."""
     data = repr((index, lookups)).encode()
     return blake2b(data + vector.tobytes(), digest_size=_DIGEST_BYTES).digest()

@@ -31,7 +31,7 @@ class HalfSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    of: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the ONNX file")
+    model_digest: str = Field(alias="of", pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the ONNX file")
     heads: int = Field(ge=1)
     epsilon: float = Field(gt=0)
     head: Head
@@ -50,7 +50,7 @@ def half_path(model: Path) -> Path:
 def has_half(model: Path) -> bool:
     """Whether there are such weights, and they are this model's."""
     try:
-        return _read_spec(model).of == file_digest(model)
+        return _read_spec(model).model_digest == file_digest(model)
     except ModelError:
         return False
 
@@ -63,7 +63,7 @@ def write_half(model: Path, tensors: "Mapping[str, torch.Tensor]", **fields: Any
     target = half_path(model)
     scratch = target.with_suffix(".part")
     halves = {name: tensor.detach().half().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(halves, str(scratch), {_HEADER: spec.model_dump_json()})
+    save_file(halves, str(scratch), {_HEADER: spec.model_dump_json(by_alias=True)})
     scratch.replace(target)
 
 
@@ -72,7 +72,7 @@ def read_half(model: Path) -> "tuple[HalfSpec, dict[str, torch.Tensor]]":
     from safetensors.torch import load_file
 
     spec = _read_spec(model)
-    if spec.of != file_digest(model):
+    if spec.model_digest != file_digest(model):
         raise ModelError(
             f"{half_path(model)}: belongs to another {model.name}; index the catalog again with --precision fp16"
         )

@@ -31,7 +31,7 @@ class Pairs:
     relevant: Flags
 
     @classmethod
-    def of(cls, grades: Grades, scores: Scores, bar: float) -> "Pairs":
+    def from_pools(cls, grades: Grades, scores: Scores, bar: float) -> "Pairs":
         """The graded pairs with their probabilities; relevant are grades from the bar on."""
         rows = [
             (number, scores[query][product], grade >= bar)
@@ -51,7 +51,7 @@ class Report:
     f1: Estimate
     predicted: int
     actual: int
-    of: int
+    queries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,12 @@ def nothing_cutoff(best: Numbers, fits: Flags) -> float | None:
 
 
 def report(pairs: Pairs, cutoff: float) -> Report:
-    """Of saying relevant from the cutoff on, over pairs."""
+    """Classifies pairs as relevant from the cutoff on."""
     return _report(pairs.probabilities >= cutoff, pairs.relevant, pairs.queries)
 
 
 def nothing_fits(pairs: Pairs, cutoff: float) -> Report:
-    """Of saying that nothing fits a query when no judged product of it reaches the cutoff, over queries."""
+    """Classifies a query as answered by nothing where none of its judged products reaches the cutoff."""
     numbers, places = np.unique(pairs.queries, return_inverse=True)
     reached, fitting = np.zeros(len(numbers), bool), np.zeros(len(numbers), bool)
     np.logical_or.at(reached, places, pairs.probabilities >= cutoff)
@@ -174,7 +174,7 @@ def _bin_sums(pairs: Pairs, bins: int) -> Numbers:
 
 
 def _sums(queries: NDArray[np.int64], values: Numbers) -> Numbers:
-    """Of values, shape (n, ...), the sum of each query's, shape (queries, ...)."""
+    """The sum of each query's values: values of shape (n, ...) become shape (queries, ...)."""
     numbers, places = np.unique(queries, return_inverse=True)
     result = np.zeros((len(numbers), *values.shape[1:]))
     np.add.at(result, places, values)

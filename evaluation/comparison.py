@@ -17,7 +17,7 @@ _SAME = 1e-9  # values closer than this are a tie, not a win
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedComparison:
     """Means of A and B over the queries both have, B - A with its 95% interval, its p-value, and queries B won."""
 
     a: float
@@ -29,7 +29,7 @@ class Paired:
     ties: int
 
 
-def paired(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0) -> Paired:
+def paired(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0) -> PairedComparison:
     """Compares query by query; what only one of them has is left out. Without a query in common all are NaN."""
     queries = sorted(a.keys() & b.keys())
     first, second = (np.array([values[query] for query in queries], float) for values in (a, b))
@@ -37,7 +37,7 @@ def paired(a: Mapping[str, float], b: Mapping[str, float], seed: int = 0) -> Pai
     wins, losses = int((differences > _SAME).sum()), int((differences < -_SAME).sum())
     means = (float(first.mean()), float(second.mean())) if queries else (float("nan"), float("nan"))
     p = sign_flip_p(differences, seed)
-    return Paired(*means, estimate(list(differences), seed), p, wins, losses, len(queries) - wins - losses)
+    return PairedComparison(*means, estimate(list(differences), seed), p, wins, losses, len(queries) - wins - losses)
 
 
 def sign_flip_p(differences: NDArray[np.float64], seed: int = 0) -> float:

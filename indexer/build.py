@@ -294,7 +294,7 @@ def _plan_share(
             break
         scores = [search(query[None])[1][0] for query in queries]
         recall = float(
-            np.mean([(found >= best[-1] - _TIE).mean() for found, best in zip(scores, scanned, strict=True)])
+            np.mean([(retrieved >= best[-1] - _TIE).mean() for retrieved, best in zip(scores, scanned, strict=True)])
         )
         if recall >= _FILTERED_RECALL:
             return FilterTrial(share=share, widening=widening, recall_at_10=recall, latency_ms=wider)

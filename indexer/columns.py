@@ -55,7 +55,7 @@ class ColumnSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class _CodedColumn:
     """The k products that have a field, ascending, the places of their values in `values`, both of shape (k,), and how
     often each of the v different values is there."""
 
@@ -161,17 +161,17 @@ def _field(table: ProductTable, name: str) -> pa.ChunkedArray:
     return pa.chunked_array([batch.column(name) for batch in table.batches()], pa.string())
 
 
-def _code(rows: NDArray[np.int64], texts: pa.ChunkedArray) -> _Coded:
+def _code(rows: NDArray[np.int64], texts: pa.ChunkedArray) -> _CodedColumn:
     """Texts of products as codes; those that are null or empty are none."""
     has = pc.greater(pc.binary_length(texts), 0).fill_null(False)
     encoded = texts.filter(has).cast(pa.large_string()).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     mask = has.to_numpy(zero_copy_only=False) if len(texts) else np.empty(0, np.bool_)
-    return _Coded(rows[mask], encoded.indices.to_numpy(), encoded.dictionary)
+    return _CodedColumn(rows[mask], encoded.indices.to_numpy(), encoded.dictionary)
 
 
-def _declared(kind: Kind, name: str, coded: _Coded, settings: ColumnSettings) -> InferredType:
+def _declared(kind: Kind, name: str, coded: _CodedColumn, settings: ColumnSettings) -> InferredType:
     if kind is Kind.money:
         return InferredType(kind, settings.currency or "")
     if kind is Kind.strings and name in _SETS:
@@ -179,7 +179,7 @@ def _declared(kind: Kind, name: str, coded: _Coded, settings: ColumnSettings) ->
     return declared_type(kind, *coded.sample(), settings.language)
 
 
-def _typed(coded: _Coded, rows: int, chosen: InferredType, settings: ColumnSettings) -> tuple[Column, int]:
+def _typed(coded: _CodedColumn, rows: int, chosen: InferredType, settings: ColumnSettings) -> tuple[Column, int]:
     """The column of n products, and how many values are not of its type."""
     if chosen.kind is Kind.string:
         return _strings(coded, rows), 0
@@ -215,7 +215,7 @@ def _read(text: str, chosen: InferredType, settings: ColumnSettings) -> float:
     return amount.value if amount is not None and amount.unit == chosen.unit else _NO_NUMBER
 
 
-def _strings(coded: _Coded, rows: int) -> Column:
+def _strings(coded: _CodedColumn, rows: int) -> Column:
     order = pc.sort_indices(coded.values).to_numpy()
     places = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
@@ -224,7 +224,7 @@ def _strings(coded: _Coded, rows: int) -> Column:
     return Column(Kind.string, codes=codes, values=_texts(coded.values.take(pa.array(order))))
 
 
-def _sets(coded: _Coded, rows: int, split: Callable[[str], Sequence[str]]) -> Column:
+def _sets(coded: _CodedColumn, rows: int, split: Callable[[str], Sequence[str]]) -> Column:
     parts = [split(text) for text in coded.values.to_pylist()]
     values = sorted({part for own in parts for part in own})
     places = {value: place for place, value in enumerate(values)}

@@ -245,7 +245,7 @@ def _copy_products(store: ReleaseStore, served: Manifest, work: Path) -> CleanPr
 
 
 def _release_in_service(store: ReleaseStore, catalog: str) -> Manifest | None:
-    """The release in service, or the one that stands in for it; None where there is neither: a new one mends that."""
+    """The release in service, or the one that stands in for it; None where there is neither."""
     try:
         return store.in_service(catalog)
     except ReleaseError as error:

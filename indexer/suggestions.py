@@ -132,7 +132,7 @@ def _phrases(titles: Mapping[str, int], queries: Mapping[str, int], language: st
 
 
 def _count_phrases(texts: Iterable[tuple[str, int]], small: frozenset[str]) -> Counter[str]:
-    """Of very many different phrases those are dropped, now and then, that were seen the least."""
+    """Where phrases are very many, those that were seen least are dropped now and then."""
     counts: Counter[str] = Counter()
     different: Counter[str] = Counter()
     for text, count in texts:

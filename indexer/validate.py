@@ -107,10 +107,10 @@ def _check_self_retrieval(columns: ProductTable, index: VectorIndex, encoder: Bi
     rows = np.random.default_rng(0).choice(len(columns), min(_SELF_QUERIES, len(columns)), replace=False)
     texts = [product_text(columns.row(int(row))) for row in rows]
     model = OnnxModel(encoder.model_path("item"))
-    rows_found, _ = index.search(embed_all(model, encoder.tokenize_items(texts)), _SELF_TOP)
+    retrieved_rows, _ = index.search(embed_all(model, encoder.tokenize_items(texts)), _SELF_TOP)
     hits = [
         any(product_text(columns.row(int(other))) == text for other in line if other >= 0)
-        for text, line in zip(texts, rows_found, strict=True)
+        for text, line in zip(texts, retrieved_rows, strict=True)
     ]
     share = float(np.mean(hits))
     if share < _MIN_SELF_RETRIEVAL:

@@ -1,4 +1,4 @@
-"""What an answer tells of itself, as lines for people: the same for the terminal and for a page."""
+"""The explanation of an answer as lines of text: the same for the terminal and for a page."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def strength(contribution: float, most: float) -> int:
 
 
 def answer_facts(answer: search_pb2.SearchResponse) -> Iterator[tuple[str, list[str]]]:
-    """What is told of the whole answer, by the name of its part; parts without a line are left out."""
+    """The lines about the whole answer, by the name of their part; parts without a line are left out."""
     facts = {
         "release": [f"{answer.release_id} of catalog {answer.catalog}"],
         "searched as": [answer.searched_query] if answer.searched_query else [],
@@ -38,7 +38,7 @@ def answer_facts(answer: search_pb2.SearchResponse) -> Iterator[tuple[str, list[
 
 
 def hit_facts(hit: search_pb2.Hit) -> Iterator[tuple[str, str]]:
-    """What is told of a hit beside its features and words."""
+    """The lines about a hit beside its features and words."""
     yield "score", f"{hit.score:.4f}"
     for stage in hit.stage_scores:
         place = f", place {stage.rank}" if stage.rank else ", not among its own"

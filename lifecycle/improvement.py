@@ -41,13 +41,13 @@ class MeanInterval(BaseModel):
 
     @classmethod
     def from_values(cls, values: Mapping[str, float]) -> "MeanInterval":
-        """Of each query's value."""
+        """The mean and interval of the queries' values."""
         from evaluation.measures import (
             estimate,  # ir-measures comes with what training needs, and serving begins without
         )
 
-        found = estimate(list(values.values()))
-        return cls(mean=found.mean, low=found.low, high=found.high)
+        result = estimate(list(values.values()))
+        return cls(mean=result.mean, low=result.low, high=result.high)
 
 
 class Improvement(BaseModel):
@@ -75,11 +75,11 @@ class Improvement(BaseModel):
         """Compares query by query; nothing is published yet."""
         from evaluation.comparison import paired
 
-        found = paired(before, after)
-        gain = MeanInterval(mean=found.difference.mean, low=found.difference.low, high=found.difference.high)
+        result = paired(before, after)
+        gain = MeanInterval(mean=result.difference.mean, low=result.difference.low, high=result.difference.high)
         return cls(
             catalog=catalog, split=split, queries=len(before), before=MeanInterval.from_values(before),
-            after=MeanInterval.from_values(after), gain=gain, p=found.p, replaced=replaced,
+            after=MeanInterval.from_values(after), gain=gain, p=result.p, replaced=replaced,
         )  # fmt: skip
 
     @property

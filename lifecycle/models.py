@@ -58,7 +58,7 @@ def _in_service(store: ReleaseStore, catalog: str, encoder: str | None) -> Manif
 
 
 def models_of(store: ReleaseStore, catalog: str, release: str) -> ModelFolders:
-    """The model folders inside a release, found whole. Raises ReleaseError when they are not."""
+    """The model folders inside a release, their digests verified. Raises ReleaseError where one does not match."""
     known = store.manifest(catalog, release).model.lineage
     folders = _encoder_of(store, catalog, release), _ranker_of(store, catalog, release)
     return with_lineage(*folders, known, _final_of(store, catalog, release))

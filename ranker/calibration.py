@@ -27,7 +27,7 @@ class Calibration:
         return self.slope * logits + self.similarity * similarities + self.intercept
 
     def probabilities(self, logits: Values, similarities: Values) -> Values:
-        """Of n pairs, from their logits and cosines, all of shape (n,)."""
+        """Probabilities of n pairs, from their logits and cosines, all of shape (n,)."""
         chances = 0.5 + 0.5 * np.tanh(0.5 * self.evidence(logits, similarities))
         if not self.knots:
             return chances

@@ -154,7 +154,7 @@ class FinalScore:
 
     @property
     def digest(self) -> str:
-        """Of its files."""
+        """The digest of its files."""
         return value_digest([file_digest(path) for path in self.files()])
 
     def scores(self, table: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:

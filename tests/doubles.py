@@ -74,7 +74,7 @@ class Tokens:
         return [self[row] for row in rows.tolist()]
 
 
-class Spoken:
+class FixedLexicalRetriever:
     """Words find these rows, best first, whatever is asked; row i scores (i + 1) / 2, found or not."""
 
     def __init__(self, rows: Sequence[int], delay: float = 0, broken: str = "") -> None:
@@ -145,7 +145,7 @@ def make_release(
     ranker: bool = True,
     manifest: Manifest | None = None,
     engine: FakeEngine | None = None,
-    words: Spoken | None = None,
+    words: FixedLexicalRetriever | None = None,
     final: Any = None,
 ) -> LoadedRelease:
     """A loaded release whose later products have the higher logits, unless said otherwise."""

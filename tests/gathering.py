@@ -56,14 +56,14 @@ def main(folder: Path) -> None:
         for mini_batch in (None, 2):
             settings = EncoderTraining(batch_size=ROWS, mini_batch=mini_batch, scale=3.0)
             half = ROWS // dist.get_world_size()
-            found = gradient(settings, slice(rank * half, (rank + 1) * half), hidden)
-            for value in found:
+            result = gradient(settings, slice(rank * half, (rank + 1) * half), hidden)
+            for value in result:
                 dist.all_reduce(value)
                 value /= dist.get_world_size()
             os.environ["WORLD_SIZE"] = "1"
             whole = gradient(settings, slice(None), hidden)
             os.environ["WORLD_SIZE"] = str(dist.get_world_size())
-            for ours, theirs in zip(found, whole, strict=True):
+            for ours, theirs in zip(result, whole, strict=True):
                 torch.testing.assert_close(ours, theirs)
     (folder / str(rank)).touch()
     dist.destroy_process_group()

@@ -151,13 +151,13 @@ class _Grammar:
 
     def _cue(self, tokens: Sequence[_Token], place: int) -> tuple[int, bool]:
         """The place behind the longest cue that begins here, 0 where none does, and whether it is a weak one."""
-        found = (0, False)
+        longest = (0, False)
         for cues, weak in ((self._cues, False), (self._weak, True)):
             for words in cues.get(tokens[place].key, ()):
                 end = place + len(words)
-                if end > found[0] and tuple(token.key for token in tokens[place:end]) == words:
-                    found = end, weak
-        return found
+                if end > longest[0] and tuple(token.key for token in tokens[place:end]) == words:
+                    longest = end, weak
+        return longest
 
     def _restricts(self, tokens: Sequence[_Token], place: int) -> bool:
         return not place or not (tokens[place - 1].key in self._before or tokens[place - 1].key in "([/")

@@ -1,6 +1,6 @@
 """Synonyms and rewrites of a shop's queries, from a file in Solr's format.
 
-    sofa, couch, love seat         each of these also asks for the others, by words
+    sofa, couch, love seat         each of these also matches the others, by words
     tv stand => media console      a query with the left is searched as if it had the right, by all models
 
 One rule a line. A line that begins with # is a comment, unless a digit follows and it is a rule: '#10 screw, no 10

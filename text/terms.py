@@ -1,4 +1,4 @@
-"""Words as lexical retrieval indexes and asks for them: one analyser for products and queries."""
+"""Words as lexical retrieval indexes and queries them: one analyser for products and queries."""
 
 import itertools
 from collections.abc import Iterator
@@ -93,7 +93,7 @@ class Analyser:
         self._stop_words = stop_words(self.language)
 
     def terms(self, text: str) -> list[str]:
-        """All terms of a text that a query asks for, stop words among them."""
+        """All terms of a text as a query matches them, stop words among them."""
         return [term for word in self.words(text) for term in (word.term, *word.parts)]
 
     def words(self, text: str) -> list[Word]:

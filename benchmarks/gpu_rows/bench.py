@@ -13,7 +13,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a BERT: all-MiniLM-L6-v2's, or one for trying the code."""
+    """The sizes of a BERT: all-MiniLM-L6-v2's, or small ones for trying the code."""
 
     layers: int = 6
     width: int = 384
@@ -22,7 +22,7 @@ class Shape:
     words: int = 30_522
 
     def flops(self, tokens: int) -> float:
-        """Of one sequence of so many tokens: products with weights, and attention's two."""
+        """Floating-point operations of one sequence of `tokens` tokens: products with weights, and attention's two."""
         weights = 4 * self.width**2 + 2 * self.width * self.inner
         return 2.0 * self.layers * tokens * (weights + 2 * tokens * self.width)
 

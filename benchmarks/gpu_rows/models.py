@@ -25,7 +25,7 @@ _HALF, _BFLOAT = torch.float16, torch.bfloat16
 
 
 def folders(bench: Bench) -> tuple[Path, Path]:
-    """Of the towers and the cross-encoder: those given, else random ones."""
+    """The folders of the towers and the cross-encoder: those given, else random models."""
     if bench.encoder is not None and bench.ranker is not None:
         return bench.encoder, bench.ranker
     made = bench.scratch / "models"
@@ -41,11 +41,11 @@ def cross_encoder(bench: Bench) -> dict[str, Any]:
     exact = PackedModel(*read_half(model), "cpu", torch.float32).run(tokens[:_CHECKED], segments[:_CHECKED])
     top = ceilings(bench)["flops_per_s"]
 
-    def measured(dtype: torch.dtype, compiled: bool = False, padded: bool = False) -> dict[str, Any]:
+    def measure(dtype: torch.dtype, compiled: bool = False, padded: bool = False) -> dict[str, Any]:
         runner = PackedModel(*read_half(model), bench.device, dtype, compiled)
         if padded:
             runner._attend = packed._padded
-        found = runner.run(tokens[:_CHECKED], segments[:_CHECKED])
+        output = runner.run(tokens[:_CHECKED], segments[:_CHECKED])
         rates = {}
         for batch in bench.size.pair_batches:
             rates[batch] = batch / bench.seconds_each(partial(runner.run, tokens[:batch], segments[:batch]))
@@ -54,17 +54,17 @@ def cross_encoder(bench: Bench) -> dict[str, Any]:
             "pairs_per_s": {str(batch): round(rate) for batch, rate in rates.items()},
             "best": round(best),
             "matrix_rate_share": round(best * bench.size.shape.flops(bench.size.tokens) / top, 4),
-            "largest_difference_to_fp32": float(np.abs(found - exact).max()),
+            "largest_difference_to_fp32": float(np.abs(output - exact).max()),
             "spread_of_logits": float(exact.std()),
         }
 
     ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "fp16": lambda: measured(_HALF),
-        "bf16": lambda: measured(_BFLOAT),
-        "fp16, padded attention": lambda: measured(_HALF, padded=True),
+        "fp16": lambda: measure(_HALF),
+        "bf16": lambda: measure(_BFLOAT),
+        "fp16, padded attention": lambda: measure(_HALF, padded=True),
     }
     if bench.on_gpu:
-        ways["fp16, compiled"] = lambda: measured(_HALF, compiled=True)
+        ways["fp16, compiled"] = lambda: measure(_HALF, compiled=True)
     return dict(attempts(ways))
 
 

@@ -105,10 +105,10 @@ def _summarize(
 
 
 def _share(rows: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    """Of the first queries' true rows, how many were found."""
+    """The share of the first queries' true rows that was retrieved."""
     lines = zip(rows[:_CHECKED].tolist(), truth.tolist(), strict=True)
-    pairs = [(set(found), set(true) - {-1}) for found, true in lines]
-    return sum(len(found & true) for found, true in pairs) / sum(len(true) for _, true in pairs)
+    pairs = [(set(retrieved), set(true) - {-1}) for retrieved, true in lines]
+    return sum(len(retrieved & true) for retrieved, true in pairs) / sum(len(true) for _, true in pairs)
 
 
 def _faiss_flat(bench: Bench, vectors: Vectors) -> Any:
@@ -158,7 +158,7 @@ def _ivf_pq(bench: Bench) -> dict[str, Any]:
     results: dict[str, Any] = {"bytes_a_vector": codes, "build_seconds": round(built, 1)}
     for probes in (8, 64):
         index.nprobe = probes
-        copy = FaissClone.of(index, [0], "replica") if bench.on_gpu else FaissClone(index)
+        copy = FaissClone.to_devices(index, [0], "replica") if bench.on_gpu else FaissClone(index)
         rows, _ = copy.search(vectors.queries, _K)
         seconds = bench.seconds_each(partial(copy.search, vectors.queries, _K), warm=2)
         results[f"{probes} lists"] = {

@@ -31,7 +31,7 @@ async def find_highest(
     `precision` of the former."""
     holds, fails, too_slow = 0.0, None, None
     rate = start
-    while (found := _limit(fails, too_slow)) is None or found > max(holds * (1 + precision), _LEAST_RATE):
+    while (limit := _limit(fails, too_slow)) is None or limit > max(holds * (1 + precision), _LEAST_RATE):
         outcome = await trial(rate)
         if outcome is Outcome.HOLDS:
             holds = rate

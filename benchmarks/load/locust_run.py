@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import cpu_seconds, save
-from benchmarks.load.measured import Call, Measured, measure, percentiles
+from benchmarks.load.measured import Call, LoadMeasures, measure, percentiles
 from benchmarks.load.plots import plot
 from benchmarks.load.queries import QueryLog, read_queries
 from benchmarks.load.rates import settings_in_force
@@ -46,7 +46,7 @@ class NamedOptions:
     server_process: int = 0
 
     @classmethod
-    def of(cls, options: Namespace) -> "NamedOptions":
+    def from_options(cls, options: Namespace) -> "NamedOptions":
         """Selects them from all of Locust's options."""
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
@@ -104,7 +104,7 @@ class LocustRun:
         return INVALID_EXIT if not valid else HOLDS if verdict.holds else REFUSED_EXIT
 
     def _keep(
-        self, measures: Measured, verdict: Verdict, valid: bool, cores: dict[str, float | None], seconds: float
+        self, measures: LoadMeasures, verdict: Verdict, valid: bool, cores: dict[str, float | None], seconds: float
     ) -> None:
         options = self.options
         windows = windowed(self._calls, self.log, seconds)

@@ -56,7 +56,7 @@ def _prepare(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     assert options is not None
     try:
-        named = NamedOptions.of(options)
+        named = NamedOptions.from_options(options)
         environment.tandem = LocustRun(named)  # type: ignore[attr-defined]
     except TandemError as error:
         print(f"tandem: {error}", file=sys.stderr)

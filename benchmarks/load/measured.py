@@ -38,10 +38,10 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Of one run. Latencies are of what was let in, calls that ran into their deadline among them; None where there was
-    none. Refused and late calls are errors as well; `retry_share` is of the refused. `degraded_share` and `ndcg` are of
-    the answers, `ndcg` None without judgments. `lag_p99_ms` is how late the client itself sent.
+class LoadMeasures:
+    """The measures of one run. Latencies are those of admitted calls, late ones among them; None where there was none.
+    Refused and late calls are errors as well; `retry_share` is a share of the refused. `degraded_share` and `ndcg` are
+    those of the answers, `ndcg` None without judgments. `lag_p99_ms` is how late the client itself sent.
     """
 
     calls: int
@@ -64,14 +64,14 @@ class Measured:
         return asdict(self)
 
 
-def measure(calls: Sequence[Call], log: QueryLog, seconds: float) -> Measured:
+def measure(calls: Sequence[Call], log: QueryLog, seconds: float) -> LoadMeasures:
     """`calls` were due within so many seconds."""
     statuses = Counter(call.status for call in calls)
     answered = [call for call in calls if call.status == OK]
     answers = [search_pb2.SearchResponse.FromString(call.answer) for call in answered]
     refused = [call for call in calls if call.status == REFUSED]
     total = max(len(calls), 1)
-    return Measured(
+    return LoadMeasures(
         calls=len(calls),
         offered_per_s=round(len(calls) / seconds, 2),
         answered_per_s=round(len(answered) / seconds, 2),

@@ -100,9 +100,9 @@ async def offer_rates(
         if isinstance(search, float):
             trial = await offers.at(search)
             return OpenResult(offers.trials, search if trial.verdict.holds else 0.0, trial.valid, None)
-        found = await offers.highest(search.start, search.precision)
-        beyond = await offers.beyond(found.rate) if found.rate and slo.overload else None
-        return OpenResult(offers.trials, found.rate, found.bounded, beyond)
+        highest = await offers.highest(search.start, search.precision)
+        beyond = await offers.beyond(highest.rate) if highest.rate and slo.overload else None
+        return OpenResult(offers.trials, highest.rate, highest.bounded, beyond)
 
 
 def keep(result: OpenResult, slo: Slo, parameters: dict[str, Any], folder: Path, name: str) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.common import cpu_seconds
 from benchmarks.load.highest import Highest, Outcome, find_highest
-from benchmarks.load.measured import Measured, measure
+from benchmarks.load.measured import LoadMeasures, measure
 from benchmarks.load.open_loop import OpenLoop
 from benchmarks.load.queries import QueryLog
 from benchmarks.load.schedule import Arrivals, due_times
@@ -48,7 +48,7 @@ class Trial:
 
     rate: float
     seconds: float
-    measured: Measured
+    measured: LoadMeasures
     verdict: Verdict
     valid: bool
     client_cores: float
@@ -116,7 +116,7 @@ class Offers:
         assert overload is not None
         return await self._run(overload.factor * highest, lambda measures: judge_overload(overload, highest, measures))
 
-    async def _run(self, rate: float, verdict: Callable[[Measured], Verdict]) -> Trial:
+    async def _run(self, rate: float, verdict: Callable[[LoadMeasures], Verdict]) -> Trial:
         offer, seconds = self._offer, self._offer.seconds_at(rate)
         # Others each time: the same ones would be found in the service's caches.
         self._runs += 1

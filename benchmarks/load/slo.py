@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from benchmarks.load.measured import LATE, OK, REFUSED, Measured
+from benchmarks.load.measured import LATE, OK, REFUSED, LoadMeasures
 from core.config import load_settings
 from core.errors import TandemError
 
@@ -83,7 +83,7 @@ def read_slo(path: Path, judged: bool) -> Slo:
     return slo
 
 
-def judge(slo: Slo, measured: Measured) -> Verdict:
+def judge(slo: Slo, measured: LoadMeasures) -> Verdict:
     """Latencies, errors and nDCG@10 of one run."""
     findings = [
         _at_most(name, getattr(measured, name), limit)
@@ -96,7 +96,7 @@ def judge(slo: Slo, measured: Measured) -> Verdict:
     return Verdict(findings)
 
 
-def judge_overload(overload: Overload, highest: float, measured: Measured) -> Verdict:
+def judge_overload(overload: Overload, highest: float, measured: LoadMeasures) -> Verdict:
     """A run above the highest rate: admitted calls are still fast, answers do not collapse, refusals state when to
     try again, and nothing else fails."""
     failed = sum(count for status, count in measured.statuses.items() if status not in (OK, REFUSED, LATE))

@@ -24,14 +24,14 @@ def run_all(
     results = {}
     for peer, python in pythons.items():
         try:
-            found = run(peer, python, task, folder, timeout)
+            outcome = run(peer, python, task, folder, timeout)
         except PeerFailed as error:
             failed[peer.name] = str(error)
             continue
         answers = {
-            depth: [[ids[place] for place in rows] for rows in lists] for depth, lists in found["answers"].items()
+            depth: [[ids[place] for place in rows] for rows in lists] for depth, lists in outcome["answers"].items()
         }
-        results[peer.name] = found | {"answers": answers}
+        results[peer.name] = outcome | {"answers": answers}
     return results
 
 

@@ -56,7 +56,7 @@ def rows_loss(model: SentenceTransformer, settings: EncoderTraining, supervision
 
 
 def graded_loss(model: SentenceTransformer, settings: EncoderTraining, weight: float) -> nn.Module:
-    """Of pairs, the ones graded higher are to have the higher cosines (CoSENT, doi 10.1109/TASLP.2024.3402087)."""
+    """Pairs with higher grades shall have higher cosines (CoSENT, doi 10.1109/TASLP.2024.3402087)."""
     if settings.mini_batch is None:
         return GradedLoss(model, weight, settings.scale)
     return CachedGradedLoss(model, weight, settings.scale, mini_batch_size=settings.mini_batch)

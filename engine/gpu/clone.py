@@ -27,7 +27,7 @@ class FaissClone:
         self._keep = keep
 
     @classmethod
-    def of(cls, index: faiss.Index, devices: Sequence[int], spread: Spread) -> "FaissClone":
+    def to_devices(cls, index: faiss.Index, devices: Sequence[int], spread: Spread) -> "FaissClone":
         """Copies a processor's index there. Raises ReleaseError for a kind that FAISS has on no GPU."""
         options = faiss.GpuMultipleClonerOptions()
         options.useFloat16 = True  # of the vectors of an exact index, and of PQ's tables

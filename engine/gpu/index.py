@@ -126,7 +126,7 @@ def copy_to_gpus(index: VectorIndex, gpus: int = 1, spread: Spread = "replica", 
         raise ReleaseError(f"this FAISS sees {faiss.get_num_gpus()} GPUs: install faiss-gpu in faiss-cpu's place")
     if library == "faiss" or (library == "auto" and built):
         try:
-            return GpuIndex(index, FilteredSearcher(index, FaissClone.of(index.inner, range(gpus), spread)))
+            return GpuIndex(index, FilteredSearcher(index, FaissClone.to_devices(index.inner, range(gpus), spread)))
         except ReleaseError as error:
             if library == "faiss" or not index.exact:
                 raise

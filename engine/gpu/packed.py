@@ -175,8 +175,8 @@ def _padded(query: Tensor, key: Tensor, value: Tensor, lengths: Lengths) -> Tens
         rows[mask] = packed
         return rows.transpose(1, 2)
 
-    found = F.scaled_dot_product_attention(unpack(query), unpack(key), unpack(value), attn_mask=mask[:, None, None])
-    return found.transpose(1, 2)[mask]
+    attended = F.scaled_dot_product_attention(unpack(query), unpack(key), unpack(value), attn_mask=mask[:, None, None])
+    return attended.transpose(1, 2)[mask]
 
 
 def _there(values: np.ndarray, device: torch.device) -> Tensor:

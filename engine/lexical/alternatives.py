@@ -40,13 +40,13 @@ class _Term(Protocol):
 class _Postings(Protocol):
     lengths: NDArray[np.int32]
 
-    def of(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+    def lookup(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
     def at(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float32]: ...
 
 
 def holding(numbers: Sequence[int], postings: _Postings) -> NDArray[np.int64]:
     """The products, rows ascending, whose field holds all of the terms, and close to one another."""
-    rarest = min((postings.of(number)[0] for number in numbers), key=len)
+    rarest = min((postings.lookup(number)[0] for number in numbers), key=len)
     rows = rarest.astype(np.int64)
     return rows if len(numbers) == 1 else rows[_held(numbers, postings, rows)]
 
@@ -55,10 +55,10 @@ def added(
     alternatives: Iterable[Alternative], terms: Sequence[_Term], postings: _Postings
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Products and what alternatives for the same words add to their scores in one field; both of shape (n,)."""
-    found = [(one, holding(one.numbers, postings)) for one in alternatives]
-    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(held for _, held in found)]))
+    pairs = [(one, holding(one.numbers, postings)) for one in alternatives]
+    rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(held for _, held in pairs)]))
     result = np.zeros(len(rows), np.float32)
-    for one, held in found:
+    for one, held in pairs:
         places = np.searchsorted(rows, held)
         result[places] = np.maximum(result[places], _more(one, terms, postings, held))
     return rows, result

@@ -20,7 +20,7 @@ _REST = regex.compile(r"(?=.*[aeiouyäöüåæø])\p{L}{3,}")
 
 
 def within_compounds(index: LexicalIndex, term: str, places: tuple[int, ...]) -> list[QueryTerm]:
-    """What a word, by its term, asks for beside itself: compounds made with it. Nothing where an index has none."""
+    """The compounds that a word, by its term, matches beside itself. Empty where an index has none."""
     if not index.compounds:
         return []
     parts = ((head_term(term), HEAD), (modifier_term(term), MODIFIER))
@@ -52,7 +52,7 @@ def _is_name(index: LexicalIndex, number: int) -> bool:
 def known_pieces(
     index: LexicalIndex, analyser: Analyser, first: str, last: str, place: int
 ) -> tuple[int, list[QueryTerm]]:
-    """What two pieces of a word ask for, and how many products hold the one that fewer hold; 0 where one is unknown."""
+    """What two pieces of a word match, and how many products hold the one that fewer hold; 0 where one is unknown."""
     fewest, terms = index.count, []
     for piece, weight in ((first, MODIFIER / HEAD), (last, 1.0)):
         term = analyser.term(piece)

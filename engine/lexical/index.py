@@ -114,7 +114,7 @@ class LexicalIndex:
         Without others, how many products hold it. Of very many products, an even sample speaks for all.
         """
         postings = max(self._fields, key=lambda postings: postings.frequency(number))
-        rows = postings.of(number)[0].astype(np.int64)
+        rows = postings.lookup(number)[0].astype(np.int64)
         if not others:
             return float(len(rows))
         step = -(-len(rows) // _MOST_SAMPLED)
@@ -131,7 +131,7 @@ class LexicalIndex:
         if not numbers:
             return np.zeros(0, np.int64)
         rarest = min(numbers, key=lambda number: sum(postings.frequency(number) for postings in self._fields))
-        parts = [postings.of(rarest)[0] for postings in self._fields]
+        parts = [postings.lookup(rarest)[0] for postings in self._fields]
         step = max(-(-max(map(len, parts)) // (_SAMPLE_AHEAD * most)), 1)  # most fields repeat what one of them holds
         rows = np.unique(np.concatenate([part[::step] for part in parts])).astype(np.int64)
         for number in numbers:
@@ -184,7 +184,7 @@ class LexicalIndex:
             if name == UNITS:
                 continue
             for number, weight in of_word:
-                rows = postings.of(number)[0]
+                rows = postings.lookup(number)[0]
                 held[rows] = np.maximum(held[rows], weight)
             for one in phrases:
                 together = holding(one.numbers, postings)
@@ -198,7 +198,7 @@ class LexicalIndex:
         for name, postings in zip(self.fields, self._fields, strict=True):
             if weight := weights.get(name, 0.0):
                 for term in terms:
-                    rows, scores = postings.of(term.number)
+                    rows, scores = postings.lookup(term.number)
                     totals[rows] += scores * np.float32(weight * term.weight)
                 for alternatives in synonyms:
                     more, extra = added(alternatives, terms, postings)
@@ -216,9 +216,9 @@ class LexicalIndex:
             for term in query.terms:
                 if not postings.frequency(term.number):
                     continue
-                found = postings.at(term.number, rows)
-                scores[:, place] += np.float32(term.weight) * found
-                weight = (found > 0) * np.float32(term.weight)
+                values = postings.at(term.number, rows)
+                scores[:, place] += np.float32(term.weight) * values
+                weight = (values > 0) * np.float32(term.weight)
                 for word in term.words:
                     np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
             for alternatives in query.synonyms:
@@ -257,13 +257,13 @@ class _Postings:
         self._ends, self._rows, self._scores, self.lengths = (mapped(folder / name) for name in field_files(field))
         self.terms = len(self._ends) - 1
 
-    def of(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def lookup(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         span = slice(self._ends[number], self._ends[number + 1])
         return self._rows[span], self._scores[span]
 
     def at(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The term's score in each of these rows, 0 where it is not found."""
-        held, scores = self.of(number)
+        held, scores = self.lookup(number)
         if not len(held):
             return np.zeros(len(rows), np.float32)
         places = np.minimum(np.searchsorted(held, rows), len(held) - 1)

@@ -1,4 +1,4 @@
-"""Reads a query for a lexical index: which terms of its vocabulary each word asks for, and how much they count."""
+"""Reads a query for a lexical index: which terms of its vocabulary each word matches, and how much they count."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from text.terms import Analyser, Word
 
 # Chosen on Home Depot's validation queries, clean and with typing errors (as `benchmarks/words.py` makes them).
 _PART = 0.5
-# A known word that few products hold asks for words one error away, too, that so many times as many hold.
+# A known word that few products hold also matches words one error away that this many times as many products hold.
 _RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5
 # What bounds the cost of a query: its words, their terms but for those spelt nearly so, and words looked at for these.
@@ -99,7 +99,7 @@ class LexicalQueryParser:
         return similar_terms
 
     def _joined(self, words: Sequence[Word]) -> Iterator[QueryTerm]:
-        """'dish washer' also asks for dishwasher, and 'm a c' for mac."""
+        """'dish washer' also matches dishwasher, and 'm a c' matches mac."""
         for start, end in self._neighbours(words):
             whole = self._analyser.term("".join(word.text for word in words[start:end]))
             places = tuple(range(start, end))

@@ -13,11 +13,11 @@ from text.typos import typo_cost
 _EDIT = 0.7
 _UNLIKELY = 6.0  # a logarithm: of two words, one more error away, the other is as likely in 400 times fewer products
 _NOBODY = 0.02  # what a word counts for that no product has with the others; 0 has no logarithm
-_SURELY = 1500  # times as often, to mend a word that some product holds
+_SURELY = 1500  # times as often, to correct a word that some product holds
 _ALIKE = 10
 _ONE_EDIT, _TWO_EDITS = 3, 4
 _BRAND_SHARE = 0.5
-_BRAND_SLIPS = 1.5  # a name is what many words are near: only a likely slip makes one of a word
+_BRAND_SLIPS = 1.5  # many words are near a name: a word becomes one only by a likely typing error
 _LEAST_SPLIT, _LONGEST_SPLIT, _LEAST_PIECE, _LEAST_HELD = 6, 40, 3, 3
 _SEVERAL, _SEVERAL_COMPOUNDS, _LEAST_PART, _LEAST_REST = 4, 2, 4, 3
 _MOST_COMPANY = 8  # words of the query whose products are looked at, those that fewest hold
@@ -37,12 +37,12 @@ class Speller:
         return self._is_word(word.text) or self._makes_others(word.term)
 
     def unknown(self, word: Word, place: int) -> list[QueryTerm]:
-        """What an unknown word asks for: words with one error, else the two it is made of, else words with two."""
+        """What an unknown word matches: words with one error, else the two it is made of, else words with two."""
         alike = self.similar(word, place, 2, 1)
         return alike if any(term.errors == 1 for term in alike) else self.split(word, place) or alike
 
     def split(self, word: Word, place: int) -> list[QueryTerm]:
-        """'dishwasherrack' asks for the two known words that most products hold, or for nothing."""
+        """'dishwasherrack' matches the two known words that most products hold, or nothing."""
         text = word.text
         if not _LEAST_SPLIT <= len(text) <= _LONGEST_SPLIT or not text.isalpha():
             return []
@@ -100,7 +100,7 @@ class Speller:
                 yield word.text, best.spelling
 
     def _may_be_meant(self, word: Word, term: QueryTerm) -> bool:
-        """Whether it is no brand, or one that a likely slip makes of the word."""
+        """Whether the term is no brand, or a brand that a likely typing error turns into the word."""
         held = max(1, self._index.document_frequency(term.number))
         if self._index.named_in("brand", term.number) < _BRAND_SHARE * held:
             return True

@@ -41,17 +41,17 @@ class SynonymReader:
             return []
         places = {word.term: place for place, word in enumerate(words)}
         spans = [(word.term, span) for word, span in located(text, self._analyser) if span]
-        found = []
+        groups = []
         for match in matches:
             inside = {term for term, (start, end) in spans if start >= match.start and end <= match.end}
             # Of Chinese, a phrase may begin or end in the midst of what was taken for a word.
             within = inside or {term for term, (start, end) in spans if start < match.end and end > match.start}
-            found.append(self._alternatives(match, sorted(places[term] for term in within & places.keys()), words))
-        best = sorted((one for ones in found for one in ones), key=lambda one: -one.frequency)[:_MOST]
-        return [[one for one in ones if one in best] for ones in found]
+            groups.append(self._alternatives(match, sorted(places[term] for term in within & places.keys()), words))
+        best = sorted((one for ones in groups for one in ones), key=lambda one: -one.frequency)[:_MOST]
+        return [[one for one in ones if one in best] for ones in groups]
 
     def scaled(
-        self, found: Sequence[Sequence[Alternative]], weights: Sequence[float]
+        self, groups: Sequence[Sequence[Alternative]], weights: Sequence[float]
     ) -> tuple[tuple[Alternative, ...], ...]:
         """The alternatives, each to count as much as the words it stands for, of which `weights` has the inverse
         document frequencies."""
@@ -60,18 +60,18 @@ class SynonymReader:
             own = sum(map(self._rarity, one.counted))
             return one.weight * sum(weights[place] for place in one.words) / max(own, 1e-6)
 
-        return tuple(tuple(replace(one, scale=scale(one)) for one in ones) for ones in found if ones)
+        return tuple(tuple(replace(one, scale=scale(one)) for one in ones) for ones in groups if ones)
 
     def _alternatives(self, match: Match, places: Sequence[int], words: Sequence[Word]) -> list[Alternative]:
         own = {place: self._index.terms.find(words[place].term) for place in places}
-        found: dict[tuple[int, ...], Alternative] = {}
+        groups: dict[tuple[int, ...], Alternative] = {}
         for group in dict.fromkeys(self._group_of[number] for number in match.numbers):
             for numbers in self._analysed(group):
                 counted = tuple(number for number in numbers if number not in own.values())
                 missed = tuple(place for place, number in own.items() if number not in numbers)
                 if counted and missed and (frequency := self._index.holding(numbers)):
-                    found[numbers] = Alternative(numbers, counted, missed, _WEIGHT, frequency=frequency)
-        return list(found.values())
+                    groups[numbers] = Alternative(numbers, counted, missed, _WEIGHT, frequency=frequency)
+        return list(groups.values())
 
     # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.
     @cachedmethod(lambda self: self._read_groups)

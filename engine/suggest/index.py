@@ -32,7 +32,7 @@ UNLIKELY = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class Suggested:
+class SuggestionEntry:
     """An entry of the index as it is shown; see `engine.suggest.files.Entry`."""
 
     text: str
@@ -87,10 +87,10 @@ class SuggestionIndex:
         """All rows."""
         return 0, len(self._places)
 
-    def entry(self, number: int) -> Suggested:
+    def entry(self, number: int) -> SuggestionEntry:
         """An entry by its number."""
         text = self._texts[self._text_ends[number] : self._text_ends[number + 1]].tobytes().decode()
-        return Suggested(text, int(self._kinds[number]), int(self._counts[number]))
+        return SuggestionEntry(text, int(self._kinds[number]), int(self._counts[number]))
 
     def weight(self, number: int) -> float:
         """How likely an entry is meant, wherever it matches."""

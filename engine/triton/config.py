@@ -22,7 +22,7 @@ _MICROS = 1_000_000
 WARM_TOKENS = 8
 
 OUTPUT = "output"
-VECTOR, K, ROWS, FOUND, SCORES = "vector", "k", "rows", "found", "scores"
+VECTOR, K, ROWS, NEIGHBOURS, SCORES = "vector", "k", "rows", "found", "scores"
 _INT64, _INT32, _FP32 = pb.DataType.TYPE_INT64, pb.DataType.TYPE_INT32, pb.DataType.TYPE_FP32
 
 
@@ -87,7 +87,7 @@ def index_config(name: str, dimensions: int, settings: str, layout: Layout) -> s
     config.input.extend(
         [_input(VECTOR, _FP32, [dimensions]), _input(K, _INT32, [1]), _input(ROWS, _INT64, [-1], ragged=True)]
     )
-    config.output.add(name=FOUND, data_type=_INT64, dims=[-1])
+    config.output.add(name=NEIGHBOURS, data_type=_INT64, dims=[-1])
     config.output.add(name=SCORES, data_type=_FP32, dims=[-1])
     gpu = layout.index_device == "gpu"
     kind = pb.ModelInstanceGroup.KIND_GPU if gpu else pb.ModelInstanceGroup.KIND_CPU

@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
-from engine.triton.config import ENCODE_ROWS, FOUND, RETRIEVE_ROWS, SCORES
+from engine.triton.config import ENCODE_ROWS, NEIGHBOURS, RETRIEVE_ROWS, SCORES
 from engine.triton.repository import ENCODE, RESCORE, RETRIEVE
 from engine.triton.watch import PATIENCE_SECONDS, PROBE_SECONDS, Watch
 from engine.triton.wire import (
@@ -42,7 +42,7 @@ log = logging.getLogger("tandem.triton")
 RESCORE_PAIRS = 16
 _LOAD_PAUSE_SECONDS = 2.0
 _LONGEST_SECONDS = 30.0  # of calls without a deadline
-_OUTPUTS: dict[str, np.dtype] = {FOUND: np.dtype(np.int64), SCORES: np.dtype(np.float32)}
+_OUTPUTS: dict[str, np.dtype] = {NEIGHBOURS: np.dtype(np.int64), SCORES: np.dtype(np.float32)}
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -54,7 +54,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedModels:
     """The models of a release as Triton names them, by call, the inputs of those of text, and what the index holds."""
 
     names: Mapping[str, str]
@@ -67,7 +67,7 @@ class TritonEngine:
     """Runs a release's models in a Triton server. For use from one event loop at a time."""
 
     def __init__(
-        self, address: str, served: Served, load: Callable[[], None], leave: Callable[[], None] = lambda: None
+        self, address: str, served: ServedModels, load: Callable[[], None], leave: Callable[[], None] = lambda: None
     ) -> None:
         """`load` reloads models that the server lost; `leave` is called once they are no longer used.
 

@@ -10,7 +10,7 @@ from lifecycle.explanation import answer_facts, hit_facts, strength
 from tandem.v1 import search_pb2
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-# Each background has a contrast of 7 or more with the black text on it. What a colour tells is told by a number too.
+# Each background has a contrast of 7 or more with the black text on it. A number repeats what a colour shows.
 _RAISING = ("#ffffff", "#e3f5e6", "#c2ebc9", "#98dda4", "#6fce80")
 _LOWERING = ("#ffffff", "#fde8e4", "#fbd0c7", "#f8b3a5", "#f59885")
 _STYLE = """

@@ -111,7 +111,7 @@ def _hit_table(console: Console, query: str, answer: search_pb2.SearchResponse, 
 
 
 class _Cells(NamedTuple):
-    """Of a row: the fields of the product with its price, and the scores of stages."""
+    """The cells of a row: the fields of the product with its price, and the scores of stages."""
 
     fields: Sequence[str | Text]
     scores: Sequence[str]

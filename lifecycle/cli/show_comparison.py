@@ -60,7 +60,7 @@ def _rows(console: Console, title: str, first: str, rows: list[MeasureComparison
     names = [first, *(["measure"] if measured else []), "queries", "A", "B", "B - A", "p", "won", "lost"]
     table = _table(title, *names)
     for row in rows:
-        pair = row.found
+        pair = row.paired
         cells = [f"{pair.difference.queries:,}", f"{pair.a:.3f}", f"{pair.b:.3f}", _interval(pair.difference, "+")]
         last = [f"{row.p_holm:.3f}", str(pair.wins), str(pair.losses)]
         table.add_row(Text(row.name), *([row.measure] if measured else []), *cells, *last)
@@ -112,7 +112,7 @@ def _interval(entry: Estimate, sign: str = "") -> str:
 
 
 def _counts(report: Report) -> str:
-    return f"{report.predicted:,}, {report.actual:,} of {report.of:,} queries"
+    return f"{report.predicted:,}, {report.actual:,} of {report.queries:,} queries"
 
 
 def _product(title: str, grade: float | None) -> str:

@@ -91,7 +91,7 @@ class BehaviourJudgments:
             f"{self.read:,} rows" + (f" ({self.nameless:,} without query or product)" if self.nameless else ""),
             *([f"could not read {self.faults}"] if self.faults else []),
             f"{len(self.table['query'].unique()):,} queries, {len(self.table):,} products judged",
-            f"left out: {reasons or 'none'}" + ("" if self.sessions else " (no sessions to tell skips by)"),
+            f"left out: {reasons or 'none'}" + ("" if self.sessions else " (skips are not counted: no sessions)"),
             f"seen at positions 1 to {_FIRST}: {curve}, {self._source()}",
         ]
         return "; ".join(parts)

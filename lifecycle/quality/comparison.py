@@ -18,7 +18,7 @@ from evaluation.classification import (
     reliability,
     report,
 )
-from evaluation.comparison import Paired, holm, paired
+from evaluation.comparison import PairedComparison, holm, paired
 from evaluation.measures import Estimate, Grades, Rankings
 from lifecycle.quality.evaluate import RANDOM, RERANKED, RETRIEVED, Evaluation, orders
 
@@ -50,7 +50,7 @@ class ReleaseQuality:
 
     evaluation: Evaluation
     trust: ProbabilityQuality | None
-    lift: Paired
+    lift: PairedComparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class MeasureComparison:
 
     name: str
     measure: str
-    found: Paired
+    paired: PairedComparison
     p_holm: float
 
 
@@ -127,7 +127,7 @@ def side(
     lift = paired(evaluation.values[RANDOM][POOL], evaluation.values[evaluation.served][POOL])
     if RERANKED not in evaluation.values:
         return ReleaseQuality(evaluation, None, lift)
-    pairs = Pairs.of(evaluation.pools, evaluation.scores[RERANKED], evaluation.relevant)
+    pairs = Pairs.from_pools(evaluation.pools, evaluation.scores[RERANKED], evaluation.relevant)
     if cutoff is not None:
         chosen = "given"
     elif own is not None:
@@ -187,12 +187,14 @@ def _values(evaluation: Evaluation, stage: str, measure: str) -> dict[str, float
     return evaluation.values[evaluation.served if stage == SERVED else stage][measure]
 
 
-def _pair(a: Evaluation, b: Evaluation, stage: str, measure: str, queries: Collection[str] | None = None) -> Paired:
+def _pair(
+    a: Evaluation, b: Evaluation, stage: str, measure: str, queries: Collection[str] | None = None
+) -> PairedComparison:
     first, second = _values(a, stage, measure), _values(b, stage, measure)
     return paired({q: v for q, v in first.items() if queries is None or q in queries}, second)
 
 
-def tested(comparisons: Mapping[tuple[str, str], Paired]) -> list[MeasureComparison]:
+def tested(comparisons: Mapping[tuple[str, str], PairedComparison]) -> list[MeasureComparison]:
     """Rows by name and measure, their p-values corrected over all of them."""
     corrected = holm({key: entry.p for key, entry in comparisons.items()})
     return [MeasureComparison(*key, entry, corrected[key]) for key, entry in comparisons.items()]

@@ -194,18 +194,18 @@ async def _search_all(
 
 def rows_by_stage(answer: SearchResult, release: LoadedRelease) -> dict[str, Sequence[int]]:
     """The first rows by each stage. Sources that returned more than the answer's length are truncated to it."""
-    found = answer.candidates
+    candidates = answer.candidates
     stages: dict[str, Sequence[int]] = {
-        name: found.rows[source.order()][:_DEPTH].tolist()
-        for name, source in ((RETRIEVED, found.dense), (WORDS, found.lexical))
+        name: candidates.rows[source.order()][:_DEPTH].tolist()
+        for name, source in ((RETRIEVED, candidates.dense), (WORDS, candidates.lexical))
         if source is not None
     }
-    fused = np.argsort(-found.scores, kind="stable")
-    if found.fused:
-        stages[FUSED] = found.rows[fused][:_DEPTH].tolist()
+    fused = np.argsort(-candidates.scores, kind="stable")
+    if candidates.fused:
+        stages[FUSED] = candidates.rows[fused][:_DEPTH].tolist()
     if release.ranker is not None:
         relevance = np.nan_to_num(answer.relevance[fused], nan=-1)
-        stages[RERANKED] = found.rows[fused[np.argsort(-relevance, kind="stable")]][:_DEPTH].tolist()
+        stages[RERANKED] = candidates.rows[fused[np.argsort(-relevance, kind="stable")]][:_DEPTH].tolist()
     if release.final is not None:
         stages[FINAL] = [hit.row for hit in answer.hits]
     elif release.ranker is not None:
@@ -271,18 +271,18 @@ async def _with_words(
     if release.final is not None:
         unranked = np.zeros(len(rows), np.int64)
         sources = {DENSE: SourceScores(similarities, unranked), LEXICAL: SourceScores(words, unranked)}
-        found = CandidateSet(rows, scores[FUSED].astype(np.float32), sources, matches.query, evidence)
+        candidates = CandidateSet(rows, scores[FUSED].astype(np.float32), sources, matches.query, evidence)
         stated = Understanding(attributes=matches.attributes)
         stated = with_candidates(stated, one_source(LEXICAL, matches.candidates), release.view)
-        table = with_relevance(release.features(found, stated), relevance)
+        table = with_relevance(release.features(candidates, stated), relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 
 
-def _mixed(release: LoadedRelease, found: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+def _mixed(release: LoadedRelease, fused: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     """The scores served without a final score, for a pool retrieved in the order of these scores."""
-    order = np.argsort(-found, kind="stable")
-    scores = np.zeros(len(found))
+    order = np.argsort(-fused, kind="stable")
+    scores = np.zeros(len(fused))
     scores[order] = mixed_scores(relevance[order], release.mix)
     return scores
 

@@ -38,7 +38,7 @@ class ReleaseLocation:
         return self.store.manifest(self.catalog, self.release)
 
     def columns(self) -> ProductTable:
-        """The products, found whole. Raises ReleaseError."""
+        """The products, their digests verified. Raises ReleaseError."""
         self.store.verify(self.catalog, self.release, "products.arrow")
         return ProductTable(self.store.path(self.catalog, self.release) / "products.arrow")
 
@@ -106,7 +106,7 @@ def compare_releases(
 
 
 def open_place(place: ReleaseLocation) -> LoadedRelease:
-    """Loads a release, found whole. Raises ReleaseError."""
+    """Loads a release and verifies its digests. Raises ReleaseError."""
     manifest = place.store.verify(place.catalog, place.release)
     return open_release(place.store.path(place.catalog, place.release), manifest)
 
@@ -136,11 +136,11 @@ async def _valid_pairs(
     pools = select_pools(select_grades(table, "valid"), held)
     if release.ranker is None or not pools:
         return None
-    return Pairs.of(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
+    return Pairs.from_pools(pools, (await score_pools(release, pools, plan))[RERANKED], relevant)
 
 
 def _slices(columns: ProductTable, table: pa.Table, ask: EvaluationRequest) -> Slices:
-    """Of the split's queries. A split that is evaluated was not trained on, though it be called valid."""
+    """The slices of the split's queries. A split that is evaluated was not trained on, even if its name is valid."""
     trained = {"train", "valid"} - {ask.split}
     judged = {product for split in trained for products in select_grades(table, split).values() for product in products}
     return slice_queries(select_grades(table, ask.split), columns, judged, load_frequencies(ask.judgments))
@@ -154,7 +154,7 @@ def _titles(*places: ReleaseLocation) -> Callable[[str], str]:
     ]
 
     def title(product: str) -> str:
-        found = (columns.row(rows[product], ["title"])["title"] for columns, rows in shelves if product in rows)
-        return next(found, product)
+        titles = (columns.row(rows[product], ["title"])["title"] for columns, rows in shelves if product in rows)
+        return next(titles, product)
 
     return title

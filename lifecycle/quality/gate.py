@@ -95,7 +95,7 @@ def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]
         rows = [row for row in comparison.measures if (row.name, row.measure) == (stage, measure)]
         if not rows:
             return "not comparable: another catalog", wanted, None
-        difference = rows[0].found.difference
+        difference = rows[0].paired.difference
         if not difference.queries:
             return "no query has this measure", wanted, None
         return (
@@ -110,14 +110,14 @@ def _not_worse(stage: str, measure: str, margin: Callable[[GateSettings], float]
 def _slices(comparison: Comparison, settings: GateSettings) -> RuleOutcome:
     least, loss = settings.slice_queries, settings.slice_loss
     wanted = f"no slice of {least} queries or more loses over {loss:g} with p < {settings.slice_p:g}"
-    rows = [row for row in comparison.slices if row.found.difference.queries >= least]
+    rows = [row for row in comparison.slices if row.paired.difference.queries >= least]
     if not rows:
         return "no slice is large enough", wanted, None
-    corrected = holm(dict(enumerate(row.found.p for row in rows)))
+    corrected = holm(dict(enumerate(row.paired.p for row in rows)))
     bad = [
-        f"{row.name} {row.measure} {row.found.difference.mean:+.3f}, p {corrected[i]:.3f}"
+        f"{row.name} {row.measure} {row.paired.difference.mean:+.3f}, p {corrected[i]:.3f}"
         for i, row in enumerate(rows)
-        if row.found.difference.mean < -loss and corrected[i] < settings.slice_p
+        if row.paired.difference.mean < -loss and corrected[i] < settings.slice_p
     ]
     return "; ".join(bad) or f"none of {len({row.name for row in rows})} slices", wanted, not bad
 

@@ -68,7 +68,7 @@ def vocabulary(columns: ProductTable) -> dict[str, int]:
 
 
 def misspelt_queries(queries: Iterable[str], words: Collection[str]) -> set[str]:
-    """Queries with a word that the vocabulary lacks and one slip away has, or two where it is long.
+    """Queries with a word that the vocabulary lacks but has with one typing error corrected, or two in a long word.
 
     A slip is a letter added, lost, changed, or changed places with its neighbour (optimal string alignment). Words of
     fewer than four letters are not checked, nor are plurals of words in the vocabulary.

@@ -37,7 +37,9 @@ class StageComparison:
         """Without the examples."""
         return {
             "against_served": plain([asdict(row) for row in self.rows]),
-            "slices": plain({name: {s: asdict(e) for s, e in of.items()} for name, of in self.slices.items()}),
+            "slices": plain(
+                {name: {s: asdict(e) for s, e in estimates.items()} for name, estimates in self.slices.items()}
+            ),
         }
 
 

@@ -111,7 +111,7 @@ class Pacer:
             content = json.loads((self._folders[stage] / PACE_FILE).read_bytes())
             record = (
                 content["stages"].get(stage) or content["stages"][_FORMER_NAMES[stage]]
-                if content["of"] == self._of
+                if content["of"] == self._recipe_digest
                 else None
             )
             return record if record and {"share", "seconds", "cut"} <= record.keys() else None
@@ -124,11 +124,11 @@ class Pacer:
         here = {name: entry for name, entry in self._records.items() if self._folders[name] == folder}
         folder.mkdir(parents=True, exist_ok=True)
         part = (folder / PACE_FILE).with_suffix(".part")
-        part.write_text(json.dumps({"of": self._of, "stages": here}, indent=2) + "\n")
+        part.write_text(json.dumps({"of": self._recipe_digest, "stages": here}, indent=2) + "\n")
         part.replace(folder / PACE_FILE)
 
     @property
-    def _of(self) -> str:
+    def _recipe_digest(self) -> str:
         assert self._whole.effort is not None, "called for recipes that are paced"
         return value_digest(
             [self._whole.name, self._whole.minutes, self._whole.effort.model_dump(by_alias=True), self._base]

@@ -73,7 +73,7 @@ def new_lineage(kind: Kind, base: str, catalog: str, data: dict[str, str]) -> Li
 
 
 def model_digest(folder: Path) -> str:
-    """Of the model that a training left in the folder. Raises ModelError without one."""
+    """The digest of the model that a training left in the folder. Raises ModelError without one."""
     is_ranker = (folder / RANKER_FILE).is_file()
     return Ranker.open(folder).digest if is_ranker else BiEncoder.open(folder).digest
 

@@ -55,7 +55,7 @@ class Teacher:
         self._model = OnnxModel(self._ranker.model_path)
 
     def logits(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
-        """Of each query with the product text of the same place, shape (n,)."""
+        """The logit of each query with the product text of the same place, shape (n,)."""
         pairs = self._ranker.pack_pairs(list(zip(queries, texts, strict=True)))
         logits = np.empty(len(pairs), np.float32)
 

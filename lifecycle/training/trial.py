@@ -215,6 +215,6 @@ def _times(subjects: Mapping[str, Subject], repeats: int) -> dict[str, dict[str,
 
 
 def _bytes(files: Sequence[Path], own: Path, other: Path | None) -> int:
-    """Of a release's files, with another model in the place of its own."""
+    """The bytes of a release's files, with another model in place of its own."""
     counted = [path for path in files if other is None or path.suffix != own.suffix] + ([other] if other else [])
     return sum(path.stat().st_size for path in counted)

@@ -87,4 +87,4 @@ def _report_json(report: Report) -> dict[str, Any]:
     """Undefined shares become None, as JSON has no NaN."""
     shares = {"precision": report.precision.mean, "recall": report.recall.mean}
     defined = {name: None if np.isnan(value) else value for name, value in shares.items()}
-    return defined | {"said": report.predicted, "nothing_fits": report.actual, "queries": report.of}
+    return defined | {"predicted": report.predicted, "nothing_fits": report.actual, "queries": report.queries}

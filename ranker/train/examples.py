@@ -29,8 +29,8 @@ def training_labels(examples: Examples, settings: RankerTraining) -> Labels:
     unjudged: list[tuple[str, str]] = []
     for query, judged in train.queries.items():
         labels = {name: judged[name] for name in sample_by_grade(judged, settings.judgments, random)}
-        found = dict.fromkeys(negatives.get(query, ()))
-        usable = [name for name in found if name in texts and name not in labels and judged.get(name, 0.0) <= POOR]
+        names = dict.fromkeys(negatives.get(query, ()))
+        usable = [name for name in names if name in texts and name not in labels and judged.get(name, 0.0) <= POOR]
         mined = [usable[place] for place in random.permutation(len(usable))[: settings.hard_negatives]]
         labels |= {name: judged.get(name, 0.0) for name in mined}
         unjudged += [(query, name) for name in mined if name not in judged]

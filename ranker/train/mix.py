@@ -25,7 +25,7 @@ class RetrievedLists:
     """Retrieved products of judged queries, best first, with the towers' similarity of each pair, in their order."""
 
     grades: Grades
-    found: Mapping[str, Sequence[str]]
+    retrieved: Mapping[str, Sequence[str]]
     pairs: list[tuple[str, str]]
     similarities: NDArray[np.float32]
 
@@ -33,26 +33,26 @@ class RetrievedLists:
     def from_judged(
         cls,
         valid: JudgedQueries,
-        found: Mapping[str, Sequence[str]],
+        retrieved: Mapping[str, Sequence[str]],
         texts: Mapping[str, str],
         similarity: PairValues,
         seed: int = 0,
     ) -> "RetrievedLists":
         """The lists of at most 400 sampled queries that have a retrieved and a relevant product."""
-        useful = [query for query, graded in valid.queries.items() if max(graded.values()) > 0 and found.get(query)]
+        useful = [query for query, graded in valid.queries.items() if max(graded.values()) > 0 and retrieved.get(query)]
         sampled = sorted(np.random.default_rng(seed).permutation(len(useful))[:_MOST].tolist())
-        lists = {query: [name for name in found[query] if name in texts] for query in (useful[i] for i in sampled)}
+        lists = {query: [name for name in retrieved[query] if name in texts] for query in (useful[i] for i in sampled)}
         pairs = [(query, texts[name]) for query, names in lists.items() for name in names]
         values = similarity([query for query, _ in pairs], [text for _, text in pairs]) if pairs else np.zeros(0)
         return cls({query: valid.queries[query] for query in lists}, lists, pairs, values.astype(np.float32))
 
     def ndcg(self, evidence: NDArray[np.floating], share: float) -> Values:
         """nDCG@10 of each query, with this share of the order by the evidence of all pairs, shape (n,)."""
-        ends = np.cumsum([len(names) for names in self.found.values()])
+        ends = np.cumsum([len(names) for names in self.retrieved.values()])
         parts = np.split(evidence, ends[:-1])
         rankings = {
             query: [names[place] for place in np.argsort(-mixed_scores(part, share), kind="stable")]
-            for (query, names), part in zip(self.found.items(), parts, strict=True)
+            for (query, names), part in zip(self.retrieved.items(), parts, strict=True)
         }
         return pool_ndcg(self.grades, rankings, 0.0)
 

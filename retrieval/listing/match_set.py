@@ -46,7 +46,7 @@ class MatchSet:
 
 
 def similar_matches(similar: Candidates, threshold: float | None) -> Candidates:
-    """Of the most similar products of a whole view, best first, those that match: above the threshold, or as similar as
+    """Those of the most similar products of a whole view, best first, that match: above the threshold, or as similar as
     the `ALWAYS_SIMILAR`th, whichever is lower. Without a threshold, the latter."""
     if not len(similar.scores):
         return similar

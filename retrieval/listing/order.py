@@ -38,7 +38,7 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ordered:
+class ResultOrder:
     """The first results: `places` of products, or of the best product of each group. `total` is how many results there
     are, and `capped` those that a cap moved back."""
 
@@ -47,7 +47,7 @@ class Ordered:
     capped: set[int] = field(default_factory=set)
 
 
-def order_matches(matches: Matches, stop: int) -> Ordered:
+def order_matches(matches: Matches, stop: int) -> ResultOrder:
     """The first `stop` results."""
     total = len(matches.rows) if matches.groups is None else _count(matches.groups)
     pins = _one_pin_each(matches)
@@ -58,7 +58,7 @@ def order_matches(matches: Matches, stop: int) -> Ordered:
     capped: set[int] = set()
     if matches.caps:
         units, capped = _capped(matches, units)
-    return Ordered(_with_pins(units, pins, total)[:stop], total, capped)
+    return ResultOrder(_with_pins(units, pins, total)[:stop], total, capped)
 
 
 def group_members(matches: Matches, best: int, most: int) -> Places:

@@ -22,7 +22,7 @@ from retrieval.listing.columns import (
 )
 from retrieval.listing.facets import FacetCounts, count_facet
 from retrieval.listing.match_set import MatchSet
-from retrieval.listing.order import Matches, Ordered, Places, group_members, order_matches
+from retrieval.listing.order import Matches, Places, ResultOrder, group_members, order_matches
 from retrieval.listing.spec import MAX_DEPTH, FacetSpec, ListingSpec
 from retrieval.rules.effects import NO_EFFECTS, RuleEffects
 
@@ -51,7 +51,7 @@ class Head:
 
     @classmethod
     def empty(cls) -> "Head":
-        """Of a list that is not ordered by relevance."""
+        """The head of a list that is not ordered by relevance."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
@@ -65,7 +65,7 @@ class ListedGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class PageEntry:
     """A product of the page by its row. `moves` is what moved it beside its score."""
 
     row: int
@@ -79,7 +79,7 @@ class Page:
     """A page: `total` counts the products that match, `groups` their groups where the request groups. `more` is whether
     there is a next page."""
 
-    products: list[Listed]
+    products: list[PageEntry]
     total: int
     groups: int | None
     more: bool
@@ -209,7 +209,7 @@ class Listing:
         )
 
     def _relevance(self, rows: Rows) -> Scores:
-        """Of what no model ranked; products outside the price bounds are below all others."""
+        """The relevance of products that no model ranked; products outside the price bounds are below all others."""
         relevance = self._matches.relevance[rows]
         for _, mask, factor in self.boosts:
             relevance = relevance + np.where(mask[rows], np.float32(_BOOST * np.log2(factor)), np.float32(0))
@@ -217,7 +217,7 @@ class Listing:
             relevance = np.where(self._inside[rows], relevance, relevance - np.ptp(relevance) - 1)
         return relevance
 
-    def _listed(self, matches: Matches, ordered: Ordered, head: Head, chosen: Places) -> list[Listed]:
+    def _listed(self, matches: Matches, ordered: ResultOrder, head: Head, chosen: Places) -> list[PageEntry]:
         scores = dict(zip(head.rows.tolist(), head.scores.tolist(), strict=True))
         below = (min(scores.values()) - 1.0) if scores else 0.0
         pinned = {row: rule for _, row, rule in self.pins}
@@ -230,7 +230,7 @@ class Listing:
             moves += [f"bury:{rule}" for rule, mask in self.burials if mask[row] and not self._spec.sort]
             moves += ["cap"] if place in ordered.capped else []
             moves += ["diversity"] if row in head.spread else []
-            result.append(Listed(row, score, tuple(moves), self._group(matches, place)))
+            result.append(PageEntry(row, score, tuple(moves), self._group(matches, place)))
         return result
 
     def _group(self, matches: Matches, place: int) -> ListedGroup | None:

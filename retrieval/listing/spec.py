@@ -95,4 +95,4 @@ class ListingSpec:
 
 
 PLAIN = ListingSpec()
-"""Of a request that asks for hits alone."""
+"""The listing of a request for hits alone."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.protocol import Vectors
 from retrieval.listing.match_set import MatchSet
-from retrieval.listing.page import Head, Listed, Page
+from retrieval.listing.page import Head, Page, PageEntry
 from retrieval.listing.page_token import PageToken
 from retrieval.pipeline.candidates import DENSE, LEXICAL
 from retrieval.pipeline.context import RequestContext
@@ -17,12 +17,12 @@ from retrieval.pipeline.listing import first_page, needs_arranging, next_page
 from retrieval.pipeline.prerank import Shortlist
 from retrieval.pipeline.ranking import Ranking, relevance_ranks, source_scores
 from retrieval.pipeline.result import FeatureContribution, Hit, HitGroup, StageScore
-from retrieval.pipeline.sources import Retrieved
+from retrieval.pipeline.sources import SourceResult
 from text.price_bounds import PriceBounds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
+class RankedCandidates:
     """The shortlist, how it was ranked, and the cross-encoder's relevance, shape (c,), NaN where there is none."""
 
     shortlist: Shortlist
@@ -37,9 +37,9 @@ class Ranked:
 
 async def arrange(
     context: RequestContext,
-    lists: Sequence[Retrieved],
+    lists: Sequence[SourceResult],
     matches: MatchSet | None,
-    ranked: Ranked,
+    ranked: RankedCandidates,
     bounds: PriceBounds | None,
 ) -> list[Hit]:
     """The hits of the first page, best first."""
@@ -55,7 +55,7 @@ async def arrange(
 
 async def arrange_matches(
     context: RequestContext,
-    lists: Sequence[Retrieved],
+    lists: Sequence[SourceResult],
     matches: MatchSet | None,
     token: PageToken | None,
     bounds: PriceBounds | None,
@@ -76,7 +76,7 @@ def _page_hits(page: Page, ranked: dict[int, Hit], matches: MatchSet | None) -> 
     return [_page_hit(entry, ranked.get(entry.row), ranked, matches) for entry in page.products]
 
 
-def _page_hit(entry: Listed, hit: Hit | None, ranked: dict[int, Hit], matches: MatchSet | None) -> Hit:
+def _page_hit(entry: PageEntry, hit: Hit | None, ranked: dict[int, Hit], matches: MatchSet | None) -> Hit:
     group = None
     if entry.group is not None:
         variants = tuple(ranked.get(row) or Hit(row, 0.0, _match_scores(row, matches)) for row in entry.group.variants)
@@ -94,7 +94,7 @@ def _match_scores(row: int, matches: MatchSet | None) -> tuple[StageScore, ...]:
     return tuple(StageScore(name, score, 0) for name, score in scores.items() if score == score and score)
 
 
-async def _ranked_hits(context: RequestContext, ranked: Ranked, places: np.ndarray) -> list[Hit]:
+async def _ranked_hits(context: RequestContext, ranked: RankedCandidates, places: np.ndarray) -> list[Hit]:
     """The candidates at these places of the shortlist as hits."""
     candidates, ranking, relevance = ranked.shortlist.candidates, ranked.ranking, ranked.relevance
     contributions = await _explain(context, ranking, places[:MOST_EXPLAINED], relevance)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from retrieval.pipeline.candidates import CandidateSet, fuse_ranks, one_source
 from retrieval.pipeline.context import RequestContext
-from retrieval.pipeline.sources import SOURCE_ERRORS, Retrieved
+from retrieval.pipeline.sources import SOURCE_ERRORS, SourceResult
 
 
-async def fuse(context: RequestContext, lists: Sequence[Retrieved]) -> CandidateSet:
+async def fuse(context: RequestContext, lists: Sequence[SourceResult]) -> CandidateSet:
     """The candidates of all lists. Where the sources cannot score each other's, those of the first list alone."""
     first, *others = lists
     if not others:

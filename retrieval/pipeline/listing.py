@@ -34,7 +34,7 @@ from retrieval.listing.spec import MAX_DEPTH
 from retrieval.pipeline.candidates import DENSE, LEXICAL, CandidateSet
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.result import DENSE_FAILED, FilterReport, Total
-from retrieval.pipeline.sources import Retrieved
+from retrieval.pipeline.sources import SourceResult
 from retrieval.rules.ruleset import list_some
 from retrieval.wire.violations import InvalidRequest, Violation
 from text.price_bounds import PriceBounds
@@ -116,7 +116,7 @@ def _execution(context: RequestContext, count: int) -> str:
     return plan_filter(exact, context.view.rows, count, report.get("filter_plans")).execution
 
 
-def as_before(context: RequestContext, lists: Sequence[Retrieved]) -> Sequence[Retrieved]:
+def as_before(context: RequestContext, lists: Sequence[SourceResult]) -> Sequence[SourceResult]:
     """The lists that a page is made of: those of the sources that took part in the first page, all of them there.
 
     Raises EngineError where one is not available.
@@ -133,7 +133,7 @@ def as_before(context: RequestContext, lists: Sequence[Retrieved]) -> Sequence[R
     return lists
 
 
-async def find_matches(context: RequestContext, lists: Sequence[Retrieved]) -> MatchSet | None:
+async def find_matches(context: RequestContext, lists: Sequence[SourceResult]) -> MatchSet | None:
     """The match set of what the sources retrieved; None where the request is not answered from it."""
     spec = context.query.listing
     if not spec.needs_matches:
@@ -169,7 +169,7 @@ def needs_arranging(context: RequestContext) -> bool:
 
 async def first_page(
     context: RequestContext,
-    lists: Sequence[Retrieved],
+    lists: Sequence[SourceResult],
     matches: MatchSet | None,
     head: Head,
     bounds: PriceBounds | None,
@@ -193,7 +193,7 @@ async def first_page(
 
 async def next_page(
     context: RequestContext,
-    lists: Sequence[Retrieved],
+    lists: Sequence[SourceResult],
     matches: MatchSet | None,
     token: PageToken,
     bounds: PriceBounds | None,
@@ -253,7 +253,7 @@ async def _spread(context: RequestContext, head: Head) -> Head:
     return Head(head.rows[places], head.scores[places], moved)
 
 
-def _report(context: RequestContext, page: Page, lists: Sequence[Retrieved], head: Head, offset: int) -> None:
+def _report(context: RequestContext, page: Page, lists: Sequence[SourceResult], head: Head, offset: int) -> None:
     """Puts what a page has beside its hits into the result."""
     result, spec = context.result, context.query.listing
     approximate = spec.approximate and context.release.manifest.snapshot.index.get("kind", EXACT_KIND) != EXACT_KIND
@@ -293,7 +293,7 @@ def _report_pins(context: RequestContext, listing: Listing) -> None:
     )
 
 
-def _sources(lists: Sequence[Retrieved]) -> int:
+def _sources(lists: Sequence[SourceResult]) -> int:
     return sum(_SOURCES.get(entry.source.name, 0) for entry in lists)
 
 

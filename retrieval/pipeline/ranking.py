@@ -44,7 +44,7 @@ async def rank(context: RequestContext, shortlist: Shortlist, relevance: Vectors
 async def _rank_by_final_score(
     context: RequestContext, shortlist: Shortlist, table: Vectors, relevance: Vectors
 ) -> Ranking:
-    """Of equal scores, the candidate that was worth more before rescoring comes first. Products outside the price
+    """Among equal scores, the candidate with the higher score before rescoring comes first. Products outside the price
     bounds come below all others, and those that have what the query negates below these."""
     trees = await final_scores(context.release, table, rescored=not np.isnan(relevance).all())
     # A product whose code the query names comes first, before the order of trees trained on other queries.

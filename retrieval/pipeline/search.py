@@ -1,7 +1,7 @@
 """One search, top to bottom."""
 
 from core.plan import Plan
-from retrieval.pipeline.arrange import Ranked, arrange, arrange_matches
+from retrieval.pipeline.arrange import RankedCandidates, arrange, arrange_matches
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.fusing import fuse
 from retrieval.pipeline.listing import as_before, find_matches, keep_matching, open_page, select
@@ -42,7 +42,7 @@ async def search(
         relevance = await rescore(context, shortlist.candidates)
         with context.result.stage("arrange", len(shortlist)) as stage:
             ranking = await rank(context, shortlist, relevance)
-            ranked = Ranked(shortlist, ranking, relevance)
+            ranked = RankedCandidates(shortlist, ranking, relevance)
             context.result.hits = await arrange(context, lists, matches, ranked, bounds)
             stage.candidates_out = len(context.result.hits)
         await explain_words(context)

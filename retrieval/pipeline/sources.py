@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class SourceResult:
     """A source and what it retrieved."""
 
     source: Source
@@ -81,12 +81,12 @@ class Retrieved:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failure:
     source: Source
     error: BaseException
 
 
-_Outcome: TypeAlias = Retrieved | _Failed
+_Outcome: TypeAlias = SourceResult | _Failure
 
 
 class DenseSource:
@@ -195,7 +195,7 @@ def search_sources(context: RequestContext) -> list[Source]:
     return sources
 
 
-async def ask_sources(context: RequestContext, sources: Sequence[Source]) -> list[Retrieved]:
+async def ask_sources(context: RequestContext, sources: Sequence[Source]) -> list[SourceResult]:
     """What the sources retrieve, side by side, in their order; one that fails or is late is left out by its policy.
 
     There is at least one. Raises the error of a required source where no other retrieved a product.
@@ -207,10 +207,10 @@ async def ask_sources(context: RequestContext, sources: Sequence[Source]) -> lis
         for other in others:
             other.cancel()
         raise
-    retrieved = [outcome for outcome in outcomes if isinstance(outcome, Retrieved)]
+    retrieved = [outcome for outcome in outcomes if isinstance(outcome, SourceResult)]
     some = any(len(outcome.candidates.rows) for outcome in retrieved)
     for outcome in outcomes:
-        if isinstance(outcome, _Failed):
+        if isinstance(outcome, _Failure):
             policy = outcome.source.policy
             if not some and (policy.required or not retrieved):
                 raise outcome.error
@@ -220,6 +220,6 @@ async def ask_sources(context: RequestContext, sources: Sequence[Source]) -> lis
 
 async def _retrieve(source: Source) -> _Outcome:
     try:
-        return Retrieved(source, await source.retrieve())
+        return SourceResult(source, await source.retrieve())
     except SOURCE_ERRORS as error:
-        return _Failed(source, error)
+        return _Failure(source, error)

@@ -28,7 +28,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     async def messages(self) -> AsyncIterator[Message]:

@@ -84,7 +84,7 @@ def triton_engine(
     The engine to fall back to is kept loaded: models are opened in no time only while nothing is wrong. Raises
     ReleaseError, ModelError, or EngineError where Triton cannot load them and there is nothing to fall back to.
     """
-    from engine.triton.engine import Served, TritonEngine
+    from engine.triton.engine import ServedModels, TritonEngine
     from engine.triton.residence import Residence
 
     models = _models(folder, manifest, tower, ranker)
@@ -97,7 +97,7 @@ def triton_engine(
                 raise
         names = {call: models.name(call) for call in models.calls}
         dimensions = int(manifest.snapshot.index["dimensions"])
-        served = Served(names, residence.inputs, dimensions, manifest.snapshot.products)
+        served = ServedModels(names, residence.inputs, dimensions, manifest.snapshot.products)
         engine: Engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
         if settings.fallback != "lexical":
             engine = FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))

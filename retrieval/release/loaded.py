@@ -238,8 +238,8 @@ def open_release(
 
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
-    """Of the query tower, the index, and the cross-encoder with its tokenizer, which decides how pairs are packed;
-    empty where there is none."""
+    """The digests of the query tower, the index, and the cross-encoder with its tokenizer, which decides how pairs are
+    packed; empty where there is none."""
     files = manifest.files
     query = tower.model_path("query")
     scorer = [] if ranker is None else [ranker.model_path, half_path(ranker.model_path), Path(TOKENIZER_FILE)]

@@ -48,7 +48,7 @@ class NotReady(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A release that failed, why, and when to try it again: what was wrong may be mended, or have passed."""
+    """A release that failed, why, and when to try it again: the cause may be corrected, or may have passed."""
 
     release: str
     reason: str

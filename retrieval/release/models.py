@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from catalog.selection import Selection
 from catalog.view import CatalogView
-from engine.cache import Caches, found_key, pair_keys, tokens_key
+from engine.cache import Caches, candidates_key, pair_keys, tokens_key
 from engine.protocol import Candidates, Engine, Pair, Tokens, Vectors
 
 Pack: TypeAlias = Callable[[Tokens, Sequence[Tokens]], list[Pair]]
@@ -57,7 +57,7 @@ class CachedModels:
             return [_read_only(candidates.rows, candidates.scores)]
 
         selected = "" if selection is None else selection.key
-        key = found_key(self._index, vector, "retrieve", k, _revision(view), selected, exact)
+        key = candidates_key(self._index, vector, "retrieve", k, _revision(view), selected, exact)
         [candidates] = await self._caches.candidates.fetch([key], compute)
         return candidates
 
@@ -69,7 +69,7 @@ class CachedModels:
         async def compute(_: list[int]) -> Sequence[Candidates]:
             return [_read_only(rows, await self._engine.score_rows(vector, rows, deadline, view))]
 
-        key = found_key(self._index, vector, "score_rows", _revision(view), rows.tobytes())
+        key = candidates_key(self._index, vector, "score_rows", _revision(view), rows.tobytes())
         [compared] = await self._caches.candidates.fetch([key], compute)
         return compared.scores
 
@@ -102,7 +102,7 @@ class Rescoring:
         return [len(pairs[place].tokens) if place in pairs else 0 for place in range(len(self._keys))]
 
     async def logits(self, depth: int, deadline: float | None) -> Vectors:
-        """Of the first pairs, shape (depth,). Raises DeadlineExceeded or EngineError."""
+        """The logits of the first pairs, shape (depth,). Raises DeadlineExceeded or EngineError."""
 
         async def compute(places: list[int]) -> Sequence[float]:
             loop = asyncio.get_running_loop()

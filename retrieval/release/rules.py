@@ -22,7 +22,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused v
 
 
 @dataclass(slots=True)
-class _Watched:
+class _RulesState:
     """What was tried for one release: the version that was refused, when it is tried again, and what was logged."""
 
     release_id: str = ""
@@ -51,7 +51,7 @@ class RulesWatch:
         """`clock` returns seconds, for the pauses before a refused version is tried again."""
         self._store = store
         self._clock = clock
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _RulesState] = {}
 
     async def refresh(self, catalog: str, release: LoadedRelease) -> None:
         """Gives the release the rules that the pointer names, if it has others.
@@ -59,15 +59,15 @@ class RulesWatch:
         Rules that cannot be used leave those in service; a reason is logged once, and they are tried again after ever
         longer pauses. Where there are none in service, the last whole ones before stand in.
         """
-        watched = self._watched.setdefault(catalog, _Watched())
+        watched = self._watched.setdefault(catalog, _RulesState())
         if watched.release_id != release.release_id:  # another release: rules are made anew, for its columns
-            watched = self._watched[catalog] = _Watched(release.release_id, logged=watched.logged)
+            watched = self._watched[catalog] = _RulesState(release.release_id, logged=watched.logged)
         try:
             await self._refresh(RuleStore(self._store, catalog), release, watched)
         except Exception as error:  # whatever it is, the rules in service stay
             self._refuse(catalog, release, watched, f"{error}")
 
-    async def _refresh(self, store: RuleStore, release: LoadedRelease, watched: _Watched) -> None:
+    async def _refresh(self, store: RuleStore, release: LoadedRelease, watched: _RulesState) -> None:
         trail = store.trail()
         if not trail:
             if release.rules.name:
@@ -107,7 +107,7 @@ class RulesWatch:
         for rule_id, reason in rules.left_out.items():
             log.warning("catalog %s: rule %s is left out: %s", store.catalog, rule_id, reason)
 
-    def _refuse(self, catalog: str, release: LoadedRelease, watched: _Watched, reason: str) -> None:
+    def _refuse(self, catalog: str, release: LoadedRelease, watched: _RulesState, reason: str) -> None:
         if watched.logged == reason:
             return
         watched.logged = reason

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 
-from engine.suggest.index import UNLIKELY, Rows, Suggested, SuggestionIndex
+from engine.suggest.index import UNLIKELY, Rows, SuggestionEntry, SuggestionIndex
 
 # A correction is offered where nothing is known as typed, or where it is so many times likelier.
 _SURELY = 50.0
@@ -21,7 +21,7 @@ _MOST_WORDS = 16
 class Completions:
     """Suggestions, best first, and what was completed where it is not what was typed."""
 
-    suggestions: list[Suggested]
+    suggestions: list[SuggestionEntry]
     corrected: str = ""
 
 
@@ -119,5 +119,5 @@ def _replaced(words: list[str], places: list[int], letters: list[str]) -> str:
     return " ".join(changed)
 
 
-def _entries(index: SuggestionIndex, numbers: Iterable[int]) -> list[Suggested]:
+def _entries(index: SuggestionIndex, numbers: Iterable[int]) -> list[SuggestionEntry]:
     return [index.entry(number) for number in numbers]

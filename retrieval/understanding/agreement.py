@@ -16,7 +16,7 @@ AGREEMENT_FEATURES = frozenset({"attribute_agreement", "product_type_agreement"}
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of c candidates: the share of the stated attributes that each has, weighted by their confidence, and the
+    """For c candidates: the share of the stated attributes that each has, weighted by their confidence, and the
     probability of its product type; both of shape (c,), NaN where the query states none."""
 
     attributes: NDArray[np.float32]

@@ -55,7 +55,7 @@ class Evidence:
 
     @property
     def log_odds(self) -> float:
-        """Of the share, with half a product for and against."""
+        """The log-odds of the share, with half a product for and against."""
         have = self.share * self.products
         return math.log((have + 0.5) / (self.products - have + 0.5))
 
@@ -100,8 +100,8 @@ class AttributeReader:
         )
 
     def options(self, text: str, without: int = -1) -> Iterator[tuple[_Option, str, Evidence]]:
-        """Of each run of words that names values, the likeliest value, the words and what speaks for it; a product that
-        the query was made of is left out by its row."""
+        """For each run of words that names values, the likeliest value, the words and what speaks for it; a product
+        that the query was made of is left out by its row."""
         words = self._analyser.words(text)[:_MOST_WORDS]
         held = {place: self._index.terms.find(word.term) for place, word in enumerate(words) if not word.stop}
         matching: NDArray[np.int64] | None = None

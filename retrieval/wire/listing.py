@@ -34,7 +34,7 @@ _OF_A_PAGE = ("page_token", "top_k", "product_mask", "explain", "explain_words",
 
 
 def read_listing(request: search_pb2.SearchRequest) -> ListingSpec:
-    """Of a request without violations."""
+    """The listing of a request without violations."""
     if not any(request.HasField(name) for name in ("group_by", "diversity")) and not (
         request.facets or request.sort or request.total or request.match or request.page_token
     ):

@@ -19,9 +19,9 @@ from engine.onnx.session import OnnxModel
 def test_they_are_the_originals_vectors_nearly(encoder_dir: Path) -> None:
     """`encoder_dir` is exported by this very code."""
     tower = BiEncoder.open(encoder_dir)
-    found = OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(list(TEXTS)))
+    result = OnnxModel(tower.model_path("query")).run(tower.tokenize_queries(list(TEXTS)))
     exact = load_encoder(None).encode(list(TEXTS), normalize_embeddings=True)
-    cosines = (found * exact).sum(axis=1)
+    cosines = (result * exact).sum(axis=1)
     assert cosines.mean() > 0.998 and cosines.min() > 0.995
 
 

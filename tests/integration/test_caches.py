@@ -50,7 +50,8 @@ async def swapped(server: RunningServer, release: str) -> None:
 def scores(answer: search_pb2.SearchResponse) -> dict[str, dict[str, float]]:
     """By the product's number, what each stage said."""
     return {
-        hit.product_id.partition("-")[2]: {said.stage: said.score for said in hit.stage_scores} for hit in answer.hits
+        hit.product_id.partition("-")[2]: {stated.stage: stated.score for stated in hit.stage_scores}
+        for hit in answer.hits
     }
 
 
@@ -62,15 +63,15 @@ async def test_hits_survive_a_swap_to_the_same_models_and_changed_products_are_s
         before = await ask(server)
         assert server.caches.scores.counts.misses == 30
         again = await ask(server)
-        found = server.caches.candidates.counts
-        assert found.misses == found.hits > 0
+        result = server.caches.candidates.counts
+        assert result.misses == result.hits > 0
         assert scores(again) == scores(before) and server.caches.scores.counts.hits == 30
         outcome = await asyncio.to_thread(index, write_feed(tmp_path / "b.jsonl", "b-", changed=3), models, store)
         await swapped(server, outcome.manifest.release_id)
         after = await ask(server)
         assert after.release_id == outcome.manifest.release_id
         assert {hit.product_id[:2] for hit in after.hits} == {"b-"}
-        assert found.misses == 2 * found.hits  # another index finds its own
+        assert result.misses == 2 * result.hits  # another index finds its own
         assert server.caches.scores.counts.misses == 33 and server.caches.vectors.counts.misses == 1
     old, new = scores(before), scores(after)
     assert {number for number in old if old[number]["rescore"] != new[number]["rescore"]} == {"0", "1", "2"}
@@ -91,6 +92,6 @@ async def test_another_ranker_gives_its_own_scores_after_a_swap(
         assert server.caches.scores.counts.hits == 0
     assert cached.release_id == plain.release_id
     old, new, alone = scores(before), scores(cached), scores(plain)
-    for number, said in alone.items():
-        assert new[number]["rescore"] == pytest.approx(said["rescore"], abs=1e-3) != old[number]["rescore"]
+    for number, stated in alone.items():
+        assert new[number]["rescore"] == pytest.approx(stated["rescore"], abs=1e-3) != old[number]["rescore"]
         assert new[number]["retrieve"] == old[number]["retrieve"]  # the tower is the same

@@ -51,8 +51,8 @@ def test_an_address_that_cannot_be_served_is_told_on_one_line(indexed: ReleaseSt
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, lines = serve(address)
     assert status == 2
-    told = [line for line in lines if line.startswith("tandem: ")]
-    assert told == [f"tandem: cannot listen on {address}: the port is taken or not allowed; choose another"]
+    reported = [line for line in lines if line.startswith("tandem: ")]
+    assert reported == [f"tandem: cannot listen on {address}: the port is taken or not allowed; choose another"]
     assert not [line for line in lines if "Traceback" in line]
 
 
@@ -62,7 +62,7 @@ def test_the_search_command_prints_the_answer_as_json(indexed: ReleaseStore) -> 
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     with process("serve", "--releases", indexed.root, "--address", address):  # the search waits for it
         arguments = command("search", "lamp", "--address", address, "--json", "--timeout", 20)
-        found = json.loads(subprocess.run(arguments, env=environment(), capture_output=True, check=True).stdout)
-    assert (found["release_id"], len(found["hits"])) == (indexed.current("default"), 10)
-    stages = [score["stage"] for score in found["hits"][0]["stage_scores"]]
+        result = json.loads(subprocess.run(arguments, env=environment(), capture_output=True, check=True).stdout)
+    assert (result["release_id"], len(result["hits"])) == (indexed.current("default"), 10)
+    stages = [score["stage"] for score in result["hits"][0]["stage_scores"]]
     assert stages == ["retrieve", "lexical", "fuse", "rescore", "mix"]

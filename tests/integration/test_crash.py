@@ -41,9 +41,9 @@ def test_a_killed_job_goes_on_where_it_was(tmp_path: Path, encoder_dir: Path) ->
     assert store.catalogs() == []  # nothing half done is served
 
     with process(*arguments) as job:
-        told, errors = job.communicate(timeout=120)
+        reported, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors
-    [counts] = re.findall(r"([\d,]+) products embedded, ([\d,]+) reused", told)
+    [counts] = re.findall(r"([\d,]+) products embedded, ([\d,]+) reused", reported)
     assert [int(count.replace(",", "")) for count in counts] == [PRODUCTS - kept, kept]
     release = store.current("default")
     assert release is not None

@@ -59,10 +59,10 @@ if mode == "fails":
 replaced = store.current("default")
 models = ModelFolders(encoder, script.with_name("ranker"))
 made = index_feed(feed, FeedMapping(), models, IndexOptions(), store, Silent())
-found = Improvement.compare("default", "test", replaced, {"a": 0.2, "b": 0.4}, {"a": 0.6, "b": 0.5})
-found = found.model_copy(update={"release": made.manifest.release_id})
+improvement = Improvement.compare("default", "test", replaced, {"a": 0.2, "b": 0.4}, {"a": 0.6, "b": 0.5})
+improvement = improvement.model_copy(update={"release": made.manifest.release_id})
 (store.root / "trained").mkdir(exist_ok=True)
-write_json(store.root / "trained" / IMPROVED_FILE, found.model_dump(mode="json"))
+write_json(store.root / "trained" / IMPROVED_FILE, improvement.model_dump(mode="json"))
 """
 
 

@@ -81,11 +81,11 @@ async def test_it_answers_as_processors_do(served: LoadedRelease, halved: tuple[
         tokens = served.tower.tokenize_queries([text])
         vectors = [await release.engine.encode(tokens, None) for release in (served, plain)]
         assert float((vectors[0] * vectors[1]).sum()) > 0.985  # int8 against half precision
-        [found] = await served.engine.retrieve(vectors[0], 30, None)
-        exact = await plain.engine.score_rows(vectors[0][0], found.rows, None)
-        np.testing.assert_allclose(found.scores, exact, atol=2e-3)
-        assert sorted(found.rows.tolist()) == list(range(30)) and (np.diff(found.scores) <= 1e-6).all()
-        pairs = served.pack(text, found.rows[:12])
+        [result] = await served.engine.retrieve(vectors[0], 30, None)
+        exact = await plain.engine.score_rows(vectors[0][0], result.rows, None)
+        np.testing.assert_allclose(result.scores, exact, atol=2e-3)
+        assert sorted(result.rows.tolist()) == list(range(30)) and (np.diff(result.scores) <= 1e-6).all()
+        pairs = served.pack(text, result.rows[:12])
         logits = [await release.engine.rescore(pairs, None) for release in (served, plain)]
         assert np.corrcoef(*logits)[0, 1] > 0.97
     plain.engine.close()
@@ -116,9 +116,9 @@ def test_products_are_embedded_there_and_kept_apart(
     columns, tower = ProductTable(store.path("default", current) / "products.arrow"), BiEncoder.open(models.encoder)
     exact, many = embed_products(columns, tower, tmp_path, ignore)
     exact = np.array(exact)
-    found, again = embed_products(columns, tower, tmp_path, ignore, "cuda")
+    result, again = embed_products(columns, tower, tmp_path, ignore, "cuda")
     assert many == again == 30  # those of the other precision were not taken for these
-    assert ((exact.astype(np.float32) * found).sum(axis=1) > 0.985).all()
+    assert ((exact.astype(np.float32) * result).sum(axis=1) > 0.985).all()
     assert embed_products(columns, tower, tmp_path, ignore, "cuda")[1] == 0
 
 

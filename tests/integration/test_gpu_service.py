@@ -10,11 +10,11 @@ from core.errors import TandemError
 
 
 def test_services_are_asked_and_their_answers_checked(tmp_path: Path) -> None:
-    told = service.service(Bench("cpu", SMALL, tmp_path))
-    [rate] = told["rates"]
+    reported = service.service(Bench("cpu", SMALL, tmp_path))
+    [rate] = reported["rates"]
     assert rate["statuses"] == {"OK": sum(rate["statuses"].values())} and rate["rescored_each"] == 100
-    assert told["least_similarity_overlap"] >= 0.9 and told["products"] == SMALL.products
-    assert told["highest_queries_per_s"] == (rate["answered_per_s"] if rate["holds"] else 0)
+    assert reported["least_similarity_overlap"] >= 0.9 and reported["products"] == SMALL.products
+    assert reported["highest_queries_per_s"] == (rate["answered_per_s"] if rate["holds"] else 0)
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

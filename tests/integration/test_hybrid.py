@@ -48,9 +48,9 @@ async def test_a_code_that_towers_cannot_know_is_found(models: ModelFolders, tmp
     rows[31]["gtin"] = ""
     index(write_rows(tmp_path / "feed.jsonl", rows), ModelFolders(models.encoder, None), store)
     answer = await ask(store, "4006381333931")
-    found = stages(answer.hits[0])
+    result = stages(answer.hits[0])
     assert answer.hits[0].product_id == "p7"
-    assert found["lexical"].rank == 1 and found["lexical"].score > 0 and found["fuse"].rank == 1
+    assert result["lexical"].rank == 1 and result["lexical"].score > 0 and result["fuse"].rank == 1
 
 
 async def test_misspelt_words_are_mended_and_words_of_the_language_are_not(store: ReleaseStore) -> None:

@@ -41,8 +41,8 @@ def test_the_open_loop_says_by_its_exit_status_whether_objectives_hold(
     options = ("--rate", 8, "--seconds", 2, "--calls", 10, "--most-lag-ms", 60_000)
     result = load_test(tmp_path, store, slo, "open", *options)
     assert result.returncode == status, result.stderr
-    told = json.loads((tmp_path / "out" / "load_open.json").read_text())
-    [trial] = told["results"]["trials"]
+    reported = json.loads((tmp_path / "out" / "load_open.json").read_text())
+    [trial] = reported["results"]["trials"]
     assert trial["rate"] == 8 and trial["ndcg"] > 0.3 and trial["server_cores"] > 0
     assert (tmp_path / "out" / "load_open.html").stat().st_size > 10_000
 
@@ -51,9 +51,9 @@ def test_shoppers_by_locust_leave_both_reports(store: ReleaseStore, tmp_path: Pa
     options = ("--users", 3, "--seconds", 6, "--think", 0.2, "--shape", "spike")
     result = load_test(tmp_path, store, EASY + "\nndcg = 0.3", "locust", *options)
     assert result.returncode == 0, result.stdout + result.stderr
-    told = json.loads((tmp_path / "out" / "load_locust.json").read_text())
-    assert told["results"]["statuses"] == {"OK": told["results"]["calls"]}
-    assert told["results"]["calls"] >= 3 and told["parameters"]["load_shape"] == "spike"
+    reported = json.loads((tmp_path / "out" / "load_locust.json").read_text())
+    assert reported["results"]["statuses"] == {"OK": reported["results"]["calls"]}
+    assert reported["results"]["calls"] >= 3 and reported["parameters"]["load_shape"] == "spike"
     assert "locust" in (tmp_path / "out" / "load_locust_requests.html").read_text().lower()
 
 

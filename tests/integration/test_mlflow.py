@@ -28,8 +28,8 @@ def test_runs_are_kept_registered_and_promoted(tmp_path: Path, capfd: pytest.Cap
     uri = tracking_uri(str(tmp_path / "tracking"))
     report = tmp_path / "report.json"
     report.write_text(json.dumps(REPORT))
-    told: list[str] = []
-    tracker = MlflowTracker(uri, told.append)
+    calls: list[str] = []
+    tracker = MlflowTracker(uri, calls.append)
     kept = []
     for _ in range(2):
         with tracker.run(LINEAGE, {"seed": 3, "base": "/secret/path"}) as run:
@@ -38,15 +38,15 @@ def test_runs_are_kept_registered_and_promoted(tmp_path: Path, capfd: pytest.Cap
         raise KeyboardInterrupt
     first, second = kept
     assert first and second and (first.version, second.version) == ("1", "2")
-    assert len(told) == 2 and f"tandem-shop-encoder version 1, run {first.run_id}" in told[0]
+    assert len(calls) == 2 and f"tandem-shop-encoder version 1, run {first.run_id}" in calls[0]
 
     client = open_client(uri)
-    found = client.get_run(first.run_id)
-    assert found.info.status == "FINISHED"
-    assert found.data.params == {"seed": "3", "base": LINEAGE.base}
-    assert found.data.tags["data.judgments"] == LINEAGE.data["judgments"]
-    assert found.data.tags["mlflow.source.git.commit"] == LINEAGE.git
-    assert found.data.metrics["parity.cosine_mean"] == 0.99
+    result = client.get_run(first.run_id)
+    assert result.info.status == "FINISHED"
+    assert result.data.params == {"seed": "3", "base": LINEAGE.base}
+    assert result.data.tags["data.judgments"] == LINEAGE.data["judgments"]
+    assert result.data.tags["mlflow.source.git.commit"] == LINEAGE.git
+    assert result.data.metrics["parity.cosine_mean"] == 0.99
     assert [(m.step, m.value) for m in client.get_metric_history(first.run_id, "loss")] == [(1, 0.7), (2, 0.5)]
     assert [m.value for m in client.get_metric_history(first.run_id, "ndcg_at_10")] == [0.5, 0.75]
     assert [file.path for file in client.list_artifacts(first.run_id)] == ["report.json"]
@@ -70,8 +70,8 @@ def test_runs_are_kept_registered_and_promoted(tmp_path: Path, capfd: pytest.Cap
 
 
 def test_a_server_that_is_down_tells_no_password(capfd: pytest.CaptureFixture[str]) -> None:
-    told: list[str] = []
-    with MlflowTracker("http://me:s3cret@127.0.0.1:9", told.append).run(LINEAGE, {}) as run:
+    calls: list[str] = []
+    with MlflowTracker("http://me:s3cret@127.0.0.1:9", calls.append).run(LINEAGE, {}) as run:
         assert run.record(REPORT, "d", []) is None
-    assert told == ["not tracked in http://127.0.0.1:9, training goes on: MlflowException"]
+    assert calls == ["not tracked in http://127.0.0.1:9, training goes on: MlflowException"]
     assert capfd.readouterr() == ("", "")

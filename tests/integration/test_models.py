@@ -58,11 +58,11 @@ def test_bulk_embedding_gives_each_text_its_own_vector(encoder_dir: Path) -> Non
     tower = BiEncoder.open(encoder_dir)
     model = OnnxModel(tower.model_path("item"))
     tokens = tower.tokenize_items(TEXTS * 5)
-    found = np.full((len(tokens), tower.spec.dimensions), np.nan, np.float32)
+    result = np.full((len(tokens), tower.spec.dimensions), np.nan, np.float32)
     for places, part in embed_items(model, tokens, token_budget=40):
-        found[places] = part
+        result[places] = part
     expected = np.concatenate([model.run([sequence]) for sequence in tokens])
-    assert ((found * expected).sum(axis=1) > COSINE).all()
+    assert ((result * expected).sum(axis=1) > COSINE).all()
 
 
 def test_pairs_are_packed_as_the_tokenizer_packs_them(ranker_dir: Path) -> None:

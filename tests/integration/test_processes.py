@@ -38,19 +38,19 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """Those that run and accept connections, the oldest first."""
-        found = psutil.Process(self.supervisor.pid).children()
-        return sorted((child for child in found if self._sockets(child, "LISTEN")), key=lambda child: child.pid)
+        result = psutil.Process(self.supervisor.pid).children()
+        return sorted((child for child in result if self._sockets(child, "LISTEN")), key=lambda child: child.pid)
 
     def connections(self, worker: psutil.Process) -> int:
         return self._sockets(worker, "ESTABLISHED")
 
     def _sockets(self, worker: psutil.Process, status: str) -> int:
         try:
-            found = worker.net_connections("tcp")
+            result = worker.net_connections("tcp")
         except psutil.Error:
             return 0
         port = int(self.address.rpartition(":")[2])
-        return sum(each.laddr.port == port and each.status == status for each in found)
+        return sum(each.laddr.port == port and each.status == status for each in result)
 
     @asynccontextmanager
     async def channels(self) -> AsyncIterator[list[grpc.aio.Channel]]:
@@ -70,10 +70,10 @@ def service(store: ReleaseStore, *more: object) -> Iterator[Service]:
         assert supervisor.stdout is not None and supervisor.stderr is not None
         words = supervisor.stdout.readline().split()
         assert words[:4] == ["tandem:", "serving", "release", store.current("default")], supervisor.stderr.read()
-        found = Service(supervisor, words[-1])
+        result = Service(supervisor, words[-1])
         workers = psutil.Process(supervisor.pid).children()
         try:
-            yield found
+            yield result
         finally:
             for worker in workers:  # should they outlive the supervisor, which a test then tells
                 if worker.is_running():
@@ -106,9 +106,9 @@ async def test_both_answer_and_one_that_is_killed_comes_back(indexed: ReleaseSto
             assert min(map(served.connections, served.workers())) > 0
         assert {answer.release_id for answer in answers} == {indexed.current("default")}
         assert served.supervisor.stdout is not None
-        told = [served.supervisor.stdout.readline() for _ in range(3)]
+        output = [served.supervisor.stdout.readline() for _ in range(3)]
         lanes = max(1, len(psutil.Process().cpu_affinity()) // 2)
-        assert told[-1] == f"  processes: 2, each with {lanes} lane(s) for its models and up to 3 calls in flight\n"
+        assert output[-1] == f"  processes: 2, each with {lanes} lane(s) for its models and up to 3 calls in flight\n"
 
 
 async def test_one_that_hangs_is_started_again(indexed: ReleaseStore, tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ async def test_a_signal_drains_both_with_their_calls_in_flight(indexed: ReleaseS
         assert statuses == [[SERVING, NOT_SERVING]] * CHANNELS
         assert await asyncio.to_thread(served.supervisor.wait, 20) == 0
         assert served.supervisor.stderr is not None
-        told = served.supervisor.stderr.read()
-        assert "Traceback" not in told and "started again" not in told
+        output = served.supervisor.stderr.read()
+        assert "Traceback" not in output and "started again" not in output
 
 
 async def test_a_new_release_reaches_all_processes_and_none_swaps_before_the_other_has_it(
@@ -214,15 +214,15 @@ def failing(*arguments: object) -> tuple[int, list[str]]:
 
 def test_a_port_that_is_taken_is_told_on_one_line(indexed: ReleaseStore) -> None:
     with service(indexed) as served:
-        found = failing("--releases", indexed.root, "--address", served.address)
-        told = f"tandem: cannot listen on {served.address}: the port is taken or not allowed; choose another"
-        assert found == (2, [told])
+        result = failing("--releases", indexed.root, "--address", served.address)
+        reported = f"tandem: cannot listen on {served.address}: the port is taken or not allowed; choose another"
+        assert result == (2, [reported])
 
 
 def test_what_no_process_can_serve_is_told_once(tmp_path: Path) -> None:
-    status, [told] = failing("--releases", tmp_path / "none", "--address", "127.0.0.1:0")
+    status, [reported] = failing("--releases", tmp_path / "none", "--address", "127.0.0.1:0")
     assert status == 2
-    assert told.startswith(f"tandem: no release can be served from {tmp_path / 'none'}: make one with")
+    assert reported.startswith(f"tandem: no release can be served from {tmp_path / 'none'}: make one with")
 
 
 def test_the_benchmark_of_processes_has_no_call_refused(indexed: ReleaseStore, tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def report_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return result
 
 
 @pytest.mark.parametrize("kind", ["encoder", "ranker"])

@@ -47,8 +47,8 @@ def originals(folder: Path, task: str = "document") -> np.ndarray:
 
 def test_mini_batches_learn_what_the_whole_batch_does(base: str, tmp_path: Path) -> None:
     losses = [trained(base, tmp_path / str(size), mini_batch=size, dropout=0.0)[0]["loss"] for size in (None, 4)]
-    found, expected = ([entry["loss"] for entry in part] for part in losses)
-    assert found == pytest.approx(expected, rel=2e-3)
+    result, expected = ([entry["loss"] for entry in part] for part in losses)
+    assert result == pytest.approx(expected, rel=2e-3)
 
 
 def test_mined_negatives_are_learned_from(base: str, tmp_path: Path) -> None:

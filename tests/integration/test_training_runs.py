@@ -95,7 +95,7 @@ def test_exported_towers_have_learned_too(encoder: tuple[Path, Any], texts: dict
         items[places] = part
     queries = model.run(tower.tokenize_queries([f"{word} {COLOURS[0]}" for word in NAMES]))
     first = [list(texts)[row].split("-")[0] for row in (queries @ items.T).argmax(axis=1)]
-    assert sum(found == meant for found, meant in zip(first, NAMES.values(), strict=True)) >= 4
+    assert sum(result == meant for result, meant in zip(first, NAMES.values(), strict=True)) >= 4
 
 
 def test_the_ranker_learns_and_exports(ranker: tuple[Path, Any], texts: dict[str, str]) -> None:

@@ -136,8 +136,8 @@ async def test_answers_are_those_of_the_embedded_engine(indexed: ReleaseStore, t
         alone = np.concatenate([await there.encode([one], None) for one in tokens[:5]])
         np.testing.assert_allclose(alone, vectors[:5], atol=TOLERANCE)
         for k in (1, 7, 100):  # there are 30 products
-            found, expected = [await e.retrieve(vectors, k, None) for e in (there, here)]
-            for mine, theirs in zip(found, expected, strict=True):
+            result, expected = [await e.retrieve(vectors, k, None) for e in (there, here)]
+            for mine, theirs in zip(result, expected, strict=True):
                 assert len(mine.rows) == min(k, 30) and mine.rows.dtype == np.int64
                 np.testing.assert_allclose(mine.scores, theirs.scores, atol=TOLERANCE)
                 assert mine.rows[0] == theirs.rows[0]
@@ -162,8 +162,8 @@ async def test_deadlines_and_cancellation_reach_the_server(indexed: ReleaseStore
     def scored() -> int:
         with grpc.insecure_channel(triton.address) as channel:
             stub = rpc.GRPCInferenceServiceStub(channel)
-            told = stub.ModelStatistics(pb.ModelStatisticsRequest(name=name), timeout=10)
-        return told.model_stats[0].inference_count
+            reported = stub.ModelStatistics(pb.ModelStatisticsRequest(name=name), timeout=10)
+        return reported.model_stats[0].inference_count
 
     pairs = release.pairs(1600)
     try:

@@ -77,8 +77,8 @@ def test_grades_are_shares_and_no_order_of_rows_matters(rows, settings, random) 
 )
 def test_propensities_are_probabilities(rows: list[tuple[int, int, int, int]], least: int, eta: float) -> None:
     pair, position, shown, clicked = np.array(rows).T
-    found = estimate(pair, position, shown, np.minimum(shown, clicked), least, eta)
-    values = found.at(np.arange(1, 100))
+    result = estimate(pair, position, shown, np.minimum(shown, clicked), least, eta)
+    values = result.at(np.arange(1, 100))
     assert np.all((values > 0) & (values <= 1)) and np.isclose(values.max(), 1)
 
 

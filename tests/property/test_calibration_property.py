@@ -35,7 +35,7 @@ def test_pairs_keep_their_order(pairs: list[tuple[float, float]], logits: list[f
 @given(st.lists(st.tuples(LOGITS, st.floats(-1, 1, width=32), st.sampled_from([0.0, 0.5, 1.0])), min_size=2))
 def test_any_pairs_can_be_calibrated(pairs: list[tuple[float, float, float]]) -> None:
     logits, similarities, labels = np.array(pairs, float).T
-    found = calibrate(labels, logits, similarities)
-    assert found.slope > 0 and found.similarity >= 0
-    chances = found.probabilities(logits, similarities)
+    result = calibrate(labels, logits, similarities)
+    assert result.slope > 0 and result.similarity >= 0
+    chances = result.probabilities(logits, similarities)
     assert ((chances >= 0) & (chances <= 1)).all()

@@ -227,9 +227,9 @@ def test_no_csv_line_disappears(fields: list[str]) -> None:
         feed = open_feed(path)
         rows = [(row["id"], row["title"]) for batch in feed.batches for row in batch.rows]
         broken = [entry.raw for batch in open_feed(path).batches for entry in batch.broken]
-    told = [name for name, _ in rows] + [raw.split(",")[0] for raw in broken]
+    reported = [name for name, _ in rows] + [raw.split(",")[0] for raw in broken]
     inside = {f"row{i}" for i in range(len(fields)) for _, title in rows if f"row{i}," in title}
-    assert sorted([*told, *inside]) == sorted(f"row{i}" for i in range(len(fields)))
+    assert sorted([*reported, *inside]) == sorted(f"row{i}" for i in range(len(fields)))
     # A field of several lines ends where a line does, at a quote that nothing but text comes before.
     ends = [re.findall(r"row(\d+),", title)[-1:] for _, title in rows]
     assert all(fields[int(place)] in ('d"', '"') for end in ends for place in end)

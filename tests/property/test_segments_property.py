@@ -59,24 +59,24 @@ def test_a_view_answers_as_one_segment_of_what_is_left(
 def _check_vectors(cut: Cut, view, unit: np.ndarray, alive: np.ndarray, k: int) -> None:
     base, query = cut.base.vectors, unit[-1]
     assert base is not None
-    found, scores = vectors.search_view(base, view, query[None], k)
-    kept = found[0] >= 0
+    result, scores = vectors.search_view(base, view, query[None], k)
+    kept = result[0] >= 0
     if len(alive):
         expected, expected_scores = vector_index(unit[alive]).search(query[None], k)
-        assert found[0][kept].tolist() == alive[expected[0]].tolist()
+        assert result[0][kept].tolist() == alive[expected[0]].tolist()
         np.testing.assert_allclose(scores[0][kept], expected_scores[0], rtol=1e-5, atol=1e-6)
     else:
         assert not kept.any()
-    again = vectors.score_view_rows(base, view, query, found[0][kept])
+    again = vectors.score_view_rows(base, view, query, result[0][kept])
     np.testing.assert_allclose(again, scores[0][kept], rtol=1e-5, atol=1e-6)
 
 
 def _check_words(cut: Cut, view, text: str, alive: np.ndarray, k: int) -> None:
     query = LexicalQueryParser(cut.words, "en").read(text)
-    found = search_view(cut.base.words, view, query, _WEIGHTS, k)  # type: ignore[arg-type]
+    result = search_view(cut.base.words, view, query, _WEIGHTS, k)  # type: ignore[arg-type]
     mask = np.isin(np.arange(view.rows), alive)
     expected = cut.words.search(query.terms, _WEIGHTS, k, query.synonyms, mask)
-    assert found.rows.tolist() == expected.rows.tolist() and found.scores.tolist() == expected.scores.tolist()
+    assert result.rows.tolist() == expected.rows.tolist() and result.scores.tolist() == expected.scores.tolist()
     rows = np.random.default_rng(k).permutation(alive)
     ours, theirs = evidence_of_view(cut.base.words, view, query, rows), cut.words.evidence(query, rows)  # type: ignore[arg-type]
     for name in ("scores", "matched", "conflicting_quantity", "lengths"):

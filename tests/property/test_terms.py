@@ -19,11 +19,11 @@ def test_alike_misses_none_and_adds_none(vocabulary: set[str], word: str, edits:
     with tempfile.TemporaryDirectory() as folder:
         write_terms(words, {}, Path(folder))
         terms = Terms(Path(folder))
-        found = {terms[found.number]: found.errors for found in terms.similar(word, edits)}
+        result = {terms[result.number]: result.errors for result in terms.similar(word, edits)}
         assert [terms.find(term) for term in words] == list(range(len(words)))
     likely = [term for term in words if may_be_misspelt(term) and _neighbours(plain(term)) & _neighbours(word)]
     distances = {term: OSA.distance(word, plain(term)) for term in likely}
-    assert found == {term: distance for term, distance in distances.items() if 0 < distance <= edits}
+    assert result == {term: distance for term, distance in distances.items() if 0 < distance <= edits}
 
 
 def _neighbours(term: str) -> set[str]:

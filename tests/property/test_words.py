@@ -41,5 +41,5 @@ def test_fractions_mean_their_value(whole: int, top: int, bottom: int, unit: str
 @given(st.floats(0, 99_999, allow_nan=False))
 def test_a_number_is_read_as_it_is_written(value: float) -> None:
     text = number(value)
-    found = quantities(prepared(f"a {text} b"))
-    assert [number(quantity.value) for quantity in found] == [text]
+    result = quantities(prepared(f"a {text} b"))
+    assert [number(quantity.value) for quantity in result] == [text]

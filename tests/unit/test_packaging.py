@@ -59,5 +59,7 @@ def test_messages_and_pages_name_extras_that_there_are() -> None:
     suffixes = {".py", ".md", ".toml"}
     paths = [path for path in ROOT.rglob("*") if path.suffix in suffixes and not set(path.parts) & {".venv", "build"}]
     named = re.compile(r"tandem-retrieval\[([a-z,]+)\]")
-    extras = {extra for path in paths for found in named.findall(path.read_text("utf-8")) for extra in found.split(",")}
+    extras = {
+        extra for path in paths for result in named.findall(path.read_text("utf-8")) for extra in result.split(",")
+    }
     assert {"cpu", "gpu", "train", "track"} <= extras <= set(EXTRAS)

@@ -125,7 +125,7 @@ def train(
     assert model is not None, "one of model and recipe is given"
     if model is TrainableModel.FINAL:
         if any((catalog, mapping, base, epochs, *helpers)):
-            raise TandemError("the final score is learned of a release: give --releases, --judgments and --output")
+            raise TandemError("the final score is learned from a release: give --releases, --judgments and --output")
         _train_final(releases, name, judgments, split, output, settings.final | knobs)
         return
     if catalog is None or judgments is None:
@@ -135,13 +135,13 @@ def train(
 
 def _check_choice(model: TrainableModel | None, recipe: str | None, releases: object) -> None:
     if (model is None) == (recipe is None):
-        raise TandemError("say what to train: encoder, ranker or final, or --recipe for encoder and ranker")
+        raise TandemError("name what to train: encoder, ranker or final, or --recipe for encoder and ranker")
     if model is not TrainableModel.FINAL and releases:
         raise TandemError("--releases and --name go with `tandem train final`")
 
 
 class HelperModels(NamedTuple):
-    """Other models, and what they find, that a training may learn of."""
+    """Other models, and what they retrieve, that a training may learn from."""
 
     encoder: Path | None
     mine: bool
@@ -190,7 +190,7 @@ def _train_final(
     from ranker.train.final import FinalTraining
 
     if releases is None or judgments is None:
-        raise TandemError("give --releases and --judgments: the release in service is asked the judged queries")
+        raise TandemError("give --releases and --judgments: the judged queries are sent to the release in service")
     store = ReleaseStore(releases)
     with table("final"):
         settings = FinalTraining(**knobs)
@@ -203,9 +203,11 @@ def _check_helpers(model: TrainableModel, encoder: Path | None, mine: bool, teac
     if model is TrainableModel.ENCODER and encoder:
         raise TandemError("--encoder is for training the ranker; to start the towers from a model, give --base")
     if model is TrainableModel.RANKER and mine and encoder is None:
-        raise TandemError("--mine needs the towers whose finds the ranker is to rescore; give them as --encoder")
+        raise TandemError("--mine needs the towers whose results the ranker rescores; give them as --encoder")
     if model is TrainableModel.RANKER and teacher and not mine:
-        raise TandemError("--teacher tells of a ranker's mined negatives which are good after all; give --mine too")
+        raise TandemError(
+            "--teacher decides which of a ranker's mined negatives are relevant after all; give --mine too"
+        )
 
 
 def _train_by_recipe(

@@ -9,10 +9,10 @@ from retrieval.server.settings import ServeSettings
 
 def test_results_are_kept_with_parameters_hardware_and_versions(tmp_path: Path) -> None:
     path = save("some", {"seconds": 3}, {"rate": 7}, tmp_path / "new")
-    told = json.loads(path.read_text())
+    reported = json.loads(path.read_text())
     assert path == tmp_path / "new" / "some.json"
-    assert (told["parameters"], told["results"]) == ({"seconds": 3}, {"rate": 7})
-    assert told["hardware"]["cores"] >= 1 and "numpy" in told["versions"]
+    assert (reported["parameters"], reported["results"]) == ({"seconds": 3}, {"rate": 7})
+    assert reported["hardware"]["cores"] >= 1 and "numpy" in reported["versions"]
 
 
 def test_processor_time_grows_with_work() -> None:

@@ -15,8 +15,8 @@ def make_candidates(query: str, good: str) -> QueryCandidates:
     """The towers find a, b, c, d in this order, words the other way round."""
     dense = SourceScores(np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([1, 2, 3, 4]))
     words = SourceScores(np.array([1, 2, 3, 8], np.float32), np.array([4, 3, 2, 1]))
-    found = CandidateSet(np.arange(4), np.zeros(4, np.float32), {DENSE: dense, LEXICAL: words}, LexicalQuery(), None)
-    return QueryCandidates(query, found, IDS, np.array([name == good for name in IDS]))
+    result = CandidateSet(np.arange(4), np.zeros(4, np.float32), {DENSE: dense, LEXICAL: words}, LexicalQuery(), None)
+    return QueryCandidates(query, result, IDS, np.array([name == good for name in IDS]))
 
 
 def split(**good: str) -> Split:

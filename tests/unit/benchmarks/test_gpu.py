@@ -25,16 +25,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *rows: str, minutes: fl
 @pytest.mark.parametrize("row", [row for row in gpu.ROWS if row != "service"])  # that one: tests/integration
 def test_a_row_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     status, saved = run(tmp_path, monkeypatch, row)
-    told = saved["results"][row]
+    reported = saved["results"][row]
     assert status == 0 and saved["parameters"]["device"] == "cpu"
-    assert "failed" not in json.dumps(told), told
+    assert "failed" not in json.dumps(reported), reported
     if row == "cross_encoder":
-        assert told["fp16"]["best"] > 0 and told["fp16"]["largest_difference_to_fp32"] < 0.05
+        assert reported["fp16"]["best"] > 0 and reported["fp16"]["largest_difference_to_fp32"] < 0.05
     if row == "item_tower":
-        assert told["products_per_s"] > 0 and told["tokens_each"] == SMALL.tokens
-        assert told["least_cosine_to_fp32"] > 0.999
+        assert reported["products_per_s"] > 0 and reported["tokens_each"] == SMALL.tokens
+        assert reported["least_cosine_to_fp32"] > 0.999
     if row == "exact_search":
-        ways = [way for name, way in told.items() if name != "seconds"]
+        ways = [way for name, way in reported.items() if name != "seconds"]
         assert len(ways) == 4
         assert all(way["found_of_exact"] > 0.98 and way["largest_difference"] < 2e-3 for way in ways)
 
@@ -53,8 +53,8 @@ def test_a_row_that_fails_stops_no_other_and_what_was_measured_is_kept(
 
 
 def test_a_row_that_cannot_end_in_time_is_not_begun() -> None:
-    told = gpu._run("service", Bench("cpu", SMALL, Path()), 10.0, False)
-    assert told == {"not_begun": f"10 s were left, and it takes up to {gpu.ROWS['service'].seconds}"}
+    output = gpu._run("service", Bench("cpu", SMALL, Path()), 10.0, False)
+    assert output == {"not_begun": f"10 s were left, and it takes up to {gpu.ROWS['service'].seconds}"}
 
 
 def test_a_way_that_fails_says_so_and_stops_no_other() -> None:

@@ -26,8 +26,8 @@ async def test_it_doubles_then_halves_the_gap() -> None:
 @pytest.mark.parametrize("capacity", [1.3, 7, 33, 900])
 @pytest.mark.parametrize("start", [0.5, 10, 5000])
 async def test_it_comes_as_close_as_asked_from_any_start(capacity: float, start: float) -> None:
-    found = await find_highest(FakeService(capacity), start, precision=0.05)
-    assert found.bounded and found.rate <= capacity <= found.rate * 1.05 + 0.1
+    result = await find_highest(FakeService(capacity), start, precision=0.05)
+    assert result.bounded and result.rate <= capacity <= result.rate * 1.05 + 0.1
 
 
 async def test_where_nothing_holds_the_rate_is_zero() -> None:
@@ -37,13 +37,13 @@ async def test_where_nothing_holds_the_rate_is_zero() -> None:
 
 
 async def test_a_client_that_is_too_slow_ends_the_search_without_a_bound() -> None:
-    found = await find_highest(FakeService(1000, client=100), 10, precision=0.05)
-    assert not found.bounded and 90 <= found.rate < 100
+    result = await find_highest(FakeService(1000, client=100), 10, precision=0.05)
+    assert not result.bounded and 90 <= result.rate < 100
 
 
 async def test_a_rate_that_fails_below_a_too_slow_one_is_a_bound() -> None:
-    found = await find_highest(FakeService(30, client=75), 20, precision=0.1)
-    assert found.bounded and 27 <= found.rate <= 30
+    result = await find_highest(FakeService(30, client=75), 20, precision=0.1)
+    assert result.bounded and 27 <= result.rate <= 30
 
 
 async def test_the_ceiling_ends_the_search() -> None:

@@ -38,9 +38,9 @@ def test_the_exit_status_says_whether_the_objectives_hold(tmp_path: Path, slo: s
     run.stop()
     run._client_used = 0.0
     assert run.finish() == status
-    told = json.loads((tmp_path / "out" / "load_locust.json").read_text())
-    assert told["results"]["calls"] == 20 and told["results"]["verdict"]["holds"] is (status == 0)
-    assert {"hardware", "versions", "parameters"} <= set(told) and told["parameters"]["think_seconds"] == 1.0
+    reported = json.loads((tmp_path / "out" / "load_locust.json").read_text())
+    assert reported["results"]["calls"] == 20 and reported["results"]["verdict"]["holds"] is (status == 0)
+    assert {"hardware", "versions", "parameters"} <= set(reported) and reported["parameters"]["think_seconds"] == 1.0
     page = (tmp_path / "out" / "load_locust.html").read_text()
     assert "data:image/svg+xml;base64," in page and ("do not hold" in page) is (status == 3)
 

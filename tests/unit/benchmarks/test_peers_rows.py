@@ -32,9 +32,9 @@ def test_a_run_becomes_rates_latencies_and_busy_cores() -> None:
 
 def test_a_peer_is_ready_once_all_is_embedded_and_built() -> None:
     seen = {"embedding": {"products_per_s": [90.0, 100.0, 400.0]}, "build_seconds": 1.5, "peak_mib": 7.0}
-    found = make_row(seen | {"runs": [run(1), run(8), run(1, 0)]}, 32, {"ndcg": 0.5}, products=2000)
-    assert (found.products_per_s, found.ready_seconds, found.peak_mib) == (100.0, 21.5, 7.0)
-    assert list(found.speeds) == [1, 8]
+    result = make_row(seen | {"runs": [run(1), run(8), run(1, 0)]}, 32, {"ndcg": 0.5}, products=2000)
+    assert (result.products_per_s, result.ready_seconds, result.peak_mib) == (100.0, 21.5, 7.0)
+    assert list(result.speeds) == [1, 8]
 
 
 def test_ours_is_ready_when_the_index_job_was_or_nobody_saw_it() -> None:
@@ -46,16 +46,16 @@ def test_ours_is_ready_when_the_index_job_was_or_nobody_saw_it() -> None:
 def test_quality_is_paired_with_the_baseline_on_the_queries_both_answered() -> None:
     # Gains are 2^(3-1) - 1 = 3 and 0: only a and c count, so nDCG@10 is 1 / log2(place + 1).
     base = {"mug": ["b", "a"], "lamp": ["c", "d"]}
-    found = quality({"mug": ["a", "b"]}, base, GRADES)
-    assert found["queries"] == 1 and found["ndcg"] == 1.0
-    assert found["difference"] == pytest.approx(1 - 1 / log2(3), abs=1e-4)
-    assert found["overlap"] == 1.0
+    result = quality({"mug": ["a", "b"]}, base, GRADES)
+    assert result["queries"] == 1 and result["ndcg"] == 1.0
+    assert result["difference"] == pytest.approx(1 - 1 / log2(3), abs=1e-4)
+    assert result["overlap"] == 1.0
 
 
 def test_without_a_baseline_quality_stands_alone() -> None:
-    found = quality({"mug": ["b", "a"], "lamp": ["c", "d"]}, None, GRADES)
-    assert found["ndcg"] == pytest.approx((1 / log2(3) + 1) / 2, abs=1e-4)
-    assert found["difference"] is None and found["overlap"] is None
+    result = quality({"mug": ["b", "a"], "lamp": ["c", "d"]}, None, GRADES)
+    assert result["ndcg"] == pytest.approx((1 / log2(3) + 1) / 2, abs=1e-4)
+    assert result["difference"] is None and result["overlap"] is None
 
 
 def test_a_fast_wrong_answer_shows() -> None:
@@ -65,10 +65,10 @@ def test_a_fast_wrong_answer_shows() -> None:
 
 
 def test_ratios_are_multiples_of_the_baseline_where_both_have_figures() -> None:
-    told = ratios(made(rate=8.0, embedded=50.0, ready=None), made())
-    assert told["queries/s, clients 1"] == 2.0 and told["p50 ms, clients 1"] == 0.5
-    assert told["products embedded/s"] == 0.5 and told["peak MiB"] == 1.0
-    assert "seconds until ready" not in told
+    reported = ratios(made(rate=8.0, embedded=50.0, ready=None), made())
+    assert reported["queries/s, clients 1"] == 2.0 and reported["p50 ms, clients 1"] == 0.5
+    assert reported["products embedded/s"] == 0.5 and reported["peak MiB"] == 1.0
+    assert "seconds until ready" not in reported
 
 
 def test_a_peer_is_ahead_where_more_or_less_is_better() -> None:

@@ -40,10 +40,10 @@ def test_vectors_are_those_of_the_checkpoint_cut_at_our_length(tmp_path: Path) -
     ours = encoder(tmp_path)
     expected = SentenceTransformer(str(ours / "checkpoint"), device="cpu")
     expected.max_seq_length = 6
-    found = SentenceTransformer(str(open_encoder(ours, tmp_path / "opened")), device="cpu")
-    np.testing.assert_allclose(found.encode(TEXTS), expected.encode(TEXTS), atol=1e-6)
+    result = SentenceTransformer(str(open_encoder(ours, tmp_path / "opened")), device="cpu")
+    np.testing.assert_allclose(result.encode(TEXTS), expected.encode(TEXTS), atol=1e-6)
     # [CLS], four words and [SEP]: the fifth word is not read, the fourth is.
-    first, same, other = found.encode(["red blue mug lamp wool", "red blue mug lamp sock", "red blue mug wool lamp"])
+    first, same, other = result.encode(["red blue mug lamp wool", "red blue mug lamp sock", "red blue mug wool lamp"])
     assert first @ same == pytest.approx(1, abs=1e-6) and first @ other < 0.999
 
 
@@ -66,10 +66,10 @@ def test_weights_are_the_same_file_and_the_checkpoint_stays(tmp_path: Path) -> N
 
 def test_scores_are_those_of_the_checkpoint_cut_at_our_length(tmp_path: Path, ranker: Path) -> None:
     pairs = [("steel kettle", text) for text in TEXTS]
-    found = CrossEncoder(str(open_ranker(ranker, tmp_path / "opened")), device="cpu")
+    result = CrossEncoder(str(open_ranker(ranker, tmp_path / "opened")), device="cpu")
     expected = CrossEncoder(str(ranker / "checkpoint"), device="cpu", max_length=4 + 5 + 3)
-    np.testing.assert_allclose(found.predict(pairs), expected.predict(pairs), atol=1e-6)
-    assert found.max_length == 12
+    np.testing.assert_allclose(result.predict(pairs), expected.predict(pairs), atol=1e-6)
+    assert result.max_length == 12
 
 
 def test_towers_that_peers_cannot_run_are_refused(tmp_path: Path) -> None:

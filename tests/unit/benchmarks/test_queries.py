@@ -49,7 +49,7 @@ def test_text_with_a_query_a_line_counts_repeats(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("log.txt", "\n\n", "holds no queries"),
         ("log.csv", "query,times\na,1\n", "has no column count"),
@@ -57,9 +57,9 @@ def test_text_with_a_query_a_line_counts_repeats(tmp_path: Path) -> None:
         ("log.pdf", "x", "judgments are read from"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(TandemError, match=said):
+    with pytest.raises(TandemError, match=message):
         read_queries(tmp_path / name)
 
 

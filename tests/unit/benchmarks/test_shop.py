@@ -27,9 +27,9 @@ def judgments(folder: Path) -> Path:
 
 
 def test_test_queries_are_asked_and_valid_ones_held_out(tmp_path: Path) -> None:
-    found = read_questions(judgments(tmp_path))
-    assert found.queries == ["red mug", "sock"] and found.held_out == ("lamp",)
-    assert found.grades == {"red mug": {"p7": 3.0, "p2": 1.0}, "sock": {"gone": 2.0}}
+    result = read_questions(judgments(tmp_path))
+    assert result.queries == ["red mug", "sock"] and result.held_out == ("lamp",)
+    assert result.grades == {"red mug": {"p7": 3.0, "p2": 1.0}, "sock": {"gone": 2.0}}
 
 
 def test_fewer_queries_keep_all_their_judgments(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_file_of_the_house_can_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("p99 = 3", "p99: Extra inputs are not permitted"),
         ("p99_ms = -1", "p99_ms: Input should be greater than 0"),
@@ -43,10 +43,10 @@ def test_the_file_of_the_house_can_be_read() -> None:
         ("p99_ms =", "is not TOML"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(TandemError) as error:
         read_slo(write(tmp_path / "slo.toml", text), judged=False)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_what_is_not_limited_is_not_judged() -> None:

@@ -26,8 +26,8 @@ def popularity(numbers: np.ndarray) -> np.ndarray:
     ],
 )
 def test_shares_of_what_is_less_popular(numbers: list[float], expected: list[float]) -> None:
-    found = popularity(np.array(numbers, np.float64))
-    assert found.dtype == np.float32 and found.tolist() == pytest.approx(expected, nan_ok=True)
+    result = popularity(np.array(numbers, np.float64))
+    assert result.dtype == np.float32 and result.tolist() == pytest.approx(expected, nan_ok=True)
 
 
 def test_it_is_the_percentile_rank() -> None:

@@ -18,10 +18,10 @@ def arrays(products: list[list[int]]) -> list[np.ndarray]:
 @pytest.mark.parametrize(("vocabulary", "width"), [(65_536, 2), (65_537, 4)])
 def test_rows_come_back_as_written(tmp_path: Path, vocabulary: int, width: int) -> None:
     assert write_product_tokens(tmp_path, vocabulary, iter([arrays(PRODUCTS[:2]), arrays(PRODUCTS[2:])])) == 6
-    found = ProductTokens(tmp_path)
-    assert len(found) == 4
-    assert [found[row].tolist() for row in range(4)] == PRODUCTS
-    assert found[0].dtype == np.int32
+    result = ProductTokens(tmp_path)
+    assert len(result) == 4
+    assert [result[row].tolist() for row in range(4)] == PRODUCTS
+    assert result[0].dtype == np.int32
     assert np.load(tmp_path / TOKENS_FILE).itemsize == width
     assert not list(tmp_path.glob("*.part"))
 

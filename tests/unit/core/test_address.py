@@ -27,7 +27,7 @@ def test_a_host_and_a_port_are_an_address(check: Callable[[str], str], address: 
 
 @pytest.mark.parametrize("check", ALL)
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("127.0.0.1:99999", "'127.0.0.1:99999' is no address: its port is not between"),
         ("127.0.0.1:65536", "its port is not between"),
@@ -53,11 +53,11 @@ def test_a_host_and_a_port_are_an_address(check: Callable[[str], str], address: 
     ],
 )
 def test_anything_else_is_refused_in_a_line_that_says_what_one_looks_like(
-    check: Callable[[str], str], text: str, told: str
+    check: Callable[[str], str], text: str, message: str
 ) -> None:
     with pytest.raises(AddressError) as error:
         check(text)
-    assert told in str(error.value) and str(error.value).isprintable()
+    assert message in str(error.value) and str(error.value).isprintable()
     assert isinstance(error.value, TandemError) and isinstance(error.value, ValueError)
 
 
@@ -76,7 +76,7 @@ def test_a_socket_is_an_address_where_a_path_can_be_one(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("unix:", "names no file"),
         ("unix:/", "names no file"),
@@ -86,9 +86,9 @@ def test_a_socket_is_an_address_where_a_path_can_be_one(address: str) -> None:
         ("unix:/" + "é" * 60, "over 107 bytes"),
     ],
 )
-def test_a_socket_without_a_usable_path_is_refused(text: str, told: str) -> None:
+def test_a_socket_without_a_usable_path_is_refused(text: str, message: str) -> None:
     for check in (listening_address, target_address):
-        with pytest.raises(AddressError, match=told):
+        with pytest.raises(AddressError, match=message):
             check(text)
 
 

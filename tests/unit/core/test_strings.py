@@ -96,7 +96,7 @@ def test_the_time_grows_with_the_length(fold: Callable[[str], str], unit: str) -
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("red", "'red'"),
         ("x" * 40, f"'{'x' * 40}'"),
@@ -105,5 +105,5 @@ def test_the_time_grows_with_the_length(fold: Callable[[str], str], unit: str) -
         ("größe 靴", "'größe 靴'"),
     ],
 )
-def test_a_quote_is_short_and_can_be_printed(text: str, told: str) -> None:
-    assert quoted(text) == told and told.isprintable()
+def test_a_quote_is_short_and_can_be_printed(text: str, message: str) -> None:
+    assert quoted(text) == message and message.isprintable()

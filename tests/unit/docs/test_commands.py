@@ -26,8 +26,8 @@ _PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(tandem|python -m \S+|make) ")
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of every command in blocks and spans of code; places to fill in (`…`, `FILE`) are words too."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.M | re.S)
-    blocks = "\n".join(block for language, block in found if language in ("", "sh")).replace("\\\n", " ")
+    result = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = "\n".join(block for language, block in result if language in ("", "sh")).replace("\\\n", " ")
     spans = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     for line in [*blocks.splitlines(), *(" ".join(span.split()) for span in spans)]:
         if _PROGRAM.match(line):
@@ -88,8 +88,8 @@ def sources_of(module: str) -> list[Path]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    found = list(commands(page.read_text("utf-8")))
-    assert {" ".join(words): fault for words in found if (fault := faults(words))} == {}
+    result = list(commands(page.read_text("utf-8")))
+    assert {" ".join(words): fault for words in result if (fault := faults(words))} == {}
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def test_first_dimensions_are_exported_as_unit_vectors(base: str, tmp_path: Path
     parity = export_model(model, "tiny", tmp_path / "towers", TEXTS)
     assert BiEncoder.open(tmp_path / "towers").spec.dimensions == 8 and parity["cosine_mean"] > 0.98
     assert tiny.rounded_by_texts(tmp_path / "towers" / "model.onnx")
-    found = vectors(tmp_path / "towers")
-    assert found.shape == (len(TEXTS), 8)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3)
+    result = vectors(tmp_path / "towers")
+    assert result.shape == (len(TEXTS), 8)
+    np.testing.assert_allclose(np.linalg.norm(result, axis=1), 1, atol=1e-3)
     whole = load(base).encode(TEXTS)[:, :8]
-    assert (found * whole / np.linalg.norm(whole, axis=1, keepdims=True)).sum(axis=1).mean() > 0.98
+    assert (result * whole / np.linalg.norm(whole, axis=1, keepdims=True)).sum(axis=1).mean() > 0.98
 
 
 def test_a_checkpoint_keeps_all_dimensions_and_says_how_many_to_use(base: str, tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_each_side_may_have_a_model_of_its_own(base: str, tmp_path: Path) -> Non
     model.save_pretrained(str(tmp_path / "checkpoint"), create_model_card=False)
     export_encoder(str(tmp_path / "checkpoint"), tmp_path / "again", TEXTS)
     for side, task in (("query", "query"), ("item", "document")):
-        found = vectors(tmp_path / "towers", side)
-        assert (found * exact(model, task)).sum(axis=1).mean() > 0.98
-        np.testing.assert_allclose(vectors(tmp_path / "again", side), found, atol=1e-5)
+        result = vectors(tmp_path / "towers", side)
+        assert (result * exact(model, task)).sum(axis=1).mean() > 0.98
+        np.testing.assert_allclose(vectors(tmp_path / "again", side), result, atol=1e-5)
 
 
 @pytest.mark.parametrize("spoiled", ["query", "item"])

@@ -32,9 +32,9 @@ def write_towers(folder: Path, **spec: object) -> Path:
 
 def test_tokens_carry_special_ones_and_no_padding(tmp_path: Path) -> None:
     tower = BiEncoder.open(write_towers(tmp_path))
-    found = tower.tokenize_queries(["steel kettle", "", "kettle blue"])
-    assert [tokens.tolist() for tokens in found] == [[1, 4, 5, 2], [1, 2], [1, 5, 3, 2]]
-    assert {tokens.dtype.name for tokens in found} == {"int32"}
+    result = tower.tokenize_queries(["steel kettle", "", "kettle blue"])
+    assert [tokens.tolist() for tokens in result] == [[1, 4, 5, 2], [1, 2], [1, 5, 3, 2]]
+    assert {tokens.dtype.name for tokens in result} == {"int32"}
 
 
 def test_each_side_has_its_own_limit_and_prefix(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path: Path, missing: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "tower.json"),
         ('{"format": 2, "dimensions": 4, "precision": "x", "base": "y"}', "format"),
@@ -80,10 +80,10 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path: Path, missing: str) -> 
         ('{"dimensions": 0, "precision": "x", "base": "y"}', "dimensions"),
     ],
 )
-def test_a_spec_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_spec_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     folder = write_towers(tmp_path)
     (folder / SPEC_FILE).write_text(text)
-    with pytest.raises(ModelError, match=said) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         BiEncoder.open(folder)
     assert "\n" not in str(caught.value)
 

@@ -39,20 +39,20 @@ def test_the_longest_go_first_and_equal_lengths_together() -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_vectors_come_back_with_their_places(workers: int) -> None:
     tokens = [np.full(1 + i * 7 % 23, i, np.int32) for i in range(100)]
-    found = np.full((100, 2), np.nan, np.float32)
+    result = np.full((100, 2), np.nan, np.float32)
     model = FakeModel()
     for places, part in embed_items(model, tokens, token_budget=64, workers=workers):  # type: ignore[arg-type]
-        found[places] = part
-    np.testing.assert_array_equal(found, [[len(sequence), i] for i, sequence in enumerate(tokens)])
+        result[places] = part
+    np.testing.assert_array_equal(result, [[len(sequence), i] for i, sequence in enumerate(tokens)])
     assert all(count == 1 or count * longest <= 64 for count, longest in model.shapes)
 
 
 def test_all_at_once_come_in_their_order_and_are_told() -> None:
     tokens = [np.full(1 + i * 7 % 23, i, np.int32) for i in range(300)]
-    told: list[tuple[int, int | None]] = []
-    found = embed_all(FakeModel(), tokens, lambda *seen: told.append(seen))  # type: ignore[arg-type]
-    np.testing.assert_array_equal(found, [[len(sequence), i] for i, sequence in enumerate(tokens)])
-    assert told == sorted(told) and told[-1] == (300, 300)
+    calls: list[tuple[int, int | None]] = []
+    result = embed_all(FakeModel(), tokens, lambda *seen: calls.append(seen))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(result, [[len(sequence), i] for i, sequence in enumerate(tokens)])
+    assert calls == sorted(calls) and calls[-1] == (300, 300)
 
 
 def test_nothing_to_embed_yields_nothing() -> None:

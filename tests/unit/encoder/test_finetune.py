@@ -43,8 +43,8 @@ def test_towers_train_with_each_option(given: dict[str, Any], base: str, tmp_pat
     report = train(base, tmp_path, **given)
     assert report["parity"]["cosine_mean"] > 0.98 and report["loss"]
     tower = BiEncoder.open(tmp_path)
-    found = OnnxModel(tower.model_path("item")).run(tower.tokenize_items(list(tiny.TEXTS.values())))
-    assert found.shape == (len(tiny.TEXTS), tower.spec.dimensions)
+    result = OnnxModel(tower.model_path("item")).run(tower.tokenize_items(list(tiny.TEXTS.values())))
+    assert result.shape == (len(tiny.TEXTS), tower.spec.dimensions)
     assert tower.spec.dimensions == given.get("dimensions", tiny.DIMENSIONS)
     assert len(tower.files()) == (4 if given.get("shared") is False else 3)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.cache import Cache, Caches, found_key, pair_keys, tokens_key
+from engine.cache import Cache, Caches, candidates_key, pair_keys, tokens_key
 from engine.protocol import Candidates, DeadlineExceeded, EngineError
 
 
@@ -185,8 +185,8 @@ def test_keys_tell_models_and_tokens_apart() -> None:
     pairs = [key for model in ("m", "n") for query in texts for key in pair_keys(model, query, texts)]
     vectors = [np.array([value], np.float32) for value in (0.0, 0.1)]
     asked = [("retrieve", 5, "", 0), ("retrieve", 6, "", 0), ("retrieve", 5, "red", 0), ("retrieve", 5, "", 1)]
-    found = [found_key(index, vector, *ask) for index in ("i", "j") for vector in vectors for ask in asked]
-    assert len(set(found)) == 2 * 2 * 4
+    result = [candidates_key(index, vector, *ask) for index in ("i", "j") for vector in vectors for ask in asked]
+    assert len(set(result)) == 2 * 2 * 4
     assert len(set(queries)) == 2 * 5 and len(set(pairs)) == 2 * 5 * 5
     assert pair_keys("m", texts[1], texts)[2:4] == pair_keys("m", texts[1].copy(), texts[2:4])
     assert tokens_key("m", texts[2]) == tokens_key("m", texts[2].copy())

@@ -14,10 +14,10 @@ CALLS = ("encode", "retrieve", "score_rows", "rescore")
 
 async def every(engine: FallbackEngine, deadline: float | None = None) -> list[object]:
     vectors = await engine.encode(QUERY, deadline)
-    [found] = await engine.retrieve(vectors, 3, deadline)
+    [result] = await engine.retrieve(vectors, 3, deadline)
     similarities = await engine.score_rows(vectors[0], np.array([6], np.int64), deadline)
     logits = await engine.rescore([PAIR], deadline)
-    return [vectors.tolist(), found.rows.tolist(), similarities.tolist(), logits.tolist()]
+    return [vectors.tolist(), result.rows.tolist(), similarities.tolist(), logits.tolist()]
 
 
 async def test_the_second_rests_while_the_first_works() -> None:

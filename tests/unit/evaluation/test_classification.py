@@ -29,28 +29,28 @@ def random_pairs(seed: int = 1, queries: int = 200, each: int = 10) -> Pairs:
 
 def test_pairs_are_the_graded_ones() -> None:
     grades = {"one": {"a": 3.0, "b": 1.0}, "two": {"a": 2.0}}
-    found = Pairs.of(grades, {"one": {"a": 0.9, "b": 0.2, "x": 0.5}, "two": {"a": 0.4}}, 2.0)
-    assert found.queries.tolist() == [0, 0, 1]
-    assert found.probabilities.tolist() == [0.9, 0.2, 0.4]
-    assert found.relevant.tolist() == [True, False, True]
+    result = Pairs.from_pools(grades, {"one": {"a": 0.9, "b": 0.2, "x": 0.5}, "two": {"a": 0.4}}, 2.0)
+    assert result.queries.tolist() == [0, 0, 1]
+    assert result.probabilities.tolist() == [0.9, 0.2, 0.4]
+    assert result.relevant.tolist() == [True, False, True]
 
 
 def test_a_report_by_hand() -> None:
-    found = report(PAIRS, 0.5)
-    assert (found.precision.mean, found.recall.mean, found.f1.mean) == (0.75, 0.75, 0.75)
-    assert (found.predicted, found.actual, found.of) == (4, 4, 6)
+    result = report(PAIRS, 0.5)
+    assert (result.precision.mean, result.recall.mean, result.f1.mean) == (0.75, 0.75, 0.75)
+    assert (result.predicted, result.actual, result.queries) == (4, 4, 6)
     # The resamples are query 0 twice (precision 1), each once (3/4), query 1 twice (1/2).
-    assert (found.precision.low, found.precision.high) == (0.5, 1.0)
+    assert (result.precision.low, result.precision.high) == (0.5, 1.0)
 
 
 def test_a_report_against_scikit_learn() -> None:
     pairs = random_pairs()
-    found = report(pairs, 0.6)
-    said = pairs.probabilities >= 0.6
-    expected = precision_recall_fscore_support(pairs.relevant, said, average="binary")[:3]
-    assert [found.precision.mean, found.recall.mean, found.f1.mean] == [pytest.approx(value) for value in expected]
-    half = 1.96 * np.sqrt(expected[0] * (1 - expected[0]) / said.sum())  # pairs here are independent
-    assert found.precision.high - found.precision.low == pytest.approx(2 * half, rel=0.15)
+    result = report(pairs, 0.6)
+    stated = pairs.probabilities >= 0.6
+    expected = precision_recall_fscore_support(pairs.relevant, stated, average="binary")[:3]
+    assert [result.precision.mean, result.recall.mean, result.f1.mean] == [pytest.approx(value) for value in expected]
+    half = 1.96 * np.sqrt(expected[0] * (1 - expected[0]) / stated.sum())  # pairs here are independent
+    assert result.precision.high - result.precision.low == pytest.approx(2 * half, rel=0.15)
 
 
 def test_the_cutoff_itself_counts_as_yes() -> None:
@@ -65,9 +65,9 @@ def test_the_best_cutoff_by_hand() -> None:
 
 def test_nothing_fits_by_hand() -> None:
     pairs = Pairs(np.array([0, 0, 1, 2]), np.array([0.3, 0.4, 0.2, 0.9]), np.array([False, False, True, True]))
-    found = nothing_fits(pairs, 0.5)  # said of queries 0 and 1, true of 0
-    assert (found.precision.mean, found.recall.mean) == (0.5, 1.0)
-    assert (found.predicted, found.actual, found.of) == (2, 1, 3)
+    result = nothing_fits(pairs, 0.5)  # said of queries 0 and 1, true of 0
+    assert (result.precision.mean, result.recall.mean) == (0.5, 1.0)
+    assert (result.predicted, result.actual, result.queries) == (2, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_nothing_fits_by_hand() -> None:
     ],
 )
 def test_the_cutoff_of_nothing_by_hand(best: list[float], fits: list[bool], expected: float | None) -> None:
-    found = nothing_cutoff(np.array(best), np.array(fits))
-    assert found == (None if expected is None else pytest.approx(expected))
+    result = nothing_cutoff(np.array(best), np.array(fits))
+    assert result == (None if expected is None else pytest.approx(expected))
 
 
 def test_a_share_of_nothing_is_no_number() -> None:
@@ -102,8 +102,8 @@ def test_reliability_and_its_error_by_hand() -> None:
 
 def test_true_probabilities_have_little_error_and_doubled_ones_much() -> None:
     pairs = random_pairs()
-    found = calibration_error(pairs)
-    assert found.mean < 0.04
+    result = calibration_error(pairs)
+    assert result.mean < 0.04
     half = Pairs(pairs.queries, pairs.probabilities / 2, pairs.relevant)
     wrong = calibration_error(half)
     assert wrong.mean == pytest.approx(0.25, abs=0.02) and wrong.low < wrong.mean < wrong.high

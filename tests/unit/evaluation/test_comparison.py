@@ -7,11 +7,11 @@ from evaluation.comparison import holm, paired, sign_flip_p
 def test_a_pair_by_hand() -> None:
     a = {"one": 0.5, "two": 0.5, "three": 0.4, "only a": 0.0}
     b = {"one": 0.7, "two": 0.5, "three": 0.3, "only b": 1.0}
-    found = paired(a, b)
-    assert (found.a, found.b) == (pytest.approx(1.4 / 3), pytest.approx(1.5 / 3))
-    assert found.difference.mean == pytest.approx(0.1 / 3)
-    assert (found.wins, found.losses, found.ties, found.difference.queries) == (1, 1, 1, 3)
-    assert found.difference.low < found.difference.mean < found.difference.high
+    result = paired(a, b)
+    assert (result.a, result.b) == (pytest.approx(1.4 / 3), pytest.approx(1.5 / 3))
+    assert result.difference.mean == pytest.approx(0.1 / 3)
+    assert (result.wins, result.losses, result.ties, result.difference.queries) == (1, 1, 1, 3)
+    assert result.difference.low < result.difference.mean < result.difference.high
 
 
 def test_signs_by_hand() -> None:
@@ -40,11 +40,11 @@ def test_without_a_difference_there_is_nothing_to_find() -> None:
 
 def test_holm_by_hand() -> None:
     # Holm's steps: .01 * 4 = .04, .03 * 3 = .09, .04 * 2 = .08 which is raised to .09, .9 * 1.
-    found = holm({"d": 0.9, "a": 0.01, "c": 0.04, "b": 0.03})
-    assert found == {"a": pytest.approx(0.04), "b": pytest.approx(0.09), "c": pytest.approx(0.09), "d": 0.9}
+    result = holm({"d": 0.9, "a": 0.01, "c": 0.04, "b": 0.03})
+    assert result == {"a": pytest.approx(0.04), "b": pytest.approx(0.09), "c": pytest.approx(0.09), "d": 0.9}
 
 
 def test_holm_stops_at_one_and_leaves_out_what_was_not_tested() -> None:
-    found = holm({"a": 0.6, "b": 0.7, "c": float("nan")})
-    assert (found["a"], found["b"]) == (1.0, 1.0) and np.isnan(found["c"])
+    result = holm({"a": 0.6, "b": 0.7, "c": float("nan")})
+    assert (result["a"], result["b"]) == (1.0, 1.0) and np.isnan(result["c"])
     assert holm({}) == {}

@@ -43,17 +43,17 @@ def test_one_grade_alone_means_that_what_is_not_judged_has_none() -> None:
 
 
 def test_ndcg_of_the_full_ranking_by_hand() -> None:
-    found = full_ranking_measures(_GRADES, {"q": ["c", "b", "x", "a"]}, 1.0, 2.0)
+    result = full_ranking_measures(_GRADES, {"q": ["c", "b", "x", "a"]}, 1.0, 2.0)
     # DCG = 0/log2(2) + 1/log2(3) + 0/log2(4) + 3/log2(5); ideal = 3/log2(2) + 1/log2(3)
     expected = (1 / log2(3) + 3 / log2(5)) / (3 + 1 / log2(3))
-    assert found["nDCG@10"] == {"q": pytest.approx(expected, abs=1e-6)}
+    assert result["nDCG@10"] == {"q": pytest.approx(expected, abs=1e-6)}
 
 
 def test_fractional_grades_keep_their_gain() -> None:
     grades = {"q": {"a": 2.33, "b": 1.67, "c": 1.0}}
-    found = full_ranking_measures(grades, {"q": ["b", "a", "c"]}, 1.0, 2.0)["nDCG@10"]["q"]
+    result = full_ranking_measures(grades, {"q": ["b", "a", "c"]}, 1.0, 2.0)["nDCG@10"]["q"]
     gains = [2**0.67 - 1, 2**1.33 - 1, 0]
-    assert found == pytest.approx(_ndcg(gains, gains), abs=1e-3)  # gains are rounded to thousandths
+    assert result == pytest.approx(_ndcg(gains, gains), abs=1e-3)  # gains are rounded to thousandths
 
 
 def test_only_the_first_ten_count_for_ndcg_and_mrr() -> None:
@@ -74,34 +74,34 @@ def test_relevance_starts_at_the_bar() -> None:
 def test_recall_counts_the_first_hundred() -> None:
     grades = {"q": {"a": 3.0, "b": 3.0, "d": 3.0, "c": 1.0}}
     others = [f"x{i}" for i in range(200)]
-    found = full_ranking_measures(grades, {"q": ["a", *others[:98], "b", "d"]}, 1.0, 2.0)
-    assert found["recall@100"] == {"q": pytest.approx(2 / 3)}
+    result = full_ranking_measures(grades, {"q": ["a", *others[:98], "b", "d"]}, 1.0, 2.0)
+    assert result["recall@100"] == {"q": pytest.approx(2 / 3)}
 
 
 def test_the_share_judged_of_the_top_ten() -> None:
     others = [f"x{i}" for i in range(20)]
-    found = full_ranking_measures(_GRADES, {"q": ["a", *others[:8], "c", "b"]}, 1.0, 2.0)
-    assert found["judged@10"] == {"q": pytest.approx(2 / 10)}
+    result = full_ranking_measures(_GRADES, {"q": ["a", *others[:8], "c", "b"]}, 1.0, 2.0)
+    assert result["judged@10"] == {"q": pytest.approx(2 / 10)}
 
 
 def test_a_query_that_found_nothing_counts_as_zero() -> None:
-    found = full_ranking_measures(_GRADES | {"p": {"a": 3.0, "b": 1.0}}, {"p": ["a"], "q": []}, 1.0, 2.0)
-    assert found["nDCG@10"] == {"q": 0, "p": 1}
-    assert found["recall@100"] == {"q": 0, "p": 1}
+    result = full_ranking_measures(_GRADES | {"p": {"a": 3.0, "b": 1.0}}, {"p": ["a"], "q": []}, 1.0, 2.0)
+    assert result["nDCG@10"] == {"q": 0, "p": 1}
+    assert result["recall@100"] == {"q": 0, "p": 1}
     assert full_ranking_measures(_GRADES, {}, 1.0, 2.0)["MRR@10"] == {"q": 0}
 
 
 def test_queries_that_nothing_can_answer_are_left_out() -> None:
     grades = {"q": {"a": 3.0}, "no gain": {"a": 1.0}, "none relevant": {"a": 1.5}}
-    found = full_ranking_measures(grades, {query: ["a"] for query in grades}, 1.0, 2.0)
-    assert set(found["nDCG@10"]) == {"q", "none relevant"}
-    assert set(found["MRR@10"]) == set(found["recall@100"]) == {"q"}
-    assert set(found["judged@10"]) == set(grades)
+    result = full_ranking_measures(grades, {query: ["a"] for query in grades}, 1.0, 2.0)
+    assert set(result["nDCG@10"]) == {"q", "none relevant"}
+    assert set(result["MRR@10"]) == set(result["recall@100"]) == {"q"}
+    assert set(result["judged@10"]) == set(grades)
 
 
 def test_pool_ndcg_looks_at_the_judged_alone_and_leaves_out_pools_without_gain() -> None:
-    found = pool_ndcg(_GRADES | {"p": {"a": 1.0}}, {"q": ["b", "a", "c"], "p": ["a"]}, 1.0)
-    assert found == {"q": pytest.approx(_ndcg([1, 3, 0], [3, 1, 0]), abs=1e-6)}
+    result = pool_ndcg(_GRADES | {"p": {"a": 1.0}}, {"q": ["b", "a", "c"], "p": ["a"]}, 1.0)
+    assert result == {"q": pytest.approx(_ndcg([1, 3, 0], [3, 1, 0]), abs=1e-6)}
 
 
 @pytest.mark.parametrize("grades", [[3.0, 2.0, 1.0], [1.0, 1.0, 3.0, 2.5], [0.0, 2.0, 2.0, 1.0, 0.0], [2.0]])
@@ -109,8 +109,8 @@ def test_a_random_order_against_every_order(grades: list[float]) -> None:
     lowest = min(grades) if len(grades) > 1 else 0.0
     gains = [2 ** (grade - lowest) - 1 for grade in grades]
     orders = [_ndcg(list(order), gains) for order in permutations(gains)]
-    found = random_pool_ndcg({str(i): grade for i, grade in enumerate(grades)}, lowest)
-    assert found == pytest.approx(sum(orders) / len(orders))
+    result = random_pool_ndcg({str(i): grade for i, grade in enumerate(grades)}, lowest)
+    assert result == pytest.approx(sum(orders) / len(orders))
 
 
 def test_a_random_order_of_a_pool_beyond_the_cutoff() -> None:
@@ -122,14 +122,14 @@ def test_a_random_order_of_a_pool_beyond_the_cutoff() -> None:
 
 def test_an_estimate_is_the_mean_inside_its_interval() -> None:
     values = list(np.random.default_rng(1).normal(0.6, 0.2, 400))
-    found = estimate(values)
-    assert found.mean == pytest.approx(np.mean(values))
-    assert found.queries == 400
-    assert found.low < found.mean < found.high
+    result = estimate(values)
+    assert result.mean == pytest.approx(np.mean(values))
+    assert result.queries == 400
+    assert result.low < result.mean < result.high
     # The normal interval: mean +- 1.96 s / sqrt(n).
     half = 1.96 * np.std(values) / 20
-    assert found.high - found.mean == pytest.approx(half, rel=0.1)
-    assert found.mean - found.low == pytest.approx(half, rel=0.1)
+    assert result.high - result.mean == pytest.approx(half, rel=0.1)
+    assert result.mean - result.low == pytest.approx(half, rel=0.1)
 
 
 def test_an_estimate_is_the_same_by_seed_and_without_width_for_equal_values() -> None:
@@ -138,5 +138,5 @@ def test_an_estimate_is_the_same_by_seed_and_without_width_for_equal_values() ->
 
 
 def test_an_estimate_of_nothing_is_no_number() -> None:
-    found = estimate([])
-    assert np.isnan([found.mean, found.low, found.high]).all() and found.queries == 0
+    result = estimate([])
+    assert np.isnan([result.mean, result.low, result.high]).all() and result.queries == 0

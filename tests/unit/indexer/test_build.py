@@ -119,8 +119,10 @@ def test_a_kind_that_is_asked_for_takes_a_catalog_of_any_size(tmp_path, kind, co
 def test_the_target_is_met_by_other_queries_too(shop, tmp_path):
     vectors, queries = shop
     report = build_index(vectors, queries, tmp_path / "i", IndexSettings(kind="ivf_fp16", recall_target=0.9))
-    found = VectorIndex.open(tmp_path / "i", report.model_dump()).search(queries, 100)[0]
-    shares = [share_found(found[i : i + 1], brute_force(vectors, queries[i : i + 1], 100)) for i in range(len(queries))]
+    result = VectorIndex.open(tmp_path / "i", report.model_dump()).search(queries, 100)[0]
+    shares = [
+        share_found(result[i : i + 1], brute_force(vectors, queries[i : i + 1], 100)) for i in range(len(queries))
+    ]
     [chosen] = [entry for entry in report.tried if entry.settings == report.settings and entry.kind == report.kind]
     error = np.std(shares) / np.sqrt(len(shares))
     assert chosen.recall_low == pytest.approx(np.mean(shares) - 1.645 * error, abs=0.01)
@@ -136,11 +138,11 @@ def test_no_kind_is_tried_for_which_there_is_no_time(shop, tmp_path):
 
 def test_memory_beside_the_file_is_told(shop, tmp_path):
     vectors, queries = shop
-    told = {
+    reported = {
         kind: build_index(vectors, queries, tmp_path / "i", IndexSettings(kind=kind, recall_target=0.9)).private_bytes
         for kind in (EXACT, "ivf_sq8")
     }
-    assert told == {EXACT: 0, "ivf_sq8": 8 * 4000}  # a place for each row
+    assert reported == {EXACT: 0, "ivf_sq8": 8 * 4000}  # a place for each row
 
 
 def test_nothing_to_index_is_one_line(tmp_path):

@@ -97,8 +97,8 @@ def test_a_word_finds_the_compounds_that_end_with_it_and_is_not_mended(shop: tup
     for word, expected in SHOPS[language][1].items():
         query = LexicalQueryParser(index, language).read(word)
         heads = [term for term in query.terms if term.weight == HEAD]
-        found = {words[row] for row in index.search(heads, {"title": 1.0}, 99).rows}
-        assert found == expected, word
+        result = {words[row] for row in index.search(heads, {"title": 1.0}, 99).rows}
+        assert result == expected, word
         assert not query.spellings
         matched = index.evidence(query, np.arange(index.count)).matched
         assert 0 < matched.max() < 1  # in part: it is no word of its own

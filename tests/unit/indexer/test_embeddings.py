@@ -40,9 +40,9 @@ def test_vectors_come_back_in_the_order_of_the_keys(tmp_path: Path) -> None:
     _add(store, "a", "b")
     _add(store, "c")
     wanted = ["c", "a", "a", "b", "c"]
-    found = store.gather(text_keys(wanted), tmp_path / "v.npy")
-    assert found.dtype == np.float16
-    assert np.array_equal(found, _vectors(wanted))
+    result = store.gather(text_keys(wanted), tmp_path / "v.npy")
+    assert result.dtype == np.float16
+    assert np.array_equal(result, _vectors(wanted))
     assert np.array_equal(np.load(tmp_path / "v.npy"), _vectors(wanted))
 
 

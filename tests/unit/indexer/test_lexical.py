@@ -54,8 +54,8 @@ def test_every_field_has_its_place(tmp_path: Path) -> None:
             number = index.terms.find(word)
             assert number is not None
             query = LexicalQuery((Word(word, word),), (QueryTerm(number, 1.0, (0,)),))
-            found = index.evidence(query, np.array([0])).scores[0, place] > 0
-            assert found == (word in expected[field]), (word, field)
+            result = index.evidence(query, np.array([0])).scores[0, place] > 0
+            assert result == (word in expected[field]), (word, field)
 
 
 def test_a_title_or_an_attribute_that_is_a_code_alone_is_one_of_its_codes(tmp_path: Path) -> None:

@@ -43,18 +43,18 @@ def test_the_last_line_of_the_last_commands_errors_is_kept(background: Backgroun
 def test_stopping_ends_the_command_with_all_that_it_started(background: Background) -> None:
     lines: list[str] = []
     begun = threading.Event()
-    found: list[int | None] = []
+    result: list[int | None] = []
 
     def tell(line: str) -> None:
         lines.append(line)
         begun.set()
 
-    thread = threading.Thread(target=lambda: found.append(background.run(shell("sleep 600 & echo $!; wait"), tell)))
+    thread = threading.Thread(target=lambda: result.append(background.run(shell("sleep 600 & echo $!; wait"), tell)))
     thread.start()
     assert begun.wait(30)
     background.stop()
     thread.join(30)
-    assert found == [None]
+    assert result == [None]
     with pytest.raises(ProcessLookupError):  # zombies of others' children are reaped by init at once or soon
         wait_until_gone(int(lines[0]))
 
@@ -75,14 +75,14 @@ def test_one_that_does_not_listen_is_killed(background: Background, monkeypatch:
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     )
-    found: list[int | None] = []
+    result: list[int | None] = []
     command = [sys.executable, "-c", deaf]
-    thread = threading.Thread(target=lambda: found.append(background.run(command, lambda _: begun.set())))
+    thread = threading.Thread(target=lambda: result.append(background.run(command, lambda _: begun.set())))
     thread.start()
     assert begun.wait(30)
     background.stop()
     thread.join(30)
-    assert found == [None]
+    assert result == [None]
 
 
 def test_nothing_begins_once_it_was_stopped(background: Background, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_the_sample_is_made_once_and_told_in_one_line(tmp_path: Path, store: Rel
     assert _sample(tmp_path / "sample", console) == shop and shop.catalog.stat().st_mtime_ns == written
 
 
-class Told:
+class FakeTour:
     """Stands for the tour: notes what it is given."""
 
     def __init__(self, *given: object) -> None:
@@ -155,7 +155,7 @@ class Told:
         self.calls.append("stop")
 
 
-made: list[Told] = []
+made: list[FakeTour] = []
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def indexed(store: ReleaseStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     given: list[tuple[object, ...]] = []
     monkeypatch.setattr(run, "index_feed", lambda *args: given.append(args) or IndexOutcome(manifest, None))
     monkeypatch.setattr(run, "resolve_models", lambda *_: ModelFolders(Path("untuned"), None))
-    monkeypatch.setattr(run, "Tour", Told)
+    monkeypatch.setattr(run, "Tour", FakeTour)
     return given
 
 

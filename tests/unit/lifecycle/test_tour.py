@@ -46,9 +46,9 @@ class Client:
         assert request.catalog == "shop"
         served = self.releases.pop(0) if len(self.releases) > 1 else self.releases[0]
         price = search_pb2.Money(currency_code="EUR", units=7)
-        found = search_pb2.Product(title=f"thing of {served}", price=price)
+        result = search_pb2.Product(title=f"thing of {served}", price=price)
         return search_pb2.SearchResponse(
-            hits=[search_pb2.Hit(product_id="a", rank=1, product=found)], release_id=served
+            hits=[search_pb2.Hit(product_id="a", rank=1, product=result)], release_id=served
         )
 
 
@@ -96,9 +96,9 @@ class Stage:
         assert isinstance(self.console.file, StringIO)
         return self.console.file.getvalue()
 
-    def leaves(self, found: Improvement) -> str:
+    def leaves(self, result: Improvement) -> str:
         """The command of a training that comes to this."""
-        payload = shlex.quote(json.dumps(found.model_dump(mode="json")))
+        payload = shlex.quote(json.dumps(result.model_dump(mode="json")))
         return f"echo step by step; printf %s {payload} > {self.folder / IMPROVED_FILE}"
 
     def _announce(self, release: str) -> None:
@@ -115,9 +115,9 @@ def stage(
 
 
 def test_five_test_queries_are_asked_spread_over_the_split(shop: ShopFiles, store: ReleaseStore) -> None:
-    found = choose_queries(shop, store, "shop")
-    assert [entry.query for entry in found] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
-    assert found[0].grades == {"a": 3.0, "b": 0.0}
+    result = choose_queries(shop, store, "shop")
+    assert [entry.query for entry in result] == ["query 0", "query 2", "query 4", "query 6", "query 8"]
+    assert result[0].grades == {"a": 3.0, "b": 0.0}
 
 
 def test_the_sample_shops_telling_queries_are_asked(tmp_path: Path, store: ReleaseStore) -> None:
@@ -142,8 +142,8 @@ def test_without_test_queries_the_words_of_titles_are_asked(tmp_path: Path, stor
     publish(store, tmp_path / "scratch", {"products.arrow": columns.read_bytes()})
     path = tmp_path / "judged.csv"
     path.write_text("query,product_id,grade,split\nmug,1,1,train\nmug,2,0,train\n")
-    found = choose_queries(ShopFiles(tmp_path, None, path if judged else None), store, "shop")
-    assert [entry.query for entry in found] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
+    result = choose_queries(ShopFiles(tmp_path, None, path if judged else None), store, "shop")
+    assert [entry.query for entry in result] == ["one two three four", "lamp", "mug 0", "mug 2", "mug 3"]
 
 
 def test_after_training_the_answers_come_again_beside_the_first(stage: Callable[[list[str]], Stage]) -> None:

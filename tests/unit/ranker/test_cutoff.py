@@ -23,8 +23,8 @@ SAME = Calibration(1.0, 0.0, 0.0)
 
 
 def test_pools_of_nothing_are_judged_so_or_of_other_queries() -> None:
-    found = unfit_pools(VALID, SAMPLE, TrainingSettings())
-    assert found == {"yacht": VALID.queries["yacht"], "kettle": {"c": 0.0, "d": 0.0}, "mug": {"b": 0.0}}
+    result = unfit_pools(VALID, SAMPLE, TrainingSettings())
+    assert result == {"yacht": VALID.queries["yacht"], "kettle": {"c": 0.0, "d": 0.0}, "mug": {"b": 0.0}}
 
 
 def test_where_every_product_is_judged_no_pool_is_strange() -> None:
@@ -45,10 +45,10 @@ def test_a_ranker_that_knows_what_fits_is_right_of_every_query() -> None:
         for grades in (sample, unfit_pools(valid, sample, TrainingSettings()))
         for side in [Validation.from_grades(grades, texts, no_similarity)]
     ]
-    found = cutoff_report(SAME, sides)
-    assert found is not None and found["value"] == 0.5  # between sigmoid(-2) and sigmoid(2)
-    assert found["all"] == {"precision": 1.0, "recall": 1.0, "said": 7, "nothing_fits": 7, "queries": 13}
-    assert found["judged"] == {"precision": 1.0, "recall": 1.0, "said": 1, "nothing_fits": 1, "queries": 7}
+    result = cutoff_report(SAME, sides)
+    assert result is not None and result["value"] == 0.5  # between sigmoid(-2) and sigmoid(2)
+    assert result["all"] == {"precision": 1.0, "recall": 1.0, "predicted": 7, "nothing_fits": 7, "queries": 13}
+    assert result["judged"] == {"precision": 1.0, "recall": 1.0, "predicted": 1, "nothing_fits": 1, "queries": 7}
 
 
 def test_without_a_query_that_nothing_fits_there_is_no_cutoff() -> None:
@@ -71,5 +71,5 @@ def test_shares_of_nothing_are_none_in_the_report() -> None:
         (side, predict_logits(side, 2.0, -2.0))
         for side in (Validation.from_grades(g, texts, no_similarity) for g in (sample, unfit))
     ]
-    found = cutoff_report(SAME, sides)
-    assert found is not None and found["judged"]["recall"] is None and found["judged"]["precision"] is None
+    result = cutoff_report(SAME, sides)
+    assert result is not None and result["judged"]["recall"] is None and result["judged"]["precision"] is None

@@ -117,11 +117,11 @@ def test_contributions_and_a_constant_sum_up_to_the_score(folder: Path) -> None:
     score = open_score(folder)
     rows = tables(queries=1)[0].features
     for rescored, scores in ((True, score.scores(rows, rescored=True)), (False, score.scores(-rows, rescored=False))):
-        told = score.contributions(rows if rescored else -rows, rescored)
-        rest = scores - told.sum(1)
+        reported = score.contributions(rows if rescored else -rows, rescored)
+        rest = scores - reported.sum(1)
         assert rest == pytest.approx(np.full(len(rows), rest[0]), abs=1e-4)
-    told = np.abs(score.contributions(rows, rescored=True)).mean(0)
-    assert told[:2].min() > told[2]
+    reported = np.abs(score.contributions(rows, rescored=True)).mean(0)
+    assert reported[:2].min() > reported[2]
 
 
 def test_without_lightgbm_it_scores_and_says_what_explaining_needs(
@@ -222,10 +222,12 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
     with pytest.raises(ModelError, match=r"trees\.onnx and trees\.txt do not agree; train it again"):
         open_score(tmp_path)
     text.write_text(whole)
-    for path, told in zip(tree_files(tmp_path, TREES), ("is not a model that ONNX Runtime", "no trees"), strict=True):
+    for path, reported in zip(
+        tree_files(tmp_path, TREES), ("is not a model that ONNX Runtime", "no trees"), strict=True
+    ):
         whole = path.read_bytes()
         path.write_text("tree")
-        with pytest.raises(ModelError, match=rf"{path.name}: .*{told}") as error:
+        with pytest.raises(ModelError, match=rf"{path.name}: .*{reported}") as error:
             open_score(tmp_path)
         assert "\n" not in str(error.value)
         path.write_bytes(whole)

@@ -123,14 +123,14 @@ def test_the_report_tells_what_the_probabilities_are_worth(base: str, tmp_path: 
     report = train_ranker(
         replace(Examples.split(TEXTS, table.filter(few)), similarity=shared_words), tmp_path, settings
     )
-    found = report["calibration"]
+    result = report["calibration"]
     opened = Ranker.open(tmp_path)
     assert (
-        [list(knot) for knot in opened.spec.knots] == found["knots"]
-        and len(found["knots"]) >= 3
-        and found["method"] == "isotonic"
+        [list(knot) for knot in opened.spec.knots] == result["knots"]
+        and len(result["knots"]) >= 3
+        and result["method"] == "isotonic"
     )
-    assert found["held_out"].keys() == {"none", "platt", "isotonic"}
+    assert result["held_out"].keys() == {"none", "platt", "isotonic"}
     assert sum(entry["pairs"] for entry in report["reliability"]["bins"]) == report["data"]["valid_judgments"]
     assert opened.cutoff == report["cutoff"]["value"] and report["cutoff"]["all"]["recall"] > 0.8
     written = json.loads((tmp_path / "report.json").read_text())
@@ -175,9 +175,9 @@ def test_what_is_served_decides_how_much_the_ranker_says(base: str, tmp_path: Pa
     more = {f"{query} {turn}": graded for query, graded in grades.items() for turn in range(3)}
     rows = [(query, name, grade, "valid") for query, graded in more.items() for name, grade in graded.items()]
     table = pa.concat_tables([judgments(), pa.table(list(map(list, zip(*rows, strict=True))), schema=JUDGMENTS_SCHEMA)])
-    found = {query: sorted(graded, key=lambda name: -graded[name]) for query, graded in more.items()}
+    result = {query: sorted(graded, key=lambda name: -graded[name]) for query, graded in more.items()}
     settings = RankerTraining(base=base, **SMALL)
-    report = train_ranker(replace(Examples.split(TEXTS, table), retrieved=found), tmp_path, settings)
+    report = train_ranker(replace(Examples.split(TEXTS, table), retrieved=result), tmp_path, settings)
     assert report["mix"]["queries"] == len(more) and report["mix"]["fused"] == pytest.approx(1)
     assert Ranker.open(tmp_path).mix == report["mix"]["share"] == 0
     unmeasured = train_ranker(Examples.split(TEXTS, table), tmp_path, settings)

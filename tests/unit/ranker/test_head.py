@@ -39,8 +39,8 @@ def logits(model: nn.Module, pairs: list[tuple[str, str]] = PAIRS) -> np.ndarray
 def test_it_starts_as_the_cosine_of_the_two_sides() -> None:
     head = MatchHead(2).eval()
     head.bias.data.zero_()
-    found = head(features(token_type_ids=torch.tensor([[0, 0, 1, 1, 0]])))["scores"]
-    assert found.shape == (1, 1) and found.item() == pytest.approx(10 / math.sqrt(2), abs=1e-5)
+    result = head(features(token_type_ids=torch.tensor([[0, 0, 1, 1, 0]])))["scores"]
+    assert result.shape == (1, 1) and result.item() == pytest.approx(10 / math.sqrt(2), abs=1e-5)
 
 
 def test_weights_first_token_and_bias_by_hand() -> None:
@@ -48,8 +48,8 @@ def test_weights_first_token_and_bias_by_hand() -> None:
     head.weights.data = torch.tensor([0.5, 7.0])
     head.first.data = torch.tensor([3.0, 5.0])
     head.bias.data = torch.tensor(-1.0)
-    found = head(features(token_type_ids=torch.tensor([[0, 0, 1, 1, 0]])))["scores"]
-    assert found.item() == pytest.approx(4 * 0.5 / math.sqrt(2) + 3 - 1, abs=1e-5)  # 7 and 5 meet zeros
+    result = head(features(token_type_ids=torch.tensor([[0, 0, 1, 1, 0]])))["scores"]
+    assert result.item() == pytest.approx(4 * 0.5 / math.sqrt(2) + 3 - 1, abs=1e-5)  # 7 and 5 meet zeros
 
 
 def test_the_first_separator_ends_the_query_where_there_are_no_segments() -> None:

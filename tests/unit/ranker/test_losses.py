@@ -16,7 +16,7 @@ UNLIKELY = math.log2(1 + math.exp(-2))  # -log2 of sigmoid(2 - 0), the chance of
 BCE = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
 
 
-class Given(nn.Module):
+class FixedModel(nn.Module):
     """Gives its logits to any pairs, and counts how often it is asked."""
 
     num_labels, device, asked = 1, torch.device("cpu"), 0
@@ -33,24 +33,24 @@ class Given(nn.Module):
         return {"scores": self.logits[features["places"]][:, None]}
 
 
-def value(model: Given, **settings: object) -> Tensor:
+def value(model: FixedModel, **settings: object) -> Tensor:
     return make_loss(model, RankerTraining(**settings))(INPUTS, LABELS)  # type: ignore[arg-type]
 
 
 def test_the_pairwise_loss_by_hand() -> None:
-    assert value(Given(), loss="pairwise", bce_weight=0).item() == pytest.approx(UNLIKELY)
+    assert value(FixedModel(), loss="pairwise", bce_weight=0).item() == pytest.approx(UNLIKELY)
 
 
 def test_the_listwise_loss_by_hand() -> None:
     # Gains 1 and 0, the ideal DCG is 1; places 1 and 2 are discounted by 1 and log2(3), so NDCG-Loss2 and LambdaRank
     # both weigh the pair with 1 - 1 / log2(3), and NDCG-Loss2++ with ten times the first plus the second.
     weight = 11 * (1 - 1 / math.log2(3))
-    assert value(Given(), loss="listwise", bce_weight=0).item() == pytest.approx(weight * UNLIKELY)
+    assert value(FixedModel(), loss="listwise", bce_weight=0).item() == pytest.approx(weight * UNLIKELY)
 
 
 @pytest.mark.parametrize("loss", ["pairwise", "listwise"])
 def test_some_cross_entropy_beside_the_order(loss: str) -> None:
-    model = Given()
+    model = FixedModel()
     order, both = value(model, loss=loss, bce_weight=0), value(model, loss=loss, bce_weight=0.25)
     assert both.item() == pytest.approx(order.item() + 0.25 * BCE)
     assert model.asked == 2  # once a loss: the second part takes the same logits

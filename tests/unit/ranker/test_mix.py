@@ -18,7 +18,7 @@ TEXTS = {f"p{number}": f"product {number}" for number in range(DEPTH)}
 
 def test_scores_are_weighted_reciprocal_ranks() -> None:
     """Found first to third; by relevance they are second, first and third. Spearman's correlation is .5."""
-    expected = [60 * (0.75 / (61 + place) + 0.25 / (61 + said)) for place, said in enumerate([1, 0, 2])]
+    expected = [60 * (0.75 / (61 + place) + 0.25 / (61 + stated)) for place, stated in enumerate([1, 0, 2])]
     assert mixed_scores(np.array([0.5, 0.9, 0.1]), 0.25) == pytest.approx(expected)
 
 
@@ -26,9 +26,9 @@ def test_orders_that_hardly_agree_leave_less_of_the_share() -> None:
     """Places 2, 0, 1, 3 by relevance differ by 2, 1, 1, 0: a correlation of 1 - 6 * 6 / 60 = .4, and the share to the
     power of .5 / .4. Of places 2, 1, 3, 0 it is below 0, and nothing counts."""
     counted = 0.5 ** (0.5 / 0.4)
-    said = [2, 0, 1, 3]
-    expected = [60 * ((1 - counted) / (61 + place) + counted / (61 + other)) for place, other in enumerate(said)]
-    assert mixed_scores(-np.array(said), 0.5) == pytest.approx(expected)
+    stated = [2, 0, 1, 3]
+    expected = [60 * ((1 - counted) / (61 + place) + counted / (61 + other)) for place, other in enumerate(stated)]
+    assert mixed_scores(-np.array(stated), 0.5) == pytest.approx(expected)
     assert np.argsort(-mixed_scores(-np.array([2, 1, 3, 0]), 0.9)).tolist() == [0, 1, 2, 3]
     assert np.argsort(-mixed_scores(-np.array([2, 1, 3, 0]), 1.0)).tolist() == [3, 1, 0, 2]  # the whole share is heard
 
@@ -57,16 +57,16 @@ def lists(queries: int, found_by: float, said_by: float, seed: int = 3) -> tuple
     """Products of grades drawn, found and scored by the grade times so much, plus noise of one standard deviation."""
     random = np.random.default_rng(seed)
     valid: dict[str, dict[str, float]] = {}
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     logits: list[np.ndarray] = []
     for number in range(queries):
         grades = random.choice([0.0, 0.0, 0.0, 0.5, 1.0], DEPTH)
         grades[0] = 1.0
         order = np.argsort(-(found_by * grades + random.normal(size=DEPTH)))
-        found[f"q{number}"] = [f"p{place}" for place in order]
+        result[f"q{number}"] = [f"p{place}" for place in order]
         valid[f"q{number}"] = {f"p{place}": grade for place, grade in enumerate(grades.tolist())}
         logits.append(said_by * grades[order] + random.normal(size=DEPTH))
-    made = RetrievedLists.from_judged(JudgedQueries("valid", valid), found, TEXTS, no_similarity)
+    made = RetrievedLists.from_judged(JudgedQueries("valid", valid), result, TEXTS, no_similarity)
     return made, np.concatenate(logits).astype(np.float32)
 
 
@@ -104,15 +104,15 @@ def test_of_a_few_queries_nothing_is_concluded() -> None:
 
 def test_lists_are_of_queries_that_have_something_good_and_something_found() -> None:
     valid = JudgedQueries("valid", {"a": {"p0": 1.0, "p9": 0.5}, "b": {"p0": 0.0}, "c": {"p1": 1.0}, "d": {"p1": 1.0}})
-    found = {"a": ["p3", "gone", "p0"], "b": ["p1"], "c": []}
+    result = {"a": ["p3", "gone", "p0"], "b": ["p1"], "c": []}
     asked: list[tuple[str, str]] = []
 
     def similarity(queries: list[str], texts: list[str]) -> np.ndarray:
         asked.extend(zip(queries, texts, strict=True))
         return np.arange(len(texts))
 
-    made = RetrievedLists.from_judged(valid, found, TEXTS, similarity)  # type: ignore[arg-type]
-    assert made.found == {"a": ["p3", "p0"]} and made.grades == {"a": {"p0": 1.0, "p9": 0.5}}
+    made = RetrievedLists.from_judged(valid, result, TEXTS, similarity)  # type: ignore[arg-type]
+    assert made.retrieved == {"a": ["p3", "p0"]} and made.grades == {"a": {"p0": 1.0, "p9": 0.5}}
     assert made.pairs == asked == [("a", "product 3"), ("a", "product 0")]
     # As found p0, of gain 1, is second; p9, of gain 2^.5 - 1, is not found, and counts in what could be had.
     ideal = 1 + (2**0.5 - 1) / np.log2(3)

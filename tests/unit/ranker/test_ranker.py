@@ -121,16 +121,16 @@ def test_the_vocabulary_bounds_every_id(tmp_path: Path) -> None:
 def test_scores_are_calibrated_probabilities(tmp_path: Path) -> None:
     ranker = Ranker.open(write_ranker(tmp_path, bert(), slope=2.0, intercept=-1.0))
     logits = np.array([0.0, 0.5, 3.0, -1000.0, 1000.0], np.float32)
-    found = ranker.scores(logits, np.full(5, 0.7, np.float32))
+    result = ranker.scores(logits, np.full(5, 0.7, np.float32))
     expected = [1 / (1 + math.e), 0.5, 1 / (1 + math.exp(-5)), 0.0, 1.0]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert found.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert result.dtype == np.float32
 
 
 def test_scores_build_on_the_towers_similarity(tmp_path: Path) -> None:
     ranker = Ranker.open(write_ranker(tmp_path, bert(), slope=0.5, similarity=4.0, intercept=-2.0))
-    found = ranker.scores(np.array([2.0, 2.0], np.float32), np.array([0.25, 0.5], np.float32))
-    np.testing.assert_allclose(found, [0.5, 1 / (1 + math.exp(-1))], atol=1e-6)
+    result = ranker.scores(np.array([2.0, 2.0], np.float32), np.array([0.25, 0.5], np.float32))
+    np.testing.assert_allclose(result, [0.5, 1 / (1 + math.exp(-1))], atol=1e-6)
 
 
 def test_the_digest_follows_the_files(tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ def validation(queries: int, seed: int = 0) -> tuple[Validation, np.ndarray]:
 
 
 def test_pairs_labels_and_queries_lie_one_after_another() -> None:
-    found = Validation.from_grades(GRADES, TEXTS, no_similarity)
-    assert found.pairs == [(query, f"text {name}") for query, products in GRADES.items() for name in products]
-    assert found.labels.tolist() == [1.0, 0.4, 0.5, 0.0, 1.0]
-    assert found.queries.tolist() == [0, 0, 1, 1, 1]
-    assert found.relevant.tolist() == [True, False, True, False, True]
+    result = Validation.from_grades(GRADES, TEXTS, no_similarity)
+    assert result.pairs == [(query, f"text {name}") for query, products in GRADES.items() for name in products]
+    assert result.labels.tolist() == [1.0, 0.4, 0.5, 0.0, 1.0]
+    assert result.queries.tolist() == [0, 0, 1, 1, 1]
+    assert result.relevant.tolist() == [True, False, True, False, True]
 
 
 def test_no_query_is_in_two_folds() -> None:
@@ -50,22 +50,22 @@ def test_no_query_is_in_two_folds() -> None:
 
 
 def test_calibration_mends_what_is_too_sure_of_itself() -> None:
-    found, logits = validation(60)
-    said = calibration_report(found, logits)
+    result, logits = validation(60)
+    logged = calibration_report(result, logits)
     for method in ("platt", "isotonic"):
         for measure in ("expected_calibration_error", "brier"):
-            assert said[method][measure] < said["none"][measure]  # type: ignore[index]
-    assert said["platt"]["expected_calibration_error"] < 0.06  # type: ignore[index]
+            assert logged[method][measure] < logged["none"][measure]  # type: ignore[index]
+    assert logged["platt"]["expected_calibration_error"] < 0.06  # type: ignore[index]
 
 
 def test_probabilities_of_a_query_hang_on_others_alone() -> None:
-    found, logits = validation(2)
-    one, two = (found.held_out(logits, "isotonic") for _ in range(2))
+    result, logits = validation(2)
+    one, two = (result.held_out(logits, "isotonic") for _ in range(2))
     assert one is not None and two is not None
     other = Validation(
-        found.grades | {"q1": {name: 1 - value for name, value in found.grades["q1"].items()}},
-        found.pairs,
-        found.similarities,
+        result.grades | {"q1": {name: 1 - value for name, value in result.grades["q1"].items()}},
+        result.pairs,
+        result.similarities,
     )
     changed = other.held_out(logits, "isotonic")
     assert changed is not None
@@ -74,23 +74,23 @@ def test_probabilities_of_a_query_hang_on_others_alone() -> None:
 
 
 def test_of_a_single_query_nothing_can_be_held_out() -> None:
-    found, logits = validation(1)
-    assert found.held_out(logits, "platt") is None
-    assert calibration_report(found, logits)["platt"] is None
+    result, logits = validation(1)
+    assert result.held_out(logits, "platt") is None
+    assert calibration_report(result, logits)["platt"] is None
 
 
 def test_errors_by_hand() -> None:
-    found = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
-    pairs = found.uncalibrated(np.array([np.log(3), 0.0], np.float32))  # 3/4 and 1/2
+    result = Validation.from_grades({"kettle": {"a": 1.0, "b": 0.0}}, TEXTS, no_similarity)
+    pairs = result.uncalibrated(np.array([np.log(3), 0.0], np.float32))  # 3/4 and 1/2
     assert errors(pairs) == pytest.approx(
         {"expected_calibration_error": (0.25 + 0.5) / 2, "brier": (1 / 16 + 1 / 4) / 2}
     )
-    said = reliability_report(pairs)
-    assert [(entry["pairs"], entry["probability"], entry["relevant"]) for entry in said["bins"]] == [
+    stated = reliability_report(pairs)
+    assert [(entry["pairs"], entry["probability"], entry["relevant"]) for entry in stated["bins"]] == [
         (1, 0.5, 0.0),
         (1, pytest.approx(0.75), 1.0),
     ]
-    json.dumps(said)
+    json.dumps(stated)
 
 
 @pytest.mark.parametrize("knots", [[[0, 0.5], [1, 0.4]], [[0, 0.1], [0, 0.2]], [[0, -0.1], [1, 1]], [[0, 0], [1, 1.1]]])

@@ -20,8 +20,8 @@ from text.terms import Analyser
     ],
 )
 def test_words_are_located_in_the_text_as_typed(text: str, pieces: list[str | None]) -> None:
-    found = located(text, Analyser("en"))
-    assert [None if span is None else text[slice(*span)] for _, span in found] == pieces
+    result = located(text, Analyser("en"))
+    assert [None if span is None else text[slice(*span)] for _, span in result] == pieces
 
 
 def test_pairs_of_characters_are_located_though_they_overlap() -> None:

@@ -26,7 +26,7 @@ from text.quantities import dimensions, number, prepared, quantities
     ],
 )
 def test_every_spelling_of_a_quantity_has_one_form(text: str, terms: list[str]) -> None:
-    assert [found.term for found in quantities(prepared(text))] == terms
+    assert [result.term for result in quantities(prepared(text))] == terms
 
 
 @pytest.mark.parametrize(

@@ -15,30 +15,30 @@ def read(folder: Path, text: str | bytes) -> Synonyms:
 
 
 def test_rules_are_read_a_line_each(tmp_path: Path) -> None:
-    found = read(tmp_path, "# of the house\nSofa,  couch , settee\n\ntv  stand, television stand => Media Console\n")
-    assert found.groups == (("sofa", "couch", "settee"),)
-    assert found.rewrites == {"tv stand": "media console", "television stand": "media console"}
+    result = read(tmp_path, "# of the house\nSofa,  couch , settee\n\ntv  stand, television stand => Media Console\n")
+    assert result.groups == (("sofa", "couch", "settee"),)
+    assert result.rewrites == {"tv stand": "media console", "television stand": "media console"}
 
 
 def test_a_sharp_begins_a_comment_at_the_start_of_a_line_alone(tmp_path: Path) -> None:
-    found = read(
+    result = read(
         tmp_path,
         "#10 screw, no 10 screw\nc#, csharp\nf# book => fsharp book\nscrew #8, screw no 8\n"
         "#sofa, couch\n  # settee, couch\n#1 of all lists\n#\n\\#sale, offers\n",
     )
-    assert found.groups == (
+    assert result.groups == (
         ("#10 screw", "no 10 screw"),
         ("c#", "csharp"),
         ("screw #8", "screw no 8"),
         ("#sale", "offers"),
     )
-    assert found.rewrites == {"f# book": "fsharp book"}
+    assert result.rewrites == {"f# book": "fsharp book"}
 
 
 def test_a_backslash_takes_a_signs_meaning(tmp_path: Path) -> None:
-    found = read(tmp_path, "a\\,b, sofa\nand\\\\or, either\na\\=>b, arrow\n1\\,5 mm => 1.5 mm\nt\\-shirt, tee\n")
-    assert found.groups == (("a,b", "sofa"), ("and\\or", "either"), ("a=>b", "arrow"), ("t-shirt", "tee"))
-    assert found.rewrites == {"1,5 mm": "1.5 mm"}
+    result = read(tmp_path, "a\\,b, sofa\nand\\\\or, either\na\\=>b, arrow\n1\\,5 mm => 1.5 mm\nt\\-shirt, tee\n")
+    assert result.groups == (("a,b", "sofa"), ("and\\or", "either"), ("a=>b", "arrow"), ("t-shirt", "tee"))
+    assert result.rewrites == {"1,5 mm": "1.5 mm"}
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_files_are_read_as_editors_write_them(tmp_path: Path, text: bytes) -> No
 
 
 def test_rules_that_are_there_twice_count_once(tmp_path: Path) -> None:
-    found = read(tmp_path, "sofa, couch\nSofa, couch, sofa\ntv => television\ntv => television\n")
-    assert found.groups == (("sofa", "couch"),) and found.rewrites == {"tv": "television"}
+    result = read(tmp_path, "sofa, couch\nSofa, couch, sofa\ntv => television\ntv => television\n")
+    assert result.groups == (("sofa", "couch"),) and result.rewrites == {"tv": "television"}
 
 
 def test_a_rules_outcome_may_be_anothers_beginning(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_rules_outcome_may_be_anothers_beginning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a, b\nsofa\n", "line 2: synonyms are two phrases or more"),
         ("a, b\r\nsofa\r\n", "line 2: synonyms are two phrases or more"),
@@ -84,10 +84,10 @@ def test_a_rules_outcome_may_be_anothers_beginning(tmp_path: Path) -> None:
         ("", "holds no rule"),
     ],
 )
-def test_a_rule_that_cannot_be_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_rule_that_cannot_be_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(FeedError) as error:
         read(tmp_path, text)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_message_quotes_long_phrases_in_part(tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_there_is_an_end_to_rules(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [(b"caf\xe9, coffee", "is not UTF-8"), ("sofa, couch".encode("utf-16"), "is not UTF-8")],
 )
-def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_none_is_told(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(FeedError, match="no such file"):
         read_synonyms(tmp_path / "none")
     with pytest.raises(FeedError, match="cannot be read"):
         read_synonyms(tmp_path)
-    with pytest.raises(FeedError, match=told):
+    with pytest.raises(FeedError, match=message):
         read(tmp_path, content)

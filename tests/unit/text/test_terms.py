@@ -6,20 +6,20 @@ from text.letters import plain
 from text.terms import Analyser
 
 
-def found(text: str, language: str = "en") -> list[tuple[str, tuple[str, ...]]]:
+def analysed(text: str, language: str = "en") -> list[tuple[str, tuple[str, ...]]]:
     return [(word.term, word.parts) for word in Analyser(language).words(text)]
 
 
 def test_words_are_stemmed_and_lose_case_and_accents() -> None:
-    assert found("Men\u2019s Caf\u00e9 drills") == [("men", ()), ("cafe", ()), ("drill", ())]
+    assert analysed("Men\u2019s Caf\u00e9 drills") == [("men", ()), ("cafe", ()), ("drill", ())]
 
 
 def test_words_with_hyphens_are_whole_and_in_parts() -> None:
-    assert found("heavy-duty T-shirt") == [("heavyduti", ("heavi", "duti")), ("tshirt", ("shirt",))]
+    assert analysed("heavy-duty T-shirt") == [("heavyduti", ("heavi", "duti")), ("tshirt", ("shirt",))]
 
 
 def test_slashes_and_points_divide_words() -> None:
-    assert found("black/white") == [("black", ()), ("white", ())]
+    assert analysed("black/white") == [("black", ()), ("white", ())]
 
 
 @pytest.mark.parametrize(
@@ -32,20 +32,20 @@ def test_slashes_and_points_divide_words() -> None:
     ],
 )
 def test_model_numbers_are_whole_and_in_parts(code: str, whole: str, parts: tuple[str, ...]) -> None:
-    assert found(code) == [(whole, parts)]
+    assert analysed(code) == [(whole, parts)]
 
 
 def test_quantities_have_one_form_and_their_number_is_a_part() -> None:
-    assert found("20 Volt") == found("20V") == [("20v", ("20",))]
+    assert analysed("20 Volt") == analysed("20V") == [("20v", ("20",))]
 
 
 def test_a_size_comes_as_its_numbers_and_as_a_whole() -> None:
-    assert found("2 x 4 lumber") == [("2", ()), ("4", ()), ("lumber", ()), ("2x4", ())]
-    assert found("1x2x3")[-1] == ("1x2x3", ("1x2", "2x3"))
+    assert analysed("2 x 4 lumber") == [("2", ()), ("4", ()), ("lumber", ()), ("2x4", ())]
+    assert analysed("1x2x3")[-1] == ("1x2x3", ("1x2", "2x3"))
 
 
 def test_chinese_is_segmented() -> None:
-    assert [term for term, _ in found("\u65e0\u7ebf\u84dd\u7259\u8033\u673a", "zh")] == [
+    assert [term for term, _ in analysed("\u65e0\u7ebf\u84dd\u7259\u8033\u673a", "zh")] == [
         "\u65e0\u7ebf",
         "\u84dd\u7259",
         "\u8033\u673a",
@@ -71,7 +71,7 @@ def test_sizes_quantities_and_years_are_no_codes(text: str) -> None:
     ],
 )
 def test_other_scripts_without_spaces_come_in_pairs(text: str, language: str, terms: list[str]) -> None:
-    assert [term for term, _ in found(text, language)] == terms
+    assert [term for term, _ in analysed(text, language)] == terms
 
 
 def test_french_articles_are_cut_off() -> None:
@@ -86,9 +86,9 @@ def test_stop_words_are_left_out_of_queries_unless_there_are_no_others() -> None
 
 
 def test_an_unknown_language_is_not_stemmed() -> None:
-    assert found("drills", "tlh") == [("drills", ())]
+    assert analysed("drills", "tlh") == [("drills", ())]
 
 
 def test_marks_of_scripts_that_need_them_stay() -> None:
     assert plain("\u0439") == "\u0439"
-    assert found("\u0939\u093f\u0928\u094d\u0926\u0940", "xx") == [("\u0939\u093f\u0928\u094d\u0926\u0940", ())]
+    assert analysed("\u0939\u093f\u0928\u094d\u0926\u0940", "xx") == [("\u0939\u093f\u0928\u094d\u0926\u0940", ())]

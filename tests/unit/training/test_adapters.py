@@ -41,13 +41,13 @@ def test_adapters_and_the_head_are_trained_and_nothing_else(trainer: Any) -> Non
 def test_merged_adapters_are_added_to_their_layers(trainer: Any) -> None:
     plain = set(trainer.model.state_dict())
     before = trainer.model.bert.encoder.layer[1].output.dense.weight.clone()
-    found = add_adapters(trainer, rank=2, alpha=4.0, dropout=0.0)
+    result = add_adapters(trainer, rank=2, alpha=4.0, dropout=0.0)
     layer = trainer.model.bert.encoder.layer[1].output.dense
     layer.lora_B["default"].weight.data.fill_(0.1)
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     expected = before + 4.0 / 2 * b @ a
     adapted = logits(trainer)
-    merge_adapters(found)
+    merge_adapters(result)
     assert set(trainer.model.state_dict()) == plain and not hasattr(trainer.model.bert, "peft_config")
     torch.testing.assert_close(trainer.model.bert.encoder.layer[1].output.dense.weight, expected)
     torch.testing.assert_close(logits(trainer), adapted, atol=1e-4, rtol=1e-4)

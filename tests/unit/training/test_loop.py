@@ -30,9 +30,9 @@ def test_relevance_is_the_place_in_the_range_of_all_grades() -> None:
 
 def test_products_without_text_are_left_out() -> None:
     judgments = table(("kettle", "a", 3.0, "train"), ("kettle", "gone", 0.0, "train"))
-    found = select_split(judgments, TEXTS, "train")
-    assert found.queries == {"kettle": {"a": 1.0}}
-    assert found.pairs == 1
+    result = select_split(judgments, TEXTS, "train")
+    assert result.queries == {"kettle": {"a": 1.0}}
+    assert result.pairs == 1
 
 
 def test_a_split_with_nothing_is_refused() -> None:
@@ -59,9 +59,9 @@ def test_the_validation_sample_takes_a_few_products_of_every_grade() -> None:
 
 def test_a_spread_takes_each_grade_in_turn() -> None:
     products = {**{f"low{i}": 0.0 for i in range(50)}, "middle": 0.5, "high": 1.0}
-    found = sample_by_grade(products, 4, np.random.default_rng(0))
-    assert found[:2] == ["high", "middle"]
-    assert sum(name.startswith("low") for name in found) == 2
+    result = sample_by_grade(products, 4, np.random.default_rng(0))
+    assert result[:2] == ["high", "middle"]
+    assert sum(name.startswith("low") for name in result) == 2
 
 
 def test_the_validation_sample_needs_something_to_rank() -> None:

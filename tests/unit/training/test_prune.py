@@ -45,8 +45,8 @@ def test_importance_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two examples of two tokens, added up to one answer each: without neuron 0 they lose 1 + 3 and 0 + 1, without
     # neuron 1 twice 2 + 0 and twice 1 + 1, and nothing without neuron 2.
     x = torch.tensor([[[1.0, 2.0], [3.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]])
-    [found] = neuron_importance(layer, lambda batch: layer(batch).sum(dim=(1, 2)), [x])
-    assert found.tolist() == [4**2 + 1**2, 4**2 + 4**2, 0]
+    [result] = neuron_importance(layer, lambda batch: layer(batch).sum(dim=(1, 2)), [x])
+    assert result.tolist() == [4**2 + 1**2, 4**2 + 4**2, 0]
 
 
 def test_the_least_important_half_goes(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def test_the_graph_computes_the_formula(quantised: Path) -> None:
 def test_it_comes_close_to_the_original(quantised: Path) -> None:
     x = RANDOM.normal(size=(50, 16)).astype(np.float32)
     exact = np.concatenate([x @ weights for weights in WEIGHTS.values()], axis=1)
-    found = run(quantised, x)
-    assert np.linalg.norm(found - exact) < 0.02 * np.linalg.norm(exact)
+    result = run(quantised, x)
+    assert np.linalg.norm(result - exact) < 0.02 * np.linalg.norm(exact)
 
 
 def test_a_row_is_the_same_whatever_stands_beside_it(quantised: Path) -> None:

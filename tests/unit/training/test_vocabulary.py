@@ -74,12 +74,12 @@ def test_ids_in_a_tokenizer_are_numbered_anew_wherever_they_stand() -> None:
         [BertProcessing(("[SEP]", 2), ("[CLS]", 3)), RobertaProcessing(("[SEP]", 2), ("[CLS]", 3))]
     )
     tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")
-    found = trimmed(json.loads(tokenizer.to_str()), np.array([0, 2, 3, 4]))
-    assert found["model"]["vocab"] == {"[PAD]": 0, "[SEP]": 1, "[CLS]": 2, "[UNK]": 3}
-    assert [entry["id"] for entry in found["added_tokens"]] == [0, 1, 2, 3]
-    for processor in found["post_processor"]["processors"]:
+    result = trimmed(json.loads(tokenizer.to_str()), np.array([0, 2, 3, 4]))
+    assert result["model"]["vocab"] == {"[PAD]": 0, "[SEP]": 1, "[CLS]": 2, "[UNK]": 3}
+    assert [entry["id"] for entry in result["added_tokens"]] == [0, 1, 2, 3]
+    for processor in result["post_processor"]["processors"]:
         assert (processor["sep"], processor["cls"]) == (["[SEP]", 1], ["[CLS]", 2])
-    assert Tokenizer.from_str(json.dumps(found)).token_to_id("[CLS]") == 2
+    assert Tokenizer.from_str(json.dumps(result)).token_to_id("[CLS]") == 2
 
 
 def test_other_kinds_of_tokenizer_are_refused(model: CrossEncoder) -> None:

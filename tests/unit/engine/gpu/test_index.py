@@ -68,7 +68,7 @@ def brute_force(k: int, allowed: Mask | None) -> SearchResult:
 
 def searched(index: VectorIndex, kind: str, device: str) -> GpuIndex:
     if kind == "faiss":
-        copy = FaissClone.of(index.inner, [0], "replica") if device == "cuda" else FaissClone(index.inner, 2048)
+        copy = FaissClone.to_devices(index.inner, [0], "replica") if device == "cuda" else FaissClone(index.inner, 2048)
         return GpuIndex(index, FilteredSearcher(index, copy))
     devices = {"one": [device], "replicas": [device] * 3, "shards": [device] * 3}[kind]
     return GpuIndex(
@@ -124,30 +124,30 @@ def test_rows_are_scored_as_a_search_that_finds_them_scores_them(index: VectorIn
     np.testing.assert_allclose(on_device.similarities(QUERIES[0], rows), scores, atol=1e-5)
 
 
-@pytest.mark.parametrize(("row", "told"), [(7, "the filter leaves out"), (COUNT, "found row 5003 of 5003")])
-def test_an_answer_that_breaks_the_filter_does_not_leave(index: VectorIndex, row: int, told: str) -> None:
+@pytest.mark.parametrize(("row", "message"), [(7, "the filter leaves out"), (COUNT, "found row 5003 of 5003")])
+def test_an_answer_that_breaks_the_filter_does_not_leave(index: VectorIndex, row: int, message: str) -> None:
     class Blind:
         def search(self, queries: np.ndarray, k: int, allowed: Mask | None) -> SearchResult:
             return np.full((len(queries), k), row), np.ones((len(queries), k), np.float32)
 
-    with pytest.raises(EngineError, match=told):
+    with pytest.raises(EngineError, match=message):
         GpuIndex(index, Blind()).search(QUERIES, 3, np.arange(COUNT) != 7)
 
 
 def test_widening_asks_no_more_than_faiss_can_find(index: VectorIndex) -> None:
-    class Watched(FaissClone):
+    class WatchedClone(FaissClone):
         asked: list[int] = []  # noqa: RUF012
 
         def search(self, queries: np.ndarray, k: int) -> SearchResult:
             self.asked.append(k)
             return super().search(queries, k)
 
-    filtering = FilteredSearcher(index, Watched(index.inner, 100))
+    filtering = FilteredSearcher(index, WatchedClone(index.inner, 100))
     exact = brute_force(20, masks()["a tenth"])
     _, scores = filtering.search(QUERIES, 20, masks()["a tenth"])  # would take 300
     np.testing.assert_allclose(scores, exact[1], atol=1e-5)
     filtering.search(QUERIES, 20, masks()["most"])
-    assert Watched.asked == [34]  # 20 * 1.5 / .9, rounded up
+    assert WatchedClone.asked == [34]  # 20 * 1.5 / .9, rounded up
 
 
 def test_an_approximate_index_needs_faiss_on_a_gpu(device: str) -> None:

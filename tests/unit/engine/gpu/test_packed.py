@@ -50,10 +50,10 @@ def rounded(module: torch.nn.Module) -> torch.nn.Module:
 def test_vectors_are_those_of_the_original(tower: tuple[str, BiEncoder], device: str, dtype: torch.dtype) -> None:
     base, folder = tower
     tokens = folder.tokenize_items(["", *PRODUCTS, " ".join(PRODUCTS)])
-    found = opened(folder.model_path("item"), device, dtype).run(tokens)
+    result = opened(folder.model_path("item"), device, dtype).run(tokens)
     exact = rounded(PooledEncoder(load_encoder(base)))
-    assert found.dtype == np.float32 and found.shape == (len(tokens), 32)
-    for vector, sequence in zip(found, tokens, strict=True):
+    assert result.dtype == np.float32 and result.shape == (len(tokens), 32)
+    for vector, sequence in zip(result, tokens, strict=True):
         ids = torch.from_numpy(sequence.astype(np.int64))[None]
         with torch.no_grad():
             np.testing.assert_allclose(vector, exact(ids, torch.ones_like(ids))[0].numpy(), atol=CLOSE[dtype])
@@ -72,9 +72,9 @@ def test_logits_are_those_of_the_original(tmp_path: Path, device: str, head: str
     ranker = Ranker.open(tmp_path / "ranker")
     pairs = ranker.pack_pairs([("red kettle", text) for text in PRODUCTS] + [("", "mug"), ("cheap mug", "")])
     tokens, segments = ([pair[side] for pair in pairs] for side in (0, 1))
-    found = opened(ranker.model_path, device, torch.float32).run(tokens, segments)
+    result = opened(ranker.model_path, device, torch.float32).run(tokens, segments)
     exact = rounded(Logits(load_ranker(base)))
-    for logit, ids, kinds in zip(found, tokens, segments, strict=True):
+    for logit, ids, kinds in zip(result, tokens, segments, strict=True):
         given = [torch.from_numpy(values.astype(np.int64))[None] for values in (ids, np.ones_like(ids), kinds)]
         with torch.no_grad():
             np.testing.assert_allclose(logit, exact(*given)[0].numpy(), atol=1e-4)

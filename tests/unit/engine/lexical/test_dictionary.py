@@ -38,12 +38,12 @@ def test_terms_alike_are_those_that_a_look_at_all_finds(terms: Terms, word: str,
     ways = {term: [plain(form) for form in WRITTEN.get(term, [term]) if plain(form) != word] for term in letters}
     errors = {term: min((OSA.distance(word, form) for form in forms), default=9) for term, forms in ways.items()}
     expected = {term: count for term, count in errors.items() if count <= edits}
-    assert {terms[found.number]: found.errors for found in terms.similar(word, edits)} == expected
+    assert {terms[result.number]: result.errors for result in terms.similar(word, edits)} == expected
 
 
 def test_a_term_is_spelt_as_written_with_the_fewest_errors_then_most_often(terms: Terms) -> None:
     def spelling(word: str) -> str:
-        return next(found.spelling for found in terms.similar(word, 2) if terms[found.number] == "drill")
+        return next(result.spelling for result in terms.similar(word, 2) if terms[result.number] == "drill")
 
     assert spelling("driling") == "drilling" and spelling("drrill") == "drill" and spelling("driled") == "drilled"
     assert spelling("drillxd") == "drilled"  # one error; two to drill
@@ -55,7 +55,7 @@ def test_numbers_and_codes_are_like_no_other(terms: Terms) -> None:
 
 
 def test_fewer_errors_come_first(terms: Terms) -> None:
-    assert [found.errors for found in terms.similar("drill", 2)] == [1, 1, 1, 2, 2]
+    assert [result.errors for result in terms.similar("drill", 2)] == [1, 1, 1, 2, 2]
 
 
 def test_a_vocabulary_of_codes_alone_has_nothing_alike(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def test_scores_are_bm25(index: LexicalIndex) -> None:
 
 
 def test_search_adds_up_terms_and_leaves_out_what_shares_none(index: LexicalIndex) -> None:
-    found = index.search(asked(index, "red", "drill"), {"title": 2.0}, 10)
+    result = index.search(asked(index, "red", "drill"), {"title": 2.0}, 10)
     expected = 2 * (np.array(bm25(TITLES, "red")) + bm25(TITLES, "drill"))
-    assert found.rows.tolist() == [0, 1, 2]
-    assert found.scores == pytest.approx(expected[[0, 1, 2]], rel=1e-5)
+    assert result.rows.tolist() == [0, 1, 2]
+    assert result.scores == pytest.approx(expected[[0, 1, 2]], rel=1e-5)
 
 
 def test_a_field_without_weight_is_not_searched(index: LexicalIndex) -> None:
@@ -63,8 +63,8 @@ def test_a_field_without_weight_is_not_searched(index: LexicalIndex) -> None:
 
 def test_equal_scores_stand_in_the_order_of_rows_also_at_the_border(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles(*["same word"] * 20, "same word same word"))
-    found = index.search(asked(index, "same"), {"title": 1.0}, 5)
-    assert found.rows.tolist() == [20, 0, 1, 2, 3]
+    result = index.search(asked(index, "same"), {"title": 1.0}, 5)
+    assert result.rows.tolist() == [20, 0, 1, 2, 3]
 
 
 def test_fields_are_told_apart(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def test_codes_and_quantities_ask_for_their_parts_too(index: LexicalIndex) -> No
 
 
 def test_neighbours_ask_for_the_word_they_make(index: LexicalIndex) -> None:
-    found = asked(index, "dish washer")
-    assert found["dishwash"] == (1, (0, 1))
-    assert found["dish"] == (1, (0,)) and found["washer"] == (1, (1,))
+    result = asked(index, "dish washer")
+    assert result["dishwash"] == (1, (0, 1))
+    assert result["dish"] == (1, (0,)) and result["washer"] == (1, (1,))
 
 
 def test_an_unknown_word_asks_for_the_two_that_it_is_made_of(tmp_path: Path) -> None:

@@ -34,12 +34,12 @@ def cut(tmp_path: Path) -> Cut:
 def test_segments_are_merged_by_score(cut: Cut, deleted: list[int], k: int, expected: list[int]) -> None:
     query = LexicalQueryParser(cut.words, "en").read("red drill")
     view = cut.view(np.isin(np.arange(6), deleted))
-    found = search_view(cut.base.words, view, query, _WEIGHTS, k)  # type: ignore[arg-type]
-    assert sorted(found.rows.tolist()) == sorted(expected)
-    assert found.rows.tolist()[:2] == expected[:2]
+    result = search_view(cut.base.words, view, query, _WEIGHTS, k)  # type: ignore[arg-type]
+    assert sorted(result.rows.tolist()) == sorted(expected)
+    assert result.rows.tolist()[:2] == expected[:2]
     whole = cut.words.search(query.terms, _WEIGHTS, 9)
     by_row = dict(zip(whole.rows.tolist(), whole.scores.tolist(), strict=True))
-    assert found.scores.tolist() == [by_row[row] for row in found.rows.tolist()]
+    assert result.scores.tolist() == [by_row[row] for row in result.rows.tolist()]
 
 
 def test_evidence_comes_in_the_order_in_which_rows_are_asked_for(cut: Cut) -> None:

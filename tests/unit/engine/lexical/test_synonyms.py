@@ -41,7 +41,7 @@ def asked(index: LexicalIndex, text: str, synonyms: Synonyms, language: str = "e
     return [{(spelt(one.numbers), spelt(one.counted), one.words) for one in ones} for ones in query.synonyms]
 
 
-def found(index: LexicalIndex, text: str, synonyms: Synonyms) -> dict[int, float]:
+def scores_of_query(index: LexicalIndex, text: str, synonyms: Synonyms) -> dict[int, float]:
     """Products found, best first, with their scores; the evidence of each says the same."""
     query = LexicalQueryParser(index, "en", synonyms).read(text)
     candidates = index.search(query.terms, _WEIGHTS, 50, query.synonyms)
@@ -64,8 +64,8 @@ def test_a_phrase_asks_for_all_words_of_another_at_once(seats: LexicalIndex) -> 
 
 
 def test_words_of_a_phrase_count_only_where_a_product_holds_them_all(seats: LexicalIndex) -> None:
-    assert list(found(seats, "sofa", rules(("sofa", "love seat")))) == [1, 0]
-    ranked = list(found(seats, "love seat", rules(("sofa", "love seat"))))
+    assert list(scores_of_query(seats, "sofa", rules(("sofa", "love seat")))) == [1, 0]
+    ranked = list(scores_of_query(seats, "love seat", rules(("sofa", "love seat"))))
     assert ranked[:2] == [0, 1] and set(ranked[2:]) == {2, 3, 4, 5, 7}
 
 
@@ -74,9 +74,9 @@ def test_a_synonym_counts_as_much_as_the_words_it_stands_for(tmp_path: Path) -> 
     index = lexical_index(
         tmp_path, titles("red sofa", "blue sofa", "green sofa", "grey settee", "oak table", "tin cup")
     )
-    scores = found(index, "sofa", rules(("sofa", "settee")))
+    scores = scores_of_query(index, "sofa", rules(("sofa", "settee")))
     assert scores[3] == pytest.approx(0.8 * scores[0], rel=1e-5)
-    other = found(index, "settee", rules(("sofa", "settee")))
+    other = scores_of_query(index, "settee", rules(("sofa", "settee")))
     assert other[0] == pytest.approx(0.8 * other[3], rel=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_a_product_that_says_a_thing_twice_counts_once(tmp_path: Path) -> None:
     index = lexical_index(
         tmp_path, titles("red sofa thing", "sofa couch settee", "couch settee thing", "oak table top")
     )
-    scores = found(index, "sofa", rules(("sofa", "couch", "settee")))
+    scores = scores_of_query(index, "sofa", rules(("sofa", "couch", "settee")))
     assert scores[1] == scores[0] and scores[2] == pytest.approx(0.8 * scores[0], rel=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_words_that_phrases_share_count_for_themselves(tmp_path: Path) -> None:
     index = lexical_index(tmp_path, titles("tv stand", "tv unit", "kitchen unit", "tv cable", "drill stand"))
     tables = rules(("tv stand", "tv unit"))
     assert asked(index, "tv stand", tables) == [{(("tv", "unit"), ("unit",), (1,))}]
-    scores = found(index, "tv stand", tables)
+    scores = scores_of_query(index, "tv stand", tables)
     assert list(scores)[:2] == [0, 1] and 2 not in scores
     assert asked(index, "tv", rules(("tv", "tv unit"))) == []  # which asks for nothing else
 
@@ -106,12 +106,12 @@ def test_words_far_apart_in_a_long_field_are_no_phrase(tmp_path: Path) -> None:
         product("p3", "Oak Table", description="round"),
     ]
     index = lexical_index(tmp_path, rows)
-    assert list(found(index, "sofa", rules(("sofa", "love seat")))) == [0, 2]
+    assert list(scores_of_query(index, "sofa", rules(("sofa", "love seat")))) == [0, 2]
 
 
 def test_fields_hold_a_phrase_each_by_itself(tmp_path: Path) -> None:
     rows = [product("p0", "Love Mug", description="on a seat"), product("p1", "Grey Sofa", description="soft")]
-    assert list(found(lexical_index(tmp_path, rows), "sofa", rules(("sofa", "love seat")))) == [1]
+    assert list(scores_of_query(lexical_index(tmp_path, rows), "sofa", rules(("sofa", "love seat")))) == [1]
 
 
 def test_what_stands_for_words_covers_them(seats: LexicalIndex) -> None:
@@ -189,7 +189,7 @@ def test_what_is_added_is_the_most_of_the_alternatives() -> None:
             self.lengths = np.array([3, 3, 3], np.int32)
             self.rows = {0: [1], 1: [0, 2], 2: [0, 1]}
 
-        def of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        def lookup(self, number: int) -> tuple[np.ndarray, np.ndarray]:
             held = np.array(self.rows[number], np.int32)
             return held, np.full(len(held), 1.0 + number, np.float32)
 

@@ -23,9 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_vectors_are_those_of_torch_whatever_the_padding(folder: Path, tmp_path: Path) -> None:
     assert write_bert(folder, tmp_path / "model.onnx") == 16
     tokens = [np.array(ids, np.int32) for ids in ([2, 5, 7, 3], [2, 9, 3], [2, 4, 6, 8, 10, 11, 3])]
-    found = OnnxModel(tmp_path / "model.onnx").run(tokens)
+    result = OnnxModel(tmp_path / "model.onnx").run(tokens)
     model = BertModel.from_pretrained(folder, attn_implementation="eager").eval()
-    for vector, ids in zip(found, tokens, strict=True):
+    for vector, ids in zip(result, tokens, strict=True):
         with torch.no_grad():
             states = model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state
         mean = states[0].mean(0).numpy()

@@ -52,10 +52,10 @@ def ids(*values: int) -> np.ndarray:
 
 def test_each_sequence_counts_its_own_tokens_alone(tmp_path: Path) -> None:
     model = OnnxModel(write_model(tmp_path / "toy.onnx", ["input_ids", "attention_mask"]))
-    found = model.run([ids(1, 2), ids(3), ids(0, 0, 9)])
+    result = model.run([ids(1, 2), ids(3), ids(0, 0, 9)])
     expected = [TABLE[1] + TABLE[2], TABLE[3], TABLE[0] + TABLE[0] + TABLE[9]]
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected)
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_segments_reach_a_model_that_takes_them(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_nothing_in_gives_nothing_out(tmp_path: Path) -> None:
 def test_threads_share_one_session(tmp_path: Path) -> None:
     model = OnnxModel(write_model(tmp_path / "toy.onnx", ["input_ids", "attention_mask"]))
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda t: model.run([ids(*([t % 10] * (1 + t % 7)))])[0], range(400)))
-    for t, vector in enumerate(found):
+        result = list(pool.map(lambda t: model.run([ids(*([t % 10] * (1 + t % 7)))])[0], range(400)))
+    for t, vector in enumerate(result):
         np.testing.assert_array_equal(vector, TABLE[t % 10] * (1 + t % 7))
 
 

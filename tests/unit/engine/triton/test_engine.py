@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 from engine.onnx.session import IDS, MASK, SEGMENTS
 from engine.protocol import DeadlineExceeded, EngineError, Pair
 from engine.triton.config import BULK, INTERACTIVE
-from engine.triton.engine import RESCORE_PAIRS, Served, TritonEngine
+from engine.triton.engine import RESCORE_PAIRS, ServedModels, TritonEngine
 
 DIMENSIONS, PRODUCTS = 4, 10
 LONG = 20.0  # no test waits so long: what would is a failure
@@ -36,7 +36,7 @@ class Server(rpc.GRPCInferenceServiceServicer):
         self.cancelled = 0
         self.missing = False
 
-    def of(self, call: str) -> list[pb.ModelInferRequest]:
+    def requests_to(self, call: str) -> list[pb.ModelInferRequest]:
         return [request for request in self.requests if request.model_name == NAMES[call]]
 
     async def ModelInfer(
@@ -79,7 +79,9 @@ class Server(rpc.GRPCInferenceServiceServicer):
 
 def inputs_of(request: pb.ModelInferRequest) -> dict[str, np.ndarray]:
     pairs = zip(request.inputs, request.raw_input_contents, strict=True)
-    return {told.name: np.frombuffer(raw, TYPES[told.datatype]).reshape(told.shape) for told, raw in pairs}
+    return {
+        reported.name: np.frombuffer(raw, TYPES[reported.datatype]).reshape(reported.shape) for reported, raw in pairs
+    }
 
 
 @asynccontextmanager
@@ -111,7 +113,7 @@ async def connected(
 def make(port: int, load: Callable[[], None] = lambda: None, ranker: bool = True) -> TritonEngine:
     names = NAMES if ranker else {call: NAMES[call] for call in ("encode", "retrieve")}
     inputs = {"encode": (IDS, MASK), "rescore": (IDS, MASK, SEGMENTS)}
-    return TritonEngine(f"127.0.0.1:{port}", Served(names, inputs, DIMENSIONS, PRODUCTS), load)
+    return TritonEngine(f"127.0.0.1:{port}", ServedModels(names, inputs, DIMENSIONS, PRODUCTS), load)
 
 
 def tokens(*ids: int) -> np.ndarray:
@@ -156,8 +158,8 @@ async def test_every_call_is_answered_in_order() -> None:
         queries = [tokens(*range(n % 9 + 1)) for n in range(70)]
         vectors = await engine.encode(queries, None)
         assert vectors[:, 0].tolist() == [float(query.sum()) for query in queries]
-        found = await engine.retrieve(vectors[:40], 3, soon(LONG))
-        assert len(found) == 40 and found[3].rows.tolist() == [0, 1, 2] and found[3].scores.tolist() == [6, 5, 4]
+        result = await engine.retrieve(vectors[:40], 3, soon(LONG))
+        assert len(result) == 40 and result[3].rows.tolist() == [0, 1, 2] and result[3].scores.tolist() == [6, 5, 4]
         assert len((await engine.retrieve(vectors[:1], 99, None))[0].rows) == PRODUCTS
         scores = await engine.score_rows(vectors[3], np.array([9, 0], np.int64), None)
         assert scores.tolist() == [-3, 6]
@@ -180,8 +182,8 @@ async def test_requests_carry_ids_priority_and_the_time_left() -> None:
     async with connected(server) as engine:
         await engine.encode([tokens(5, 6, 7), tokens(5)], soon(3))
         await engine.rescore([Pair(tokens(5, 6), tokens(0, 1))] * (RESCORE_PAIRS + 1), None)
-    [interactive], bulk = server.of("encode"), server.of("rescore")
-    assert {told.name: told.datatype for told in interactive.inputs} == {IDS: "INT64", MASK: "INT64"}
+    [interactive], bulk = server.requests_to("encode"), server.requests_to("rescore")
+    assert {reported.name: reported.datatype for reported in interactive.inputs} == {IDS: "INT64", MASK: "INT64"}
     assert inputs_of(interactive)[MASK].sum(axis=1).tolist() == [3, 1]
     assert interactive.parameters["priority"].uint64_param == INTERACTIVE
     assert 1_000_000 < interactive.parameters["timeout"].int64_param <= 3_000_000
@@ -231,7 +233,7 @@ async def test_calls_that_wait_fail_as_soon_as_the_server_is_known_to_hang() -> 
         for _ in range(50):  # at once now, and without sending anything
             with pytest.raises(EngineError, match="does not answer"):
                 await engine.encode([tokens(1)], soon(LONG))
-        assert len(server.of("encode")) < 50
+        assert len(server.requests_to("encode")) < 50
         server.hanging.set()
         await works(engine)
 
@@ -324,7 +326,7 @@ def _more(asked: str, outputs: dict[str, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (_changed("encode", "output", lambda v: v[:, :3]), r"FP32 \[1, 3\] in place of FP32 \[1, 4\]"),
         (_changed("encode", "output", lambda v: np.concatenate([v, v])), r"\[2, 4\] in place of"),
@@ -337,7 +339,7 @@ def _more(asked: str, outputs: dict[str, np.ndarray]) -> None:
         (_more, "with 2 outputs in place of one"),
     ],
 )
-async def test_a_wrong_answer_is_refused_until_a_right_one_comes(change: Change, told: str) -> None:
+async def test_a_wrong_answer_is_refused_until_a_right_one_comes(change: Change, message: str) -> None:
     server = Server()
     async with connected(server) as engine:
         server.change = change
@@ -347,7 +349,7 @@ async def test_a_wrong_answer_is_refused_until_a_right_one_comes(change: Change,
             await engine.retrieve(vector[None], 2, soon(LONG))
             await engine.rescore([Pair(tokens(1), tokens(0))] * 2, soon(LONG))
 
-        with pytest.raises(EngineError, match=told):
+        with pytest.raises(EngineError, match=message):
             await every()
         server.change = lambda call, outputs: None
         async with asyncio.timeout(LONG):
@@ -375,7 +377,7 @@ async def test_a_full_queue_is_no_reason_to_stop_asking(
         for _ in range(5):
             with pytest.raises(error):
                 await engine.encode([tokens(1)], soon(LONG))
-        assert len(server.of("encode")) == 5
+        assert len(server.requests_to("encode")) == 5
         server.status = None
         await engine.encode([tokens(1)], soon(LONG))
 
@@ -387,7 +389,7 @@ async def test_a_model_that_fails_twice_is_left_alone_until_it_works() -> None:
         for _ in range(4):
             with pytest.raises(EngineError, match=r"INTERNAL: the stub died$"):
                 await engine.encode([tokens(1)], soon(LONG))
-        assert len(server.of("encode")) < 4
+        assert len(server.requests_to("encode")) < 4
         server.status = None
         await works(engine)
 
@@ -398,7 +400,7 @@ async def test_cancelling_a_call_cancels_it_at_the_server() -> None:
         server.hanging.clear()
         pairs = [Pair(tokens(1), tokens(0))] * (2 * RESCORE_PAIRS)
         task = asyncio.create_task(engine.rescore(pairs, soon(LONG)))
-        await until(lambda: len(server.of("rescore")) == 2)
+        await until(lambda: len(server.requests_to("rescore")) == 2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -408,7 +410,7 @@ async def test_cancelling_a_call_cancels_it_at_the_server() -> None:
 async def test_a_closed_engine_refuses_and_tells_once_that_it_left() -> None:
     left: list[int] = []
     async with served(Server()) as port:
-        served_models = Served(NAMES, {"encode": (IDS, MASK)}, DIMENSIONS, PRODUCTS)
+        served_models = ServedModels(NAMES, {"encode": (IDS, MASK)}, DIMENSIONS, PRODUCTS)
         engine = TritonEngine(f"127.0.0.1:{port}", served_models, lambda: None, lambda: left.append(1))
         await engine.encode([tokens(1)], None)
         engine.close()

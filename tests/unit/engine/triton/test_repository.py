@@ -69,16 +69,16 @@ def test_each_call_gets_a_model_of_its_own(models: ReleaseModels, repository: Pa
     assert models.name("encode") == "tandem.my.shop.r-20260102T030405Z-1a2b3c4d.encode"
     counts = {}
     for call in models.calls:
-        told = config(repository, models.name(call))
-        assert told.name == models.name(call) and told.backend == "python" and told.model_warmup
-        counts[call] = told.instance_group[0].count
-        assert told.dynamic_batching.priority_levels == BULK and told.max_batch_size > 1
+        reported = config(repository, models.name(call))
+        assert reported.name == models.name(call) and reported.backend == "python" and reported.model_warmup
+        counts[call] = reported.instance_group[0].count
+        assert reported.dynamic_batching.priority_levels == BULK and reported.max_batch_size > 1
         for level in (INTERACTIVE, BULK):
-            policy = told.dynamic_batching.priority_queue_policy[level]
+            policy = reported.dynamic_batching.priority_queue_policy[level]
             assert policy.max_queue_size == 17 and policy.allow_timeout_override
             assert policy.timeout_action == pb.ModelQueuePolicy.REJECT and policy.default_timeout_microseconds > 0
-        warm = told.model_warmup[0].inputs
-        assert set(warm) == {entry.name for entry in told.input}
+        warm = reported.model_warmup[0].inputs
+        assert set(warm) == {entry.name for entry in reported.input}
         for entry in warm.values():
             size = (repository / models.name(call) / "warmup" / "ones").stat().st_size
             assert entry.zero_data or size >= np.prod(list(entry.dims)) * (4 if entry.data_type == pb.TYPE_INT32 else 8)
@@ -156,11 +156,11 @@ def test_a_file_that_is_no_model_is_named(models: ReleaseModels, repository: Pat
 def test_the_official_images_own_backends(models: ReleaseModels, repository: Path, backend: str) -> None:
     prepare(models, repository, Layout(backend=backend, index_device="gpu"))  # type: ignore[arg-type]
     encode, rescore = (config(repository, models.name(call)) for call in ("encode", "rescore"))
-    for told in (encode, rescore):
-        assert told.backend == "onnxruntime" and told.default_model_filename == "model.onnx"
-        assert not any(entry.allow_ragged_batch for entry in told.input)  # it takes batches of one shape
-        assert told.output[0].name == "answer"
-        accelerators = told.optimization.execution_accelerators.gpu_execution_accelerator
+    for reported in (encode, rescore):
+        assert reported.backend == "onnxruntime" and reported.default_model_filename == "model.onnx"
+        assert not any(entry.allow_ragged_batch for entry in reported.input)  # it takes batches of one shape
+        assert reported.output[0].name == "answer"
+        accelerators = reported.optimization.execution_accelerators.gpu_execution_accelerator
         assert [entry.name for entry in accelerators] == (["tensorrt"] if backend == "tensorrt" else [])
     assert rescore.output[0].HasField("reshape") and not encode.output[0].HasField("reshape")
     index = config(repository, models.name("retrieve"))

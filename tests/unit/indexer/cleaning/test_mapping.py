@@ -62,7 +62,7 @@ BASE = '[fields]\nid = "a"\ntitle = "b"\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[catalogue]\n", "unknown name 'catalogue'; did you mean 'catalog'?"),
         ('[catalog]\nlangauge = "en"', "did you mean 'language'?"),
@@ -84,10 +84,10 @@ BASE = '[fields]\nid = "a"\ntitle = "b"\n'
         ('[attributes]\ninclude = ["*"]\nexlude = []', "did you mean 'exclude'?"),
     ],
 )
-def test_what_cannot_be_meant_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_meant_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(FeedError) as caught:
         load_mapping(write(tmp_path, text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "map.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -203,8 +203,8 @@ def test_popularity_is_a_number_or_dropped_and_counted() -> None:
     job = cleaner({"popularity": "sold"})
     given = (7, "1.5", 0, None, "", "-", "lots", True)
     names = CATALOG_SCHEMA.names
-    found = [dict(zip(names, job.clean({"id": "1", "title": "t", "sold": value}), strict=True)) for value in given]
-    assert [product["popularity"] for product in found] == [7.0, 1.5, 0.0, None, None, None, None, None]
+    result = [dict(zip(names, job.clean({"id": "1", "title": "t", "sold": value}), strict=True)) for value in given]
+    assert [product["popularity"] for product in result] == [7.0, 1.5, 0.0, None, None, None, None, None]
     assert job.dropped == {"popularity: no_number": 2}
 
 

@@ -285,7 +285,7 @@ def test_parquet_rows_are_numbered_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "the file is empty"),
         (b"\n \n", "the file is empty"),
@@ -306,10 +306,10 @@ def test_parquet_rows_are_numbered_through(tmp_path: Path) -> None:
         (b"just some prose\nwithout any sense\n", "fewer than two columns"),
     ],
 )
-def test_unusable_files_are_told_in_one_line(tmp_path: Path, data: bytes, said: str) -> None:
+def test_unusable_files_are_told_in_one_line(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(FeedError) as caught:
         read(write(tmp_path, data))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

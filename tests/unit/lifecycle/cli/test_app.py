@@ -68,9 +68,9 @@ class Command:
 
     def error(self, *arguments: object) -> str:
         """The one line of a user's error."""
-        status, _, told = self(*arguments)
-        assert status == 2 and told.startswith("tandem: ") and told.count("\n") == 1, told
-        return told.removeprefix("tandem: ").strip()
+        status, _, reported = self(*arguments)
+        assert status == 2 and reported.startswith("tandem: ") and reported.count("\n") == 1, reported
+        return reported.removeprefix("tandem: ").strip()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def fill(store: ReleaseStore, folder: Path, count: int = 3, catalog: str = "shop
 
 
 def test_help_names_every_command(tandem: Command) -> None:
-    status, told, _ = tandem("--help")
+    status, reported, _ = tandem("--help")
     assert status == 0
     for name in (
         "index",
@@ -104,20 +104,20 @@ def test_help_names_every_command(tandem: Command) -> None:
         "models",
         "triton",
     ):
-        assert name in told
+        assert name in reported
 
 
 def test_releases_are_listed(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     made = fill(store, tmp_path)
-    status, told, _ = tandem("releases", "--releases", store.root)
+    status, reported, _ = tandem("releases", "--releases", store.root)
     assert status == 0
-    assert all(manifest.release_id in told for manifest in made)
+    assert all(manifest.release_id in reported for manifest in made)
 
 
 def test_old_releases_are_removed_when_asked(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     made = fill(store, tmp_path)
-    status, told, _ = tandem("releases", "--releases", store.root, "--keep", "1")
-    assert status == 0 and "removed 2 releases" in told
+    status, reported, _ = tandem("releases", "--releases", store.root, "--keep", "1")
+    assert status == 0 and "removed 2 releases" in reported
     assert store.manifests("shop") == made[-1:]
 
 
@@ -130,9 +130,9 @@ def test_a_damaged_release_blocks_no_command(
     path = store.path("shop", bad) / "manifest.json"
     path.unlink()
     path.write_text("{")
-    status, told, _ = tandem("releases", "--releases", store.root)
-    assert status == 0 and all(name in told for name in made)
-    assert f"damaged: release {bad}: manifest.json differs from its digest" in told
+    status, reported, _ = tandem("releases", "--releases", store.root)
+    assert status == 0 and all(name in reported for name in made)
+    assert f"damaged: release {bad}: manifest.json differs from its digest" in reported
     assert tandem("releases", "--releases", store.root, "--keep", 1)[0] == 0
     kept = [release.name for release in store.releases("shop")]
     assert kept == (made[2:] if served else made[3:])
@@ -144,8 +144,8 @@ def test_a_damaged_release_blocks_no_command(
 def test_a_damaged_pointer_is_listed_and_left_by_a_choice(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     made = [manifest.release_id for manifest in fill(store, tmp_path)]
     (store.folder("shop") / "current").write_bytes(b"\xff\xfe")
-    status, told, _ = tandem("releases", "--releases", store.root)
-    assert status == 0 and "current is damaged" in told and all(name in told for name in made)
+    status, reported, _ = tandem("releases", "--releases", store.root)
+    assert status == 0 and "current is damaged" in reported and all(name in reported for name in made)
     assert "choose a release with `tandem rollback --to`" in tandem.error("rollback", "--releases", store.root)
     assert "current is damaged" in tandem.error("lineage", "--releases", store.root)
     assert tandem("rollback", "--releases", store.root, "--to", made[1])[0] == 0
@@ -154,25 +154,25 @@ def test_a_damaged_pointer_is_listed_and_left_by_a_choice(tandem: Command, store
 
 def test_a_folder_without_releases_is_told(tandem: Command, tmp_path: Path) -> None:
     for command in ("releases", "rollback"):
-        told = tandem.error(command, "--releases", tmp_path / "none")
-        assert "holds no release: make one with `tandem index`" in told
+        reported = tandem.error(command, "--releases", tmp_path / "none")
+        assert "holds no release: make one with `tandem index`" in reported
 
 
 def test_several_catalogs_need_a_name(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     fill(store, tmp_path, 1)
     fill(store, tmp_path, 1, "other")
-    told = tandem.error("releases", "--releases", store.root)
-    assert "several catalogs, choose one with --catalog: other, shop" in told
+    logged = tandem.error("releases", "--releases", store.root)
+    assert "several catalogs, choose one with --catalog: other, shop" in logged
     status, _, _ = tandem("releases", "--releases", store.root, "--catalog", "other")
     assert status == 0
-    told = tandem.error("releases", "--releases", store.root, "--catalog", "third")
-    assert "holds no catalog 'third'; there is: other, shop" in told
+    logged = tandem.error("releases", "--releases", store.root, "--catalog", "third")
+    assert "holds no catalog 'third'; there is: other, shop" in logged
 
 
 def test_rolling_back(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     made = fill(store, tmp_path)
-    status, told, _ = tandem("rollback", "--releases", store.root)
-    assert status == 0 and f"back at release {made[1].release_id}" in told
+    status, reported, _ = tandem("rollback", "--releases", store.root)
+    assert status == 0 and f"back at release {made[1].release_id}" in reported
     assert store.current("shop") == made[1].release_id
     tandem("rollback", "--releases", store.root, "--to", made[2].release_id)
     assert store.current("shop") == made[2].release_id
@@ -185,8 +185,12 @@ def test_rolling_back(tandem: Command, store: ReleaseStore, tmp_path: Path) -> N
 
 def test_the_lineage_of_a_release(tandem: Command, store: ReleaseStore, tmp_path: Path) -> None:
     [made] = fill(store, tmp_path, 1)
-    told = json.loads(tandem("lineage", "--releases", store.root, "--json")[1])
-    assert (told["release"], told["model_set"], told["encoder"]) == (made.release_id, made.model.model_id, None)
+    reported = json.loads(tandem("lineage", "--releases", store.root, "--json")[1])
+    assert (reported["release"], reported["model_set"], reported["encoder"]) == (
+        made.release_id,
+        made.model.model_id,
+        None,
+    )
     status, shown, _ = tandem("lineage", made.release_id, "--releases", store.root)
     assert status == 0 and "encoder: no training known" in shown
     assert "there is no release" in tandem.error("lineage", "r-none", "--releases", store.root)
@@ -208,9 +212,9 @@ def test_a_library_that_is_not_installed_is_named(tandem: Command, monkeypatch: 
 
 def test_the_sample_is_told_in_one_line(tandem: Command, tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 20)
-    status, told, _ = tandem("sample", "--output", folder, "--products", 1000)
-    assert status == 0 and told.count("\n") == 1
-    assert told.startswith("sample shop: 1,000 products of ") and told.endswith(f" judgments in {folder}\n")
+    status, reported, _ = tandem("sample", "--output", folder, "--products", 1000)
+    assert status == 0 and reported.count("\n") == 1
+    assert reported.startswith("sample shop: 1,000 products of ") and reported.endswith(f" judgments in {folder}\n")
 
 
 def test_serving_what_is_not_there(tandem: Command, tmp_path: Path) -> None:
@@ -222,16 +226,16 @@ def test_serving_what_is_not_there(tandem: Command, tmp_path: Path) -> None:
 )
 def test_an_address_that_is_none(tandem: Command, tmp_path: Path, address: str) -> None:
     for command in (("serve",), ("run",), ("serve", "--processes", 2)):
-        told = tandem.error(*command, "--releases", tmp_path, "--address", address)
-        assert told.startswith("setting address: ") and "give " in told.replace("not between 0", "give ")
-    told = tandem.error("search", "shoes", "--address", address)
-    assert " is no address: " in told or " names no " in told
+        reported = tandem.error(*command, "--releases", tmp_path, "--address", address)
+        assert reported.startswith("setting address: ") and "give " in reported.replace("not between 0", "give ")
+    reported = tandem.error("search", "shoes", "--address", address)
+    assert " is no address: " in reported or " names no " in reported
 
 
 @pytest.mark.parametrize("seconds", ["inf", "-inf", "nan", "1e12", "0", "-1", "86401"])
 def test_a_timeout_that_is_none(tandem: Command, seconds: str) -> None:
-    told = tandem.error("search", "mug", "--timeout", seconds)
-    assert told.startswith("--timeout is ") and told.endswith("; give 0.001 to 86,400 seconds")
+    reported = tandem.error("search", "mug", "--timeout", seconds)
+    assert reported.startswith("--timeout is ") and reported.endswith("; give 0.001 to 86,400 seconds")
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
@@ -247,10 +251,10 @@ def test_numbers_that_are_none(tandem: Command, tmp_path: Path, value: str) -> N
         (("train", "--recipe", "general", "--data", tmp_path, "--output", where), "--minutes"),
         (("compress", "ranker", "--from", where, "--catalog", feed, "--judgments", feed), "--ffn-share"),
     ):
-        status, _, told = tandem(*command, option, value)
-        assert status == 2 and option in told and "Traceback" not in told
+        status, _, message = tandem(*command, option, value)
+        assert status == 2 and option in message and "Traceback" not in message
         if value == "inf" and option in ("--exact-budget-ms", "--relevant", "--epochs", "--minutes"):  # without a range
-            assert told == f"tandem: {option} is inf; give a finite number\n"
+            assert message == f"tandem: {option} is inf; give a finite number\n"
     for option in ("--default-deadline",):
         assert "setting default_deadline: " in tandem.error("serve", option, value)
 
@@ -297,14 +301,14 @@ def test_searching_where_nothing_answers(tandem: Command, listens: bool) -> None
             port.listen()
         where = f"127.0.0.1:{port.getsockname()[1]}"
         start = time.monotonic()
-        told = tandem.error("search", "shoes", "--address", where, "--timeout", "0.5")
-    assert told == f"nothing answers at {where}: start it with `tandem serve`"
+        reported = tandem.error("search", "shoes", "--address", where, "--timeout", "0.5")
+    assert reported == f"nothing answers at {where}: start it with `tandem serve`"
     assert time.monotonic() - start < 3
 
 
 def test_searching_at_a_host_that_is_none(tandem: Command) -> None:
-    told = tandem.error("search", "shoes", "--address", "no-host.invalid:50051", "--timeout", "0.5")
-    assert told == "no host has the name in 'no-host.invalid:50051': check the address"
+    reported = tandem.error("search", "shoes", "--address", "no-host.invalid:50051", "--timeout", "0.5")
+    assert reported == "no host has the name in 'no-host.invalid:50051': check the address"
 
 
 @pytest.fixture
@@ -315,7 +319,7 @@ def address(store: ReleaseStore, tmp_path: Path) -> Iterator[str]:
     def open_double(path: Path, manifest: Manifest) -> LoadedRelease:
         return make_release(tmp_path, manifest=manifest)
 
-    found: list[str] = []
+    result: list[str] = []
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -323,25 +327,25 @@ def address(store: ReleaseStore, tmp_path: Path) -> Iterator[str]:
     async def serve() -> None:
         settings = ServeSettings(releases=store.root, address="127.0.0.1:0", grace_seconds=0)
         async with run_server(settings, ReleaseManager(store, 60, open_double)) as server:
-            found.append(server.address)
+            result.append(server.address)
             ready.set()
             await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     assert ready.wait(10)
-    yield found[0]
+    yield result[0]
     loop.call_soon_threadsafe(stop.set)
     thread.join(10)
     loop.close()
 
 
 def test_searching(tandem: Command, address: str) -> None:
-    status, told, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2)
-    assert status == 0 and "3 red shoes" in told
-    assert "title 34" in told and "34.01 EUR" in told and "title 33" in told and "title 32" not in told
-    status, told, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2, "--json")
-    answer = json.loads(told)
+    status, reported, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2)
+    assert status == 0 and "3 red shoes" in reported
+    assert "title 34" in reported and "34.01 EUR" in reported and "title 33" in reported and "title 32" not in reported
+    status, reported, _ = tandem("search", "3 red shoes", "--address", address, "--top-k", 2, "--json")
+    answer = json.loads(reported)
     assert status == 0 and [hit["product_id"] for hit in answer["hits"]] == ["p34", "p33"]
     assert answer["hits"][0]["product"]["price"] == {"currency_code": "EUR", "units": "34", "nanos": 10_000_000}
 
@@ -360,11 +364,11 @@ def test_whatever_the_terminal_lacks_is_written_as_an_escape(
         sys.stdout.flush()
         return written.getvalue().decode(encoding)
 
-    told = printed("search", "3 靴 größer", "--address", address, "--top-k", 1)
+    output = printed("search", "3 靴 größer", "--address", address, "--top-k", 1)
     size = "größer" if encoding == "cp1252" else r"gr\xf6\xdfer"
-    assert rf"3 \u9774 {size}" in told and "title 34" in told
-    found = json.loads(printed("search", "3 靴 🔥", "--address", address, "--top-k", 1, "--json"))
-    assert found["hits"][0]["product_id"] == "p34"
+    assert rf"3 \u9774 {size}" in output and "title 34" in output
+    result = json.loads(printed("search", "3 靴 🔥", "--address", address, "--top-k", 1, "--json"))
+    assert result["hits"][0]["product_id"] == "p34"
     assert store.manifests("shop")[0].release_id in printed("releases", "--releases", store.root)
     settings = ServeSettings(releases=store.root)
     monkeypatch.setattr("lifecycle.serving.run_service", lambda _, ready: ready("127.0.0.1:1", {"shop": "r-1"}))
@@ -378,15 +382,17 @@ def test_a_search_that_cannot_be_answered(tandem: Command, address: str) -> None
     assert "NOT_FOUND" in tandem.error("search", "x", "--address", address, "--catalog", "none")
     assert "UTF-8" in tandem.error("search", "shoe\udcff", "--address", address)
     for top_k in ("201", "99999999999999999999"):
-        status, _, told = tandem("search", "x", "--address", address, "--top-k", top_k)
-        assert status == 2 and "Traceback" not in told and "200" in told
+        status, _, reported = tandem("search", "x", "--address", address, "--top-k", top_k)
+        assert status == 2 and "Traceback" not in reported and "200" in reported
 
 
 def test_a_filter_is_read_before_the_search_and_checked_by_the_service(tandem: Command, address: str) -> None:
-    told = tandem.error("search", "x", "--address", address, "--filter", "price < 50 and brand = Bosch")
-    assert told == "filter: character 12, at 'and brand = Bosch': expected AND, OR or the end; write AND in capitals"
-    told = tandem.error("search", "x", "--address", address, "--filter", "price < 50")
-    assert "this release has no typed columns; index the catalog again with `tandem index`" in told
+    reported = tandem.error("search", "x", "--address", address, "--filter", "price < 50 and brand = Bosch")
+    assert (
+        reported == "filter: character 12, at 'and brand = Bosch': expected AND, OR or the end; write AND in capitals"
+    )
+    reported = tandem.error("search", "x", "--address", address, "--filter", "price < 50")
+    assert "this release has no typed columns; index the catalog again with `tandem index`" in reported
 
 
 @pytest.mark.parametrize(
@@ -416,8 +422,8 @@ def test_wrong_options_of_a_search_are_one_line(
     "options", [("--variants", "21"), ("--total", "many"), ("--match", "none"), ("--diversity", 2)]
 )
 def test_options_of_a_search_have_bounds(tandem: Command, options: tuple[object, ...]) -> None:
-    status, _, told = tandem("search", "x", *options)
-    assert status == 2 and "Traceback" not in told and str(options[0]) in told
+    status, _, reported = tandem("search", "x", *options)
+    assert status == 2 and "Traceback" not in reported and str(options[0]) in reported
 
 
 def test_every_part_of_a_request_has_an_option(tandem: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,10 +487,10 @@ def test_a_release_is_compared_with_the_one_in_service_or_another(
 ) -> None:
     first, second = (manifest.release_id for manifest in store.manifests("shop"))
     given = ("--releases", store.root, "--judgments", tmp_path)
-    status, told, _ = tandem("evaluate", *given, "--compare", first)
-    assert status == 0 and "B - A" in told and "+0.020 [+0.010, +0.030]" in told
-    status, told, _ = tandem("evaluate", *given, "--compare", first, second, "--json")
-    assert status == 0 and json.loads(told)["headline"] == "nDCG@10"
+    status, reported, _ = tandem("evaluate", *given, "--compare", first)
+    assert status == 0 and "B - A" in reported and "+0.020 [+0.010, +0.030]" in reported
+    status, reported, _ = tandem("evaluate", *given, "--compare", first, second, "--json")
+    assert status == 0 and json.loads(reported)["headline"] == "nDCG@10"
     assert compared == [(second, first), (first, second)]
     assert "go with --compare" in tandem.error("evaluate", *given, second)
 
@@ -494,14 +500,14 @@ def test_the_gates_word_is_its_exit_status(
 ) -> None:
     first, second = (manifest.release_id for manifest in store.manifests("shop"))
     given = ("gate", "--releases", store.root, "--judgments", tmp_path, "--candidate", first)
-    status, told, _ = tandem(*given)
-    assert status == 0 and "released" in told and "ndcg_not_worse" in told
+    status, reported, _ = tandem(*given)
+    assert status == 0 and "released" in reported and "ndcg_not_worse" in reported
     config = tmp_path / "gate.toml"
     config.write_text("calibration_error = 0.01\n")
-    status, told, _ = tandem(*given, "--config", config)
-    assert status == 3 and "refused: calibration" in told
-    status, told, _ = tandem(*given, "--config", config, "--json")
-    assert status == 3 and json.loads(told)["released"] is False
+    status, reported, _ = tandem(*given, "--config", config)
+    assert status == 3 and "refused: calibration" in reported
+    status, reported, _ = tandem(*given, "--config", config, "--json")
+    assert status == 3 and json.loads(reported)["released"] is False
     assert compared == [(second, first)] * 3
     config.write_text("calibration = 1\n")
     assert "setting calibration:" in tandem.error(*given, "--config", config)

@@ -96,17 +96,17 @@ def test_hostile_texts_are_shown_and_nothing_else() -> None:
     assert {tag for tag, _ in page.elements} & {"script", "img", "link", "iframe", "a"} == set()
     assert page.text.count("<script>alert('x')</script>") >= 15 and "\x00" not in page.text
     assert "[bold]&amp;" in page.text
-    assert not any(name.startswith("on") or name in ("src", "href") for _, found in page.elements for name in found)
+    assert not any(name.startswith("on") or name in ("src", "href") for _, result in page.elements for name in result)
 
 
 def test_a_page_loads_nothing_and_can_be_read_by_all() -> None:
     text = explain_page("mug", answer())
     page = Page(text)
     assert text.startswith("<!doctype html>") and page.elements[0] == ("html", {"lang": "en"})
-    policy = next(found for tag, found in page.elements if "http-equiv" in found)
+    policy = next(result for tag, result in page.elements if "http-equiv" in result)
     assert (policy["content"] or "").startswith("default-src 'none'")
     assert "url(" not in text and "@import" not in text and "http" not in text.replace("http-equiv", "")
-    assert all("scope" in found for tag, found in page.elements if tag == "th")
+    assert all("scope" in result for tag, result in page.elements if tag == "th")
     assert [tag for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
 
 

@@ -43,8 +43,8 @@ from lifecycle.cli.failures import TRACEBACK, describe_failure
     ],
 )
 def test_a_failure_is_one_line(error: Exception, line: str) -> None:
-    told = describe_failure(error)
-    assert told.startswith(line) and "\n" not in told
+    reported = describe_failure(error)
+    assert reported.startswith(line) and "\n" not in reported
 
 
 def test_a_long_failure_is_cut() -> None:
@@ -64,9 +64,9 @@ def test_the_command_ends_with_a_line_and_shows_where_if_asked(
             monkeypatch.setenv(TRACEBACK, "1")
         with pytest.raises(SystemExit) as end:
             cli.main()
-        told = capsys.readouterr().err
+        output = capsys.readouterr().err
         assert end.value.code == 2
-        assert (told.count("\n") == 1, "Traceback" in told) == (not asked, asked)
+        assert (output.count("\n") == 1, "Traceback" in output) == (not asked, asked)
 
 
 def test_a_signal_that_ends_the_process_shows_where_it_was() -> None:

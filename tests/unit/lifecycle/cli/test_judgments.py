@@ -28,9 +28,9 @@ def test_one_line_says_what_was_made(
     assert tandem(*options, monkeypatch=monkeypatch) == 0
     assert capsys.readouterr().out == (
         f"{output}: 42 rows (1 without query or product); 1 queries, 2 products judged; left out: 33.3% shown fewer "
-        "than 5 times (no sessions to tell skips by); seen at positions 1 to 10: 1.00 0.71 0.58 0.50 0.45 0.41 0.38 "
-        "0.35 0.33 0.32, assumed as 1/position^0.5, since fewer than two positions have 50 clicks of products shown "
-        "at others too\n"
+        "than 5 times (skips are not counted: no sessions); seen at positions 1 to 10: 1.00 0.71 0.58 0.50 0.45 0.41 "
+        "0.38 0.35 0.33 0.32, assumed as 1/position^0.5, since fewer than two positions have 50 clicks of products "
+        "shown at others too\n"
     )
     table = load_judgments(output)
     assert table["product_id"].to_pylist() == ["a", "b"] and table["grade"][0].as_py() == 1
@@ -62,5 +62,5 @@ def test_wrong_input_is_one_line(
         Path("e.csv").write_text(log)
     Path("s.toml").write_text(settings)
     assert tandem("--events", "e.csv", "--output", output, "--config", "s.toml", monkeypatch=monkeypatch) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"tandem: {fault}") and told.count("\n") == 1, told
+    printed_text = capsys.readouterr().err
+    assert printed_text.startswith(f"tandem: {fault}") and printed_text.count("\n") == 1, printed_text

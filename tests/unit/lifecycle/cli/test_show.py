@@ -132,8 +132,8 @@ def test_an_evaluation_shows_means_and_intervals(console: Console) -> None:
 def test_a_lineage_is_shown_uncut() -> None:
     console = Console(file=StringIO(), width=80)
     manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, inputs={"feed": "d" * 64})
-    told = LINEAGE.model_copy(update={"base": "[mine]"}).model_dump(mode="json")
-    model = manifest.model.model_copy(update={"lineage": {"encoder": told}})
+    reported = LINEAGE.model_copy(update={"base": "[mine]"}).model_dump(mode="json")
+    model = manifest.model.model_copy(update={"lineage": {"encoder": reported}})
     show_lineage(console, release_lineage(manifest.model_copy(update={"model": model})))
     lines = [line.strip() for line in shown(console).splitlines()]
     assert lines[0] == f"release {manifest.release_id} of catalog shop"

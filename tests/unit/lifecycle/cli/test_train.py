@@ -22,34 +22,34 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr(sys, "argv", ["tandem", "train", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         main()
-    told = capsys.readouterr().err
-    assert end.value.code == 2 and told.startswith("tandem: ") and told.count("\n") == 1, told
-    return told.removeprefix("tandem: ").strip()
+    output = capsys.readouterr().err
+    assert end.value.code == 2 and output.startswith("tandem: ") and output.count("\n") == 1, output
+    return output.removeprefix("tandem: ").strip()
 
 
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
         (("encoder",), "give --output, the folder for what is trained"),
-        (("--output", "out"), "say what to train: encoder, ranker or final, or --recipe for"),
+        (("--output", "out"), "name what to train: encoder, ranker or final, or --recipe for"),
         (
             (*ONE, "--recipe", "sample"),
-            "say what to train: encoder, ranker or final, or --recipe for",
+            "name what to train: encoder, ranker or final, or --recipe for",
         ),
         ((*ONE, "--releases", "r"), "--releases and --name go with `tandem train final`"),
         (("final", "--output", "o"), "give --releases and --judgments: the release in service"),
-        (("final", "--output", "o", "--catalog", "c"), "the final score is learned of a release: give --releases,"),
+        (("final", "--output", "o", "--catalog", "c"), "the final score is learned from a release: give --releases,"),
         (ONE, "give --catalog and --judgments, the files to learn from"),
         ((*ONE, "--data", "d"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--minutes", "5"), "--data, --stages and --minutes go with --recipe"),
         ((*ONE, "--catalog", "c", "--judgments", "j", "--encoder", "e"), "--encoder is for training the ranker"),
         (
             ("ranker", "--output", "out", "--catalog", "c", "--judgments", "j", "--mine"),
-            "--mine needs the towers whose finds the ranker is to rescore; give them as --encoder",
+            "--mine needs the towers whose results the ranker rescores; give them as --encoder",
         ),
         (
             ("ranker", "--output", "out", "--catalog", "c", "--judgments", "j", "--teacher", "t"),
-            "--teacher tells of a ranker's mined negatives which are good after all; give --mine too",
+            "--teacher decides which of a ranker's mined negatives are relevant after all; give --mine too",
         ),
         ((*BOTH, "--data", "d", "--minutes", "5"), "recipe sample is a short one, which always learns all"),
         ((*BOTH, "--mine"), "a recipe has settings of its own"),
@@ -125,8 +125,8 @@ def trained(shop: dict[str, object], kind: str, output: Path, *options: object) 
     command = ["train", kind, *shop["files"], "--output", output, *options]
     result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    found: dict[str, object] = json.loads((output / "report.json").read_text())
-    return found
+    actual: dict[str, object] = json.loads((output / "report.json").read_text())
+    return actual
 
 
 def test_negatives_are_mined_and_a_teacher_is_asked(

@@ -71,8 +71,8 @@ def test_strength_is_that_of_the_beta_distribution_drawn_from() -> None:
     query = np.repeat(np.arange(300), 20)
     p, shown = 0.5, random.integers(5, 100, len(query))
     clicks = random.binomial(shown, p * random.beta(3, 9, len(query)))
-    found = prior_strength(pairs(list(query), list(shown * p), list(clicks), p))
-    assert found == pytest.approx(12, rel=0.15)
+    result = prior_strength(pairs(list(query), list(shown * p), list(clicks), p))
+    assert result == pytest.approx(12, rel=0.15)
 
 
 def test_what_is_expected_of_a_place_by_hand() -> None:
@@ -80,8 +80,8 @@ def test_what_is_expected_of_a_place_by_hand() -> None:
     position, examined = np.array([1, 3, 40, 60]), np.array([20, 0.1, 10, 10])
     all_of_it = 10 * 11 / 40.1
     far = (1 + all_of_it) / 30
-    found = _mean_worth(position, examined, np.array([10.0, 0, 1, 0]))
-    assert found == pytest.approx([(10 + all_of_it) / 30, all_of_it / 10.1, far, far])
+    result = _mean_worth(position, examined, np.array([10.0, 0, 1, 0]))
+    assert result == pytest.approx([(10 + all_of_it) / 30, all_of_it / 10.1, far, far])
 
 
 def test_grades_by_hand() -> None:
@@ -99,8 +99,8 @@ def test_worth_of_clicks_additions_and_purchases(tmp_path: Path) -> None:
         added=[False, True, True, False],
         purchased=[None, None, True, None],
     )
-    found = grades(result)
-    assert [found["mug", name] for name in "cbad"] == pytest.approx([1, 0.5, 0.25, 0], abs=1e-6)
+    actual = grades(result)
+    assert [actual["mug", name] for name in "cbad"] == pytest.approx([1, 0.5, 0.25, 0], abs=1e-6)
 
 
 def test_what_was_perhaps_never_seen_is_not_judged(tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_log_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, name: 
     (tmp_path / name).write_text(text)
     with pytest.raises(FeedError) as refused:
         read_events(tmp_path / name)
-    told = str(refused.value)
-    assert told.startswith(f"{tmp_path / name}: {fault}") and "\n" not in told, told
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / name}: {fault}") and "\n" not in message, message
 
 
 _GOOD_CSV = "query,product_id,position,clicked\n" + "mug,a,1,1\nmug,b,2,0\n" * 500
@@ -336,10 +336,10 @@ def agreement(truth: np.ndarray, values: np.ndarray) -> float:
 
 
 def by_pair(result: BehaviourJudgments, shape: tuple[int, ...]) -> np.ndarray:
-    found = np.full(shape, np.nan)
+    actual = np.full(shape, np.nan)
     for (query, product), value in grades(result).items():
-        found[int(query), int(product)] = value
-    return found
+        actual[int(query), int(product)] = value
+    return actual
 
 
 def test_a_simulated_log_gives_back_what_made_it(tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ TEXTS = ["red mug", "Blue mug", "red hat", "4 in. pipe"]
 
 def test_scores_are_those_of_the_formula() -> None:
     """Lucene's idf is ln(1 + (N - n + 0.5) / (n + 0.5)); texts of 2, 2, 2 and 3 terms are 2.25 long on average."""
-    found = LexicalSearch(TEXTS, "en").search(["blue"], 4)
+    result = LexicalSearch(TEXTS, "en").search(["blue"], 4)
     idf = math.log(1 + (4 - 1 + 0.5) / (1 + 0.5))
     expected = idf * 1 / (1 + 0.6 * (1 - 0.75 + 0.75 * 2 / 2.25))
-    assert found.rows.tolist() == [[1, -1, -1, -1]]
-    assert found.scores[0, 0] == pytest.approx(expected, rel=1e-5)
+    assert result.rows.tolist() == [[1, -1, -1, -1]]
+    assert result.scores[0, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_words_are_those_of_the_served_index() -> None:
     """Stems, numbers with units, ties by row; a word that nothing holds finds nothing."""
-    found = LexicalSearch(TEXTS, "en").search(["RED mugs", "4 inch", "zorb", ""], 2)
-    assert found.rows.tolist() == [[0, 1], [3, -1], [-1, -1], [-1, -1]]
-    assert (np.diff(found.scores) <= 0).all()
+    result = LexicalSearch(TEXTS, "en").search(["RED mugs", "4 inch", "zorb", ""], 2)
+    assert result.rows.tolist() == [[0, 1], [3, -1], [-1, -1], [-1, -1]]
+    assert (np.diff(result.scores) <= 0).all()
 
 
 def test_the_language_is_the_texts() -> None:

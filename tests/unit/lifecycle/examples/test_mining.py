@@ -26,14 +26,14 @@ JUDGED = JudgedQueries("train", {"red mug": {"p0": 1.0, "p7": 0.5 - 0.1, "p6": 0
 ALL = Mining(first=1, last=8, negatives=8, overlap=1.0, similarity=2.0)
 
 
-def found(*rows: int) -> RetrievedProducts:
+def retrieved(*rows: int) -> RetrievedProducts:
     """The same candidates for both queries, with scores falling from 9."""
     places = np.array([rows, rows], np.int64)
     return RetrievedProducts(places, np.tile(np.arange(9, 9 - len(rows), -1), (2, 1)).astype(np.float32))
 
 
 def mined(settings: Mining, *rows: int, **models: Any) -> list[str]:
-    table = mine(JUDGED, PRODUCTS, {"bm25": found(*(rows or range(8)))}, settings, **models).table
+    table = mine(JUDGED, PRODUCTS, {"bm25": retrieved(*(rows or range(8)))}, settings, **models).table
     assert table.schema == NEGATIVES_SCHEMA
     assert set(table["query"].to_pylist()) <= {"red mug"}
     return table["product_id"].to_pylist()
@@ -64,7 +64,7 @@ def test_the_limit_is_that_of_the_mean_positive() -> None:
     judged = JudgedQueries("train", {"q": {"p0": 1.0, "p7": 1.0}})
     scores = np.array([0.9, 0, 0, 0, 0.49, 0.51, 0.2, 0.1], np.float32)  # the mean of 0.9 and 0.1 is 0.5
     settings = ALL.model_copy(update={"similarity": 1.0})
-    result = mine(judged, PRODUCTS, {"bm25": found(4, 5, 6)}, settings, lambda _, rows: scores[rows])
+    result = mine(judged, PRODUCTS, {"bm25": retrieved(4, 5, 6)}, settings, lambda _, rows: scores[rows])
     assert result.table["product_id"].to_pylist() == ["p4", "p6"]
     assert result.held_off == {"judged": 0, "twin": 0, "similar": 1}
 
@@ -83,12 +83,12 @@ def test_the_teacher_is_asked_last_and_holds_off_above_its_margin() -> None:
 
 def test_ranks_are_a_window_and_places_without_product_are_none() -> None:
     settings = ALL.model_copy(update={"first": 2, "last": 3})
-    table = mine(JUDGED, PRODUCTS, {"bm25": found(4, 5, -1, 6)}, settings).table
+    table = mine(JUDGED, PRODUCTS, {"bm25": retrieved(4, 5, -1, 6)}, settings).table
     assert table.to_pylist() == [{"query": "red mug", "product_id": "p5", "source": "bm25", "rank": 2, "score": 8.0}]
 
 
 def test_a_product_of_two_sources_counts_once_and_each_source_gives_its_share() -> None:
-    sources = {"bm25": found(4, 2), "towers": found(5, 4, 6)}
+    sources = {"bm25": retrieved(4, 2), "towers": retrieved(5, 4, 6)}
     result = mine(JUDGED, PRODUCTS, sources, ALL.model_copy(update={"negatives": 2}))
     rows = [(row["source"], row["product_id"], row["rank"]) for row in result.table.to_pylist()]
     assert rows == [("bm25", "p4", 1), ("bm25", "p2", 2), ("towers", "p5", 1), ("towers", "p6", 3)]
@@ -109,7 +109,7 @@ def test_a_window_that_ends_before_it_begins_is_told() -> None:
 
 def test_without_a_good_product_there_is_nothing_to_mine_for() -> None:
     with pytest.raises(FeedError, match="no query of split train has a good product"):
-        mine(JudgedQueries("train", {"q": {"p0": 0.1, "elsewhere": 1.0}}), PRODUCTS, {"bm25": found(1)}, ALL)
+        mine(JudgedQueries("train", {"q": {"p0": 0.1, "elsewhere": 1.0}}), PRODUCTS, {"bm25": retrieved(1)}, ALL)
 
 
 def test_the_products_of_a_query_come_by_rank() -> None:

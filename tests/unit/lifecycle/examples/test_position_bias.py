@@ -20,11 +20,11 @@ def test_two_positions_by_hand() -> None:
     assert table == pytest.approx(np.array([[0, 23 / 6], [10 / 6, 0]]))
     assert list(clicks) == [9, 3]
     assert fit_strengths(table) == pytest.approx([1, 10 / 23])
-    found = estimated(TWO)
-    assert found.at(np.array([1, 2])) == pytest.approx([1, 10 / 23])
-    assert found.why is None and found.clicks == 12
+    result = estimated(TWO)
+    assert result.at(np.array([1, 2])) == pytest.approx([1, 10 / 23])
+    assert result.why is None and result.clicks == 12
     # Beyond what is known it goes on as 1 / position^eta, and 1 / 2^eta is 10/23.
-    assert found.at(np.array([4])) == pytest.approx([(10 / 23) ** 2])
+    assert result.at(np.array([4])) == pytest.approx([(10 / 23) ** 2])
 
 
 def test_exact_shares_of_three_positions_are_found() -> None:
@@ -51,29 +51,29 @@ def test_counts_in_parts_are_as_good_as_whole() -> None:
     ],
 )
 def test_too_little_variation_is_the_curve(rows: list[tuple[int, int, int, int]]) -> None:
-    found = estimated(rows)
-    assert found.why == "fewer than two positions have 1 clicks of products shown at others too"
-    assert found.at(np.array([1, 2, 4])) == pytest.approx([1, 1 / 2, 1 / 4])
+    result = estimated(rows)
+    assert result.why == "fewer than two positions have 1 clicks of products shown at others too"
+    assert result.at(np.array([1, 2, 4])) == pytest.approx([1, 1 / 2, 1 / 4])
 
 
 def test_a_position_with_few_clicks_is_left_to_the_curve() -> None:
-    found = estimated([(0, 1, 100, 60), (0, 2, 100, 30), (0, 3, 100, 4)], least=10)
-    assert list(found.positions) == [1, 2] and found.eta == pytest.approx(1)
-    assert found.at(np.array([3])) == pytest.approx([1 / 3])
+    result = estimated([(0, 1, 100, 60), (0, 2, 100, 30), (0, 3, 100, 4)], least=10)
+    assert list(result.positions) == [1, 2] and result.eta == pytest.approx(1)
+    assert result.at(np.array([3])) == pytest.approx([1 / 3])
 
 
 def test_positions_that_nothing_joins_are_not_compared() -> None:
-    found = estimated([(0, 1, 100, 60), (0, 2, 100, 30), (1, 8, 100, 9), (1, 9, 100, 9)])
-    assert list(found.positions) == [1, 2]
+    result = estimated([(0, 1, 100, 60), (0, 2, 100, 30), (1, 8, 100, 9), (1, 9, 100, 9)])
+    assert list(result.positions) == [1, 2]
 
 
 def test_between_known_positions_logarithms_are_interpolated_and_before_them_it_rises() -> None:
-    found = Propensities(np.array([2, 8]), np.array([0.8, 0.2]), 1.0)
-    assert found.at(np.array([4])) == pytest.approx([0.4])
-    assert found.at(np.array([1])) == pytest.approx([1.0])
+    result = Propensities(np.array([2, 8]), np.array([0.8, 0.2]), 1.0)
+    assert result.at(np.array([4])) == pytest.approx([0.4])
+    assert result.at(np.array([1])) == pytest.approx([1.0])
     assert assume_curve(0.0, "").at(np.array([1, 50])) == pytest.approx([1, 1])
 
 
 def test_the_first_position_is_seen_most_even_where_it_is_not_known() -> None:
-    found = estimated([(0, 2, 100, 60), (0, 4, 100, 30)])
-    assert found.at(np.array([1, 2, 4])) == pytest.approx([1, 1 / 2, 1 / 4])
+    result = estimated([(0, 2, 100, 60), (0, 4, 100, 30)])
+    assert result.at(np.array([1, 2, 4])) == pytest.approx([1, 1 / 2, 1 / 4])

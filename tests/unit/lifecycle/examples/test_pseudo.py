@@ -40,14 +40,14 @@ def test_words_keep_sizes_and_models_whole() -> None:
 
 
 def test_words_of_a_title_that_can_stand_alone_weigh_their_mean_idf() -> None:
-    found = title_queries(
+    result = title_queries(
         product("2", "Zorb 3/4 in. Pipe with Case"),
         _WordCounts(Counter({"zorb": 1, "3/4": 5, "in": 5, "pipe": 2, "with": 5, "case": 10}), 10),
         PseudoQuerySettings(shortest=2, longest=3, common=0.2),
     )
     # Neither "in. pipe" nor "zorb 3/4" nor "pipe with" stands alone.
-    assert set(found) == {"3/4 in pipe", "pipe with case"}
-    assert found["3/4 in pipe"] == pytest.approx((2 * math.log(2) + math.log(5)) / 3, abs=1e-5)
+    assert set(result) == {"3/4 in pipe", "pipe with case"}
+    assert result["3/4 in pipe"] == pytest.approx((2 * math.log(2) + math.log(5)) / 3, abs=1e-5)
 
 
 def test_words_that_many_products_share_are_no_query() -> None:

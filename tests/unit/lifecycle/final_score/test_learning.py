@@ -115,7 +115,9 @@ def test_noise_gains_nothing_in_what_is_reported() -> None:
     eager = {"rounds": 40, "patience": 40, "learning_rate": 0.5, "folds": 8, "seed": 1}
     settings = SETTINGS.model_copy(update=eager)
     values = evaluate_held_out(entries, judged, settings)
-    assert {stage: len(of) for stage, of in values.items()} == dict.fromkeys((FUSED, RERANKED, PRERANKED, FINAL), 96)
+    assert {stage: len(by_query) for stage, by_query in values.items()} == dict.fromkeys(
+        (FUSED, RERANKED, PRERANKED, FINAL), 96
+    )
     assert abs(gain(values, FUSED)[0]) < 0.02
     assert choose(entries, judged, settings).depth == 0
 

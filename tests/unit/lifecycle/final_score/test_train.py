@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders import product
-from doubles import Spoken, make_release
+from doubles import FixedLexicalRetriever, make_release
 
 from core.errors import FeedError, ReleaseError
 from core.progress import Silent
@@ -25,7 +25,10 @@ QUERIES = [f"{number} things" for number in range(12)]
 
 
 def opened(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, words: Spoken | None, rows: list[dict[str, Any]] | None = None
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: FixedLexicalRetriever | None,
+    rows: list[dict[str, Any]] | None = None,
 ) -> None:
     release = make_release(folder, rows, words=words)
     release.tower.digest, release.ranker.digest = "towers", "ranker"  # type: ignore
@@ -46,7 +49,7 @@ def judgments(folder: Path, queries: list[str] = QUERIES, split: str = "valid") 
 
 
 def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(tmp_path, monkeypatch, Spoken([30, 31]))
+    opened(tmp_path, monkeypatch, FixedLexicalRetriever([30, 31]))
     output = tmp_path / "final"
     outcome = train_final(ReleaseStore(tmp_path), "shop", judgments(tmp_path), "valid", output, SETTINGS, Silent())
     score = FinalScore.open(output)
@@ -67,7 +70,7 @@ def test_popular_products_come_first_where_that_is_what_is_good(
 ) -> None:
     """Every third product sells; of those, the towers have the good one first, as the third of all."""
     rows = [product(f"p{i}", popularity=float(i % 3 == 2)) for i in range(48)]
-    opened(tmp_path, monkeypatch, Spoken([46, 47]), rows)
+    opened(tmp_path, monkeypatch, FixedLexicalRetriever([46, 47]), rows)
     given = judgments(tmp_path, [f"{number} things" for number in range(0, 36, 3)])
     outcome = train_final(ReleaseStore(tmp_path), "shop", given, "valid", tmp_path / "final", SETTINGS, Silent())
     assert outcome.summary["fused"].mean == pytest.approx(0.5)
@@ -83,7 +86,7 @@ def test_a_release_without_words_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_split_with_few_queries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(tmp_path, monkeypatch, Spoken([1]))
+    opened(tmp_path, monkeypatch, FixedLexicalRetriever([1]))
     few = judgments(tmp_path, QUERIES[:9])
     for split, count in (("valid", 9), ("test", 0)):
         with pytest.raises(FeedError, match=f"split '{split}' has {count} queries"):

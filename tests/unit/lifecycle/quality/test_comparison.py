@@ -27,8 +27,8 @@ def evaluation(name: str, ndcg: dict[str, float], ranker: bool = True, chance: f
     return Evaluation(name, "test", 1.0, 2.0, 0, values | random, GRADES, rankings, GRADES, scores)
 
 
-def values(of: float, **others: float) -> dict[str, float]:
-    return dict.fromkeys(QUERIES, of) | others
+def values(value: float, **others: float) -> dict[str, float]:
+    return dict.fromkeys(QUERIES, value) | others
 
 
 def compared(a: Evaluation, b: Evaluation, same: bool = True, **slices: list[str]) -> Comparison:
@@ -36,47 +36,47 @@ def compared(a: Evaluation, b: Evaluation, same: bool = True, **slices: list[str
 
 
 def row(rows: list[MeasureComparison], name: str, measure: str) -> MeasureComparison:
-    [found] = [entry for entry in rows if (entry.name, entry.measure) == (name, measure)]
-    return found
+    [result] = [entry for entry in rows if (entry.name, entry.measure) == (name, measure)]
+    return result
 
 
 def test_what_is_served_is_compared_whatever_stage_that_is() -> None:
-    found = compared(evaluation("a", values(0.4), ranker=False), evaluation("b", values(0.6)))
-    served = row(found.measures, "served", "nDCG@10")
-    assert (served.found.a, served.found.b) == (pytest.approx(0.4), pytest.approx(0.6))
-    assert row(found.measures, "retrieval", "nDCG@10").found.b == 0.5
-    assert (served.found.wins, served.found.losses) == (12, 0)
+    result = compared(evaluation("a", values(0.4), ranker=False), evaluation("b", values(0.6)))
+    served = row(result.measures, "served", "nDCG@10")
+    assert (served.paired.a, served.paired.b) == (pytest.approx(0.4), pytest.approx(0.6))
+    assert row(result.measures, "retrieval", "nDCG@10").paired.b == 0.5
+    assert (served.paired.wins, served.paired.losses) == (12, 0)
 
 
 def test_p_values_are_corrected_over_the_table() -> None:
-    found = compared(evaluation("a", values(0.4), ranker=False), evaluation("b", values(0.6)))
+    result = compared(evaluation("a", values(0.4), ranker=False), evaluation("b", values(0.6)))
     # All 12 signs agree: p = 2 / 2^12 for each of the seven, and Holm multiplies the least by seven.
-    assert [entry.found.p for entry in found.measures] == [pytest.approx(2 / 2**12)] * 7
-    assert found.measures[0].p_holm == pytest.approx(7 * 2 / 2**12)
+    assert [entry.paired.p for entry in result.measures] == [pytest.approx(2 / 2**12)] * 7
+    assert result.measures[0].p_holm == pytest.approx(7 * 2 / 2**12)
 
 
 def test_other_catalogs_are_compared_by_pools_alone() -> None:
-    found = compared(evaluation("a", values(0.4)), evaluation("b", values(0.6)), same=False, every=QUERIES)
-    assert {entry.measure for entry in found.measures + found.slices} == {"pool nDCG@10"}
-    assert found.headline == "pool nDCG@10"
-    assert found.gains[0].first_b == [("the good", 3.0), ("the bad", 1.0)]
+    result = compared(evaluation("a", values(0.4)), evaluation("b", values(0.6)), same=False, every=QUERIES)
+    assert {entry.measure for entry in result.measures + result.slices} == {"pool nDCG@10"}
+    assert result.headline == "pool nDCG@10"
+    assert result.gains[0].first_b == [("the good", 3.0), ("the bad", 1.0)]
 
 
 def test_a_slice_holds_its_queries_and_small_ones_are_counted() -> None:
     b = evaluation("b", values(0.5, q0=0.1, q11=0.9))
-    found = compared(evaluation("a", values(0.5)), b, without_last=QUERIES[:-1], small=QUERIES[:9])
-    assert {entry.name for entry in found.slices} == {"without_last"} and found.small_slices == 1
-    entry = row(found.slices, "without_last", "nDCG@10").found
+    result = compared(evaluation("a", values(0.5)), b, without_last=QUERIES[:-1], small=QUERIES[:9])
+    assert {entry.name for entry in result.slices} == {"without_last"} and result.small_slices == 1
+    entry = row(result.slices, "without_last", "nDCG@10").paired
     assert (entry.difference.queries, entry.wins, entry.losses) == (11, 0, 1)
     assert entry.difference.mean == pytest.approx(-0.4 / 11)
 
 
 def test_examples_are_the_queries_that_changed_most() -> None:
     b = evaluation("b", values(0.5, q3=0.9, q4=0.6, q7=0.1))
-    found = compared(evaluation("a", values(0.5)), b)
-    assert [(entry.query, entry.a, entry.b) for entry in found.gains] == [("q3", 0.5, 0.9), ("q4", 0.5, 0.6)]
-    assert [entry.query for entry in found.losses] == ["q7"]
-    assert found.losses[0].first_a == [("the a-first", None), ("the good", 3.0)]
+    result = compared(evaluation("a", values(0.5)), b)
+    assert [(entry.query, entry.a, entry.b) for entry in result.gains] == [("q3", 0.5, 0.9), ("q4", 0.5, 0.6)]
+    assert [entry.query for entry in result.losses] == ["q7"]
+    assert result.losses[0].first_a == [("the a-first", None), ("the good", 3.0)]
 
 
 def test_the_lift_is_over_random_order() -> None:
@@ -101,16 +101,16 @@ def test_without_a_ranker_there_are_no_probabilities() -> None:
 
 
 def test_json_has_everything_and_no_nan() -> None:
-    found = compared(evaluation("a", values(0.5)), evaluation("b", values(0.6)), every=QUERIES).as_json()
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["a"]["release_id"] == "a" and found["b"]["trust"]["cutoff"] == 0.5
-    assert {entry["name"] for entry in found["slices"]} == {"every"}
+    result = compared(evaluation("a", values(0.5)), evaluation("b", values(0.6)), every=QUERIES).as_json()
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["a"]["release_id"] == "a" and result["b"]["trust"]["cutoff"] == 0.5
+    assert {entry["name"] for entry in result["slices"]} == {"every"}
     assert plain({"a": [math.nan, 1.0]}) == {"a": [None, 1.0]}
 
 
 def test_per_query_values_of_both(tmp_path: Path) -> None:
-    found = compared(evaluation("a", values(0.5)), evaluation("b", values(0.6, q1=0.1)))
-    found.write_per_query(tmp_path / "values.parquet", {"odd": {"q1"}, "all": QUERIES})
+    result = compared(evaluation("a", values(0.5)), evaluation("b", values(0.6, q1=0.1)))
+    result.write_per_query(tmp_path / "values.parquet", {"odd": {"q1"}, "all": QUERIES})
     rows = pq.read_table(tmp_path / "values.parquet").to_pylist()
     assert len(rows) == 7 * 12
     expected = {"query": "q1", "stage": "served", "measure": "nDCG@10", "a": 0.5, "b": 0.1, "slices": ["all", "odd"]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from doubles import Spoken, make_release, rows_of
+from doubles import FixedLexicalRetriever, make_release, rows_of
 
 from core.errors import FeedError
 from core.plan import Plan
@@ -75,18 +75,18 @@ def test_stages_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("split", "product", "told"), [("valid", "p0", "no query"), ("test", "zz", "none of the judged")]
+    ("split", "product", "message"), [("valid", "p0", "no query"), ("test", "zz", "none of the judged")]
 )
-def test_what_cannot_be_measured_is_one_line(tmp_path: Path, split: str, product: str, told: str) -> None:
+def test_what_cannot_be_measured_is_one_line(tmp_path: Path, split: str, product: str, message: str) -> None:
     release = make_release(tmp_path, rows_of(2), logits=[1, 2])
     table = judgments(("one", product, 1.0, "test"), ("two", product, 0.0, "test"))
-    with pytest.raises(FeedError, match=told):
+    with pytest.raises(FeedError, match=message):
         asyncio.run(evaluate(release, table, split, Plan(), None, ignore))
 
 
 def test_each_source_and_both_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The towers find p1, p2, p3, ...; words find p4 and p1. Fused: p1 by both, then p4 by rank 1 of words.
-    release = make_release(tmp_path, rows_of(5), ranker=False, words=Spoken([4, 1]))
+    release = make_release(tmp_path, rows_of(5), ranker=False, words=FixedLexicalRetriever([4, 1]))
     monkeypatch.setattr(module, "_embed", lambda _release, rows: np.array([[-float(row)] for row in rows], np.float32))
     table = judgments(("1 thing", "p4", 3.0, "test"), ("1 thing", "p1", 0.0, "test"))
     result = asyncio.run(evaluate(release, table, "test", Plan(candidates=5), None, ignore))

@@ -117,14 +117,14 @@ def make_pair(folder: Path, monkeypatch: pytest.MonkeyPatch, products: int = 40)
 
 def test_two_releases_are_measured_on_the_same_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch)
-    found, slices = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, rerank_depth=2), Silent())
-    assert found.same_catalog
-    served = next(row.found for row in found.measures if (row.name, row.measure) == ("served", "MRR@10"))
+    result, slices = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, rerank_depth=2), Silent())
+    assert result.same_catalog
+    served = next(row.paired for row in result.measures if (row.name, row.measure) == ("served", "MRR@10"))
     # A leaves the good product first; B's ranker prefers the one after it, of the first two.
     assert (served.a, served.b, served.losses) == (1.0, 0.5, 20)
-    assert found.a.trust is None and found.b.trust is not None and found.b.trust.chosen == "best F1 on valid"
-    assert found.losses[0].first_a[0] == ("title 9", 1.0)
-    assert slices["2-3 words"] == set(found.b.evaluation.grades)
+    assert result.a.trust is None and result.b.trust is not None and result.b.trust.chosen == "best F1 on valid"
+    assert result.losses[0].first_a[0] == ("title 9", 1.0)
+    assert slices["2-3 words"] == set(result.b.evaluation.grades)
     # Of the test split's products only p3, judged for 2 and 3, was seen.
     assert slices["products unseen in training"] == slices["2-3 words"] - {"2 mug", "3 mug"}
     assert all(release.engine.closed for release in pair.opened)  # type: ignore[attr-defined]
@@ -135,8 +135,8 @@ def test_the_valid_split_is_not_scored_for_a_cutoff_that_is_given(
 ) -> None:
     pair = make_pair(tmp_path, monkeypatch)
     monkeypatch.delattr(evaluation, "score_pools")
-    found, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=0.25), Silent())
-    assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == (0.25, "given")
+    result, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=0.25), Silent())
+    assert result.b.trust is not None and (result.b.trust.cutoff, result.b.trust.chosen) == (0.25, "given")
 
 
 def test_a_rankers_own_cutoff_is_taken_where_none_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,16 +144,16 @@ def test_a_rankers_own_cutoff_is_taken_where_none_is_given(tmp_path: Path, monke
     monkeypatch.delattr(evaluation, "score_pools")
     monkeypatch.setattr(doubles.Ranker, "cutoff", 0.4)
     for given, expected in ((None, (0.4, "the ranker's own")), (0.25, (0.25, "given"))):
-        found, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=given), Silent())
-        assert found.b.trust is not None and (found.b.trust.cutoff, found.b.trust.chosen) == expected
+        result, _ = compare_releases(pair.a, pair.b, EvaluationRequest(pair.judgments, cutoff=given), Silent())
+        assert result.b.trust is not None and (result.b.trust.cutoff, result.b.trust.chosen) == expected
 
 
 def test_of_other_catalogs_only_products_of_both_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make_pair(tmp_path, monkeypatch, products=10)
     for a, b in ((pair.a, pair.b), (pair.b, pair.a)):
-        found, _ = compare_releases(a, b, EvaluationRequest(pair.judgments), Silent())
-        assert not found.same_catalog
-        pools = [set().union(*side.evaluation.pools.values()) for side in (found.a, found.b)]
+        result, _ = compare_releases(a, b, EvaluationRequest(pair.judgments), Silent())
+        assert not result.same_catalog
+        pools = [set().union(*side.evaluation.pools.values()) for side in (result.a, result.b)]
         assert pools == [{f"p{i}" for i in range(10)}] * 2
 
 

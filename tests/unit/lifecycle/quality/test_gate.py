@@ -6,15 +6,15 @@ import pytest
 from comparisons import comparison, pair
 from pydantic import ValidationError
 
-from evaluation.comparison import Paired
+from evaluation.comparison import PairedComparison
 from lifecycle.quality.comparison import Comparison
 from lifecycle.quality.gate import GateSettings, Rule, RuleResult, Verdict, judge
 
 
-def holds(of: Comparison, rule: Rule, **settings: object) -> bool | None:
-    verdict = judge(of, GateSettings(**settings))  # type: ignore[arg-type]
-    [found] = [finding.holds for finding in verdict.findings if finding.rule == rule]
-    return found
+def holds(comparison: Comparison, rule: Rule, **settings: object) -> bool | None:
+    verdict = judge(comparison, GateSettings(**settings))  # type: ignore[arg-type]
+    [result] = [finding.holds for finding in verdict.findings if finding.rule == rule]
+    return result
 
 
 def test_a_good_candidate_is_released() -> None:
@@ -42,7 +42,7 @@ def test_the_low_end_of_the_interval_decides(low: float, kept: bool) -> None:
         ({"a": pair(0.04, 0.01)}, True),
     ],
 )
-def test_a_slice_refuses_when_it_loses_much_and_surely(slices: dict[str, Paired], kept: bool | None) -> None:
+def test_a_slice_refuses_when_it_loses_much_and_surely(slices: dict[str, PairedComparison], kept: bool | None) -> None:
     assert holds(comparison(slices=slices), Rule.NO_SLICE_MUCH_WORSE) is kept
 
 

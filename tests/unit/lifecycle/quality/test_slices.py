@@ -63,8 +63,8 @@ def test_a_query_is_in_the_slices_it_looks_like(columns: ProductTable) -> None:
         "drill 12 v": {"1": 3.0, "3": 3.0},
         "3 long garden hose": {"3": 2.0},
     }
-    found = slice_queries(grades, columns, trained={"1"})
-    assert found == {
+    result = slice_queries(grades, columns, trained={"1"})
+    assert result == {
         "1 word": {"dril"},
         "2-3 words": {"drill 12 v"},
         "4 or more words": {"3 long garden hose"},
@@ -90,7 +90,7 @@ def test_a_measure_needs_its_unit(columns: ProductTable, query: str, there: bool
 
 def test_frequencies_part_the_queries_in_thirds(columns: ProductTable) -> None:
     grades = {query: {"1": 1.0} for query in "abcdef"}
-    found = slice_queries(grades, columns, (), {"a": 1, "b": 90, "c": 5, "d": 4, "e": 3, "x": 100})
-    assert found["asked often"] == {"b", "c"}
-    assert found["asked sometimes"] == {"d", "e"}
-    assert found["asked seldom"] == {"a"}
+    result = slice_queries(grades, columns, (), {"a": 1, "b": 90, "c": 5, "d": 4, "e": 3, "x": 100})
+    assert result["asked often"] == {"b", "c"}
+    assert result["asked sometimes"] == {"d", "e"}
+    assert result["asked seldom"] == {"a"}

@@ -20,10 +20,13 @@ def evaluation() -> Evaluation:
         WORDS: dict.fromkeys(QUERIES, 0.0) | {"q0": 1.0},
     }
     values = {
-        stage: {name: dict(of) for name in ("nDCG@10", "recall@100", "pool nDCG@10")} for stage, of in right.items()
+        stage: {name: dict(by_query) for name in ("nDCG@10", "recall@100", "pool nDCG@10")}
+        for stage, by_query in right.items()
     }
     values[RANDOM] = {"pool nDCG@10": dict.fromkeys(QUERIES, 0.2)}
-    rankings = {stage: {query: ["good" if of[query] else "bad"] for query in QUERIES} for stage, of in right.items()}
+    rankings = {
+        stage: {query: ["good" if by_query[query] else "bad"] for query in QUERIES} for stage, by_query in right.items()
+    }
     return Evaluation("r-1", "test", 0, 1, 0, values, {query: {"good": 1.0} for query in QUERIES}, rankings)
 
 
@@ -36,10 +39,10 @@ def stages() -> StageComparison:
 def test_each_stage_is_paired_with_the_served_one(stages: StageComparison) -> None:
     rows = {(row.name, row.measure): row for row in stages.rows}
     assert {name for name, _ in rows} == {RETRIEVED, WORDS}
-    towers = rows[RETRIEVED, "nDCG@10"].found
+    towers = rows[RETRIEVED, "nDCG@10"].paired
     assert (towers.a, towers.b) == pytest.approx((8 / 12, 11.5 / 12))
     assert (towers.wins, towers.losses, towers.ties) == (4, 0, 8)
-    assert all(row.p_holm >= row.found.p for row in stages.rows)
+    assert all(row.p_holm >= row.paired.p for row in stages.rows)
 
 
 def test_slices_have_every_stage_and_small_ones_are_left_out(stages: StageComparison) -> None:
@@ -61,8 +64,8 @@ def test_examples_tell_where_one_is_ahead(stages: StageComparison) -> None:
 def test_all_of_it_is_shown_and_given_as_json(stages: StageComparison) -> None:
     console = Console(file=io.StringIO(), width=160)
     show_stages(console, stages, FINAL)
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "final most ahead of words" in told and "final most behind words" in told and "0.667" in told
-    found = stages.as_json()
-    assert len(found["against_served"]) == 6
-    assert found["slices"]["all"][WORDS]["queries"] == len(QUERIES)
+    message = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "final most ahead of words" in message and "final most behind words" in message and "0.667" in message
+    result = stages.as_json()
+    assert len(result["against_served"]) == 6
+    assert result["slices"]["all"][WORDS]["queries"] == len(QUERIES)

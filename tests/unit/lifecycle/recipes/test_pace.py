@@ -35,8 +35,8 @@ class Machine:
         for _ in range(round(effort.steps(share, (stage,)))):
             self.now += self.step(self.now)
 
-    def pacer(self, recipe: Recipe, folder: Path, told: list[str] | None = None) -> Pacer:
-        lines = told if told is not None else []
+    def pacer(self, recipe: Recipe, folder: Path, message: list[str] | None = None) -> Pacer:
+        lines = message if message is not None else []
         return Pacer(recipe, folder, folder / "after", None, lines.append, lambda: self.now, self.pass_by)
 
 
@@ -123,9 +123,9 @@ def test_a_recipe_of_few_stages_can_be_shortened() -> None:
 
 
 def test_a_recipe_that_fits_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, told = Machine(monkeypatch, lambda now: 1.0), list[str]()
-    assert machine.pacer(recipe(60), tmp_path, told).start("towers") == recipe(60)
-    assert told == [] and machine.timed == 3
+    machine, reported = Machine(monkeypatch, lambda now: 1.0), list[str]()
+    assert machine.pacer(recipe(60), tmp_path, reported).start("towers") == recipe(60)
+    assert reported == [] and machine.timed == 3
 
 
 def test_a_recipe_without_a_limit_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +139,10 @@ def test_a_recipe_without_a_limit_is_not_timed(tmp_path: Path, monkeypatch: pyte
 def test_a_recipe_that_does_not_fit_is_shortened_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a shop's own files general has no late stage: 800 steps of 3 s, 40 minutes; of half of them the student's 180
     stay whole, so that 530 are to be done in 26.5."""
-    machine, told = Machine(monkeypatch, lambda now: 3.0), list[str]()
+    machine, reported = Machine(monkeypatch, lambda now: 3.0), list[str]()
     chosen = recipe(26.5).on("a.jsonl", "a.parquet")
-    assert machine.pacer(chosen, tmp_path, told).start("towers") == chosen.shortened(0.5, ("towers",))
-    assert told == [
+    assert machine.pacer(chosen, tmp_path, reported).start("towers") == chosen.shortened(0.5, ("towers",))
+    assert reported == [
         "all of general would take 40 minutes here: learning 50% of it, to be done in about 26 (--minutes 0 learns all)"
     ]
 

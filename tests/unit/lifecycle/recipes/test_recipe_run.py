@@ -121,10 +121,10 @@ def test_models_are_validated_among_what_is_found_first(done: Path) -> None:
         assert report["data"]["valid_unjudged"] > 0
     valid = {row["query"] for row in tiny.judgments().to_pylist() if row["split"] == "valid"}
     for number in range(1, 6):
-        found = json.loads((done / "stages" / f"found-{number}" / "found.json").read_text())
-        assert found.keys() == valid
-        assert all(0 < len(names) <= 32 for names in found.values())
-        assert _shops(found) == ({"late"} if number > 3 else {"early"})
+        result = json.loads((done / "stages" / f"found-{number}" / "found.json").read_text())
+        assert result.keys() == valid
+        assert all(0 < len(names) <= 32 for names in result.values())
+        assert _shops(result) == ({"late"} if number > 3 else {"early"})
     for folder in (done / "stages" / "first-round", done / "stages" / "encoder", done / "encoder"):
         assert json.loads((folder / "report.json").read_text())["data"]["valid_found"] > 0
 

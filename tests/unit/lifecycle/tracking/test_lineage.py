@@ -25,13 +25,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_a_release_leads_back_to_runs_and_data() -> None:
     manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, inputs={"feed": "d" * 64})
-    told = LINEAGE.model_dump(mode="json")
-    model = manifest.model.model_copy(update={"lineage": {"encoder": told}})
-    found = release_lineage(manifest.model_copy(update={"model": model}))
-    assert (found["release"], found["model_set"]) == (manifest.release_id, manifest.model.model_id)
-    assert found["inputs"] == {"feed": "d" * 64}
-    assert found["encoder"]["run"]["run_id"] == "r1" and found["encoder"]["data"]["judgments"] == "b" * 64
-    assert found["ranker"] is None
+    reported = LINEAGE.model_dump(mode="json")
+    model = manifest.model.model_copy(update={"lineage": {"encoder": reported}})
+    result = release_lineage(manifest.model_copy(update={"model": model}))
+    assert (result["release"], result["model_set"]) == (manifest.release_id, manifest.model.model_id)
+    assert result["inputs"] == {"feed": "d" * 64}
+    assert result["encoder"]["run"]["run_id"] == "r1" and result["encoder"]["data"]["judgments"] == "b" * 64
+    assert result["ranker"] is None
 
 
 def test_the_revision_is_that_of_the_files_own_repository(tmp_path: Path) -> None:

@@ -120,9 +120,9 @@ def test_a_rankers_reliability_is_drawn_too(inputs: Inputs, output: Path, monkey
         {"pairs": 1200, "probability": 0.2, "relevant": 0.1, "low": 0.05, "high": 0.2},
         {"pairs": 1201, "probability": 0.8, "relevant": 0.9, "low": 0.85, "high": 1.0},
     ]
-    found = {"bins": bins, "expected_calibration_error": 0.1, "brier": 0.2}
-    assert diagram_title(found, "shop: ranker") == "shop: ranker, calibration error 0.100 of 2,401 pairs"
-    monkeypatch.setitem(REPORT, "reliability", found)
+    result = {"bins": bins, "expected_calibration_error": 0.1, "brier": 0.2}
+    assert diagram_title(result, "shop: ranker") == "shop: ranker, calibration error 0.100 of 2,401 pairs"
+    monkeypatch.setitem(REPORT, "reliability", result)
     tracker = Recorder()
     train_model("ranker", inputs, output, {}, Silent(), tracker)
     assert tracker.recorded[0][2][-1] == "reliability.png"

@@ -31,13 +31,13 @@ class Towers:
 
 def first(order: str | None, count: int = 5) -> dict[str, str]:
     towers = Towers(order) if order else None
-    found = retrieve_first(QUERIES, PRODUCTS, towers, count, Silent())  # type: ignore[arg-type]
-    return {query: "".join(names) for query, names in found.items()}
+    result = retrieve_first(QUERIES, PRODUCTS, towers, count, Silent())  # type: ignore[arg-type]
+    return {query: "".join(names) for query, names in result.items()}
 
 
 def test_without_towers_words_alone_find() -> None:
-    found = first(None)
-    assert found["red kettle"][0] == "a" and set(found["red kettle"]) == set("abc") and found["lamp"] == "e"
+    result = first(None)
+    assert result["red kettle"][0] == "a" and set(result["red kettle"]) == set("abc") and result["lamp"] == "e"
 
 
 def test_what_towers_find_is_fused_with_what_words_find() -> None:

@@ -81,8 +81,8 @@ def test_neighbours_come_from_both_segments_and_never_the_deleted(release: Loade
     assert dense is not None and sorted(result.candidates.rows[dense.order()].tolist()) == [5, 6, 7, 8, 10]
     assert result.candidates.rows[dense.order()].tolist()[:2] == [8, 7]
     everything = ask(release, "1 plain thing 1")[1]
-    found = {hit.product_id for hit in (*response.hits, *everything.hits)}
-    assert not found & {"p1", "p9"} and "p0" in found
+    actual = {hit.product_id for hit in (*response.hits, *everything.hits)}
+    assert not actual & {"p1", "p9"} and "p0" in actual
 
 
 def test_each_source_scores_what_the_other_retrieved_in_another_segment(release: LoadedRelease) -> None:

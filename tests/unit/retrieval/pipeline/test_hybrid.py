@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from doubles import COUNT, Spoken, make_release
+from doubles import COUNT, FixedLexicalRetriever, make_release
 
 from core.plan import Plan
 from engine.fake import FakeEngine
@@ -21,7 +21,7 @@ _TOO_LONG = 5.0
 
 async def ask(
     folder: Path,
-    words: Spoken | None,
+    words: FixedLexicalRetriever | None,
     plan: Plan = _PLAN,
     seconds: float | None = None,
     engine: FakeEngine | None = None,
@@ -32,7 +32,7 @@ async def ask(
 
 
 async def test_what_both_find_goes_first(tmp_path: Path) -> None:
-    answer = await ask(tmp_path, Spoken([30, 6, 31]))
+    answer = await ask(tmp_path, FixedLexicalRetriever([30, 6, 31]))
     # 1/61 + 1/63... : 6 has ranks 2 and 2; 5 and 30 rank 1 of one source, the lower row first.
     assert [hit.row for hit in answer.hits] == [6, 5, 30, 7]
     assert [hit.score for hit in answer.hits] == pytest.approx([2 / 62, 1 / 61, 1 / 61, 1 / 63])
@@ -41,7 +41,7 @@ async def test_what_both_find_goes_first(tmp_path: Path) -> None:
 
 
 async def test_every_stage_says_what_it_saw(tmp_path: Path) -> None:
-    answer = await ask(tmp_path, Spoken([30, 6, 31]))
+    answer = await ask(tmp_path, FixedLexicalRetriever([30, 6, 31]))
     assert [(stage.name, stage.candidates_in, stage.candidates_out) for stage in answer.stages] == [
         ("encode", 1, 1),
         ("lexical", COUNT, 3),
@@ -52,7 +52,7 @@ async def test_every_stage_says_what_it_saw(tmp_path: Path) -> None:
 
 
 async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
-    words = Spoken([30, 6, 31])
+    words = FixedLexicalRetriever([30, 6, 31])
     both, dense, lexical, _ = (await ask(tmp_path, words)).hits
     close = pytest.approx
     assert both.stage_scores == (
@@ -75,7 +75,7 @@ async def test_each_source_scores_what_the_other_found(tmp_path: Path) -> None:
 
 
 async def test_weights_of_the_plan_decide_between_the_sources(tmp_path: Path) -> None:
-    words = Spoken([30, 31, 32])
+    words = FixedLexicalRetriever([30, 31, 32])
     plan = _PLAN.model_copy(update={"lexical_weight": 2.0})
     assert [hit.row for hit in (await ask(tmp_path, words, plan)).hits] == [30, 31, 32, 5]
     plan = _PLAN.model_copy(update={"lexical_weight": 0.0})
@@ -84,7 +84,7 @@ async def test_weights_of_the_plan_decide_between_the_sources(tmp_path: Path) ->
 
 async def test_the_cross_encoder_rescores_the_first_of_both(tmp_path: Path) -> None:
     plan = _PLAN.model_copy(update={"rerank_depth": 3, "minimum_rerank": 1})
-    hits = (await ask(tmp_path, Spoken([30, 6, 31]), plan)).hits
+    hits = (await ask(tmp_path, FixedLexicalRetriever([30, 6, 31]), plan)).hits
     assert [hit.row for hit in hits] == [30, 6, 5, 7]  # the higher row has the higher logit; 7 was not rescored
     assert [hit.stage_score("rescore") is not None for hit in hits] == [True, True, True, False]
     assert hits[3].score == pytest.approx(1 / 63 - 1)
@@ -92,16 +92,16 @@ async def test_the_cross_encoder_rescores_the_first_of_both(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("plan", [_PLAN.model_copy(update={"lexical_candidates": 0}), _PLAN])
 async def test_without_words_the_towers_answer_alone(tmp_path: Path, plan: Plan) -> None:
-    words = Spoken([30]) if plan.lexical_candidates == 0 else None
+    words = FixedLexicalRetriever([30]) if plan.lexical_candidates == 0 else None
     answer = await ask(tmp_path, words, plan)
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
-    assert [said.stage for said in answer.hits[0].stage_scores] == ["retrieve"]
+    assert [stated.stage for stated in answer.hits[0].stage_scores] == ["retrieve"]
     assert answer.degraded == [] and answer.candidates.lexical is None
 
 
 @pytest.mark.parametrize("call", ["search", "evidence"])
 async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> None:
-    answer = await ask(tmp_path, Spoken([30], broken=call))
+    answer = await ask(tmp_path, FixedLexicalRetriever([30], broken=call))
     detail = "matching words failed" if call == "search" else "comparing the sources failed"
     assert answer.degraded == [Degradation("LEXICAL_FAILED", detail, cause=f"{call} is broken")]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
@@ -109,14 +109,14 @@ async def test_words_that_fail_degrade_the_answer(tmp_path: Path, call: str) -> 
 
 async def test_words_that_take_too_long_degrade_the_answer(tmp_path: Path) -> None:
     began = asyncio.get_running_loop().time()
-    answer = await ask(tmp_path, Spoken([30], delay=_TOO_LONG), seconds=0.1)
+    answer = await ask(tmp_path, FixedLexicalRetriever([30], delay=_TOO_LONG), seconds=0.1)
     assert asyncio.get_running_loop().time() - began < _TOO_LONG / 2
     assert [entry.reason for entry in answer.degraded] == ["LEXICAL_FAILED"]
     assert [hit.row for hit in answer.hits] == [5, 6, 7, 8]
 
 
 async def test_similarities_that_fail_degrade_the_answer(tmp_path: Path) -> None:
-    answer = await ask(tmp_path, Spoken([30]), engine=FakeEngine(COUNT, broken=["score_rows"]))
+    answer = await ask(tmp_path, FixedLexicalRetriever([30]), engine=FakeEngine(COUNT, broken=["score_rows"]))
     assert answer.degraded == [
         Degradation("LEXICAL_FAILED", "comparing the sources failed", cause="score_rows is broken")
     ]
@@ -126,7 +126,7 @@ async def test_similarities_that_fail_degrade_the_answer(tmp_path: Path) -> None
 @pytest.mark.parametrize("stage", ["encode", "retrieve"])
 async def test_words_answer_when_the_towers_fail(tmp_path: Path, stage: str) -> None:
     plan = _PLAN.model_copy(update={"rerank_depth": 3})
-    answer = await ask(tmp_path, Spoken([30, 6, 31]), plan, engine=FakeEngine(COUNT, broken=[stage]))
+    answer = await ask(tmp_path, FixedLexicalRetriever([30, 6, 31]), plan, engine=FakeEngine(COUNT, broken=[stage]))
     assert [hit.row for hit in answer.hits] == [30, 6, 31]
     assert [hit.score for hit in answer.hits] == pytest.approx([15.5, 3.5, 16])
     detail = "words alone answer: the bi-encoder failed"
@@ -135,11 +135,11 @@ async def test_words_answer_when_the_towers_fail(tmp_path: Path, stage: str) -> 
 
 async def test_without_a_word_found_the_towers_failure_is_told(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="encode is broken"):
-        await ask(tmp_path, Spoken([]), engine=FakeEngine(COUNT, broken=["encode"]))
+        await ask(tmp_path, FixedLexicalRetriever([]), engine=FakeEngine(COUNT, broken=["encode"]))
 
 
 async def test_words_are_let_go_of_when_the_deadline_passes(tmp_path: Path) -> None:
-    words = Spoken([30], delay=_TOO_LONG)
+    words = FixedLexicalRetriever([30], delay=_TOO_LONG)
     with pytest.raises(DeadlineExceeded):
         await ask(tmp_path, words, seconds=0.01, engine=FakeEngine(COUNT, {"encode": 0.02}))
     await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_words_are_let_go_of_when_the_deadline_passes(tmp_path: Path) -> N
 
 
 async def test_a_release_that_closes_closes_its_words(tmp_path: Path) -> None:
-    words = Spoken([30])
+    words = FixedLexicalRetriever([30])
     release = make_release(tmp_path, words=words)
     await release.warm()
     release.retire()
@@ -155,28 +155,28 @@ async def test_a_release_that_closes_closes_its_words(tmp_path: Path) -> None:
 
 
 async def test_rewrites_change_the_query_for_every_stage(tmp_path: Path) -> None:
-    release = make_release(tmp_path, words=Spoken([30]))
+    release = make_release(tmp_path, words=FixedLexicalRetriever([30]))
     answer = await search(Query("5 scarlet shoes", top_k=1), _PLAN, release, Permit(), None)
     assert answer.searched_query == "5 red shoes"
     assert (await search(Query("5 red shoes", top_k=1), _PLAN, release, Permit(), None)).searched_query == ""
 
 
 async def test_both_sources_and_the_cross_encoder_see_the_query_as_it_is_spelt(tmp_path: Path) -> None:
-    release = make_release(tmp_path, words=Spoken([30]))
+    release = make_release(tmp_path, words=FixedLexicalRetriever([30]))
     answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), None)
     assert answer.searched_query == "5 red shoes"
 
 
 async def test_a_query_stays_as_it_is_where_spelling_fails_or_words_are_off(tmp_path: Path) -> None:
-    broken = make_release(tmp_path, words=Spoken([30], broken="spelt"))
+    broken = make_release(tmp_path, words=FixedLexicalRetriever([30], broken="spelt"))
     assert not (await search(Query("5 reed shoes", top_k=1), _PLAN, broken, Permit(), None)).searched_query
-    whole = make_release(tmp_path, words=Spoken([30]))
+    whole = make_release(tmp_path, words=FixedLexicalRetriever([30]))
     off = _PLAN.model_copy(update={"lexical_candidates": 0})
     assert not (await search(Query("5 reed shoes", top_k=1), off, whole, Permit(), None)).searched_query
 
 
 async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) -> None:
-    release = make_release(tmp_path, words=Spoken([30], delay=5))
+    release = make_release(tmp_path, words=FixedLexicalRetriever([30], delay=5))
     loop = asyncio.get_running_loop()
     began = loop.time()
     answer = await search(Query("5 reed shoes", top_k=1), _PLAN, release, Permit(), began + 1)
@@ -188,7 +188,7 @@ async def test_a_spelling_that_hangs_leaves_time_for_all_else(tmp_path: Path) ->
 
 async def test_towers_that_hang_leave_time_for_words(tmp_path: Path) -> None:
     engine = FakeEngine(COUNT, delays={"encode": 0.38})  # too late for words, in time for the caller
-    answer = await ask(tmp_path, Spoken([30, 6]), seconds=0.4, engine=engine)
+    answer = await ask(tmp_path, FixedLexicalRetriever([30, 6]), seconds=0.4, engine=engine)
     assert [hit.row for hit in answer.hits] == [30, 6]
     [degraded] = answer.degraded
     assert degraded.reason == "DENSE_FAILED" and degraded.detail.endswith("the bi-encoder took too long")
@@ -196,8 +196,8 @@ async def test_towers_that_hang_leave_time_for_words(tmp_path: Path) -> None:
 
 async def test_an_engine_that_stood_in_is_named(tmp_path: Path) -> None:
     engine = FallbackEngine(FakeEngine(COUNT, broken=["encode", "rescore"]), FakeEngine(COUNT))
-    whole = await ask(_made(tmp_path / "a"), Spoken([30, 6, 31]), Plan(rerank_depth=3, minimum_rerank=1))
-    release = make_release(_made(tmp_path / "b"), engine=engine, words=Spoken([30, 6, 31]))  # type: ignore[arg-type]
+    whole = await ask(_made(tmp_path / "a"), FixedLexicalRetriever([30, 6, 31]), Plan(rerank_depth=3, minimum_rerank=1))
+    release = make_release(_made(tmp_path / "b"), engine=engine, words=FixedLexicalRetriever([30, 6, 31]))  # type: ignore[arg-type]
     plan = Plan(rerank_depth=3, minimum_rerank=1)
     answer = await search(Query("5 red shoes", top_k=4), plan, release, Permit(), None)
     assert [hit.row for hit in answer.hits] == [hit.row for hit in whole.hits]

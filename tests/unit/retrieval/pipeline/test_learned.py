@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import COUNT, Spoken, make_release, rows_of
+from doubles import COUNT, FixedLexicalRetriever, make_release, rows_of
 from wordings import lexical_index, titles
 
 from core.errors import MissingPackageError
@@ -33,11 +33,11 @@ class Sum:
         self.spec = FinalSpec(features=FEATURE_NAMES, dense_weight=0.5, lexical_weight=1.0, rerank_depth=3, encoder="e")
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
-        told = np.zeros_like(table)
-        told[:, _WORDS] = table[:, _WORDS] / table[:, _WORDS].max()
+        reported = np.zeros_like(table)
+        reported[:, _WORDS] = table[:, _WORDS] / table[:, _WORDS].max()
         if rescored:
-            told[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
-        return told
+            reported[:, _RELEVANCE] = 10 * np.nan_to_num(table[:, _RELEVANCE])
+        return reported
 
     def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         assert rescored != np.isnan(table[:, _RELEVANCE]).all(), "the first trees are there for what was not rescored"
@@ -49,9 +49,9 @@ async def ask(
     plan: Plan = _PLAN,
     explain: bool = False,
     engine: FakeEngine | None = None,
-    words: Spoken | None = None,
+    words: FixedLexicalRetriever | None = None,
 ) -> SearchResult:
-    release = make_release(folder, engine=engine, words=words or Spoken([30, 6, 31]), final=Sum())
+    release = make_release(folder, engine=engine, words=words or FixedLexicalRetriever([30, 6, 31]), final=Sum())
     return await search(Query("5 red shoes", top_k=4, explain=explain), plan, release, Permit(), None)
 
 
@@ -73,7 +73,7 @@ async def test_the_cross_encoder_is_asked_of_what_the_final_score_puts_first(tmp
 
 async def test_the_score_is_the_final_one_and_every_stage_is_told(tmp_path: Path) -> None:
     first = (await ask(tmp_path)).hits[0]
-    assert [said.stage for said in first.stage_scores] == ["retrieve", "lexical", "fuse", "rescore", "final"]
+    assert [stated.stage for stated in first.stage_scores] == ["retrieve", "lexical", "fuse", "rescore", "final"]
     relevance, final = first.stage_score("rescore"), first.stage_score("final")
     assert relevance is not None and final is not None
     assert first.score == final.score == pytest.approx(1 + 10 * relevance.score)
@@ -88,7 +88,7 @@ async def test_reasons_come_when_asked_for(tmp_path: Path) -> None:
     assert reasons[0].contribution == pytest.approx(10 * reasons[0].value)
 
 
-class Watched(Sum):
+class WatchedSum(Sum):
     """Notes on which threads it works, and waits where it is told to before it explains."""
 
     def __init__(self) -> None:
@@ -107,12 +107,12 @@ class Watched(Sum):
         return Sum.contributions(self, table, rescored).sum(1)
 
 
-def many(folder: Path, final: Watched, count: int) -> LoadedRelease:
-    return make_release(folder, rows_of(count), words=Spoken(range(count)), final=final)
+def many(folder: Path, final: WatchedSum, count: int) -> LoadedRelease:
+    return make_release(folder, rows_of(count), words=FixedLexicalRetriever(range(count)), final=final)
 
 
 async def test_reasons_are_told_of_the_first_hits_and_not_on_the_event_loop(tmp_path: Path) -> None:
-    final = Watched()
+    final = WatchedSum()
     plan = Plan(candidates=80, lexical_candidates=80, rerank_depth=2, minimum_rerank=1)
     query = Query("5 red shoes", top_k=80, explain=True)
     explained = await search(query, plan, many(tmp_path, final, 90), Permit(), None)
@@ -123,7 +123,7 @@ async def test_reasons_are_told_of_the_first_hits_and_not_on_the_event_loop(tmp_
 
 
 async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
-    final = Watched()
+    final = WatchedSum()
     final.go.clear()
     release = many(tmp_path, final, 20)
     deadline = asyncio.get_running_loop().time() + 0.5
@@ -135,7 +135,7 @@ async def test_reasons_that_come_too_late_are_left_out(tmp_path: Path) -> None:
     assert answer.degraded == [Degradation("EXPLANATION_SKIPPED", "explaining the scores took too long")]
 
 
-class Unexplained(Watched):
+class Unexplained(WatchedSum):
     """A final score where LightGBM is not installed."""
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
@@ -155,7 +155,7 @@ async def test_without_lightgbm_an_answer_is_not_explained_and_says_so(tmp_path:
 
 @pytest.mark.parametrize(("count", "aside"), [(200, False), (300, True)])
 async def test_many_candidates_are_scored_aside_from_the_event_loop(tmp_path: Path, count: int, aside: bool) -> None:
-    final = Watched()
+    final = WatchedSum()
     plan = Plan(candidates=count, lexical_candidates=count, rerank_depth=2, minimum_rerank=1)
     answer = await search(Query("5 red shoes", top_k=5), plan, many(tmp_path, final, count), Permit(), None)
     assert len(answer.candidates.rows) == count
@@ -170,7 +170,7 @@ async def test_without_the_cross_encoder_the_final_score_still_ranks(tmp_path: P
 
 
 async def test_without_words_the_order_is_that_of_the_cross_encoder(tmp_path: Path) -> None:
-    answer = await ask(tmp_path, words=Spoken([30], broken="search"))
+    answer = await ask(tmp_path, words=FixedLexicalRetriever([30], broken="search"))
     assert [hit.row for hit in answer.hits] == [6, 5, 7, 8]
     assert answer.hits[0].stage_score("final") is None
 
@@ -192,7 +192,7 @@ async def test_as_many_are_rescored_as_the_final_score_needs_unless_the_plan_say
     assert rescored(await ask(tmp_path, open_plan)) == 3
     assert rescored(await ask(tmp_path)) == 2
     assert rescored(await ask(tmp_path, open_plan.model_copy(update={"rerank_depth": 0}))) == 0
-    plain = make_release(tmp_path, words=Spoken([30, 6, 31]))
+    plain = make_release(tmp_path, words=FixedLexicalRetriever([30, 6, 31]))
     assert plain.rerank_depth(open_plan) == 32
 
 
@@ -214,7 +214,7 @@ async def test_a_product_that_the_query_names_by_its_code_comes_first(
     answer = await search(Query(query, top_k=4, explain=True), plan, release, Permit(), None)
     assert answer.hits[0].row == 9
     reasons = [[reason.feature for reason in hit.contributions[:1]] for hit in answer.hits]
-    assert [told == ["code_match_rule"] for told in reasons] == [final is not None, False, False, False]
+    assert [reported == ["code_match_rule"] for reported in reasons] == [final is not None, False, False, False]
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
     assert (answer.hits[0].stage_score("rescore") is not None) == (depth > 0)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import Spoken, make_release, rows_of
+from doubles import FixedLexicalRetriever, make_release, rows_of
 
 from core.plan import Plan
 from ranker.features import FEATURE_NAMES
@@ -27,9 +27,9 @@ class ByWords:
         self.spec = FinalSpec(features=FEATURE_NAMES, dense_weight=1.0, lexical_weight=1.0, rerank_depth=3, encoder="e")
 
     def contributions(self, table: np.ndarray, rescored: bool) -> np.ndarray:
-        told = np.zeros_like(table)
-        told[:, _WORDS] = table[:, _WORDS]
-        return told
+        reported = np.zeros_like(table)
+        reported[:, _WORDS] = table[:, _WORDS]
+        return reported
 
     def scores(self, table: np.ndarray, rescored: bool) -> np.ndarray:
         return table[:, _WORDS]
@@ -67,15 +67,15 @@ async def test_without_a_ranker_the_order_of_retrieval_is_kept_on_both_sides(tmp
 
 
 async def test_the_final_score_gives_way_and_says_so(tmp_path: Path) -> None:
-    release = make_release(tmp_path, words=Spoken([30, 6, 31]), final=ByWords())
+    release = make_release(tmp_path, words=FixedLexicalRetriever([30, 6, 31]), final=ByWords())
     plan = Plan(candidates=4, lexical_candidates=3, rerank_depth=2, minimum_rerank=1)
     query = Query("5 red shoes under 8", top_k=7, explain=True)
     answer = await search(query, plan, release, Permit(), None)
     # 5, 6 and 7 cost less; of those the first trees put 7 and 6 first, which are rescored.
     assert {hit.row for hit in answer.hits[:3]} == {5, 6, 7} and [hit.row for hit in answer.hits[3:5]] == [31, 30]
     assert falling(answer)
-    told = [[reason.feature for reason in hit.contributions] for hit in answer.hits]
-    assert ["price_bounds_rule" in features for features in told] == [False] * 3 + [True] * (len(told) - 3)
+    reported = [[reason.feature for reason in hit.contributions] for hit in answer.hits]
+    assert ["price_bounds_rule" in features for features in reported] == [False] * 3 + [True] * (len(reported) - 3)
 
 
 async def test_products_without_a_price_are_not_within(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_products_without_a_price_are_not_within(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "text", "found"),
+    ("currency", "text", "result"),
     [
         ("EUR", "mug under $5", False),
         ("EUR", "mug under 5 euro", True),
@@ -94,9 +94,9 @@ async def test_products_without_a_price_are_not_within(tmp_path: Path) -> None:
         (None, "mug under $5", True),
     ],
 )
-def test_another_currency_says_nothing(tmp_path: Path, currency: str | None, text: str, found: bool) -> None:
+def test_another_currency_says_nothing(tmp_path: Path, currency: str | None, text: str, result: bool) -> None:
     release = make_release(tmp_path)
     release.manifest = release.manifest.model_copy(update={"currency": currency})
     rest, bounds = release.price_bounds(text)
-    assert (bounds is not None) == found and rest == ("mug" if found else text)
+    assert (bounds is not None) == result and rest == ("mug" if result else text)
     assert PriceBounds(None, 3_010_000).include(release.view.prices(np.array([3, 5]))).tolist() == [True, False]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles import Spoken, make_release
+from doubles import FixedLexicalRetriever, make_release
 
 from core.filters import And, Equal, Filter, OneOf, Or
 from core.plan import Plan
@@ -29,7 +29,7 @@ def parse(text: str) -> Filter:
 @pytest.fixture
 def served(tmp_path: Path) -> LoadedRelease:
     """Its words rewrite scarlet as red, and correct reed."""
-    return make_release(tmp_path, words=Spoken([0, 1]))
+    return make_release(tmp_path, words=FixedLexicalRetriever([0, 1]))
 
 
 async def understood(served: LoadedRelease, text: str, *rules: dict[str, Any], **query: Any) -> RequestContext:

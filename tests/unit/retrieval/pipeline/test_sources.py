@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import Spoken, make_release
+from doubles import FixedLexicalRetriever, make_release
 
 from core.plan import Plan
 from engine.protocol import Candidates, DeadlineExceeded, EngineError
@@ -25,7 +25,7 @@ from retrieval.pipeline.sources import (
 from retrieval.wire.request import Query
 
 
-class Listed:
+class ListSource:
     """Retrieves these rows; raises the error in place of that, or of its scores of what others retrieved."""
 
     def __init__(
@@ -62,7 +62,9 @@ class Listed:
 
 @pytest.fixture
 def context(tmp_path: Path) -> RequestContext:
-    return RequestContext.start(Query("5 shoes"), Plan(), make_release(tmp_path, words=Spoken([30])), None)
+    return RequestContext.start(
+        Query("5 shoes"), Plan(), make_release(tmp_path, words=FixedLexicalRetriever([30])), None
+    )
 
 
 async def retrieved(context: RequestContext, *sources: Source) -> dict[str, list[int]]:
@@ -71,7 +73,7 @@ async def retrieved(context: RequestContext, *sources: Source) -> dict[str, list
 
 
 async def test_lists_come_in_the_order_of_the_sources(context: RequestContext) -> None:
-    lists = await retrieved(context, Listed("a", [1, 2]), Listed("b", []), Listed("c", [2]))
+    lists = await retrieved(context, ListSource("a", [1, 2]), ListSource("b", []), ListSource("c", [2]))
     assert list(lists.items()) == [("a", [1, 2]), ("b", []), ("c", [2])] and not context.result.degraded
 
 
@@ -88,32 +90,34 @@ async def test_lists_come_in_the_order_of_the_sources(context: RequestContext) -
 async def test_a_source_that_fails_is_left_out_and_named(
     context: RequestContext, error: Exception, detail: str, required: bool
 ) -> None:
-    lists = await retrieved(context, Listed("a", [1]), Listed("b", [2], error, required), Listed("c", [3]))
+    lists = await retrieved(context, ListSource("a", [1]), ListSource("b", [2], error, required), ListSource("c", [3]))
     assert lists == {"a": [1], "c": [3]}
     assert context.result.degraded == [Degradation("B_FAILED", detail, str(error))]
 
 
 async def test_a_required_source_fails_the_request_where_no_other_retrieved_a_product(context: RequestContext) -> None:
     error = EngineError("gone")
-    for others in ([], [Listed("b", [])], [Listed("b", [1], LexicalFailed("gone too"))]):
+    for others in ([], [ListSource("b", [])], [ListSource("b", [1], LexicalFailed("gone too"))]):
         with pytest.raises(EngineError, match=r"^gone$"):
-            await retrieved(context, Listed("a", [1], error, required=True), *others)
+            await retrieved(context, ListSource("a", [1], error, required=True), *others)
     assert not context.result.degraded
 
 
 async def test_an_empty_list_is_an_answer_where_only_optional_sources_fail(context: RequestContext) -> None:
-    assert await retrieved(context, Listed("a", []), Listed("b", [1], EngineError("gone"))) == {"a": []}
+    assert await retrieved(context, ListSource("a", []), ListSource("b", [1], EngineError("gone"))) == {"a": []}
     assert [entry.reason for entry in context.result.degraded] == ["B_FAILED"]
 
 
 async def test_where_all_sources_fail_the_first_error_is_the_requests(context: RequestContext) -> None:
     with pytest.raises(LexicalFailed, match="first"):
-        await retrieved(context, Listed("a", [], LexicalFailed("first")), Listed("b", [], EngineError("second")))
+        await retrieved(
+            context, ListSource("a", [], LexicalFailed("first")), ListSource("b", [], EngineError("second"))
+        )
 
 
 @pytest.mark.parametrize("place", [0, 1])
 async def test_a_fault_of_the_program_is_no_failure_of_a_source(context: RequestContext, place: int) -> None:
-    sources = [Listed("a", [1]), Listed("b", [2])]
+    sources = [ListSource("a", [1]), ListSource("b", [2])]
     sources[place].error = ZeroDivisionError("oops")
     with pytest.raises(ZeroDivisionError):
         await retrieved(context, *sources)
@@ -121,7 +125,7 @@ async def test_a_fault_of_the_program_is_no_failure_of_a_source(context: Request
 
 
 async def test_a_cancelled_request_cancels_every_source(context: RequestContext) -> None:
-    sources = [Listed(name, [1]) for name in "abc"]
+    sources = [ListSource(name, [1]) for name in "abc"]
     asking = asyncio.ensure_future(ask_sources(context, sources))
     while len(asyncio.all_tasks()) < 4:  # this test, the request, and a task for each source but the first
         await asyncio.sleep(0)
@@ -133,7 +137,7 @@ async def test_a_cancelled_request_cancels_every_source(context: RequestContext)
 
 
 async def test_three_sources_are_fused_and_each_scores_all(context: RequestContext) -> None:
-    lists = await ask_sources(context, [Listed("a", [1, 2]), Listed("b", [2, 3]), Listed("c", [3, 2])])
+    lists = await ask_sources(context, [ListSource("a", [1, 2]), ListSource("b", [2, 3]), ListSource("c", [3, 2])])
     candidates = await fuse(context, lists)
     # Of ranks 2, 1 and 2; 2 and 1; 1.
     assert candidates.rows.tolist() == [2, 3, 1]
@@ -148,7 +152,7 @@ async def test_three_sources_are_fused_and_each_scores_all(context: RequestConte
 
 
 async def test_where_scores_of_others_products_fail_the_first_list_stands_alone(context: RequestContext) -> None:
-    sources = [Listed("a", [1, 2]), Listed("b", [3], broken=EngineError("no scores")), Listed("c", [4])]
+    sources = [ListSource("a", [1, 2]), ListSource("b", [3], broken=EngineError("no scores")), ListSource("c", [4])]
     candidates = await fuse(context, await ask_sources(context, sources))
     assert candidates.rows.tolist() == [1, 2] and list(candidates.sources) == ["a"] and candidates.fused is None
     # Each list that is left out is named, the whole one too.

@@ -78,8 +78,8 @@ def test_an_address_that_is_not_of_this_machine_is_refused(address: str) -> None
 def test_all_addresses_of_a_name_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that this machine has, as localhost may have one of IPv6 or not."""
     hosts = ("203.0.113.7", "127.0.0.1", "127.0.0.2")
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    result = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: result)
     with reserve_address("shop:0") as address:
         assert address.startswith("shop:")
         for host in hosts[1:]:

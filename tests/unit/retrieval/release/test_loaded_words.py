@@ -21,8 +21,8 @@ async def test_words_of_another_format_are_served_and_the_log_tells(
     if version == 4:
         for name in ("form_lengths.npy", "backwards.npy"):
             (tmp_path / "lexical" / name).unlink()
-    told = {"weights": dict.fromkeys(index.fields, 1.0), "terms": 4}
-    report = LexicalReport.model_validate(told if version == 4 else {**told, "format": version})
+    reported = {"weights": dict.fromkeys(index.fields, 1.0), "terms": 4}
+    report = LexicalReport.model_validate(reported if version == 4 else {**reported, "format": version})
     manifest = SimpleNamespace(
         snapshot=SimpleNamespace(lexical=report, products=2), language="en", release_id="r-1", catalog="c"
     )

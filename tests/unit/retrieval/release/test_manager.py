@@ -213,8 +213,8 @@ async def test_tries_of_a_refused_release_grow_rare_and_a_reason_is_told_once(
         await manager.refresh()
         tries += [second] * (len(shop.opened) - before)
     assert tries == [0, 2, 6, 14, 30, 62, 122, 182]
-    told = [record.getMessage().rpartition(": ")[2] for record in caplog.records if record.levelno == logging.ERROR]
-    assert told == ["no model", "too many open files"]
+    logged = [record.getMessage().rpartition(": ")[2] for record in caplog.records if record.levelno == logging.ERROR]
+    assert logged == ["no model", "too many open files"]
 
 
 @pytest.mark.parametrize("error", [ModelError("no model"), OSError("gone"), ValueError("odd"), RuntimeError("odder")])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from doubles import COUNT, PAIR_TOKENS, Spoken, make_release
+from doubles import COUNT, PAIR_TOKENS, FixedLexicalRetriever, make_release
 
 from catalog.view import CatalogView
 from core.plan import Plan
@@ -107,15 +107,15 @@ async def test_another_index_finds_its_own_products(tmp_path: Path, caches: Cach
 
 
 async def test_what_words_found_is_compared_once(tmp_path: Path, caches: Caches) -> None:
-    release = cached(tmp_path, caches, words=Spoken([2, 30, 6]))
+    release = cached(tmp_path, caches, words=FixedLexicalRetriever([2, 30, 6]))
     first, again = await ask(release), await ask(release)
     assert [call for call in calls(release) if call[0] == "score_rows"] == [("score_rows", 2)]
     assert first.hits == again.hits and first.candidates.fused
 
 
 async def test_found_products_cannot_be_changed(tmp_path: Path, caches: Caches) -> None:
-    found = await cached(tmp_path, caches).models.retrieve(np.array([3], np.float32), 5, None)
-    for values in (found.rows, found.scores):
+    result = await cached(tmp_path, caches).models.retrieve(np.array([3], np.float32), 5, None)
+    for values in (result.rows, result.scores):
         with pytest.raises(ValueError, match="read-only"):
             values += 1
 

@@ -60,13 +60,13 @@ async def test_an_unexpected_exception_is_internal_without_its_text(
     async with serving() as channel:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await ask_one(channel, metadata=(("x-request-id", name),) if name else None)
-    told = error.value.details() or ""
+    message = error.value.details() or ""
     assert error.value.code() is grpc.StatusCode.INTERNAL
-    assert "Errno" not in told and "srv" not in told and "OSError" not in told
+    assert "Errno" not in message and "srv" not in message and "OSError" not in message
     [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.name == "tandem.requests" and record.exc_info and SECRET in str(record.exc_info[1])
     identity = record.getMessage().split()[1]
-    assert told.endswith(f"under request id {identity}") and identity == (name or identity)
+    assert message.endswith(f"under request id {identity}") and identity == (name or identity)
 
 
 async def test_a_stream_that_fails_midway_is_internal_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -80,19 +80,19 @@ async def test_a_stream_that_fails_midway_is_internal_too(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"\x0a\x02\xff\xfe", "request: is not a SearchRequest: strings must be UTF-8"),
         (b"\xff\xff\xff\xff", "request: is not a SearchRequest: strings must be UTF-8"),
         (b"\x0a\x80\x80\x04" + b"x" * 65536, "request: has 65,540 bytes; send at most 65,536"),
     ],
 )
-async def test_bytes_that_are_no_request_are_bad_input(data: bytes, told: str, caplog: Any) -> None:
+async def test_bytes_that_are_no_request_are_bad_input(data: bytes, message: str, caplog: Any) -> None:
     async with serving() as channel:
         for call in (ask_one(channel, data), channel.unary_stream("/t.T/Many", request_serializer=bytes)(data).read()):
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await call
-            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT and error.value.details() == told
+            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT and error.value.details() == message
             status = rpc_status.from_call(error.value)  # type: ignore[arg-type]
             assert status.details[0].Is(error_details_pb2.BadRequest.DESCRIPTOR)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

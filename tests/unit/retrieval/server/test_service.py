@@ -241,11 +241,11 @@ async def test_a_failed_engine_is_unavailable(tmp_path: Path, caplog: pytest.Log
     async with Service(tmp_path, broken=("encode",)).serve() as (channel, _):
         with caplog.at_level(logging.ERROR, "tandem.requests"):
             error, _ = await failure(ask(channel))
-    told = error.details() or ""
-    assert error.code() is grpc.StatusCode.UNAVAILABLE and told.startswith("the engine failed; try again")
-    assert "broken" not in told  # what an engine says may hold paths and addresses
+    message = error.details() or ""
+    assert error.code() is grpc.StatusCode.UNAVAILABLE and message.startswith("the engine failed; try again")
+    assert "broken" not in message  # what an engine says may hold paths and addresses
     [record] = [record for record in caplog.records if "engine failed: encode is broken" in record.getMessage()]
-    assert record.getMessage().split(":")[0].split()[1] in told
+    assert record.getMessage().split(":")[0].split()[1] in message
 
 
 async def test_why_an_answer_is_degraded_is_logged_once_and_not_told(
@@ -464,8 +464,8 @@ async def test_the_client_answers_and_tells_reasons_on_one_line(tmp_path: Path) 
             return results
 
     async with Service(tmp_path).serve() as (_, server):
-        found, empty, unknown = await asyncio.to_thread(talk, server.address)
-    assert found == "p19"
+        result, empty, unknown = await asyncio.to_thread(talk, server.address)
+    assert result == "p19"
     assert str(empty) == "INVALID_ARGUMENT: query: is empty; send the shopper's words"
     assert empty.violations == (Violation("query", "is empty; send the shopper's words"),)
     assert unknown.code is grpc.StatusCode.NOT_FOUND and not unknown.violations
@@ -516,9 +516,9 @@ async def test_the_client_tells_when_to_try_again(tmp_path: Path) -> None:
     async with service.serve(max_in_flight=1, default_deadline=5) as (channel, server):
         first = asyncio.ensure_future(ask(channel))
         await until(lambda: service.engine.calls == [("encode", 1)])
-        told = await asyncio.to_thread(talk, server.address)
+        reported = await asyncio.to_thread(talk, server.address)
         await first
-    assert re.match(r"RESOURCE_EXHAUSTED: 1 requests are in flight already; .* \(retry after \d+ ms\)$", told)
+    assert re.match(r"RESOURCE_EXHAUSTED: 1 requests are in flight already; .* \(retry after \d+ ms\)$", reported)
 
 
 @pytest.mark.parametrize("details", [b"\xff\xff", status_pb2.Status(code=5, message="other").SerializeToString()])
@@ -536,9 +536,9 @@ async def test_the_client_tells_the_reason_beside_details_that_make_no_sense(det
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tandem.v1.SearchService", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    told = await asyncio.to_thread(talk, f"127.0.0.1:{port}")
+    reported = await asyncio.to_thread(talk, f"127.0.0.1:{port}")
     await server.stop(None)
-    assert told == "NOT_FOUND: no such"
+    assert reported == "NOT_FOUND: no such"
 
 
 async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
@@ -547,5 +547,5 @@ async def test_nobody_at_the_address_is_told(unused_tcp_port: int) -> None:
             client.search(search_pb2.SearchRequest(query="x"))
         return str(error.value)
 
-    told = await asyncio.to_thread(talk)
-    assert told == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"
+    reported = await asyncio.to_thread(talk)
+    assert reported == f"nothing answers at 127.0.0.1:{unused_tcp_port}: start it with `tandem serve`"

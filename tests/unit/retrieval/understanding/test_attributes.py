@@ -135,8 +135,8 @@ async def test_a_low_price_is_the_lower_quartile_of_the_type(release: LoadedRele
 
 async def test_a_long_query_costs_a_bounded_number_of_lookups(release: LoadedRelease) -> None:
     assert release.words is not None
-    found = await release.words.attributes("orange black apple " * 150)
-    assert len(found) <= 32
+    result = await release.words.attributes("orange black apple " * 150)
+    assert len(result) <= 32
 
 
 async def test_agreement_is_the_share_of_what_is_stated_and_the_type_s_probability(release: LoadedRelease) -> None:

@@ -26,9 +26,9 @@ def release_of(folder: Path, count: int, **fields: Any) -> LoadedRelease:
 
 
 def answer_of(release: LoadedRelease, count: int, reasons: int = 0) -> SearchResult:
-    said = tuple(StageScore(stage, 0.5, 1) for stage in STAGES)
-    told = tuple(FeatureContribution(f"feature {i}", 1.0, 0.5) for i in range(reasons))
-    return SearchResult(release.view, hits=[Hit(row, 1 - row / 1000, said, told) for row in range(count)])
+    stated = tuple(StageScore(stage, 0.5, 1) for stage in STAGES)
+    reported = tuple(FeatureContribution(f"feature {i}", 1.0, 0.5) for i in range(reasons))
+    return SearchResult(release.view, hits=[Hit(row, 1 - row / 1000, stated, reported) for row in range(count)])
 
 
 def respond(release: LoadedRelease, answer: SearchResult, paths: list[str]) -> search_pb2.SearchResponse:

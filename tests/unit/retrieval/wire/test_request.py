@@ -54,21 +54,21 @@ def test_many_faults_are_told_by_the_first_ten() -> None:
     paths = [f"no{i}" for i in range(64)]
     with pytest.raises(InvalidRequest) as error:
         read_query(search_pb2.SearchRequest(query="x", top_k=-1, product_mask=FieldMask(paths=paths)))
-    told = [violation.field for violation in error.value.violations]
-    assert told == ["top_k", *(f"product_mask.paths[{i}]" for i in range(9))]
+    message = [violation.field for violation in error.value.violations]
+    assert message == ["top_k", *(f"product_mask.paths[{i}]" for i in range(9))]
     assert str(error.value).endswith("product_mask.paths[2]: 'no2' is no field of Product; and 61 more")
     assert str(error.value).count("use title") == 1
 
 
 def test_more_paths_than_fields_are_not_looked_at() -> None:
     assert read_query(search_pb2.SearchRequest(query="x", product_mask=FieldMask(paths=["title"] * 64)))
-    found = violations(query="x", product_mask=FieldMask(paths=["\x00" * 9] * 65))
-    assert found == {"product_mask.paths": "has 65 paths; send at most 64"}
+    result = violations(query="x", product_mask=FieldMask(paths=["\x00" * 9] * 65))
+    assert result == {"product_mask.paths": "has 65 paths; send at most 64"}
 
 
 def test_what_a_caller_sent_is_quoted_in_short() -> None:
-    found = violations(query="x", product_mask=FieldMask(paths=["a\nb" + "c" * 5000]))
-    assert found["product_mask.paths[0]"].startswith(r"'a\nb" + "c" * 36 + "…' is no field")
+    result = violations(query="x", product_mask=FieldMask(paths=["a\nb" + "c" * 5000]))
+    assert result["product_mask.paths[0]"].startswith(r"'a\nb" + "c" * 36 + "…' is no field")
     with pytest.raises(InvalidRequest) as error:
         check_market(Query("x", language="l" * 128, country="C" * 128), "en", "IE")
     assert [violation.description for violation in error.value.violations] == [
@@ -104,7 +104,7 @@ def test_a_possible_top_k_is_taken(top_k: int, taken: int) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    found = violations(
+    result = violations(
         query="",
         top_k=-5,
         catalog="c" * 129,
@@ -113,7 +113,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         product_mask=FieldMask(paths=["title", "prize", "price.units"]),
         experiment=search_pb2.ExperimentContext(experiment_id="e" * 129, variant_id="v" * 129),
     )
-    assert set(found) == {
+    assert set(result) == {
         "query",
         "top_k",
         "catalog",
@@ -124,8 +124,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "experiment.experiment_id",
         "experiment.variant_id",
     }
-    assert "'prize' is no field of Product; use title," in found["product_mask.paths[1]"]
-    assert found["catalog"] == "has 129 characters; send at most 128"
+    assert "'prize' is no field of Product; use title," in result["product_mask.paths[1]"]
+    assert result["catalog"] == "has 129 characters; send at most 128"
 
 
 @pytest.mark.parametrize(
