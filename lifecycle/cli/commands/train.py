@@ -190,7 +190,7 @@ def _train_final(
     from ranker.train.final import FinalTraining
 
     if releases is None or judgments is None:
-        raise TandemError("give --releases and --judgments: the judged queries are sent to the release in service")
+        raise TandemError("give --releases and --judgments: the release in service is sent the judged queries")
     store = ReleaseStore(releases)
     with table("final"):
         settings = FinalTraining(**knobs)
