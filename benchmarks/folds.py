@@ -38,7 +38,7 @@ def main() -> None:
     """Trains the folds that are missing, asks each about its own queries, and saves all of them together."""
     options = _options()
     steps = Bars(Console(stderr=True))
-    recipe = find_recipe(options.recipe).model_copy(update={"compression": None})
+    recipe = find_recipe(options.recipe).model_copy(update={"compression": None, "ranker_from": "any"})
     per_system: dict[str, PerQuery] = {}
     seconds: dict[str, float] = {}
     for number in options.only or range(options.folds):
