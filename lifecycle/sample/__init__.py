@@ -1,1 +1,1 @@
-"""The sample shop: a deterministic generator of products, queries and graded judgments."""
+"""The sample shops: a deterministic generator of products, queries and graded judgments."""

@@ -44,10 +44,11 @@ class Pool:
 
 
 class SampleCatalog:
-    """The products of one shop, in memory, with their tags and indexes of them."""
+    """The products of one shop, one at least, in memory, with their tags and indexes of them."""
 
     def __init__(self, products: Iterable[SampleProduct]) -> None:
         self.products = list(products)
+        self.vocabulary = self.products[0].line.vocabulary
         self.tags = [product.tags() for product in self.products]
         self.by_type: defaultdict[str, list[int]] = defaultdict(list)
         self.by_tag: defaultdict[str, list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The products of the sample shop: a stream of facts, each of which can be written as a row of a feed."""
+"""The products of a sample shop: a stream of facts, each of which can be written as a row of a feed."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-from lifecycle.sample.vocabulary import Brand, ProductType, Vocabulary, vocabulary
+from lifecycle.sample.vocabulary import HOME, Brand, ProductType, Vocabulary, vocabulary
 from lifecycle.sample.wording import TitleStyle, describe, model_name, noun_phrase, type_noun
 
 _FEATURE_SHARE = 0.4
@@ -20,6 +20,7 @@ _SHOP = "https://shop.example"
 class ProductLine:
     """The facts that all variants of an item group share. `price` is in cents, before the size of a variant counts."""
 
+    vocabulary: Vocabulary
     number: int
     kind: ProductType
     brand: Brand
@@ -47,6 +48,7 @@ class SampleProduct:
     size: str | None
     price: int
     availability: str
+    part_number: str | None = None
 
     @property
     def id(self) -> str:
@@ -58,34 +60,37 @@ class SampleProduct:
 
     def tags(self) -> frozenset[str]:
         """The facts that queries can ask for, as "facet:value"."""
-        line, voc = self.line, vocabulary()
+        line, voc = self.line, self.line.vocabulary
         tags = {f"{facet}:{value}" for facet, value in line.facets.items()}
         tags |= {f"feature:{feature}" for feature in line.features}
         tags |= {f"material:{word}" for word in voc.material_words(line.material)}
         tags |= {f"brand:{line.brand.name}", f"color:{self.color_family}", f"size:{self.size}", f"use:{line.use}"}
+        if self.part_number:
+            tags |= {f"line:{line.number}", f"part:{self.part_number}"}
         wearers = ("women", "men") if line.audience in (None, "unisex") else (line.audience,)
         return frozenset(tags | {f"audience:{wearer}" for wearer in wearers})
 
     def row(self) -> dict[str, str]:
         """The product as a row of a feed, with the field names of Google Merchant; absent values are left out."""
-        line, code = self.line, self.id
+        line, code, world = self.line, self.id, self.line.vocabulary.world
         row = {
             "id": code,
             "title": line.title(self.color, self.size),
             "description": line.description,
             "brand": line.brand.name,
             "product_type": line.kind.path,
-            "price": f"{self.price // 100}.{self.price % 100:02d} EUR",
+            "price": f"{self.price // 100}.{self.price % 100:02d} {world.catalog['currency']}",
             "availability": self.availability,
             "color": self.color,
             "size": self.size,
             "material": line.material,
-            "gtin": ean13(290_000_000_000 + self.number),
+            "gtin": ean13(world.first_gtin + self.number),
             "item_group_id": f"G{line.number:07d}",
             "image_link": f"{_SHOP}/images/{code}.jpg",
             "link": f"{_SHOP}/products/{code}",
         }
-        return {name: value for name, value in row.items() if value} | line.attributes
+        parts = {"attr_part_number": self.part_number} if self.part_number else {}
+        return {name: value for name, value in row.items() if value} | parts | line.attributes
 
 
 def ean13(number: int) -> str:
@@ -95,19 +100,20 @@ def ean13(number: int) -> str:
     return f"{digits}{-total % 10}"
 
 
-def iter_products(count: int, seed: int = 7) -> Iterator[SampleProduct]:
+def iter_products(count: int, seed: int = 7, world: str = HOME) -> Iterator[SampleProduct]:
     """`count` products with distinct ids and titles, one by one; a smaller count gives a prefix of a larger one."""
-    return islice(_products(seed), count)
+    return islice(_products(seed, vocabulary(world)), count)
 
 
-def _products(seed: int) -> Iterator[SampleProduct]:
+def _products(seed: int, voc: Vocabulary) -> Iterator[SampleProduct]:
     rng, number = Random(seed), 0
-    for line in _lines(rng, vocabulary()):
-        for color, family, size, price in _variants(rng, vocabulary(), line):
+    for line in _lines(rng, voc):
+        for nth, (color, family, size, price) in enumerate(_variants(rng, voc, line), 1):
             roll = rng.random()
             stock = next(name for name, edge in _STOCK if roll < edge)
             number += 1
-            yield SampleProduct(number, line, color, family, size, price, stock)
+            part = f"{line.model}-{line.number:04d}{nth:02d}" if voc.world.part_numbers else None
+            yield SampleProduct(number, line, color, family, size, price, stock, part)
 
 
 def _lines(rng: Random, voc: Vocabulary) -> Iterator[ProductLine]:
@@ -143,6 +149,7 @@ def _line(
         (brand.terms.get(shown) or voc.features[shown].title) if shown else None,
     )  # fmt: skip
     return ProductLine(
+        vocabulary=voc,
         number=number,
         kind=kind,
         brand=brand,

@@ -8,7 +8,7 @@ from random import Random
 from lifecycle.sample.judgments import Intent, Requirement, SampleCatalog, neighbour_types
 from lifecycle.sample.products import SampleProduct
 from lifecycle.sample.speech import add_typo, pluralise, query_forms, with_article
-from lifecycle.sample.vocabulary import ProductType, Vocabulary, tables, vocabulary
+from lifecycle.sample.vocabulary import ProductType, Vocabulary, tables
 from lifecycle.sample.wording import goes_before
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -108,7 +108,7 @@ def make_queries(catalog: SampleCatalog, counts: dict[str, int], seed: int) -> l
     for source, splits in (("train", ("train", "valid")), ("test", ("test",))):
         target = sum(counts.get(split, 0) for split in splits)
         drafts = list(_need_queries(catalog, source))[: int(target * _NEEDS_SHARE)]
-        templates = [Template(**table) for table in tables("templates")[source]]
+        templates = [Template(**table) for table in tables("templates", catalog.vocabulary.world.key)[source]]
         for _ in range(_TRIES * target):
             if len(drafts) >= target:
                 break
@@ -125,7 +125,7 @@ def make_queries(catalog: SampleCatalog, counts: dict[str, int], seed: int) -> l
 
 def _need_queries(catalog: SampleCatalog, split: str) -> Iterator[Query]:
     """Queries for vague needs that the catalog can meet; each phrase is a template of its own."""
-    for need in tables("needs").values():
+    for need in tables("needs", catalog.vocabulary.world.key).values():
         requirements = tuple(Requirement(frozenset([tag])) for tag in need.get("requirements", ()))
         least, most = (euros * 100 if (euros := need.get(name)) else None for name in ("min_price", "max_price"))
         intent = Intent(
@@ -142,9 +142,10 @@ def _need_queries(catalog: SampleCatalog, split: str) -> Iterator[Query]:
 def _fill_template(catalog: SampleCatalog, templates: list[Template], split: str, rng: Random) -> Query | None:
     """One query from a random template and a random product, or None if the two do not fit."""
     template = rng.choices(templates, [template.weight for template in templates])[0]
-    kind = vocabulary().types[rng.choice(sorted(catalog.by_type))]
+    voc = catalog.vocabulary
+    kind = voc.types[rng.choice(sorted(catalog.by_type))]
     word = rng.choice([*kind.words, *kind.slang, *kind.slang])
-    draft = _Draft(catalog, rng.choice(catalog.by_type[kind.key]), int(split == "test"), rng, vocabulary(), word)
+    draft = _Draft(catalog, rng.choice(catalog.by_type[kind.key]), int(split == "test"), rng, voc, word)
     draft.pattern = template.text
     try:
         _require_price(draft, template.price)
@@ -207,7 +208,20 @@ def _size(draft: _Draft) -> str:
     if not size:
         raise TemplateMismatch
     draft.require(f"size:{size}", hard=True)
-    return draft.choose_phrase(query_forms(size))
+    return draft.choose_phrase(draft.voc.forms.get(size) or query_forms(size))
+
+
+def _part(draft: _Draft) -> str:
+    """The product's part number as people type it; other sizes of its line miss once, other products of the type twice.
+
+    Raises TemplateMismatch where it has none.
+    """
+    part = draft.product.part_number
+    if not part:
+        raise TemplateMismatch
+    draft.require(f"line:{draft.product.line.number}")
+    draft.require(f"part:{part}")
+    return draft.choose_phrase([part, part.replace("-", ""), part.replace("-", " "), part.replace("-", "/")])
 
 
 def _wearer(draft: _Draft) -> str:
@@ -225,6 +239,9 @@ def _facet(draft: _Draft) -> str:
     facet = draft.choose([name for name in draft.kind.headline if facets[name] not in ("plain", "unperfumed")])
     value = facets[facet]
     draft.require(f"{facet}:{value}")
+    if value in draft.voc.forms:
+        ask = draft.choose_phrase(draft.voc.forms[value])
+        return ask.format(draft.word) if "{}" in ask else f"{draft.word} {ask}"
     if facet in draft.voc.after:
         return f"{draft.word} {draft.voc.after[facet].format(value)}"
     phrase = draft.choose_phrase(query_forms(value))
@@ -307,6 +324,7 @@ _SLOTS: dict[str, Callable[[_Draft], str]] = {
     "material": _material,
     "brand": _brand,
     "size": _size,
+    "part": _part,
     "audience": lambda draft: draft.rng.choice(_WEARERS[_wearer(draft)][::2]),
     "whom": lambda draft: draft.rng.choice(_WEARERS[_wearer(draft)][1::2]),
     "facet": _facet,

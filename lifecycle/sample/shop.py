@@ -1,4 +1,4 @@
-"""Writes the sample shop: a feed, its mapping, and graded judgments of queries."""
+"""Writes a sample shop: a feed, its mapping, and graded judgments of queries."""
 
 import gzip
 import json
@@ -15,6 +15,7 @@ from core.errors import FeedError
 from lifecycle.sample.judgments import Pool, SampleCatalog, judge_query
 from lifecycle.sample.products import SampleProduct, iter_products
 from lifecycle.sample.queries import Query, make_queries
+from lifecycle.sample.vocabulary import HOME, Vocabulary
 
 CATALOG, MAPPING, JUDGMENTS = "catalog.jsonl.gz", "mapping.toml", "judgments.parquet"
 QUERIES = {"train": 580, "valid": 160, "test": 280}
@@ -60,17 +61,17 @@ class SampleReport:
         )
 
 
-def write_sample(folder: Path, products: int = 3000, seed: int = 7) -> SampleReport:
-    """Writes feed, mapping and judgments into `folder`, the same bytes for the same count and seed.
+def write_sample(folder: Path, products: int = 3000, seed: int = 7, world: str = HOME) -> SampleReport:
+    """Writes feed, mapping and judgments of a world into `folder`, the same bytes for the same count and seed.
 
     Raises FeedError for fewer than 1,000 products, from which too few queries could be made.
     """
     if products < 1000:
         raise FeedError(f"a sample shop of {products} products is too small: ask for 1000 or more")
     folder.mkdir(parents=True, exist_ok=True)
-    write_catalog(folder / CATALOG, iter_products(products, seed))
-    (folder / MAPPING).write_text(_mapping(), encoding="utf-8")
-    catalog = SampleCatalog(iter_products(min(products, _QUERIED), seed))
+    write_catalog(folder / CATALOG, iter_products(products, seed, world))
+    catalog = SampleCatalog(iter_products(min(products, _QUERIED), seed, world))
+    (folder / MAPPING).write_text(_mapping(catalog.vocabulary), encoding="utf-8")
     queries = make_queries(catalog, QUERIES, seed)
     table = judgment_table(catalog, queries, seed)
     pq.write_table(table, folder / JUDGMENTS, compression="zstd")
@@ -101,10 +102,12 @@ def judgment_table(catalog: SampleCatalog, queries: Iterable[Query], seed: int) 
     return pa.Table.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], schema=_SCHEMA)
 
 
-def _mapping() -> str:
-    fields = "\n".join(f'{name} = "{name}"' for name in ("id", *_COLUMNS))
+def _mapping(voc: Vocabulary) -> str:
+    absent = set() if voc.materials else {"material"}  # a shop of food and books names none
+    catalog = "\n".join(f'{name} = "{value}"' for name, value in voc.world.catalog.items())
+    fields = "\n".join(f'{name} = "{name}"' for name in ("id", *_COLUMNS) if name not in absent)
     return (
         "# How the sample shop's feed fills the fields of a product.\n"
-        '[catalog]\nname = "sample"\nlanguage = "en"\ncountry = "IE"\ncurrency = "EUR"\n\n'
+        f"[catalog]\n{catalog}\n\n"
         f'[fields]\n{fields}\n\n[attributes]\ninclude = ["attr_*"]\nstrip_prefix = "attr_"\n'
     )

@@ -31,7 +31,13 @@ _SIZES = {
     "XXL": ["xxl", "2xl"],
 }
 _MASS = ("food", "litter", "kibble", "cutlery", "silverware", "luggage", "soap", "shampoo", "linen", "nightwear",
-         "swimwear", "delph", "hair wash")  # fmt: skip
+         "swimwear", "delph", "hair wash",
+         "grease", "resin", "studding", "trunking", "heat shrink", "stretch film", "wrap", "seal tape", "ptfe tape",
+         "parcel tape", "packing tape", "hazard tape", "barrier tape", "silicone", "mastic", "oil", "adhesive",
+         "protection", "rice", "pasta", "muesli", "granola", "porridge", "oatmeal", "flour", "honey", "vinegar",
+         "mustard", "pesto", "seasoning", "powder", "chocolate", "cocoa", "coffee", "java", "tea", "milk", "evoo",
+         "toothpaste", "mouthwash", "sunscreen", "deo", "poetry", "fiction", "sci fi", "history",
+         "science", "music")  # fmt: skip
 _LINKED = (" for ", " of ", " in ", " with ", " without ")
 _IRREGULAR = {"knife": "knives", "shelf": "shelves", "mouse": "mice", "scarf": "scarves", "bookshelf": "bookshelves"}
 
@@ -43,8 +49,9 @@ def query_forms(value: str) -> list[str]:
     if value.startswith("EU "):
         return [f"size {value[3:]}", value[3:], value.lower()]
     if " x " in value:
-        figures = value.removesuffix(" cm").split(" x ")
-        return ["x".join(figures), " by ".join(figures), value.lower(), "x".join(figures) + "cm"]
+        unit = next((unit for unit in ("mm", "m") if value.endswith(f" {unit}")), "cm")
+        figures = value.removesuffix(f" {unit}").split(" x ")
+        return ["x".join(figures), " by ".join(figures), value.lower(), "x".join(figures) + unit]
     figure, _, unit = value.partition(" ")
     return [form.format(figure) for form in _UNITS.get(unit, [])] or [value.lower()]
 

@@ -1,4 +1,4 @@
-"""The vocabulary of the sample shop, read once from the data files beside this module."""
+"""The vocabularies of the sample shops, read once each: every world has a folder of data files beside this module."""
 
 import tomllib
 from collections.abc import Iterable
@@ -7,8 +7,25 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-_SHARED = ("brands", "common", "features", "needs", "templates", "uses")
+_SHARED = ("brands", "common", "features", "needs", "templates", "uses", "world")
 _ZIPF = 0.75
+
+# What shops there are to choose from: other product families, and other ways of asking for them.
+WORLDS = ("home", "trade", "market")
+HOME = WORLDS[0]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A shop's own facts: `catalog` has its name, language, country and currency; codes count from `first_gtin`.
+
+    With `part_numbers`, each product has a part number.
+    """
+
+    key: str
+    catalog: dict[str, str]
+    first_gtin: int
+    part_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +91,12 @@ class ProductType:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """All the words of the shop. `weights` are cumulative shares of the types, in the order of `types`."""
+    """All the words of a shop. `weights` are cumulative shares of the types, in the order of `types`.
 
+    `forms` has, for values that shoppers write otherwise than shops, the ways to write them; {} stands for the type.
+    """
+
+    world: World
     types: dict[str, ProductType]
     weights: tuple[float, ...]
     brands: dict[str, Brand]
@@ -90,6 +111,7 @@ class Vocabulary:
     bare: frozenset[str]
     before: frozenset[str]
     after: dict[str, str]
+    forms: dict[str, list[str]] = field(default_factory=dict)
 
     def material_words(self, material: str | None) -> list[str]:
         """The words under which shoppers ask for a material, itself included."""
@@ -97,33 +119,34 @@ class Vocabulary:
 
 
 @cache
-def vocabulary() -> Vocabulary:
-    """The vocabulary, read from the package's data files."""
-    common = tables("common")
-    brands = {name: Brand(name=name, **table) for name, table in tables("brands").items()}
-    types = sorted(_types(brands.values()), key=lambda kind: (-kind.popularity, kind.key))
+def vocabulary(world: str = HOME) -> Vocabulary:
+    """The vocabulary of one of `WORLDS`, read from the package's data files."""
+    common = tables("common", world)
+    brands = {name: Brand(name=name, **table) for name, table in tables("brands", world).items()}
+    types = sorted(_types(brands.values(), world), key=lambda kind: (-kind.popularity, kind.key))
     return Vocabulary(
+        world=World(key=world, **tables("world", world)),
         types={kind.key: kind for kind in types},
         weights=_zipf(len(types)),
         brands=brands,
-        features={key: Feature(**table) for key, table in tables("features").items()},
-        uses={key: UseCase(**table) for key, table in tables("uses").items()},
+        features={key: Feature(**table) for key, table in tables("features", world).items()},
+        uses={key: UseCase(**table) for key, table in tables("uses", world).items()},
         **common | {"bare": frozenset(common["bare"]), "before": frozenset(common["before"])},
     )
 
 
-def tables(name: str) -> dict[str, Any]:
+def tables(name: str, world: str = HOME) -> dict[str, Any]:
     """The tables of one data file."""
-    return tomllib.loads((files(__package__) / "data" / f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files(__package__) / "data" / world / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _types(brands: Iterable[Brand]) -> list[ProductType]:
+def _types(brands: Iterable[Brand], world: str) -> list[ProductType]:
     makers = list(brands)
     types = []
-    departments = sorted(item.name for item in (files(__package__) / "data").iterdir() if item.name.endswith(".toml"))
-    for department in departments:
+    folder = files(__package__) / "data" / world
+    for department in sorted(item.name for item in folder.iterdir() if item.name.endswith(".toml")):
         name = department.removesuffix(".toml")
-        for key, table in ({} if name in _SHARED else tables(name)).items():
+        for key, table in ({} if name in _SHARED else tables(name, world)).items():
             groups = set(table["makers"].split("+"))
             types.append(ProductType(key=key, brands=tuple(b for b in makers if groups & set(b.groups)), **table))
     return types

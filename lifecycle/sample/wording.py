@@ -16,6 +16,7 @@ _STYLES = {
     "dash": ("{brand} {noun} {model}", " - {}", " - {}", ", {}", ""),
     "model_first": ("{brand} {model} {noun}", " {}", ", {}", " ({})", ""),
     "generic": ("{noun}", " {}", " {}", " {}", " - {brand} {model}"),
+    "book": ("{model}: {noun}", ", {}", ", {}", " ({})", " | {brand}"),
     "poetic": ("{model} | {noun}", ", {}", " in {}", ", {}", " | {brand}"),
 }
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 from random import Random
@@ -22,14 +23,25 @@ from lifecycle.sample.judgments import (
 )
 from lifecycle.sample.products import iter_products
 from lifecycle.sample.queries import Query, make_queries
-from lifecycle.sample.shop import POOLS, QUERIES, write_sample
+from lifecycle.sample.shop import POOLS, QUERIES, judgment_table, write_sample
 from lifecycle.sample.speech import add_typo
-from lifecycle.sample.vocabulary import vocabulary
+from lifecycle.sample.vocabulary import WORLDS, vocabulary
 
 
 @pytest.fixture(scope="module")
 def shelf() -> SampleCatalog:
     return SampleCatalog(iter_products(3000))
+
+
+@pytest.fixture(scope="module", params=WORLDS[1:])
+def world(request: pytest.FixtureRequest) -> SampleCatalog:
+    """The shops that came later; what they share with the first is tested there."""
+    return SampleCatalog(iter_products(3000, world=request.param))
+
+
+@pytest.fixture(scope="module")
+def world_queries(world: SampleCatalog) -> list[Query]:
+    return make_queries(world, QUERIES, 7)
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +164,6 @@ def test_a_slip_changes_one_word_a_little() -> None:
     assert add_typo("red mug", rng) == "red mug"
 
 
-def test_the_files_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    reports = [write_sample(tmp_path / name, products=1200, seed=5) for name in ("a", "b")]
-    for one, two in zip(*[(report.catalog, report.mapping, report.judgments) for report in reports], strict=True):
-        assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(two.read_bytes()).digest()
-
-
 def test_the_files_fit_together(tmp_path: Path) -> None:
     report = write_sample(tmp_path, products=1500)
     with gzip.open(report.catalog, "rt", encoding="utf-8") as lines:
@@ -169,6 +175,84 @@ def test_the_files_fit_together(tmp_path: Path) -> None:
     assert sum(report.queries.values()) == len(set(table["query"].to_pylist()))
     pairs = list(zip(table["query"].to_pylist(), table["product_id"].to_pylist(), strict=True))
     assert len(set(pairs)) == len(pairs)
+
+
+def test_the_first_world_stays_as_it_is() -> None:
+    """Measurements of earlier versions are of these rows: the digests were taken before there were other worlds."""
+    products = list(iter_products(1200, 5))
+    catalog = SampleCatalog(products)
+    table = judgment_table(catalog, make_queries(catalog, QUERIES, 5), 5)
+    feed = "".join(json.dumps(product.row(), ensure_ascii=False) + "\n" for product in products)
+    judged = json.dumps(table.to_pylist(), ensure_ascii=False)
+    assert [hashlib.sha256(text.encode()).hexdigest() for text in (feed, judged)] == [
+        "c01343df418660669fd1967fa7946f66c88db8d7e980926f54f9349be553f1de",
+        "ee8afbebb3d971e2440bebd6379818a84ca911a1d8da680783c8e546cac1a566",
+    ]
+
+
+def test_other_worlds_fill_their_splits_by_templates_of_their_own(
+    world: SampleCatalog, world_queries: list[Query]
+) -> None:
+    templates: dict[str, set[str]] = defaultdict(set)
+    for query in world_queries:
+        templates[query.split].add(query.template.removesuffix(" (mistyped)"))
+    assert {split: sum(query.split == split for query in world_queries) for split in QUERIES} == QUERIES
+    assert templates["test"].isdisjoint(templates["train"] | templates["valid"])
+    assert len(templates["test"]) > 60 and len(templates["train"]) > 100
+    assert not [query.text for query in world_queries if "{" in query.text or "  " in query.text]
+
+
+def test_every_query_of_other_worlds_has_an_answer_and_a_zero(world: SampleCatalog, world_queries: list[Query]) -> None:
+    rng = Random(0)
+    for query in world_queries:
+        grades = [grade for _, grade in judge_query(world, query.intent, query.text, POOLS[query.split], rng)]
+        assert 3 in grades and 0 in grades, query.text
+
+
+def test_words_alone_do_not_answer_other_worlds(world: SampleCatalog, world_queries: list[Query]) -> None:
+    """Of the best products of a third of the queries, at least, most rows hold less than half of the words."""
+
+    def words(text: str) -> set[str]:
+        return set("".join(sign if sign.isalnum() else " " for sign in text.lower()).split())
+
+    def far(query: Query) -> bool:
+        asked = {word for word in words(query.text) if len(word) > 2}
+        rows = world.rows_by_grade(query.intent)[3]
+        shares = [
+            len(asked & words(" ".join(map(str, world.products[row].row().values())))) / max(len(asked), 1)
+            for row in rows[:20]
+        ]
+        return sum(share < 0.5 for share in shares) > len(shares) / 2
+
+    share = sum(far(query) for query in world_queries) / len(world_queries)
+    assert 1 / 3 < share < 0.9
+
+
+def test_part_numbers_are_asked_as_people_type_them() -> None:
+    """The product is the answer, other sizes of its line come close, and other products of the type are bad."""
+    shop = SampleCatalog(iter_products(2000, world="trade"))
+    asked = [query for query in make_queries(shop, QUERIES, 3) if "{part}" in query.template]
+    assert len(asked) > 40
+    for query in asked:
+        rows = shop.rows_by_grade(query.intent)
+        [best] = rows[3]
+        part = shop.products[best].part_number
+        assert part and part.replace("-", "").lower() in query.text.lower().replace("-", "").replace(" ", "").replace(
+            "/", ""
+        )
+        lines = {shop.products[row].line.number for row in rows[2]}
+        assert lines <= {shop.products[best].line.number} or query.intent.siblings
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_files_of_a_world_are_the_same_for_the_same_seed(name: str, tmp_path: Path) -> None:
+    reports = [write_sample(tmp_path / folder, 1200, 5, name) for folder in ("a", "b")]
+    for one, two in zip(*[(report.catalog, report.mapping, report.judgments) for report in reports], strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    mapping = tomllib.loads(reports[0].mapping.read_text("utf-8"))
+    assert mapping["catalog"] == vocabulary(name).world.catalog
+    columns = {column for product in iter_products(1200, 5, name) for column in product.row()}
+    assert set(mapping["fields"].values()) <= columns
 
 
 def test_a_tiny_shop_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,15 @@ import pytest
 
 from lifecycle.sample.products import SampleProduct, ean13, iter_products
 from lifecycle.sample.speech import pluralise, query_forms, with_article
-from lifecycle.sample.vocabulary import ProductType, vocabulary
+from lifecycle.sample.vocabulary import WORLDS, ProductType, Vocabulary, tables, vocabulary
 from lifecycle.sample.wording import model_name
 
 VOC = vocabulary()
+TYPES = [
+    pytest.param(vocabulary(world), kind, id=f"{world}-{kind.key}")
+    for world in WORLDS
+    for kind in vocabulary(world).types.values()
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,29 +116,68 @@ def test_conflicts_are_kept(shop: list[SampleProduct]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", VOC.types.values(), ids=lambda kind: kind.key)
-def test_vocabulary_refers_to_what_exists(kind: ProductType) -> None:
+@pytest.mark.parametrize(("voc", "kind"), TYPES)
+def test_vocabulary_refers_to_what_exists(voc: Vocabulary, kind: ProductType) -> None:
     assert len(kind.brands) >= 2
-    assert {*kind.siblings, *kind.related} <= set(VOC.types) - {kind.key}
-    assert {*kind.features, *kind.always} <= set(VOC.features)
-    assert set(kind.uses) <= set(VOC.uses) and set(kind.materials) <= set(VOC.materials)
+    assert {*kind.siblings, *kind.related} <= set(voc.types) - {kind.key}
+    assert {*kind.features, *kind.always} <= set(voc.features)
+    assert set(kind.uses) <= set(voc.uses) and set(kind.materials) <= set(voc.materials)
     assert set(kind.headline) <= set(kind.facets) and kind.price[0] < kind.price[1]
-    assert kind.palette is None or set(VOC.palettes[kind.palette]) <= set(VOC.colors)
+    assert kind.palette is None or set(voc.palettes[kind.palette]) <= set(voc.colors)
     assert set(kind.conflicts) <= {*kind.features, *kind.always, *kind.uses}
-    known = {word for material in kind.materials for word in VOC.material_words(material)}
+    known = {word for material in kind.materials for word in voc.material_words(material)}
     known |= {value for values in kind.facets.values() for value in values} | set(kind.audiences)
     assert {word for words in kind.conflicts.values() for word in words} <= known
 
 
-def test_words_belong_to_one_type_and_features_have_phrases_for_both_splits() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_words_belong_to_one_type_and_features_have_phrases_for_both_splits(world: str) -> None:
+    voc = vocabulary(world)
     for names in (
-        [noun for kind in VOC.types.values() for noun in kind.nouns],
-        [word for kind in VOC.types.values() for word in (*kind.words, *kind.slang)],
+        [noun for kind in voc.types.values() for noun in kind.nouns],
+        [word for kind in voc.types.values() for word in (*kind.words, *kind.slang)],
     ):
         assert not [name for name, count in Counter(names).items() if count > 1]
-    for feature in VOC.features.values():
+    for feature in voc.features.values():
         for phrases in filter(None, (feature.phrases, feature.without)):
             assert len(phrases) == len(set(phrases)) >= 2 and all("{}" in phrase for phrase in phrases)
+    values = {value for kind in voc.types.values() for values in kind.facets.values() for value in values}
+    sizes = {size for kind in voc.types.values() for size in kind.sizes}
+    assert set(voc.forms) <= values | sizes
+    assert {term for brand in voc.brands.values() for term in brand.terms} <= set(voc.features)
+    for need in tables("needs", world).values():
+        assert {*need["types"], *need["near"]} <= set(voc.types)
+
+
+def test_worlds_share_no_family_no_name_and_no_brand() -> None:
+    """Nothing learned of one shop's words is known of another's."""
+    vocabularies = [vocabulary(world) for world in WORLDS]
+    for kinds in (
+        [{kind.path.split(" > ")[0] for kind in voc.types.values()} for voc in vocabularies],
+        [{noun for kind in voc.types.values() for noun in kind.nouns} for voc in vocabularies],
+        [set(voc.types) for voc in vocabularies],
+        [set(voc.brands) for voc in vocabularies],
+    ):
+        for place, names in enumerate(kinds):
+            assert all(names.isdisjoint(others) for others in kinds[place + 1 :])
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_products_of_every_world_are_distinct_and_have_its_currency(world: str) -> None:
+    products = list(iter_products(3000, world=world))
+    rows = [product.row() for product in products]
+    for name in ("id", "title", "gtin"):
+        assert len({row[name] for row in rows}) == 3000
+    assert len({product.line.kind.key for product in products}) == len(vocabulary(world).types) >= 60
+    assert all(len(vocabulary(world).types[product.line.kind.key].brands) >= 2 for product in products)
+    parts = {product.part_number for product in products}
+    assert parts == {None} if world != "trade" else len(parts) == 3000
+
+
+def test_a_part_number_is_in_the_feed_and_known_to_judgments() -> None:
+    product = next(iter_products(1, world="trade"))
+    assert product.part_number and product.row()["attr_part_number"] == product.part_number
+    assert f"part:{product.part_number}" in product.tags()
 
 
 def test_model_names_never_repeat() -> None:
@@ -148,5 +192,6 @@ def test_speech() -> None:
     ]  # fmt: skip
     assert query_forms("1.7 L")[:2] == ["1.7l", "1.7 litre"] and query_forms("EU 42")[0] == "size 42"
     assert query_forms("90 x 200 cm")[:2] == ["90x200", "90 by 200"] and query_forms("oval") == ["oval"]
+    assert query_forms("M8 x 40 mm") == ["M8x40", "M8 by 40", "m8 x 40 mm", "M8x40mm"]
     assert with_article("electric kettle", "electric kettle") == "an electric kettle"
     assert with_article("trainers", "trainers") == "trainers"
