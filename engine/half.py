@@ -82,9 +82,10 @@ def read_half(model: Path) -> "tuple[HalfSpec, dict[str, torch.Tensor]]":
 def bert_tensors(model: "torch.nn.Module") -> "dict[str, torch.Tensor]":
     """The weights of a transformers BERT by the names that `engine.gpu.packed` reads. Raises ModelError for others."""
     config: Any = model.config
-    if config.model_type != "bert" or config.hidden_act != "gelu":
+    activation = getattr(config, "hidden_act", "another activation")
+    if config.model_type != "bert" or activation != "gelu":
         raise ModelError(
-            f"only BERT models with gelu run on a GPU, not {config.model_type} with {config.hidden_act}; "
+            f"only BERT models with gelu run on a GPU, not {config.model_type} with {activation}; "
             "serve it with --device cpu"
         )
     state = model.state_dict()

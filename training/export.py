@@ -1,5 +1,6 @@
 """Traces a torch module of token ids into an int8 ONNX file. torch and transformers are imported when called."""
 
+import json
 import logging
 import tempfile
 import warnings
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _OPSET = 17
 _SAMPLES, _MANY = 256, 64
+_ANY_LENGTH = 1 << 20  # of models whose positions have no end
+_SPECS = ("tower.json", "ranker.json")
+_CACHED = "models--"  # begins the folder of a model in a Hugging Face cache
 _Sample = TypeVar("_Sample")
 
 # The weights that training leaves beside the exported model.
@@ -89,11 +93,42 @@ def quiet_libraries() -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
+def longest_input(model: "torch.nn.Module") -> int:
+    """The tokens that a model has positions for; RoBERTa and its like count them from the token of padding on."""
+    from torch import nn
+
+    config = getattr(model, "config", None)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] == "position_embeddings":
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return int(getattr(config, "max_position_embeddings", None) or _ANY_LENGTH)
+
+
 def base_name(base: str | None) -> str:
-    """The base that a spec names: never a path, so that a digest is the same anywhere."""
+    """The base that a spec names: never a path, so that a digest is the same anywhere.
+
+    Of a snapshot in a Hugging Face cache it is the hub id and the revision, of what a training left that one's base.
+    """
     if base is None:
         return "all-MiniLM-L6-v2"
-    return Path(base).name if Path(base).exists() else base
+    if not Path(base).exists():
+        return base
+    repository, kind, revision = ("", "", "", *Path(base).absolute().parts)[-3:]
+    if kind == "snapshots" and repository.startswith(_CACHED):
+        return f"{repository.removeprefix(_CACHED).replace('--', '/')}@{revision}"
+    return _spec_base(Path(base)) or Path(base).name
+
+
+def _spec_base(folder: Path) -> str | None:
+    """The base that the spec beside a checkpoint names."""
+    if folder.name == CHECKPOINT:
+        folder = folder.parent
+    for spec in _SPECS:
+        try:
+            return str(json.loads((folder / spec).read_bytes())["base"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def base_location(base: str | None) -> str:

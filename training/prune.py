@@ -26,9 +26,10 @@ def prune_neurons(
 ) -> None:
     """Keeps this share of each layer's feed-forward neurons, in steps of 32 at least 32, and updates the config.
 
-    `run` gives an encoder's answers to a batch; see `neuron_importance`. Raises ModelError when a layer has other than
-    two matrices for its neurons.
+    `run` gives an encoder's answers to a batch; see `neuron_importance`. A gated neuron goes with its gate. Raises
+    ModelError when a layer has other than two matrices for its neurons.
     """
+    import torch
     from transformers.pytorch_utils import prune_linear_layer
 
     name, size = _neurons(encoder)
@@ -37,7 +38,8 @@ def prune_neurons(
     for layer, score in zip(layer_list(encoder), scores, strict=True):
         (inner, first), (outer, second) = _matrices(layer, size)
         kept = score.topk(count).indices.sort().values
-        layer.set_submodule(inner, prune_linear_layer(first, kept, dim=0))
+        rows = torch.cat([kept + start for start in range(0, first.out_features, size)])  # neurons, then their gates
+        layer.set_submodule(inner, prune_linear_layer(first, rows, dim=0))
         layer.set_submodule(outer, prune_linear_layer(second, kept, dim=1))
         for part in layer.modules():
             if hasattr(part, name):
@@ -92,12 +94,16 @@ def _neurons(encoder: "PreTrainedModel") -> tuple[str, int]:
 
 
 def _matrices(layer: "nn.Module", size: int) -> "tuple[tuple[str, nn.Linear], tuple[str, nn.Linear]]":
-    """The matrices into and out of a layer's neurons, with their names."""
+    """The matrices into and out of a layer's neurons, with their names. The first has gates too where there are any."""
     from torch import nn
 
     linear = [(name, part) for name, part in layer.named_modules() if isinstance(part, nn.Linear)]
     inner = [entry for entry in linear if entry[1].out_features == size]
     outer = [entry for entry in linear if entry[1].in_features == size]
+    if not inner and len(outer) == 1:  # as wide as another matrix, it may be: it stands beside the second
+        beside = outer[0][0].rpartition(".")[0]
+        inner = [(name, part) for name, part in linear if name.rpartition(".")[0] == beside]
+        inner = [entry for entry in inner if entry[1].out_features == 2 * size]
     if len(inner) != 1 or len(outer) != 1:
         raise _other_layers(type(layer).__name__)
     return inner[0], outer[0]

@@ -1,6 +1,7 @@
 """Leaves out the tokens that a shop's texts never use: their vectors are most of a small model's weights."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -20,21 +21,26 @@ if TYPE_CHECKING:
 
 _CONFIG_FILE = "tokenizer_config.json"
 _BATCH = 4096
+_KINDS = ("WordPiece", "Unigram")
+_WORD_START = "▁"
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # what stands for a byte of an unknown character
 
 
 def trim_vocabulary(module: "Transformer", texts: Iterable[str]) -> None:
     """Keeps only the vectors of `kept_tokens` in a model's first module, with the matching tokenizer.
 
-    A text whose tokens are all kept is read as before, to the bit: WordPiece takes the longest token that fits, and of
-    fewer tokens that is still the same one. Others are read in smaller pieces. Raises ModelError for a tokenizer of
-    another kind, whose tokens are built of each other.
+    A text whose tokens are all kept is read as before, to the bit: WordPiece takes the longest token that fits and
+    Unigram the likeliest tokens, and of fewer tokens those are still the same ones. Others are read in smaller pieces.
+    Raises ModelError for a tokenizer of another kind, whose tokens are built of each other.
     """
     tokenizer = module.tokenizer
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = content["model"]["type"]
-    if kind != "WordPiece":
-        raise ModelError(f"a vocabulary of kind {kind} cannot be trimmed, only one of WordPiece; keep it whole")
+    if kind not in _KINDS:
+        raise ModelError(f"a vocabulary of kind {kind} cannot be trimmed, only {' or '.join(_KINDS)}; keep it whole")
     kept = kept_tokens(tokenizer.backend_tokenizer, texts)
+    padding = module.auto_model.get_input_embeddings().padding_idx or 0
+    kept = np.union1d(kept, np.arange(padding))  # some models count positions from the id of padding on
     _keep_vectors(module.auto_model, kept)
     module.processor = _reloaded(tokenizer, trimmed(content, kept))
 
@@ -44,10 +50,12 @@ def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
     whole.no_padding()
-    prefix = whole.model.continuing_subword_prefix
+    model = json.loads(whole.to_str())["model"]
     words = whole.get_vocab()
-    kept = {id for token, id in words.items() if len(token.removeprefix(prefix)) == 1}
-    kept |= {*whole.get_added_tokens_decoder(), words[whole.model.unk_token]}
+    prefix = model.get("continuing_subword_prefix") or _WORD_START
+    kept = {id for token, id in words.items() if len(token.removeprefix(prefix)) <= 1 or _BYTE.fullmatch(token)}
+    kept |= {*whole.get_added_tokens_decoder()}
+    kept |= {words[model["unk_token"]]} if model["type"] == "WordPiece" else {model["unk_id"]} - {None}
     rest = iter(texts)
     while some := list(islice(rest, _BATCH)):
         for encoding in whole.encode_batch_fast(some, add_special_tokens=False):
@@ -58,8 +66,13 @@ def kept_tokens(tokenizer: Tokenizer, texts: Iterable[str]) -> NDArray[np.int64]
 def trimmed(content: Mapping[str, Any], kept: NDArray[np.int64]) -> dict[str, Any]:
     """A tokenizer's JSON with only these tokens, renumbered in their order."""
     new = {int(old): place for place, old in enumerate(kept)}
-    words = {word: new[id] for word, id in content["model"]["vocab"].items() if id in new}
-    result = dict(content) | {"model": content["model"] | {"vocab": words}}
+    model = dict(content["model"])
+    if model["type"] == "Unigram":  # pieces and their scores, by their ids
+        model["vocab"] = [model["vocab"][id] for id in new]
+        model["unk_id"] = new.get(model["unk_id"])
+    else:
+        model["vocab"] = {word: new[id] for word, id in model["vocab"].items() if id in new}
+    result = dict(content) | {"model": model}
     result["added_tokens"] = [entry | {"id": new[entry["id"]]} for entry in content["added_tokens"]]
     result["post_processor"] = _renumbered(content["post_processor"], new)
     if content.get("padding"):

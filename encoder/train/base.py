@@ -6,7 +6,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Router
 
 from core.errors import ModelError
-from encoder.train.export import has_two_models, load_encoder
+from encoder.train.load import has_two_models, load_encoder, set_prompts
 from encoder.train.settings import EncoderTraining
 from training.card import prepare_card
 
@@ -16,7 +16,8 @@ def load_base(settings: EncoderTraining) -> SentenceTransformer:
 
     Raises ModelError when there is no such model, or the settings do not fit it.
     """
-    model = load_encoder(settings.base)
+    model = load_encoder(settings.base, settings.pooling)
+    set_prompts(model, settings.query_prefix, settings.item_prefix)
     if settings.shared and has_two_models(model):
         raise ModelError(f"{settings.base}: has a model for queries and one for products; let shared be false")
     if not settings.shared and not has_two_models(model):

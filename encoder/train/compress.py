@@ -23,8 +23,9 @@ from core.formats import ENCODER
 from core.progress import Report, ignore
 from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.embed import embed_all
-from encoder.train.export import check_parity, load_encoder, write_model
+from encoder.train.export import check_parity, write_model
 from encoder.train.finetune import SearchValidation, make_shelf, parity_texts, validate
+from encoder.train.load import is_static, limit_length, load_encoder, prefix_tokens, set_prompts
 from encoder.train.settings import EncoderTraining
 from engine.folder import read_spec, read_tokenizer
 from engine.onnx.session import OnnxModel, length_batches
@@ -121,7 +122,14 @@ def fit(task: _Task, report: Report) -> _Fitted:
     whole = EncoderTraining(seed=settings.seed, distractors=settings.distractors)
     validation = SearchValidation(sample, make_shelf(sample, examples.texts, whole))
     inputs = _inputs(teacher, material, settings)
-    model = build_student(checkpoint, settings, inputs, examples.texts)
+
+    def student() -> SentenceTransformer:
+        built = build_student(checkpoint, settings, inputs, examples.texts)
+        # It reads what the teacher reads, whatever another base was trained with.
+        set_prompts(built, teacher.spec.query_prefix, teacher.spec.item_prefix)
+        return built
+
+    model = student()
     _check_base(model, teacher, settings)
     clear_output(task.output, SPEC_FILE)
     longest = model.max_seq_length
@@ -135,10 +143,10 @@ def fit(task: _Task, report: Report) -> _Fitted:
 
     if settings.epochs:
         vectors = compute_teacher_vectors(teacher, material.queries, material.products, task.output, settings)
-        model.max_seq_length = _longest(settings)
+        limit_length(model, _longest(settings, model))
         trainer = _trainer(model, inputs, vectors, evaluator(score, sample), task.output, settings)
         curve = run_trainer(trainer, settings, report, teacher.digest)
-        model = best_of(model, curve, lambda: build_student(checkpoint, settings, inputs, examples.texts))
+        model = best_of(model, curve, student)
         model.max_seq_length = longest
     else:
         curve = untrained_curve(model, score(model))
@@ -186,6 +194,10 @@ def build_student(
     Neurons are chosen on some of the `examples`; a trimmed vocabulary is that of all of them and of `texts`.
     """
     model = load_encoder(settings.base or str(checkpoint))
+    if is_static(model):
+        raise ModelError(
+            f"{settings.base or checkpoint}: is a table of vectors without layers; there is nothing to cut"
+        )
     with quiet_libraries(), torch_threads(settings.threads):
         some = some_batches(examples, settings.seed)
         cut(model[0].auto_model, settings, lambda batch: model(model.preprocess(batch))["sentence_embedding"], some)
@@ -264,5 +276,7 @@ def _trainer(
     )
 
 
-def _longest(settings: EncoderDistillation) -> int:
-    return settings.query_tokens if settings.side == "query" else max(settings.query_tokens, settings.product_tokens)
+def _longest(settings: EncoderDistillation, model: SentenceTransformer) -> int:
+    lengths = {"query": settings.query_tokens, "document": settings.product_tokens}
+    read = ["query"] if settings.side == "query" else list(lengths)
+    return max(lengths[name] + prefix_tokens(model, model.prompts[name]) for name in read)

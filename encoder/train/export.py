@@ -1,29 +1,30 @@
 """Writes a bi-encoder as towers: int8 ONNX, tokenizer and spec."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Router
 from torch import Tensor, nn
 
 from core.errors import ModelError
 from encoder.bi_encoder import SPEC_FILE, BiEncoder, BiEncoderSpec
 from encoder.bundled import LEAST_PARITY, TEXTS
+from encoder.train.load import Side, has_two_models, is_static, load_encoder, prefix_tokens, side_modules
 from engine.folder import TOKENIZER_FILE
+from engine.half import half_path
 from engine.onnx.session import IDS, MASK, OnnxModel
 from engine.protocol import Tokens
-from training.card import prepare_card
-from training.export import base_location, base_name, quiet_libraries, split_samples, write_int8
+from training.export import base_name, longest_input, quiet_libraries, split_samples, write_fp32, write_int8
 from training.quantize import PRECISION
 
 LEAST_HALF_PARITY = 0.999
+EXACT = "fp32"  # of static towers, which have no products of matrices to make int8
 
-Side = Literal["query", "item"]
 _TASKS = {"query": "query", "item": "document"}  # their names in sentence-transformers
 
 
@@ -45,35 +46,27 @@ class PooledEncoder(nn.Module):
         super().__init__()
         self.model = model
         self.options = {"task": _TASKS[side]} if has_two_models(model) else {}
+        self.static = nn.ModuleList(side_modules(model, side)) if is_static(model) else None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        vectors = self.model({IDS: input_ids, MASK: attention_mask}, **self.options)["sentence_embedding"]
+        if self.static is None:
+            vectors = self.model({IDS: input_ids, MASK: attention_mask}, **self.options)["sentence_embedding"]
+        else:
+            vectors = _static_mean(self.static, input_ids, attention_mask)
         if self.model.truncate_dim:
             vectors = vectors[:, : self.model.truncate_dim]
         return nn.functional.normalize(vectors, dim=-1)
 
 
-def has_two_models(model: SentenceTransformer) -> bool:
-    """Whether queries and products have a model each."""
-    return any(isinstance(module, Router) for module in model.children())
-
-
-def load_encoder(base: str | None) -> SentenceTransformer:
-    """A sentence-transformers folder, a plain transformers folder (mean pooling) or a hub id; None is the bundled one.
-
-    Raises ModelError when there is no such model, or it has no tokenizer in the `tokenizers` format.
-    """
-    location = base_location(base)
-    with quiet_libraries():
-        try:
-            model = SentenceTransformer(location, device="cpu", model_kwargs={"attn_implementation": "eager"})
-        except Exception as error:  # the hub, transformers and torch each raise their own
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{location}: cannot be loaded as an encoder: {reason}") from None
-    if not hasattr(model.tokenizer, "backend_tokenizer"):
-        raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
-    prepare_card(model, base)
-    return model
+def _static_mean(modules: nn.ModuleList, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The mean of the tokens' vectors, (n, d), which the library computes of one row of all texts, not of (n, t)."""
+    shown = attention_mask[:, :, None].float()
+    table: Any = modules[0]
+    summed = (nn.functional.embedding(input_ids, table.embedding.weight) * shown).sum(1)
+    features = {"sentence_embedding": summed / shown.sum(1).clamp(min=1.0)}
+    for module in list(modules)[1:]:
+        features = module(features)
+    return features["sentence_embedding"]
 
 
 def export_encoder(base: str | None, output: Path, texts: Sequence[str] = ()) -> dict[str, Any]:
@@ -96,16 +89,23 @@ def write_model(
 ) -> None:
     """Writes towers of a model in memory; `name` is its base's, `limits` are token limits of the spec.
 
-    Weights are rounded by half of the texts.
+    The prefixes are the model's prompts `query` and `document`; limits that are not given leave room for them. Weights
+    are rounded by half of the texts; a static model, whose vectors are means of a table's rows, stays in fp32.
     """
     output.mkdir(parents=True, exist_ok=True)
     spec = _spec(model, name, limits or {})
     sides: dict[str, Side] = {spec.query_model: "query", spec.item_model: "item"}
+    samples = [spec.item_prefix + text for text in split_samples(list(texts) or list(TEXTS))[0]]
     with quiet_libraries():
-        samples = _tokens(model, split_samples(list(texts) or list(TEXTS))[0], spec.max_item_tokens)
         for file, side in sides.items():
-            write_int8(PooledEncoder(model, side), example_inputs(), output / file, samples)
-    model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
+            pooled = PooledEncoder(model, side)
+            if is_static(model):
+                write_fp32(pooled, example_inputs(), output / file)
+                half_path(output / file).unlink(missing_ok=True)  # of the previous model
+            else:
+                tokens = _tokens(model, samples, spec.max_item_tokens)
+                write_int8(pooled, example_inputs(), output / file, tokens)
+    (output / TOKENIZER_FILE).write_text(_tokenizer_json(model), "utf-8")
     (output / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
@@ -116,21 +116,32 @@ def example_inputs() -> dict[str, Tensor]:
 
 
 def _spec(model: SentenceTransformer, name: str, limits: dict[str, int]) -> BiEncoderSpec:
-    longest = model.max_seq_length or 512
+    longest = min(model.max_seq_length or longest_input(model), longest_input(model))
     prompts = model.prompts or {}
-    fields = BiEncoderSpec.model_fields
-    lengths = {key: limits.get(key, fields[key].default) for key in ("max_query_tokens", "max_item_tokens")}
+    prefixes = {"query": prompts.get("query", ""), "item": prompts.get("document", "")}
+    lengths: dict[str, Any] = {}
+    for side, prefix in prefixes.items():
+        key = f"max_{side}_tokens"
+        usual: int = BiEncoderSpec.model_fields[key].default
+        lengths[key] = min(limits.get(key, usual + prefix_tokens(model, prefix)), longest)
     query_file, item_file = ("query.onnx", "item.onnx") if has_two_models(model) else ("model.onnx", "model.onnx")
     return BiEncoderSpec(
         dimensions=model.get_embedding_dimension(),
         query_model=query_file,
         item_model=item_file,
-        **{key: min(value, longest) for key, value in lengths.items()},
-        query_prefix=prompts.get("query", ""),
-        item_prefix=prompts.get("document", "") or prompts.get("passage", ""),
-        precision=PRECISION,
+        **lengths,
+        query_prefix=prefixes["query"],
+        item_prefix=prefixes["item"],
+        precision=EXACT if is_static(model) else PRECISION,
         base=name,
     )
+
+
+def _tokenizer_json(model: SentenceTransformer) -> str:
+    """The tokenizer; without special tokens for a static model, which has no use for them."""
+    if not is_static(model):
+        return str(model.tokenizer.backend_tokenizer.to_str(pretty=True))
+    return json.dumps(json.loads(model.tokenizer.to_str()) | {"post_processor": None}, ensure_ascii=False, indent=2)
 
 
 def _tokens(model: SentenceTransformer, texts: Sequence[str], longest: int) -> list[Tokens]:

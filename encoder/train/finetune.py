@@ -12,6 +12,7 @@ from core.progress import Report, ignore
 from encoder.bi_encoder import SPEC_FILE, BiEncoder
 from encoder.train.base import load_base
 from encoder.train.export import check_parity, write_model
+from encoder.train.load import limit_length, prefix_tokens
 from encoder.train.objective import Objective, make_objective
 from encoder.train.samplers import RoundRobinSampler, batches
 from encoder.train.settings import EncoderTraining
@@ -76,7 +77,7 @@ def export(fitted: _Fitted) -> _Exported:
     settings, output = fitted.task.settings, fitted.task.output
     fitted.model.save_pretrained(str(output / CHECKPOINT), create_model_card=False)
     texts = parity_texts(fitted.task.examples.texts)
-    limits = {"max_query_tokens": settings.query_tokens}
+    limits = {"max_query_tokens": settings.query_tokens + prefix_tokens(fitted.model, fitted.model.prompts["query"])}
     write_model(fitted.model, base_name(settings.base), output, texts, limits)
     return ExportedModel(fitted, BiEncoder.open(output))
 
@@ -98,7 +99,8 @@ def _trainer(
     output: Path,
     settings: EncoderTraining,
 ) -> SentenceTransformerTrainer:
-    model.max_seq_length = max(settings.query_tokens, settings.product_tokens)
+    lengths = {"query": settings.query_tokens, "document": settings.product_tokens}
+    limit_length(model, max(length + prefix_tokens(model, model.prompts[name]) for name, length in lengths.items()))
     steps = total_steps(objective.in_an_epoch, settings)
     common = trainer_arguments(settings, output, steps)
     # Processes come together after the last mini-batch, of which a query's own model is no part.

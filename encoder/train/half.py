@@ -1,14 +1,14 @@
 """Writes towers' weights in half precision, for a GPU."""
 
 from pathlib import Path
-from typing import Any
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from core.errors import ModelError
 from encoder.bi_encoder import BiEncoder
-from encoder.train.export import LEAST_HALF_PARITY, Side, cosines, has_two_models, load_encoder
+from encoder.train.export import LEAST_HALF_PARITY, cosines
+from encoder.train.load import Side, load_encoder, side_modules
 from engine.half import bert_tensors, write_half
 
 
@@ -34,22 +34,17 @@ def add_half(base: str | None, folder: Path) -> None:
 
 
 def _write(model: SentenceTransformer, side: Side, tower: BiEncoder, path: Path) -> None:
-    transformer, pooling, *rest = _modules(model, side)
+    transformer, *others = side_modules(model, side)
+    pooling, *rest = others or [None]
     kind = getattr(pooling, "pooling_mode", None)
-    others = [module for module in rest if not isinstance(module, Normalize)]
-    if not isinstance(pooling, Pooling) or kind not in ("mean", "cls") or others:
+    if (
+        not isinstance(pooling, Pooling)
+        or kind not in ("mean", "cls")
+        or any(not isinstance(module, Normalize) for module in rest)
+    ):
         raise ModelError(f"{tower.folder}: only towers that take the mean or the first token run on a GPU")
     config = transformer.model.config
     write_half(
         path, bert_tensors(transformer.model), heads=config.num_attention_heads, epsilon=config.layer_norm_eps,
         head=kind, dimensions=tower.spec.dimensions,
     )  # fmt: skip
-
-
-def _modules(model: SentenceTransformer, side: Side) -> list[Any]:
-    """What a text goes through, in order."""
-    modules: list[Any] = []
-    for module in model.children():
-        inside = isinstance(module, Router) and has_two_models(model)
-        modules += module.sub_modules["query" if side == "query" else "document"] if inside else [module]
-    return modules

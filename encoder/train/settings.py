@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from training.known_bases import Pooling
 from training.settings import FineTuning
 
 # What only rows with in-batch negatives have.
@@ -59,6 +60,16 @@ class EncoderTraining(FineTuning):
         default=(), description="Numbers of leading dimensions that are trained to serve on their own."
     )
     dimensions: int | None = Field(default=None, ge=1, description="Leading dimensions that are exported; none: all.")
+    query_prefix: str | None = Field(
+        default=None, description="Text that is put before a query; none: that which the base was trained with."
+    )
+    item_prefix: str | None = Field(
+        default=None, description="Text that is put before a product text; none: that which the base was trained with."
+    )
+    pooling: Pooling | None = Field(
+        default=None,
+        description="How tokens make a vector, where the base is a plain folder of transformers; none: their mean.",
+    )
     shared: bool = Field(default=True, description="Train one model for queries and products, or one for each.")
     distractors: int = Field(
         default=2000, ge=0, description="Products without a judgment that validation searches too."

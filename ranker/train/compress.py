@@ -35,7 +35,7 @@ from training.compress import (
     untrained_curve,
 )
 from training.examples import Examples, sample_validation
-from training.export import CHECKPOINT, quiet_libraries
+from training.export import CHECKPOINT, longest_input, quiet_libraries
 from training.loop import evaluator, run_trainer, torch_threads, total_steps, trainer_arguments
 from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
 from training.vocabulary import trim_vocabulary
@@ -205,7 +205,7 @@ def _trainer(
     def score(current: CrossEncoder) -> float:
         return validation.ndcg(predict_logits(current, validation.pairs))
 
-    model.max_length = settings.query_tokens + settings.product_tokens
+    model.max_length = min(settings.query_tokens + settings.product_tokens, longest_input(model))
     arguments = trainer_arguments(settings, output, total_steps(len(rows), settings))
     return CrossEncoderTrainer(
         model=model,

@@ -15,9 +15,10 @@ from engine.onnx.session import IDS, MASK, SEGMENTS, OnnxModel
 from engine.protocol import Tokens
 from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
 from ranker.train.head import has_match_head, load_match_model, match_model
+from ranker.train.one_logit import classes, give_one_logit
 from ranker.train.settings import Head
 from training.card import prepare_card
-from training.export import base_location, base_name, quiet_libraries, split_samples, write_int8
+from training.export import base_location, base_name, longest_input, quiet_libraries, split_samples, write_int8
 from training.quantize import PRECISION
 
 # The greatest mean difference of logits, as a share of their standard deviation, that still orders products alike.
@@ -60,30 +61,39 @@ def load_ranker(base: str | None, seed: int = 0, head: Head = "pooler") -> Cross
     """A cross-encoder's or a plain encoder's folder or hub id; None is the bundled encoder.
 
     A `pooler` head that it lacks is fresh; a `match` head (`ranker/train/head.py`) is, unless the folder was saved with
-    one, which it keeps. Raises ModelError when there is no such model, it gives more than one score a pair, or nothing
-    separates the two sides of its pairs for a `match` head.
+    one, which it keeps. Of a head of two logits it is their difference. Raises ModelError when there is no such model,
+    it gives more logits a pair, reads a prompt, or nothing separates the two sides of its pairs for a `match` head.
     """
     location = base_location(base)
     torch.manual_seed(seed)
     with quiet_libraries():
         try:
-            model = _load(location, head)
+            model = _load(location, head).float()
+        except ModelError:
+            raise
         except Exception as error:  # the hub, transformers and torch each raise their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{location}: cannot be loaded as a cross-encoder: {reason}") from None
     if not hasattr(model.tokenizer, "backend_tokenizer"):
         raise ModelError(f"{location}: has no tokenizer.json; choose a base model with a fast tokenizer")
+    if (model.prompts or {}).get(model.default_prompt_name or ""):
+        raise ModelError(f"{location}: reads a prompt before each pair; choose a cross-encoder that reads none")
     prepare_card(model, base)
     return model
 
 
 def _load(location: str, head: Head) -> CrossEncoder:
-    options = {"attn_implementation": "eager"}
+    # Saved in half precision, a model would train and be exported in it.
+    options = {"attn_implementation": "eager", "dtype": torch.float32}
     if has_match_head(location):
         return load_match_model(location, options)
     if head == "match":
         return match_model(location, options)
-    return CrossEncoder(location, num_labels=1, device="cpu", model_kwargs=options)
+    count = classes(location)
+    labels = {} if count is None else {"num_labels": count}
+    model = CrossEncoder(location, device="cpu", model_kwargs=options, **labels)
+    give_one_logit(model, location)
+    return model
 
 
 def export_ranker(base: str | None, output: Path, pairs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -114,16 +124,33 @@ def write_model(
     Weights are rounded by half of the pairs.
     """
     output.mkdir(parents=True, exist_ok=True)
-    spec = RankerSpec.model_validate({"precision": PRECISION, "base": name, **(limits or {})})
+    spec = _spec(model, name, limits or {})
     example = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
     inputs = {IDS: example, MASK: (example > 0).long()}
-    if getattr(model.config, "type_vocab_size", 1) > 1:
+    if reads_segments(model):
         inputs[SEGMENTS] = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 0, 0]])
     samples = split_samples(list(pairs) or list(_PAIRS))[0]
     with quiet_libraries():
         write_int8(Logits(model), inputs, output / spec.model, *_tokens(model, samples, spec))
     model.tokenizer.backend_tokenizer.save(str(output / TOKENIZER_FILE))
     write_spec(output, spec)
+
+
+def reads_segments(model: CrossEncoder) -> bool:
+    """Whether it tells the two sides of a pair by segment ids; many models have but one segment."""
+    named = SEGMENTS in getattr(model.tokenizer, "model_input_names", [SEGMENTS])
+    return named and (getattr(model.config, "type_vocab_size", None) or 1) > 1
+
+
+def _spec(model: CrossEncoder, name: str, limits: dict[str, int]) -> RankerSpec:
+    """Products are cut so short that the longest pair has no more tokens than the model has positions for."""
+    spec = RankerSpec.model_validate({"precision": PRECISION, "base": name, **limits})
+    room = longest_input(model) - model.tokenizer.num_special_tokens_to_add(pair=True) - spec.max_query_tokens
+    if room < 1:
+        raise ModelError(
+            f"{name}: has no room for a product beside {spec.max_query_tokens} tokens of a query; cut these"
+        )
+    return spec.model_copy(update={"max_product_tokens": min(spec.max_product_tokens, room)})
 
 
 def write_spec(folder: Path, spec: RankerSpec) -> None:
@@ -135,8 +162,7 @@ def _tokens(
     model: CrossEncoder, pairs: Sequence[tuple[str, str]], spec: RankerSpec
 ) -> tuple[list[Tokens], list[Tokens]]:
     """Token and segment ids of each pair."""
-    longest = spec.max_query_tokens + spec.max_product_tokens
-    longest = min(longest, getattr(model.config, "max_position_embeddings", longest))
+    longest = min(spec.max_query_tokens + spec.max_product_tokens, longest_input(model))
     sides = [list(side) for side in zip(*pairs, strict=True)]
     encoded = model.tokenizer(*sides, truncation=True, max_length=longest, return_token_type_ids=True)
     tokens, segments = ([np.array(ids, np.int32) for ids in encoded[name]] for name in (IDS, SEGMENTS))
@@ -175,6 +201,6 @@ def logits(
         approximate.append(float(exported.run([tokens], [segments])[0]))
         with torch.no_grad():
             ids = torch.from_numpy(tokens.astype(np.int64))[None]
-            kinds = torch.from_numpy(segments.astype(np.int64))[None] if segments.any() else None
+            kinds = torch.from_numpy(segments.astype(np.int64))[None] if reads_segments(model) else None
             exact.append(float(exact_model(ids, torch.ones_like(ids), kinds)[0]))
     return np.array(approximate), np.array(exact)

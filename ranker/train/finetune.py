@@ -32,7 +32,7 @@ from ranker.train.validation import (
 )
 from training.averaging import Anchor
 from training.examples import Examples, sample_validation
-from training.export import CHECKPOINT, base_name
+from training.export import CHECKPOINT, base_name, longest_input
 from training.layers import keep_layers, kept_layers
 from training.loop import autocast, evaluator, run_trainer, total_steps, trainer_arguments
 from training.stages import CheckedModel, ExportedModel, FittedModel, ModelStages, Task, best_of, clear_output, train
@@ -112,7 +112,7 @@ def _trainer(
     output: Path,
     settings: RankerTraining,
 ) -> CrossEncoderTrainer:
-    model.max_length = settings.query_tokens + settings.product_tokens
+    model.max_length = min(settings.query_tokens + settings.product_tokens, longest_input(model))
     by_rows = settings.model_copy(update={"batch_size": rows_per_batch(settings)})
     steps = total_steps(len(examples), by_rows)
     return CrossEncoderTrainer(

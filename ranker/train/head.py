@@ -113,7 +113,7 @@ def _joined(encoder: Transformer, head: MatchHead) -> CrossEncoder:
 def _separator(encoder: Transformer) -> int | None:
     """None where segment ids separate the sides, else the token that ends the query."""
     kinds = encoder.tokenizer("a", "a").get(SEGMENTS, [])
-    if getattr(encoder.config, "type_vocab_size", 1) > 1 and len(set(kinds)) > 1:
+    if (getattr(encoder.config, "type_vocab_size", None) or 1) > 1 and len(set(kinds)) > 1:
         return None
     if encoder.tokenizer.sep_token_id is None:
         raise ModelError("its tokenizer has neither segments nor a separator; train with head 'pooler'")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from architectures import write_encoder
 from sentence_transformers import CrossEncoder
 from teachers import TEXTS, WORDS, pairs, write_base
 from tokenizers import Tokenizer
@@ -15,6 +16,7 @@ from tokenizers.processors import BertProcessing, RobertaProcessing, Sequence
 from transformers import PreTrainedTokenizerFast
 
 from core.errors import ModelError
+from encoder.train.load import load_encoder
 from ranker.train.export import load_ranker
 from training.export import quiet_libraries
 from training.vocabulary import kept_tokens, trim_vocabulary, trimmed
@@ -86,3 +88,18 @@ def test_other_kinds_of_tokenizer_are_refused(model: CrossEncoder) -> None:
     model[0].processor = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({"a": 0}, [])))
     with pytest.raises(ModelError, match="BPE"):
         trim_vocabulary(model[0], ["a"])
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "deberta-v2"])
+def test_pieces_with_probabilities_are_trimmed_too(kind: str, tmp_path: Path) -> None:
+    model = load_encoder(write_encoder(tmp_path / "base", kind))
+    texts = ["steel kettle red", "garden hose"]
+    before, unknown = model.encode(texts), model.tokenizer.tokenize("日")
+    with quiet_libraries():
+        trim_vocabulary(model[0], texts)
+        model.save_pretrained(str(tmp_path / "trimmed"), create_model_card=False)
+    again = load_encoder(str(tmp_path / "trimmed"))
+    assert again.tokenizer.tokenize("kettle mug") == ["▁kettle", "▁", "m", "u", "g"]
+    assert again.tokenizer.tokenize("日") == unknown
+    assert len(again.tokenizer) == again[0].auto_model.config.vocab_size < 40
+    np.testing.assert_array_equal(again.encode(texts), before)
