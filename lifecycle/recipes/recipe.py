@@ -109,6 +109,12 @@ class Recipe(_Frozen):
     """A whole training. `second_round` trains the bi-encoder again, on hard negatives of the first round's."""
 
     name: str = Field(description="Name of the recipe.")
+    encoder_bases: tuple[str, ...] = Field(
+        default=(), description="Folders or hub ids that the towers start from, the preferred one first; none: MiniLM."
+    )
+    ranker_bases: tuple[str, ...] = Field(
+        default=(), description="The same for the cross-encoder; where none can be had, it is the packaged MiniLM."
+    )
     sources: tuple[RecipeSource, ...] = Field(min_length=1, description="Sets to train on; each is a table as below.")
     augmentation: Augmentation | None = Field(
         default=None, description="Variations of train queries; none: queries stay as they are."
@@ -353,6 +359,9 @@ def _shorter(settings: _Training, share: float) -> _Training:
 
 
 _PARTS = 40
+# By their cards: small, with licences for trade, the towers as wide as MiniLM's. Nothing of them is measured here.
+_ENCODER_BASES = ("BAAI/bge-small-en-v1.5", "intfloat/e5-small-v2")
+_RANKER_BASES = ("cross-encoder/ms-marco-MiniLM-L6-v2", "cross-encoder/ettin-reranker-17m-v1")
 # Halfway to what the last stage learns of CrowdFlower, Home Depot (350 valid queries, both stages) has .407 in place of
 # .394, and CrowdFlower, by five folds, .799 in place of .802.
 _FINAL_KEEP = 0.5
@@ -392,6 +401,8 @@ def _home_depot(pseudo: int) -> RecipeSource:
 def _large() -> dict[str, Any]:
     """The common part of the recipes for large shops."""
     return {
+        "encoder_bases": _ENCODER_BASES,
+        "ranker_bases": _RANKER_BASES,
         "augmentation": Augmentation(),
         "towers": EncoderTraining(
             batch_size=256, negatives=0, learning_rate=2e-4, max_steps=130, evaluations=2, **_LARGE_TOWERS

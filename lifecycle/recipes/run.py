@@ -24,8 +24,10 @@ from lifecycle.training.scoring import TowerSimilarity
 from ranker.ranker import Ranker
 from ranker.train import compress as compression
 from ranker.train import finetune as ranker
+from training.bases import BaseResolver, ResolvedBase
 from training.examples import Examples, select_split
-from training.export import CHECKPOINT, base_location, base_name, is_cross_encoder
+from training.export import CHECKPOINT, base_location, is_cross_encoder
+from training.known_bases import BaseKind
 from training.settings import TrainingSettings
 
 ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
@@ -40,25 +42,28 @@ def run_recipe(
     base: str | None = None,
     stages: Path | None = None,
     notify: Callable[[str], None] = lambda line: None,
+    resolver: BaseResolver | None = None,
 ) -> tuple[Path, ...]:
     """Leaves `encoder` in `output`, `ranker` where the recipe trains one, and what was before them in `stages`, by
     default a folder of it. Returns the folders of the models.
 
     Learns as much as the recipe's `minutes` leave time for on this machine, and prints a line when that is not all.
-    `base` is what both start from, instead of the bundled model. Sources of the final stage are no part of the
+    `base` is what both start from, instead of the recipe's bases, of which the first that `resolver` can have is taken,
+    else the packaged model. Sources of the final stage are no part of the
     stages before: several outputs whose final stages differ may share `stages`. Raises FeedError or ModelError.
     """
-    if recipe.ranker and recipe.ranker_from == "cross-encoder" and not is_cross_encoder(base):
+    bases = _resolved(recipe, base, resolver or BaseResolver(), notify)
+    if recipe.ranker and recipe.ranker_from == "cross-encoder" and not is_cross_encoder(bases["ranker"].location):
         recipe = recipe.without_ranker()
         notify(
-            f"no cross-encoder: one that starts from {base_name(base)} ranks shops that it has not seen no better than "
-            "fusion does, so the models have none (--ranker trains it)"
+            f"no cross-encoder: one that starts from {bases['ranker'].name} ranks shops that it has not seen no better "
+            "than fusion does, so the models have none (--ranker trains it)"
         )
     after = output / STAGES
     before = stages or after
     sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
-    pacer = Pacer(recipe, before, after, base, notify)
-    trainings = _Trainings(StageRunner(pacer, steps, tracker, base), sets, before, after)
+    pacer = Pacer(recipe, before, after, bases["encoder"].location, notify)
+    trainings = _Trainings(StageRunner(pacer, steps, tracker, bases), sets, before, after)
     towers = trainings.towers((before if recipe.final_stage else output) / ENCODER)
     teacher = None
     if recipe.ranker:
@@ -73,6 +78,19 @@ def run_recipe(
         trainings.compress(output / RANKER, towers, teacher)
     pacer.finish()
     return tuple(output / name for name in recipe.models)
+
+
+def _resolved(
+    recipe: Recipe, base: str | None, resolver: BaseResolver, notify: Callable[[str], None]
+) -> dict[BaseKind, ResolvedBase]:
+    """What each model starts from; a line for each that is not the packaged model by the recipe's own choice."""
+    preferences: dict[BaseKind, tuple[str, ...]] = {"encoder": recipe.encoder_bases, "ranker": recipe.ranker_bases}
+    bases: dict[BaseKind, ResolvedBase] = {}
+    for kind, names in preferences.items():
+        bases[kind] = resolver.need(base, kind) if base else resolver.resolve(names, kind)
+        for line in bases[kind].lines if base or names else ():
+            notify(line)
+    return bases
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ class _Trainings:
         judgments = pa.concat_tables([self._varied(mixed(early)), *(entry.generated for entry in early)])
         retrieved = self.runner.retrieve(self.before / "found-1", early, None)
         first = self.before / "first-round" if recipe.second_round else output
-        training = Round("encoder", first, early, self._from_base(recipe.towers), inputs=retrieved)
+        training = Round("encoder", first, early, self._from_base("encoder", recipe.towers), inputs=retrieved)
         self.runner.train(training, encoder.FINE_TUNING, make_examples(early, judgments, {}, retrieved))
         if recipe.second_round is None:
             return first
@@ -107,7 +125,7 @@ class _Trainings:
         assert second is not None, "a stage is shortened, never left out"
         negatives = self.runner.mine(self.before / "mined-1", early, first, recipe.towers.seed)
         retrieved = self.runner.retrieve(self.before / "found-2", early, first)
-        base = {"base": str(first / CHECKPOINT), "keep_of": base_location(self.runner.base)}
+        base = {"base": str(first / CHECKPOINT), "keep_of": base_location(self.runner.bases["encoder"].location)}
         training = Round("encoder", output, early, second.model_copy(update=base), (first,), [negatives, retrieved])
         return self.runner.train(training, encoder.FINE_TUNING, make_examples(early, judgments, negatives, retrieved))
 
@@ -116,7 +134,7 @@ class _Trainings:
         recipe, early = self.runner.pacer.start("ranker"), self._early
         assert recipe.ranker is not None, "called for recipes with a ranker"
         negatives, retrieved = self._early_negatives(towers), self._early_retrieved(towers)
-        settings = self._from_base(recipe.ranker)
+        settings = self._from_base("ranker", recipe.ranker)
         training = Round("ranker", output, early, settings, (towers,), [negatives, retrieved])
         examples = self._beside(towers, make_examples(early, mixed(early), negatives, retrieved))
         return self.runner.train(training, ranker.FINE_TUNING, examples)
@@ -177,8 +195,8 @@ class _Trainings:
         """Those that a final stage goes on from."""
         return self.before / ENCODER
 
-    def _from_base(self, settings: TrainingSettings) -> Any:
-        return settings.model_copy(update={"base": self.runner.base}) if self.runner.base else settings
+    def _from_base(self, kind: BaseKind, settings: TrainingSettings) -> Any:
+        return settings.model_copy(update=self.runner.bases[kind].settings)
 
     def _varied(self, judgments: pa.Table) -> pa.Table:
         return varied(judgments, self.recipe.augmentation) if self.recipe.augmentation else judgments

@@ -20,14 +20,16 @@ from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.negatives import mine_negatives, retrieve_first
 from lifecycle.training.record import Kind, model_digest, new_lineage, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
+from training.bases import ResolvedBase
 from training.examples import Examples, select_split
-from training.export import base_name
+from training.known_bases import BaseKind
 from training.settings import TrainingSettings
 from training.stages import REPORT_FILE, ModelStages, Task
 
 _STAMP = "stage.json"
 _NEGATIVES = "negatives.parquet"
 _RETRIEVED = "found.json"
+_LATER = ("query_prefix", "item_prefix", "pooling")
 _WORDS = {"lexical": FORMAT}  # another index retrieves other products
 
 Products = dict[str, list[str]]  # of each query
@@ -55,7 +57,7 @@ class StageRunner:
     pacer: Pacer
     steps: Steps
     tracker: Tracker
-    base: str | None
+    bases: Mapping[BaseKind, ResolvedBase]
     similarities: dict[str, TowerSimilarity] = field(default_factory=dict)
 
     @property
@@ -134,7 +136,8 @@ class StageRunner:
         (output / _STAMP).unlink(missing_ok=True)
         data = {name: digest for entry in training.sets for name, digest in entry.digests.items()}
         data |= {f"model {folder.name}": model_digest(folder) for folder in training.after}
-        lineage = new_lineage(training.kind, base_name(self.base), self.recipe.name, data)
+        base = self.bases[training.kind]
+        lineage = new_lineage(training.kind, base.name, self.recipe.name, data, base.origin)
         task = Task(examples, settings or training.settings, output)
         train_and_record(lineage, stages, task, f"train {output.name}", self.steps, self.tracker)
         _finish(output, self._round_stamp(training))
@@ -142,10 +145,17 @@ class StageRunner:
 
     def _round_stamp(self, training: Round) -> str:
         settings = training.settings.model_dump(mode="json")
-        return self._stamp(settings, training.sets, training.after, training.inputs)
+        # Stages of versions without these settings are done too.
+        given = {name: value for name, value in settings.items() if name not in _LATER or value is not None}
+        return self._stamp(given, training.sets, training.after, training.inputs, training.kind)
 
     def _stamp(
-        self, settings: dict[str, Any], sets: Iterable[TrainingSet], after: Iterable[Path], inputs: Any = None
+        self,
+        settings: dict[str, Any],
+        sets: Iterable[TrainingSet],
+        after: Iterable[Path],
+        inputs: Any = None,
+        kind: BaseKind = "encoder",
     ) -> str:
         """A digest of all that a stage's result depends on. Where the models before it lie is not among it."""
         wanted = settings | {"base": None, "keep_of": None}
@@ -156,7 +166,7 @@ class StageRunner:
         if self.recipe.final_stage and any(entry.source.final_only for entry in sets):
             replay = [self.recipe.final_stage.replay, self.recipe.final_stage.replay_valid]
         models = [model_digest(folder) for folder in after]
-        return value_digest([wanted, self.base, sources, augmentation, replay, models, inputs])
+        return value_digest([wanted, self.bases[kind].location, sources, augmentation, replay, models, inputs])
 
 
 def make_examples(

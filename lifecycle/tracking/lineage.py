@@ -29,11 +29,13 @@ class TrackedRun(_Frozen):
 
 
 class Lineage(_Frozen):
-    """The content of `run.json`. `data` has a SHA-256 for each input; `git` is the commit of Tandem's own code."""
+    """The content of `run.json`. `base` has its revision, `base_origin` is where it was taken from (folder, cache,
+    hub or package), `data` has a SHA-256 for each input, `git` is the commit of Tandem's own code."""
 
     format: Literal[1] = 1
     kind: Literal["encoder", "ranker"]
     base: str
+    base_origin: str | None = None
     catalog: str
     started: datetime
     data: dict[str, str]

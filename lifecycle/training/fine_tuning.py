@@ -18,18 +18,24 @@ _TITLES: dict[Kind, str] = {"encoder": "fine-tune the towers", "ranker": "fine-t
 
 
 def train_model(
-    kind: Kind, inputs: Inputs, output: Path, settings: dict[str, Any], steps: Steps, tracker: Tracker
+    kind: Kind,
+    inputs: Inputs,
+    output: Path,
+    settings: dict[str, Any],
+    steps: Steps,
+    tracker: Tracker,
+    base_origin: str | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes one model and leaves it in `output`, exported, with its lineage and curves; returns its report.
 
-    Settings that are None keep their defaults. Under torchrun the first process writes and prints for all. Raises
-    FeedError or ModelError.
+    Settings that are None keep their defaults. `base_origin` is where their base was taken from. Under torchrun the
+    first process writes and prints for all. Raises FeedError or ModelError.
     """
     if not is_main_process():
         steps, tracker = Silent(), NullTracker()
     similarity = TowerSimilarity(inputs.towers) if inputs.towers else None
     data = read_data(inputs, steps)
-    lineage = make_lineage(kind, inputs, data.mapping, base_name(settings.get("base")))
+    lineage = make_lineage(kind, inputs, data.mapping, base_name(settings.get("base")), base_origin=base_origin)
     stages, chosen = fine_tuning(kind, {name: value for name, value in settings.items() if value is not None})
     examples = make_examples(data)
     examples = add_negatives(examples, data.products, inputs, similarity, chosen.base, steps)

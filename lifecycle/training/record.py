@@ -45,7 +45,12 @@ def train_and_record(
 
 
 def make_lineage(
-    kind: Kind, inputs: Inputs, mapping: FeedMapping, base: str, further: dict[str, str] | None = None
+    kind: Kind,
+    inputs: Inputs,
+    mapping: FeedMapping,
+    base: str,
+    further: dict[str, str] | None = None,
+    base_origin: str | None = None,
 ) -> Lineage:
     """The lineage of a model to train: digests of the inputs, and of `further` ones, and the revision of the code."""
     data = {"catalog": file_digest(inputs.catalog), "judgments": file_digest(inputs.judgments)}
@@ -56,14 +61,15 @@ def make_lineage(
         data["mining"] = value_digest(inputs.mining.model_dump(mode="json"))
     if inputs.teacher:
         data["teacher"] = Ranker.open(inputs.teacher).digest
-    return new_lineage(kind, base, mapping.catalog.name, data | (further or {}))
+    return new_lineage(kind, base, mapping.catalog.name, data | (further or {}), base_origin)
 
 
-def new_lineage(kind: Kind, base: str, catalog: str, data: dict[str, str]) -> Lineage:
-    """A lineage that starts now; `data` are digests by name."""
+def new_lineage(kind: Kind, base: str, catalog: str, data: dict[str, str], base_origin: str | None = None) -> Lineage:
+    """A lineage that starts now; `data` are digests by name, `base_origin` says where the base was taken from."""
     return Lineage(
         kind=kind,
         base=base,
+        base_origin=base_origin,
         catalog=catalog,
         started=datetime.now(UTC),
         data=data,

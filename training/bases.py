@@ -1,0 +1,235 @@
+"""Where a training's base comes from: a folder, the Hugging Face cache, a hub or its mirror, else the packaged model.
+
+A missing network costs seconds and no error: the next preference is taken, and at last the packaged one.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import ModelError
+from training.export import base_name
+from training.known_bases import KNOWN_BASES, Base, BaseKind, find_base
+
+Origin = Literal["folder", "cache", "hub", "package"]
+
+# What is fetched of a repository: no weights but safetensors, which run no code when they are read.
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+_LEFT_OUT = ("onnx/*", "openvino/*", "*/onnx/*")
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "*.model")
+_POLL_SECONDS = 0.05
+_STALLS = 6.0  # a download may stand still as many times as long as the first answer may take
+
+_Result = TypeVar("_Result")
+
+
+class BaseSettings(BaseModel):
+    """Where bases are looked for, and bases beside the known ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    folder: Path | None = Field(
+        default=None, description="Folder that has models below their hub ids, or below the last part of these."
+    )
+    seconds: float = Field(
+        default=5.0, gt=0, le=600, description="Seconds to wait for the first answer of the hub, HF_ENDPOINT."
+    )
+    models: tuple[Base, ...] = Field(
+        default=(), description="Bases beside the known ones, or in their place; each is a table as below."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBase:
+    """What a training starts from. `location` is a folder, None of the packaged model; `passed` says why not others."""
+
+    kind: BaseKind
+    location: str | None
+    origin: Origin
+    known: Base | None = None
+    passed: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name, with the revision where it has one, as specs and lineages keep it."""
+        return base_name(self.location)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The training settings that it sets; prefixes and pooling only of a base that a user described."""
+        found: dict[str, Any] = {"base": self.location} if self.location else {}
+        if self.kind == "encoder" and self.known and self.known not in KNOWN_BASES:
+            found |= {"query_prefix": self.known.query_prefix, "item_prefix": self.known.item_prefix}
+            found |= {"pooling": self.known.pooling}
+        return found
+
+    @property
+    def lines(self) -> list[str]:
+        """For people: what was passed over and why, and what was taken, at which revision, from where."""
+        license = f", licence {self.known.license}" if self.known and self.known.license else ""
+        return [*self.passed, f"the {self.kind} starts from {self.name} (from the {self.origin}{license})"]
+
+
+class BaseResolver:
+    """Resolves names to folders. Once the hub has not answered, it is not asked again."""
+
+    def __init__(
+        self, settings: BaseSettings | None = None, cache: Path | None = None, endpoint: str | None = None
+    ) -> None:
+        """`cache` and `endpoint` are, unless given, those of the Hugging Face library's environment."""
+        self._settings = settings or BaseSettings()
+        self._cache = cache
+        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+        self._offline = any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
+        self._down = False
+
+    def resolve(self, preferences: Sequence[str], kind: BaseKind) -> ResolvedBase:
+        """The first of the preferences that can be had, else the packaged model.
+
+        A preference is a folder or a hub id, with `@revision` or without.
+        """
+        passed: list[str] = []
+        for name in preferences:
+            try:
+                location, origin = self._find(name, kind)
+                return ResolvedBase(kind, str(location), origin, self._known(name, kind), tuple(passed))
+            except _Unavailable as why:
+                passed.append(f"{name}: {why}")
+        return ResolvedBase(kind, None, "package", passed=tuple(passed))
+
+    def need(self, name: str, kind: BaseKind) -> ResolvedBase:
+        """The base of that name. Raises ModelError where it cannot be had."""
+        resolved = self.resolve((name,), kind)
+        if resolved.location is None:
+            raise ModelError(f"{resolved.passed[0]}; give a folder, or a hub id that can be reached")
+        return resolved
+
+    def _known(self, name: str, kind: BaseKind) -> Base | None:
+        return find_base(name, kind, (*self._settings.models, *KNOWN_BASES))
+
+    def _find(self, name: str, kind: BaseKind) -> tuple[Path, Origin]:
+        if Path(name).is_dir():
+            return Path(name), "folder"
+        if not _is_hub_id(name):
+            raise _Unavailable("is no folder, and no hub id")
+        plain, _, asked = name.partition("@")
+        for folder in (plain, Path(plain).name) if self._settings.folder else ():
+            assert self._settings.folder is not None, "else no folder is looked through"
+            if _is_whole(self._settings.folder / folder):
+                return self._settings.folder / folder, "folder"
+        known = self._known(plain, kind)
+        revision = asked or (known.revision if known else None)
+        cached = self._cached(plain, revision)
+        return (cached, "cache") if cached else (self._fetched(plain, revision), "hub")
+
+    def _cached(self, name: str, revision: str | None) -> Path | None:
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = snapshot_download(name, revision=revision, cache_dir=self._cache, local_files_only=True)
+        except Exception:  # the library raises a kind for each way of not having it
+            return None
+        return Path(folder) if _is_whole(Path(folder)) else None
+
+    def _fetched(self, name: str, revision: str | None) -> Path:
+        from huggingface_hub import HfApi, constants, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        endpoint = self._endpoint or constants.ENDPOINT
+        if self._offline:
+            raise _Unavailable("is not in the Hugging Face cache, and the hub is off (HF_HUB_OFFLINE)")
+        if self._down:
+            raise _Unavailable(f"is not in the Hugging Face cache, and {endpoint} does not answer")
+        seconds = self._settings.seconds
+        cache = Path(self._cache or constants.HF_HUB_CACHE)
+        options: dict[str, Any] = {"cache_dir": cache, "etag_timeout": seconds, "endpoint": endpoint}
+        try:
+            info = _watched(
+                lambda: HfApi(endpoint=endpoint).model_info(name, revision=revision, timeout=seconds), seconds
+            )
+            if not any(entry.rfilename.endswith(".safetensors") for entry in info.siblings or ()):
+                raise _Unavailable("has no weights in safetensors on the hub")
+            folder = _watched(
+                lambda: snapshot_download(
+                    name, revision=info.sha, allow_patterns=list(_FILES), ignore_patterns=list(_LEFT_OUT), **options
+                ),
+                seconds * _STALLS,
+                lambda: _size(cache / f"models--{name.replace('/', '--')}"),
+            )
+        except _Unavailable:
+            raise
+        except HfHubHTTPError as error:
+            raise _Unavailable(f"{endpoint} does not have it: {_first_line(error)}") from None
+        except Exception as error:  # of sockets, of TLS, of the disk: each library has its own
+            self._down = True
+            raise _Unavailable(f"is not in the Hugging Face cache, and {endpoint}: {_first_line(error)}") from None
+        if not _is_whole(Path(folder)):
+            raise _Unavailable("the hub has no whole model of that name: a tokenizer, a config and weights")
+        return Path(folder)
+
+
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+
+class _Unavailable(Exception):
+    """Why a base cannot be had, without its name."""
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name.partition("@")[0])
+    except HFValidationError:
+        return False
+    return True
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether it has a config, a tokenizer and weights, somewhere: a download may have been cut off."""
+    parts = (("config.json", "modules.json"), _TOKENIZERS, ("*.safetensors",))
+    return folder.is_dir() and all(
+        any(path.is_file() for pattern in patterns for path in folder.rglob(pattern)) for patterns in parts
+    )
+
+
+def _watched(call: Callable[[], _Result], seconds: float, progress: Callable[[], int] = lambda: 0) -> _Result:
+    """What a call returns, on a thread that is left alone once `progress` has not changed for so many seconds.
+
+    A name that does not resolve keeps a socket longer than any timeout of it. Raises what the call raises.
+    """
+    results: list[_Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="bases", daemon=True)
+    thread.start()
+    seen, since = progress(), time.monotonic()
+    while thread.is_alive():
+        thread.join(_POLL_SECONDS)
+        if (now := progress()) != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > seconds and thread.is_alive():
+            raise TimeoutError(f"no answer within {seconds:g} s")
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
