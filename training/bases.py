@@ -3,6 +3,7 @@
 A missing network costs seconds and no error: the next preference is taken, and at last the packaged one.
 """
 
+import json
 import os
 import threading
 import time
@@ -83,9 +84,11 @@ class BaseResolver:
         self, settings: BaseSettings | None = None, cache: Path | None = None, endpoint: str | None = None
     ) -> None:
         """`cache` and `endpoint` are, unless given, those of the Hugging Face library's environment."""
+        from huggingface_hub import constants
+
         self._settings = settings or BaseSettings()
-        self._cache = cache
-        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT") or None
+        self._cache_folder = cache or Path(constants.HF_HUB_CACHE)
+        self._endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
         self._offline = any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
         self._down = False
 
@@ -129,26 +132,24 @@ class BaseResolver:
         return (cached, "cache") if cached else (self._fetched(plain, revision), "hub")
 
     def _cached(self, name: str, revision: str | None) -> Path | None:
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = snapshot_download(name, revision=revision, cache_dir=self._cache, local_files_only=True)
-        except Exception:  # the library raises a kind for each way of not having it
-            return None
-        return Path(folder) if _is_whole(Path(folder)) else None
+        """The snapshot in the cache: of the commit, or of what a branch or tag was when it was fetched."""
+        repository = self._cache_folder / _folder(name)
+        named = repository / "refs" / (revision or "main")
+        commit = named.read_text().strip() if named.is_file() else revision
+        folder = repository / "snapshots" / commit if commit else None
+        return folder if folder and _is_whole(folder) else None
 
     def _fetched(self, name: str, revision: str | None) -> Path:
-        from huggingface_hub import HfApi, constants, snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
 
-        endpoint = self._endpoint or constants.ENDPOINT
+        endpoint = self._endpoint
         if self._offline:
             raise _Unavailable("is not in the Hugging Face cache, and the hub is off (HF_HUB_OFFLINE)")
         if self._down:
             raise _Unavailable(f"is not in the Hugging Face cache, and {endpoint} does not answer")
         seconds = self._settings.seconds
-        cache = Path(self._cache or constants.HF_HUB_CACHE)
-        options: dict[str, Any] = {"cache_dir": cache, "etag_timeout": seconds, "endpoint": endpoint}
+        options: dict[str, Any] = {"cache_dir": self._cache_folder, "etag_timeout": seconds, "endpoint": endpoint}
         try:
             info = _watched(
                 lambda: HfApi(endpoint=endpoint).model_info(name, revision=revision, timeout=seconds), seconds
@@ -157,10 +158,10 @@ class BaseResolver:
                 raise _Unavailable("has no weights in safetensors on the hub")
             folder = _watched(
                 lambda: snapshot_download(
-                    name, revision=info.sha, allow_patterns=list(_FILES), ignore_patterns=list(_LEFT_OUT), **options
+                    name, revision=revision, allow_patterns=list(_FILES), ignore_patterns=list(_LEFT_OUT), **options
                 ),
                 seconds * _STALLS,
-                lambda: _size(cache / f"models--{name.replace('/', '--')}"),
+                lambda: _size(self._cache_folder / _folder(name)),
             )
         except _Unavailable:
             raise
@@ -172,6 +173,11 @@ class BaseResolver:
         if not _is_whole(Path(folder)):
             raise _Unavailable("the hub has no whole model of that name: a tokenizer, a config and weights")
         return Path(folder)
+
+
+def located(base: str | None, kind: BaseKind) -> str | None:
+    """A base as a folder, fetched where it is a hub id; None is the packaged model. Raises ModelError."""
+    return base if base is None or Path(base).exists() else BaseResolver().need(base, kind).location
 
 
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -194,9 +200,24 @@ def _is_hub_id(name: str) -> bool:
 def _is_whole(folder: Path) -> bool:
     """Whether it has a config, a tokenizer and weights, somewhere: a download may have been cut off."""
     parts = (("config.json", "modules.json"), _TOKENIZERS, ("*.safetensors",))
-    return folder.is_dir() and all(
-        any(path.is_file() for pattern in patterns for path in folder.rglob(pattern)) for patterns in parts
+    return (
+        folder.is_dir()
+        and all(any(path.is_file() for pattern in patterns for path in folder.rglob(pattern)) for patterns in parts)
+        and all(_has_shards(index) for index in folder.rglob("*.safetensors.index.json"))
     )
+
+
+def _has_shards(index: Path) -> bool:
+    try:
+        shards: set[str] = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((index.parent / shard).is_file() for shard in shards)
+
+
+def _folder(name: str) -> str:
+    """The folder of a model in the cache."""
+    return f"models--{name.replace('/', '--')}"
 
 
 def _watched(call: Callable[[], _Result], seconds: float, progress: Callable[[], int] = lambda: 0) -> _Result:

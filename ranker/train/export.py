@@ -17,6 +17,7 @@ from ranker.ranker import SPEC_FILE, Ranker, RankerSpec
 from ranker.train.head import has_match_head, load_match_model, match_model
 from ranker.train.one_logit import classes, give_one_logit
 from ranker.train.settings import Head
+from training.bases import located
 from training.card import prepare_card
 from training.export import base_location, base_name, longest_input, quiet_libraries, split_samples, write_int8
 from training.quantize import PRECISION
@@ -64,6 +65,7 @@ def load_ranker(base: str | None, seed: int = 0, head: Head = "pooler") -> Cross
     one, which it keeps. Of a head of two logits it is their difference. Raises ModelError when there is no such model,
     it gives more logits a pair, reads a prompt, or nothing separates the two sides of its pairs for a `match` head.
     """
+    base = located(base, "ranker")
     location = base_location(base)
     torch.manual_seed(seed)
     with quiet_libraries():
@@ -103,6 +105,7 @@ def export_ranker(base: str | None, output: Path, pairs: Sequence[tuple[str, str
     difference of int8 logits from the original's, as a share of their standard deviation, and Spearman's correlation
     of the two. Raises ModelError when int8 would order products otherwise.
     """
+    base = located(base, "ranker")
     return export_model(load_ranker(base), base_name(base), output, pairs)
 
 

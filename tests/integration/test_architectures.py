@@ -155,8 +155,9 @@ def test_a_static_model_is_a_tower(tmp_path: Path) -> None:
 def test_towers_of_other_kinds_are_fine_tuned(kind: str, tmp_path: Path) -> None:
     base = write_static(tmp_path / "base") if kind == "static" else write_encoder(tmp_path / "base", kind)
     settings = EncoderTraining(
-        base=base, max_steps=3, batch_size=8, evaluations=1, learning_rate=1e-3, query_prefix="red ", keep=0.2
-    )
+        base=base, max_steps=2, batch_size=8, evaluations=1, query_prefix="red ", keep=0.2, validation_pairs=60,
+        distractors=0, threads=1,
+    )  # fmt: skip
     report = train_encoder(Examples.split(tiny.TEXTS, tiny.judgments()), tmp_path / "out", settings)
     assert report["parity"]["cosine_mean"] > 0.99
     assert BiEncoder.open(tmp_path / "out").spec.query_prefix == "red "
@@ -166,7 +167,9 @@ def test_towers_of_other_kinds_are_fine_tuned(kind: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("kind", ["mpnet", "deberta-v2"])
 def test_cross_encoders_of_other_kinds_are_fine_tuned(kind: str, tmp_path: Path) -> None:
     base = write_cross_encoder(tmp_path / "base", kind, labels=2)
-    settings = RankerTraining(base=base, max_steps=2, batch_size=8, evaluations=1, validation_pairs=100)
+    settings = RankerTraining(
+        base=base, max_steps=2, batch_size=8, evaluations=1, validation_pairs=60, threads=1, judgments=4
+    )
     report = train_ranker(Examples.split(tiny.TEXTS, tiny.judgments()), tmp_path / "out", settings)
     assert report["parity"]["correlation"] > 0.9
     assert load_ranker(str(tmp_path / "out")).num_labels == 1

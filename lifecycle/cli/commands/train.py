@@ -13,11 +13,15 @@ from lifecycle.cli.options import Config, Mapping, TrackingUri, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_line
 from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
+from training.bases import BaseResolver, BaseSettings
+from training.known_bases import BaseKind
 from training.processes import is_main_process
 
 
 class TrainSettings(TrackingSettings):
-    """The `--config` file: `[tracking]`, `[mining]`, and settings in `[encoder]`, `[ranker]` and `[final]`."""
+    """The `--config` file: `[tracking]`, `[mining]`, `[bases]`; settings in `[encoder]`, `[ranker]` and `[final]`."""
+
+    bases: BaseSettings = Field(default=BaseSettings(), description="Where the models that training starts from are.")
 
     encoder: dict[str, Any] = Field(default={}, description="Settings of training the bi-encoder.")
     ranker: dict[str, Any] = Field(default={}, description="Settings of training the cross-encoder.")
@@ -42,6 +46,9 @@ WithRanker = Annotated[
     typer.Option(
         "--ranker", help="With --recipe general: train a cross-encoder even where it would start from the towers."
     ),
+]
+StartingModel = Annotated[
+    str | None, typer.Option(help="Folder or hub id to start from; default: the recipe's bases, else bundled MiniLM.")
 ]
 
 
@@ -75,7 +82,7 @@ def train(
     minutes: Minutes = None,
     without: Without = None,
     ranker: WithRanker = False,
-    base: Annotated[str | None, typer.Option(help="Folder or hub id to start from; default: bundled MiniLM.")] = None,
+    base: StartingModel = None,
     epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Passes over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
     encoder: Annotated[
@@ -113,8 +120,9 @@ def train(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, print_line)
+        bases = BaseResolver(settings.bases)
         _train_by_recipe(
-            recipe, data, catalog, judgments, mapping, output, stages, minutes, without, ranker, base, tracker
+            recipe, data, catalog, judgments, mapping, output, stages, minutes, without, ranker, base, bases, tracker
         )
         return
     if data or stages or without or minutes is not None:
@@ -172,8 +180,20 @@ def _train_one(
     with table("mining"):
         mining = Mining(**settings.mining) if mine else None
     inputs = Inputs(catalog, mapping, judgments, encoder, mining, teacher)
+    knobs, origin = _resolve(kind, knobs, settings.bases)
     with table(kind):
-        train_model(kind, inputs, output, knobs, Bars(console), tracker)
+        train_model(kind, inputs, output, knobs, Bars(console), tracker, origin)
+
+
+def _resolve(kind: BaseKind, knobs: dict[str, Any], settings: BaseSettings) -> tuple[dict[str, Any], str]:
+    """The settings with the folder of their base, and where that was taken from."""
+    resolver = BaseResolver(settings)
+    if not knobs.get("base"):
+        return knobs, resolver.resolve((), kind).origin
+    base = resolver.need(str(knobs["base"]), kind)
+    for line in base.lines if is_main_process() else ():
+        print_line(line)
+    return base.settings | knobs | {"base": base.location}, base.origin
 
 
 def _train_final(
@@ -222,6 +242,7 @@ def _train_by_recipe(
     without: str | None,
     ranker: bool,
     base: str | None,
+    bases: BaseResolver,
     tracker: Tracker,
 ) -> None:
     from lifecycle.recipes.recipe import find_recipe
@@ -245,7 +266,7 @@ def _train_by_recipe(
         recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
-    folders = run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line)
+    folders = run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line, bases)
     print_line(f"trained by {name}: {' and '.join(map(str, folders))}")
 
 
