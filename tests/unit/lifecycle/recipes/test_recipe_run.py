@@ -26,7 +26,9 @@ from lifecycle.tracking.tracker import NullTracker
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
+from training.bases import BaseResolver, BaseSettings
 from training.examples import Examples
+from training.known_bases import Base
 from training.stages import ModelStages, Task
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
@@ -86,8 +88,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_both_models_are_left_with_their_lineage(done: Path) -> None:
+def test_both_models_are_left_with_their_lineage(done: Path, base: str) -> None:
     towers, ranker = BiEncoder.open(done / "encoder"), Ranker.open(done / "ranker")
+    assert towers.spec.base == ranker.spec.base == Path(base).name  # through all rounds
     assert towers.spec.dimensions == tiny.DIMENSIONS and ranker.spec.slope > 0
     lineage = read_lineage(done / "ranker")
     assert lineage is not None and lineage["catalog"] == "tiny"
@@ -270,11 +273,28 @@ def test_without_late_sources_what_the_towers_find_is_looked_for_once(
 def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     base: str, data: Path, trained: list[str], tmp_path: Path
 ) -> None:
-    short = recipe().on("early.jsonl", "early.parquet").model_copy(update={"compression": None, "second_round": None})
-    run_recipe(short, data, tmp_path, Silent(), NullTracker(), base)
+    """Each starts from its own preference, which the lines, the specs and the lineages name."""
+    towers = tiny.write_base(tmp_path / "models" / "team" / "towers")
+    bases = {"encoder_bases": ("/nowhere/at/all", "team/towers"), "ranker_bases": (base,)}
+    short = recipe().on("early.jsonl", "early.parquet")
+    short = short.model_copy(update={"compression": None, "second_round": None, **bases})
+    own = Base(name="team/towers", kind="encoder", query_prefix="cheap ", license="mit")
+    resolver = BaseResolver(BaseSettings(folder=tmp_path / "models", models=(own,)))
+    lines: list[str] = []
+    run_recipe(short, data, tmp_path, Silent(), NullTracker(), notify=lines.append, resolver=resolver)
+    assert lines == [
+        "/nowhere/at/all: is no folder, and no hub id",
+        "the encoder starts from towers (from the folder, licence mit)",
+        f"the ranker starts from {Path(base).name} (from the folder)",
+    ]
     assert trained == ["encoder", "ranker"]
-    assert BiEncoder.open(tmp_path / "encoder").spec.dimensions == tiny.DIMENSIONS
-    assert Ranker.open(tmp_path / "ranker").spec.slope > 0
+    encoder = BiEncoder.open(tmp_path / "encoder").spec
+    assert (encoder.base, encoder.query_prefix, encoder.dimensions) == ("towers", "cheap ", tiny.DIMENSIONS)
+    assert json.loads((tmp_path / "encoder" / "report.json").read_text())["settings"]["base"] == towers
+    assert Ranker.open(tmp_path / "ranker").spec.base == Path(base).name
+    for kind in ("encoder", "ranker"):
+        lineage = read_lineage(tmp_path / kind)
+        assert lineage is not None and lineage["base_origin"] == "folder"
 
 
 def test_without_a_ranker_the_towers_are_the_result(base: str, data: Path, trained: list[str], tmp_path: Path) -> None:
