@@ -28,7 +28,9 @@ class Base(BaseModel):
     pooling: Pooling | None = Field(
         default=None, description="How tokens make a vector, where the folder has no modules.json; none: their mean."
     )
-    max_tokens: int = Field(default=512, ge=8, description="Tokens that it reads at most.")
+    max_tokens: int = Field(
+        default=512, ge=8, description="Tokens that it was trained to read; its positions may end sooner."
+    )
 
 
 def _encoder(name: str, revision: str | None, license: str, pooling: Pooling | None, **more: str | int) -> Base:

@@ -20,6 +20,8 @@ from lifecycle.tracking.tracker import TrackingSettings
 from ranker.train.compress import RankerDistillation
 from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
+from training.bases import BaseSettings
+from training.known_bases import Base
 from retrieval.server.settings import ServeSettings
 
 _INTRODUCTION = """\
@@ -123,6 +125,14 @@ SECTIONS = (
         "ranker",
         _TRAINING,
     ),
+    Section(
+        "Bases",
+        "`tandem train --config FILE`, with a recipe too: where the models that training starts from are looked for.",
+        BaseSettings,
+        "bases",
+        _TRAINING,
+    ),
+    Section("A base of your own", "One of `models`: `[[bases.models]]`.", Base),
     Section(
         "Mining hard negatives",
         "`tandem train encoder --mine --config FILE`, and the same for the ranker.",

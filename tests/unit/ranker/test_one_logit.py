@@ -12,6 +12,7 @@ from torch import nn
 
 from core.errors import ModelError
 from ranker.train.export import load_ranker
+from training.export import is_cross_encoder
 
 PAIRS = [("steel kettle", "red mug"), ("lamp", "wool sock blue"), ("drill", "cordless drill")]
 
@@ -64,6 +65,12 @@ def test_more_logits_are_refused(modules: bool, tmp_path: Path) -> None:
     folder = write_modular_ranker(tmp_path, labels=3) if modules else write_cross_encoder(tmp_path, "bert", labels=3)
     with pytest.raises(ModelError, match=r"gives 3 logits a pair; choose a cross-encoder with one or two"):
         load_ranker(folder)
+
+
+def test_what_is_a_cross_encoder_already(tmp_path: Path) -> None:
+    assert is_cross_encoder(write_modular_ranker(tmp_path / "modular"))
+    assert is_cross_encoder(write_cross_encoder(tmp_path / "plain", "mpnet", labels=2))
+    assert not is_cross_encoder(write_encoder(tmp_path / "encoder", "mpnet"))
 
 
 def test_a_model_that_generates_text_is_refused(tmp_path: Path) -> None:
