@@ -30,7 +30,7 @@ _STALLS = 6.0  # a download may stand still as many times as long as the first a
 _Result = TypeVar("_Result")
 
 
-class BaseSettings(BaseModel):
+class BaseSources(BaseModel):
     """Where bases are looked for, and bases beside the known ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -81,12 +81,12 @@ class BaseResolver:
     """Resolves names to folders. Once the hub has not answered, it is not asked again."""
 
     def __init__(
-        self, settings: BaseSettings | None = None, cache: Path | None = None, endpoint: str | None = None
+        self, settings: BaseSources | None = None, cache: Path | None = None, endpoint: str | None = None
     ) -> None:
         """`cache` and `endpoint` are, unless given, those of the Hugging Face library's environment."""
         from huggingface_hub import constants
 
-        self._settings = settings or BaseSettings()
+        self._settings = settings or BaseSources()
         self._cache_folder = cache or Path(constants.HF_HUB_CACHE)
         self._endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
         self._offline = any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)

@@ -20,9 +20,9 @@ from lifecycle.tracking.tracker import TrackingSettings
 from ranker.train.compress import RankerDistillation
 from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
-from training.bases import BaseSettings
-from training.known_bases import Base
 from retrieval.server.settings import ServeSettings
+from training.bases import BaseSources
+from training.known_bases import Base
 
 _INTRODUCTION = """\
 A setting has its value from, the first that has one: an option of the command, the environment, the TOML file that
@@ -128,7 +128,7 @@ SECTIONS = (
     Section(
         "Bases",
         "`tandem train --config FILE`, with a recipe too: where the models that training starts from are looked for.",
-        BaseSettings,
+        BaseSources,
         "bases",
         _TRAINING,
     ),

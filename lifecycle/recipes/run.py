@@ -86,8 +86,9 @@ def _resolved(
     """What each model of the recipe starts from; lines say so, but for one that names no base."""
     preferences: dict[BaseKind, tuple[str, ...]] = {"encoder": recipe.encoder_bases, "ranker": recipe.ranker_bases}
     bases: dict[BaseKind, ResolvedBase] = {}
-    for kind in recipe.models:
-        names = preferences[kind]
+    for kind, names in preferences.items():
+        if kind not in recipe.models:
+            continue
         bases[kind] = resolver.need(base, kind) if base else resolver.resolve(names, kind)
         for line in bases[kind].lines if base or names else ():
             notify(line)

@@ -13,7 +13,7 @@ from lifecycle.cli.options import Config, Mapping, TrackingUri, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_line
 from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
-from training.bases import BaseResolver, BaseSettings
+from training.bases import BaseResolver, BaseSources
 from training.known_bases import BaseKind
 from training.processes import is_main_process
 
@@ -21,7 +21,7 @@ from training.processes import is_main_process
 class TrainSettings(TrackingSettings):
     """The `--config` file: `[tracking]`, `[mining]`, `[bases]`; settings in `[encoder]`, `[ranker]` and `[final]`."""
 
-    bases: BaseSettings = Field(default=BaseSettings(), description="Where the models that training starts from are.")
+    bases: BaseSources = Field(default=BaseSources(), description="Where the models that training starts from are.")
 
     encoder: dict[str, Any] = Field(default={}, description="Settings of training the bi-encoder.")
     ranker: dict[str, Any] = Field(default={}, description="Settings of training the cross-encoder.")
@@ -185,7 +185,7 @@ def _train_one(
         train_model(kind, inputs, output, knobs, Bars(console), tracker, origin)
 
 
-def _resolve(kind: BaseKind, knobs: dict[str, Any], settings: BaseSettings) -> tuple[dict[str, Any], str]:
+def _resolve(kind: BaseKind, knobs: dict[str, Any], settings: BaseSources) -> tuple[dict[str, Any], str]:
     """The settings with the folder of their base, and where that was taken from."""
     resolver = BaseResolver(settings)
     if not knobs.get("base"):

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import ModelError
 from training import bases as module
-from training.bases import BaseResolver, BaseSettings
+from training.bases import BaseResolver, BaseSources
 from training.export import base_name
 from training.known_bases import KNOWN_BASES, Base, find_base
 
@@ -89,7 +89,7 @@ def hub() -> Iterator[Hub]:
 
 
 def resolver(tmp_path: Path, endpoint: str, **settings: object) -> BaseResolver:
-    return BaseResolver(BaseSettings.model_validate(settings), tmp_path / "cache", endpoint)
+    return BaseResolver(BaseSources.model_validate(settings), tmp_path / "cache", endpoint)
 
 
 def write_model(folder: Path) -> Path:

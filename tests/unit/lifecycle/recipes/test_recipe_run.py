@@ -26,7 +26,7 @@ from lifecycle.tracking.tracker import NullTracker
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
-from training.bases import BaseResolver, BaseSettings
+from training.bases import BaseResolver, BaseSources
 from training.examples import Examples
 from training.known_bases import Base
 from training.stages import ModelStages, Task
@@ -279,7 +279,7 @@ def test_without_late_sources_and_compression_the_last_stages_are_the_result(
     short = recipe().on("early.jsonl", "early.parquet")
     short = short.model_copy(update={"compression": None, "second_round": None, **bases})
     own = Base(name="team/towers", kind="encoder", query_prefix="cheap ", license="mit")
-    resolver = BaseResolver(BaseSettings(folder=tmp_path / "models", models=(own,)))
+    resolver = BaseResolver(BaseSources(folder=tmp_path / "models", models=(own,)))
     lines: list[str] = []
     run_recipe(short, data, tmp_path, Silent(), NullTracker(), notify=lines.append, resolver=resolver)
     assert lines == [
