@@ -8,7 +8,7 @@ from sentence_transformers import CrossEncoder
 from core.errors import ModelError
 from engine.half import bert_tensors, write_half
 from ranker.ranker import Ranker
-from ranker.train.export import GREATEST_HALF_DIFFERENCE, difference, load_ranker, logits
+from ranker.train.export import GREATEST_HALF_DIFFERENCE, difference, load_ranker, logits, reads_segments
 from ranker.train.head import MatchHead
 
 
@@ -23,8 +23,11 @@ def add_half(base: str | None, folder: Path) -> None:
     model = load_ranker(base)
     encoder, tensors, head = _parts(model)
     config = encoder.config
+    tensors |= bert_tensors(encoder)
+    if not reads_segments(model):  # all of its tokens are of the first
+        tensors["segments"] = tensors["segments"][:1].expand_as(tensors["segments"])
     write_half(
-        ranker.model_path, bert_tensors(encoder) | tensors, heads=config.num_attention_heads,
+        ranker.model_path, tensors, heads=config.num_attention_heads,
         epsilon=config.layer_norm_eps, dimensions=1, **head,
     )  # fmt: skip
     deviation = difference(*logits(model, ranker, PackedModel.open(ranker.model_path, "cpu")))

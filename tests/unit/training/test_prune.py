@@ -6,7 +6,7 @@ import pytest
 import torch
 from teachers import write_base
 from torch import Tensor, nn
-from transformers import AutoModel, BertModel, ModernBertConfig, ModernBertModel
+from transformers import AutoModel, BertModel, LlamaConfig, LlamaModel
 
 from core.errors import ModelError
 from training import prune
@@ -80,9 +80,8 @@ def test_what_stays_matters_more_than_what_goes(tmp_path: Path) -> None:
 
 
 def test_other_feed_forward_layers_are_refused() -> None:
-    config = ModernBertConfig(
-        vocab_size=9, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3,
+    config = LlamaConfig(
+        vocab_size=9, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48
     )  # fmt: skip
     with pytest.raises(ModelError, match="two matrices"):
-        prune_neurons(ModernBertModel(config), 0.5, lambda _: torch.zeros(1), [None])
+        prune_neurons(LlamaModel(config), 0.5, lambda _: torch.zeros(1), [None])

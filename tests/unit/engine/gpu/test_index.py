@@ -186,14 +186,14 @@ def test_who_searches_is_chosen_by_what_there_is(index: VectorIndex, monkeypatch
     with pytest.raises(ReleaseError, match="this FAISS sees 0 GPUs: install faiss-gpu"):
         copy_to_gpus(index, library="faiss")
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(FaissClone, "of", lambda index, *_: FaissClone(index))
+    monkeypatch.setattr(FaissClone, "to_devices", lambda index, *_: FaissClone(index))
     assert isinstance(copy_to_gpus(index)._searcher, FilteredSearcher)
     assert copy_to_gpus(index, library="torch") == "torch"
 
     def unknown(*_: object) -> FaissClone:
         raise ReleaseError("IndexScalarQuantizer cannot be searched on a GPU")
 
-    monkeypatch.setattr(FaissClone, "of", unknown)
+    monkeypatch.setattr(FaissClone, "to_devices", unknown)
     assert copy_to_gpus(index) == "torch"
     with pytest.raises(ReleaseError, match="cannot be searched on a GPU"):
         copy_to_gpus(index, library="faiss")
