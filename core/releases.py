@@ -23,6 +23,7 @@ from core.manifest import FileEntry, Manifest
 from core.objects import Objects
 from core.pointer import RELEASE_NAME, PointerContent, read_pointer, step, write_pointer
 from core.release import Digests, Release, check_files, check_sizes, no_release, read_manifest, write_release
+from core.strings import quoted
 
 log = logging.getLogger("tandem.releases")
 
@@ -134,7 +135,7 @@ class ReleaseStore:
         if name is not None:
             if name not in names:
                 there = ", ".join(names) or "nothing published yet"
-                raise ReleaseError(f"{self.root} holds no catalog {name!r}; there is: {there}")
+                raise ReleaseError(f"{self.root} holds no catalog {quoted(name)}; there is: {there}")
             return name
         if not names:
             raise ReleaseError(f"{self.root} holds no release: make one with `tandem index`")

@@ -23,6 +23,7 @@ from core.pointer import PointerContent, read_pointer, step, write_pointer
 from core.releases import ReleaseStore
 from core.rules import RulesFile
 from core.rules_file import dump_rules, parse_rules
+from core.strings import quoted
 
 MOST_VERSIONS = 100
 _NAME = re.compile(r"rules-([0-9]{1,9})-([0-9]{8}T[0-9]{6}Z)-([0-9a-f]{16})")
@@ -59,7 +60,7 @@ class RuleStore:
     def read(self, name: str, sha256: str | None = None) -> RulesFile:
         """One version, once its digest was checked: that one, where it is known. Raises RulesError."""
         if not (form := _NAME.fullmatch(name)):
-            raise RulesError(f"{name!r} is no version of rules; see `tandem rules list`")
+            raise RulesError(f"{quoted(name)} is no version of rules; see `tandem rules list`")
         try:
             data = read_file(self._path(name), _MOST_BYTES)
         except FileNotFoundError:

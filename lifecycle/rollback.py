@@ -5,6 +5,7 @@ import logging
 from core.errors import ReleaseError
 from core.progress import Steps
 from core.releases import ReleaseStore
+from core.strings import quoted
 from indexer.inputs import IndexOptions
 from indexer.job import IndexOutcome, apply_models
 from indexer.models import ModelFolders
@@ -38,7 +39,7 @@ def rollback_models(store: ReleaseStore, catalog: str, model: str, steps: Steps)
     matching = [entry for entry in manifests if entry.model.model_id == model]
     if not matching:
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
-        raise ReleaseError(f"no release of catalog {catalog!r} has model set {model!r}; there is: {known}")
+        raise ReleaseError(f"no release of catalog {catalog!r} has model set {quoted(model)}; there is: {known}")
     models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(matching)])
     return apply_models(catalog, models, IndexOptions(), store, steps)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from core.errors import FeedError
+from core.strings import quoted
 from indexer.feed.alphabets import ALPHABETS, Alphabet, Triple, alphabet_of
 from indexer.feed.source import FeedSource, feed_errors
 from indexer.feed.survey import survey_bytes
@@ -63,7 +64,7 @@ def codec_name(name: str) -> str:
     except (LookupError, ValueError):
         info = None
     if info is None or info.name.replace("-", "_") in _TECHNICAL or not getattr(info, "_is_text_encoding", True):
-        raise ValueError(f"{name!r} is no text encoding; such as utf-8, cp1252, cp1251, cp932, gb18030")
+        raise ValueError(f"{quoted(name)} is no text encoding; such as utf-8, cp1252, cp1251, cp932, gb18030")
     return _LARGER.get(info.name, info.name)
 
 

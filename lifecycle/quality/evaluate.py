@@ -16,6 +16,7 @@ from core.errors import FeedError
 from core.fusion import fuse
 from core.plan import Plan
 from core.progress import Report
+from core.strings import quoted
 from encoder.embed import embed_all
 from engine.onnx.session import OnnxModel
 from evaluation import measures
@@ -116,7 +117,7 @@ async def evaluate(
     """
     chosen = select_grades(judgments, split)
     if not chosen:
-        raise FeedError(f"the judgments hold no query of split {split!r}")
+        raise FeedError(f"the judgments hold no query of split {quoted(split)}")
     lowest, highest = measures.grade_range(select_grades(judgments, "all"))
     relevant = (lowest + highest) / 2 if relevant is None else relevant
     pools = select_pools(chosen, release.columns.ids() if held is None else held)
@@ -140,7 +141,7 @@ async def served_ndcg(
     """nDCG@10 over the catalog of the order that shoppers see, by query. Raises FeedError for an empty split."""
     chosen = select_grades(judgments, split)
     if not chosen:
-        raise FeedError(f"the judgments hold no query of split {split!r}")
+        raise FeedError(f"the judgments hold no query of split {quoted(split)}")
     lowest, highest = measures.grade_range(select_grades(judgments, "all"))
     rankings: dict[str, list[str]] = {}
     with Admission(1).enter() as permit:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.errors import TandemError
 from core.plan import RERANK_DEPTH
+from core.strings import quoted
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
@@ -199,7 +200,7 @@ class Recipe(_Frozen):
         rest = tuple(source for source in self.sources if source.name != name)
         if len(rest) == len(self.sources):
             names = ", ".join(source.name for source in self.sources)
-            raise TandemError(f"recipe {self.name} has no source {name!r}; there are {names}")
+            raise TandemError(f"recipe {self.name} has no source {quoted(name)}; there are {names}")
         if not any(source.judgments for source in rest):
             raise TandemError(f"recipe {self.name} has no judgments without {name}; leave out another source")
         final = self.final_stage
@@ -337,7 +338,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {"sample": sample, "home_depot": home
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises TandemError when there is none."""
     if name not in RECIPES:
-        raise TandemError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+        raise TandemError(f"no recipe {quoted(name)}; there are {', '.join(RECIPES)}")
     return RECIPES[name]()
 
 

@@ -19,7 +19,7 @@ class WorldName(StrEnum):
 
 def sample(
     output: Annotated[Path, typer.Option(help="Folder for the catalog, its mapping and the judgments.")],
-    products: Annotated[int, typer.Option(min=100, help="Number of products.")] = 3000,
+    products: Annotated[int, typer.Option(min=1000, help="Number of products.")] = 3000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same shop.")] = 7,
     world: Annotated[
         WorldName,

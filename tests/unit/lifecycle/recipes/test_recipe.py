@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from pydantic import ValidationError
 
@@ -22,6 +24,13 @@ def test_the_mappings_that_recipes_name_come_with_tandem(tmp_path) -> None:
 def test_an_unknown_recipe_names_those_there_are() -> None:
     with pytest.raises(TandemError, match="no recipe 'amazon'; there are sample, home_depot, general"):
         find_recipe("amazon")
+
+
+@pytest.mark.parametrize("call", [find_recipe, lambda name: general().without(name)])
+def test_a_long_name_is_quoted_in_short(call: Callable[[str], object]) -> None:
+    with pytest.raises(TandemError) as raised:
+        call("x" * 5_000 + "\n")
+    assert len(str(raised.value)) < 200 and "'xxx" in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_a_shop_of_ones_own_takes_the_place_of_the_sources() -> None:
