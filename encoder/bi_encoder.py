@@ -68,8 +68,11 @@ class BiEncoder:
         return _encode(self._items, self.spec.item_prefix, texts)
 
     def is_word(self, text: str) -> bool:
-        """Whether the tokenizer keeps it whole, as it does most words of the language and few misspelt ones."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False)) == 1
+        """Whether the tokenizer keeps it whole, as it does most words of the language and few misspelt ones.
+
+        Tokenizers of bytes have other tokens for a word at the beginning of a text and after a space.
+        """
+        return any(len(self._tokenizer.encode(form, add_special_tokens=False)) == 1 for form in (text, f" {text}"))
 
     def model_path(self, side: Literal["query", "item"]) -> Path:
         """The ONNX file of one tower."""

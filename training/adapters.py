@@ -56,7 +56,11 @@ def add_adapters(trainer: "Trainer", rank: int, alpha: float, dropout: float) ->
     from peft import LoraConfig, LoraModel
 
     adapters = []
-    for encoder in _encoders(trainer.model):
+    if not (encoders := _encoders(trainer.model)):
+        raise ModelError(
+            "the base is a table of vectors without layers to put adapters (lora) beside; train it without"
+        )
+    for encoder in encoders:
         layers = [name for name, module in encoder.named_modules() if isinstance(module, torch.nn.Linear)]
         if not layers:
             raise ModelError("the base model has no linear layers to put adapters (lora) beside; train it without")

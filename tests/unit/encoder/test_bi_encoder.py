@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from architectures import ARCHITECTURES
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -35,6 +36,16 @@ def test_tokens_carry_special_ones_and_no_padding(tmp_path: Path) -> None:
     result = tower.tokenize_queries(["steel kettle", "", "kettle blue"])
     assert [tokens.tolist() for tokens in result] == [[1, 4, 5, 2], [1, 2], [1, 5, 3, 2]]
     assert {tokens.dtype.name for tokens in result} == {"int32"}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta", "modernbert"])
+def test_words_are_known_however_a_tokenizer_marks_where_they_begin(kind: str, tmp_path: Path) -> None:
+    """The bytes' tokenizers learned `mug` after a space alone: no text begins with it."""
+    folder = write_towers(tmp_path)
+    tokenizer = ARCHITECTURES[kind].tokenizer(["steel mug", "wool mug", "steel sock"] * 9)
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    tower = BiEncoder.open(folder)
+    assert tower.is_word("mug") and tower.is_word("steel") and not tower.is_word("mgu")
 
 
 def test_each_side_has_its_own_limit_and_prefix(tmp_path: Path) -> None:
