@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import ModelError
+from core.strings import quoted
 from training.export import base_name
 from training.known_bases import KNOWN_BASES, Base, BaseKind, find_base
 
@@ -103,7 +104,7 @@ class BaseResolver:
                 location, origin = self._find(name, kind)
                 return ResolvedBase(kind, str(location), origin, self._known(name, kind), tuple(passed))
             except _Unavailable as why:
-                passed.append(f"{name}: {why}")
+                passed.append(f"{_shown(name)}: {why}")
         return ResolvedBase(kind, None, "package", passed=tuple(passed))
 
     def need(self, name: str, kind: BaseKind) -> ResolvedBase:
@@ -117,7 +118,7 @@ class BaseResolver:
         return find_base(name, kind, (*self._settings.models, *KNOWN_BASES))
 
     def _find(self, name: str, kind: BaseKind) -> tuple[Path, Origin]:
-        if Path(name).is_dir():
+        if _is_folder(name):
             return Path(name), "folder"
         if not _is_hub_id(name):
             raise _Unavailable("is no folder, and no hub id")
@@ -180,11 +181,25 @@ def located(base: str | None, kind: BaseKind) -> str | None:
     return base if base is None or Path(base).exists() else BaseResolver().need(base, kind).location
 
 
+_LONGEST_ID = 96  # characters, on the hub
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class _Unavailable(Exception):
     """Why a base cannot be had, without its name."""
+
+
+def _is_folder(name: str) -> bool:
+    """The empty name is not the folder in which the command runs."""
+    try:
+        return bool(name.strip()) and Path(name).is_dir()
+    except OSError:  # the name is too long for one
+        return False
+
+
+def _shown(name: str) -> str:
+    """As a line shows it: as it is, unless it is empty or longer than any hub id."""
+    return name if name.strip() and len(name) <= _LONGEST_ID else quoted(name)
 
 
 def _is_hub_id(name: str) -> bool:

@@ -188,7 +188,7 @@ def _train_one(
 def _resolve(kind: BaseKind, knobs: dict[str, Any], settings: BaseSources) -> tuple[dict[str, Any], str]:
     """The settings with the folder of their base, and where that was taken from."""
     resolver = BaseResolver(settings)
-    if not knobs.get("base"):
+    if knobs.get("base") is None:
         return knobs, resolver.resolve((), kind).origin
     base = resolver.need(str(knobs["base"]), kind)
     for line in base.lines if is_main_process() else ():

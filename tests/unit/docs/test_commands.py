@@ -15,6 +15,7 @@ from core.errors import TandemError
 from core.rules_file import parse_rules
 from indexer.cleaning.mapping import load_mapping
 from lifecycle.cli.app import app
+from lifecycle.cli.commands.train import TrainSettings
 from lifecycle.quality.gate import GateSettings
 from retrieval.server.settings import ServeSettings
 
@@ -129,6 +130,8 @@ def check_toml(page: str, text: str, scratch: Path) -> None:
         GateSettings(**values)
     elif page == "deployment.md":
         Slo(**values)
+    elif page == "models.md":
+        TrainSettings(**values)
     elif page == "catalog.md" and "fields" in values:
         scratch.write_text(text, "utf-8")
         load_mapping(scratch)

@@ -199,6 +199,15 @@ def test_a_folder_of_its_own_comes_first_and_anything_else_is_no_hub_id(tmp_path
     assert found.passed == ("../a/b/c: is no folder, and no hub id",)
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 200, "x" * 5_000])
+def test_a_name_that_can_be_none_is_quoted_in_short(name: str, tmp_path: Path) -> None:
+    """The empty name is not the folder in which the command runs."""
+    with pytest.raises(ModelError) as raised:
+        resolver(tmp_path, closed_port()).need(name, "encoder")
+    shown = repr(name if len(name) < 40 else "x" * 39 + "…")
+    assert str(raised.value).startswith(f"{shown}: is no folder, and no hub id; give a folder")
+
+
 def test_a_base_that_a_user_describes_sets_prefixes(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "models" / "mine")
     own = Base(name="me/mine", kind="encoder", query_prefix="q: ", pooling="cls", license="mit")
