@@ -52,13 +52,17 @@ def run_recipe(
     taken, else the packaged model. Sources of the final stage are no part of the stages before: several outputs whose
     final stages differ may share `stages`. Raises FeedError or ModelError.
     """
-    bases = _resolved(recipe, base, resolver or BaseResolver(), notify)
+    bases = _resolved(recipe, base, resolver or BaseResolver())
     if recipe.ranker and recipe.ranker_from == "cross-encoder" and not is_cross_encoder(bases["ranker"].location):
         recipe = recipe.without_ranker()
         notify(
             f"no cross-encoder: one that starts from {bases['ranker'].name} ranks shops that it has not seen no better "
             "than fusion does, so the models have none (--ranker trains it)"
         )
+    for kind, start in bases.items():
+        named = start.location or start.passed  # else the recipe asks for the packaged model
+        for line in start.lines if named and kind in recipe.models else start.passed:
+            notify(line)
     after = output / STAGES
     before = stages or after
     sets = read_sets(recipe.sources, data, recipe.towers.seed, steps)
@@ -80,18 +84,14 @@ def run_recipe(
     return tuple(output / name for name in recipe.models)
 
 
-def _resolved(
-    recipe: Recipe, base: str | None, resolver: BaseResolver, notify: Callable[[str], None]
-) -> dict[BaseKind, ResolvedBase]:
-    """What each model of the recipe starts from; lines say so, but for one that names no base."""
+def _resolved(recipe: Recipe, base: str | None, resolver: BaseResolver) -> dict[BaseKind, ResolvedBase]:
+    """What each model of the recipe starts from."""
     preferences: dict[BaseKind, tuple[str, ...]] = {"encoder": recipe.encoder_bases, "ranker": recipe.ranker_bases}
     bases: dict[BaseKind, ResolvedBase] = {}
     for kind, names in preferences.items():
         if kind not in recipe.models:
             continue
         bases[kind] = resolver.need(base, kind) if base else resolver.resolve(names, kind)
-        for line in bases[kind].lines if base or names else ():
-            notify(line)
     return bases
 
 

@@ -256,9 +256,12 @@ def test_a_run_that_has_less_time_learns_less_and_goes_on_with_as_much(
         name: json.loads((tmp_path / "stages" / name / "report.json").read_text())["settings"]["max_steps"]
         for name in ("first-round", "teacher")
     }
-    assert steps == {"first-round": 4, "teacher": 8} and len(lines) == 2 and len(trained) == 4
+    assert lines[:2] == [
+        f"the {kind} starts from {Path(base).name} (from the folder)" for kind in ("encoder", "ranker")
+    ]
+    assert steps == {"first-round": 4, "teacher": 8} and len(lines) == 4 and len(trained) == 4
     run_recipe(hurried, data, tmp_path, Silent(), NullTracker(), base, notify=lines.append)
-    assert len(lines) == 2 and len(trained) == 4
+    assert lines[4:] == lines[:2] and len(trained) == 4
 
 
 def test_without_late_sources_what_the_towers_find_is_looked_for_once(
@@ -312,7 +315,8 @@ def test_a_cross_encoder_that_needs_one_to_start_from_is_left_out_without(
     base = tiny.write_base(tmp_path / "towers")
     folders = run_recipe(chosen, data, tmp_path, Silent(), NullTracker(), base, notify=lines.append)
     assert folders == (tmp_path / "encoder",) and trained == ["first-round", "encoder"]
-    assert len(lines) == 1 and lines[0].startswith("no cross-encoder: ") and "--ranker" in lines[0]
+    assert len(lines) == 2 and lines[0].startswith("no cross-encoder: ") and "--ranker" in lines[0]
+    assert lines[1].startswith("the encoder starts from ")
 
 
 def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
