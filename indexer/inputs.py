@@ -19,6 +19,7 @@ from indexer.columns import COLUMN_RULES
 from indexer.feed.source import feed_errors, open_source
 from indexer.lexical import WEIGHTS
 from indexer.models import OpenModels
+from indexer.sample import CatalogSample
 from indexer.validate import GoldenQuery
 from text.synonyms import Synonyms
 
@@ -30,7 +31,7 @@ class IndexOptions:
 
     On device `cuda`, or `auto` where there is a GPU and the towers have weights for it, that embeds the products.
 
-    Without `synonyms`, those of the release in service stay.
+    Without `synonyms`, those of the release in service stay. With a `sample`, only a part of the products is indexed.
     """
 
     index: IndexSettings = field(default_factory=IndexSettings)
@@ -39,6 +40,7 @@ class IndexOptions:
     golden: tuple[GoldenQuery, ...] = ()
     synonyms: Synonyms | None = None
     device: Device = "cpu"
+    sample: CatalogSample | None = None
 
 
 def digest_feed(feed: Path) -> str:
@@ -61,6 +63,8 @@ def digest_settings(options: IndexOptions) -> str:
         [g.model_dump() for g in options.golden],
         options.synonyms.model_dump() if options.synonyms else None,
     ]
+    if options.sample:
+        settings.append([options.sample.products, sorted(options.sample.ids), options.sample.seed])
     formats = [PRODUCT_TEXT_VERSION, FORMAT, WEIGHTS, SUGGESTIONS.number, TYPED_COLUMNS.number, COLUMN_RULES]
     versions = [str(CATALOG_SCHEMA), *formats, version("tandem-retrieval")]
     return value_digest([settings, *versions])

@@ -51,6 +51,7 @@ from indexer.publish import (
     publish,
 )
 from indexer.queries import embed_queries
+from indexer.sample import keep_sample
 from indexer.suggestions import SUGGESTIONS_FOLDER, past_queries, suggestion_files, write_catalog_suggestions
 from indexer.validate import validate, validate_columns
 from indexer.work import work_folder
@@ -109,6 +110,8 @@ def index_feed(
         with work_folder(store.folder(market.catalog) / WORK, [QUARANTINE_FILE]) as work:
             with steps.step("clean") as report:
                 cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
+                if options.sample:
+                    keep_sample(cleaned.columns, options.sample)
             job = _Job(opened, options, inputs, store, work, steps)
             return _make_release(_clean_products(cleaned, market, mapping.types), job)
 

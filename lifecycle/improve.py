@@ -6,28 +6,24 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from core.errors import FeedError, ReleaseError
+from core.errors import FeedError, ModelError, ReleaseError
 from core.plan import Plan
 from core.progress import Steps
 from core.releases import ReleaseStore
-from encoder.bi_encoder import BiEncoder
 from evaluation.judgments import load_judgments
 from indexer.cleaning.mapping import FeedMapping
 from indexer.inputs import IndexOptions
 from indexer.job import index_feed
-from indexer.models import ModelFolders
+from indexer.models import ModelFolders, open_models
 from lifecycle.feeds import read_mapping
 from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, write_json
-from lifecycle.models import with_lineage
+from lifecycle.models import models_in
 from lifecycle.quality.evaluate import select_grades, served_ndcg
 from lifecycle.quality.evaluation import CURRENT, ReleaseLocation, find_release, open_place
 from lifecycle.tracking.tracker import Tracker
-from ranker.final import SPEC_FILE, FinalSpec
-from ranker.ranker import Ranker
 
 RECIPE = "sample"
 _CANDIDATE, _BEFORE = "candidate", "before.json"
@@ -134,17 +130,16 @@ def _candidate(
 
 def _models(output: Path) -> ModelFolders:
     """What was trained; a final score of other models is learned anew."""
-    encoder, ranker, final = (output / name for name in ("encoder", "ranker", "final"))
-    has_final = (final / SPEC_FILE).is_file() and _goes_with(final, encoder, ranker)
-    return with_lineage(encoder, ranker, final=final if has_final else None)
+    models = models_in(output)
+    return models if models.final is None or _goes_with(models) else replace(models, final=None)
 
 
-def _goes_with(final: Path, encoder: Path, ranker: Path) -> bool:
+def _goes_with(models: ModelFolders) -> bool:
     try:
-        spec = FinalSpec.model_validate_json((final / SPEC_FILE).read_bytes())
-    except ValidationError:
+        open_models(models)
+    except ModelError:
         return False
-    return (spec.encoder, spec.ranker) == (BiEncoder.open(encoder).digest, Ranker.open(ranker).digest)
+    return True
 
 
 def _learn_final(

@@ -14,6 +14,7 @@ from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
 from indexer.models import ModelFolders
 from lifecycle.tracking.lineage import read_lineage
+from ranker.final import SPEC_FILE as FINAL_FILE
 from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 log = logging.getLogger("tandem.models")
@@ -44,6 +45,21 @@ def resolve_models(
         _ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
         {kind: run for kind, run in known.items() if not given.get(kind)},
         final,
+    )
+
+
+def models_in(folder: Path) -> ModelFolders:
+    """The models that a training left in a folder: `encoder`, and `ranker` and `final` where there are any.
+
+    Raises ModelError without an encoder.
+    """
+    encoder, ranker, final = (folder / name for name in ("encoder", "ranker", "final"))
+    if not (encoder / TOWER_FILE).is_file():
+        raise ModelError(f"{folder} holds no encoder/{TOWER_FILE}; give the folder that `tandem train --recipe` left")
+    return with_lineage(
+        encoder,
+        ranker if (ranker / RANKER_FILE).is_file() else None,
+        final=final if (final / FINAL_FILE).is_file() else None,
     )
 
 

@@ -28,8 +28,8 @@ class Feature:
     optional: bool = False
 
 
-# BM25 as a share of the best candidate's and reciprocal ranks are left out: trees trained on one shop with them rank
-# another shop worse. A gap is the difference from the best candidate's value, 0 at most.
+# BM25 as a share of the best candidate's, and standardised values, are left out: scores trained on some shops with them
+# rank other shops worse. A gap is the difference from the best candidate's value, 0 at most.
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "rerank_probability",
@@ -39,6 +39,12 @@ FEATURES: tuple[Feature, ...] = (
         optional=True,
     ),
     Feature("rerank_probability_gap", "relevance to the best", 1, "Gap of `rerank_probability`.", optional=True),
+    Feature(
+        "fused_score",
+        "fused",
+        1,
+        "The score of fusion: reciprocal ranks, and how much of the query the product's names cover.",
+    ),
     Feature("cosine_similarity", "similarity", 1, "Cosine of the bi-encoder's vectors."),
     Feature("cosine_similarity_gap", "similarity to the best", 1, "Gap of `cosine_similarity`."),
     Feature(
@@ -55,6 +61,12 @@ FEATURES: tuple[Feature, ...] = (
         "Share of the query's words that any field holds, by inverse document frequency.",
     ),
     Feature("title_term_coverage", "coverage by the title", 1, "The same of the title alone."),
+    Feature(
+        "name_coverage_squared",
+        "coverage by the names",
+        1,
+        "The same of all fields that name the product, squared: the last word that is missing counts most.",
+    ),
     Feature(
         "last_term_match",
         "last word",
@@ -120,6 +132,28 @@ FEATURES: tuple[Feature, ...] = (
     Feature("popularity_percentile_gap", "popularity to the best", 1, "Gap of `popularity_percentile`.", optional=True),
 )
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+# The weighted sum that is learned from several shops takes what means the same in each. What a query has of itself
+# moves no candidate there, nor does a gap beside the value itself.
+PORTABLE_FEATURES = (
+    "rerank_probability",
+    "fused_score",
+    "cosine_similarity",
+    "title_bm25",
+    "other_fields_bm25",
+    "term_coverage",
+    "title_term_coverage",
+    "name_coverage_squared",
+    "last_term_match",
+    "code_coverage",
+    "quantity_coverage",
+    "conflicting_quantities",
+    "brand_coverage",
+    "conflicting_brand_terms",
+    "attribute_agreement",
+    "product_type_agreement",
+)
+# Trees of one shop do without what says the ranks again.
+TREE_FEATURES = tuple(name for name in FEATURE_NAMES if name not in ("fused_score", "name_coverage_squared"))
 MONOTONICITY = {feature.name: feature.monotonicity for feature in FEATURES}
 LABELS = {feature.name: feature.label for feature in FEATURES}
 

@@ -1,4 +1,4 @@
-"""The final score: boosted trees over the features of a candidate; see `ranker.features`."""
+"""The final score: boosted trees, or a weighted sum, over the features of a candidate; see `ranker.features`."""
 
 import re
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from core.formats import FINAL_SCORE
 from core.plan import RERANK_DEPTH
 from engine.onnx.trees import OnnxTrees
 from ranker.features import FEATURE_NAMES, names_of_labels, unknown_features
+from ranker.linear import LinearScore
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -29,9 +30,10 @@ _LAST_FEATURE = re.compile(r"^max_feature_idx=(\d+)$", re.MULTILINE)  # of the h
 
 
 class FinalSpec(BaseModel):
-    """What the trees were trained for. `features` are their columns, by name; `report` is what training measured.
+    """What the score was trained for. `features` are its columns, by name; `report` is what training measured.
 
-    Format 4 named features by their labels; it is read as format 5.
+    A score is either trees, in files of their own, or the weights here. Format 4 named features by their labels; it is
+    read as format 5.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,10 +42,19 @@ class FinalSpec(BaseModel):
     features: tuple[str, ...] = Field(
         min_length=1, description="Names of the features, in the order of the trees' inputs."
     )
+    first_weights: dict[str, float] = Field(
+        default={}, description="Of a linear score: weight of each feature before rescoring, and without it."
+    )
+    weights: dict[str, float] = Field(
+        default={}, description="Of a linear score: weight of each feature after rescoring; empty where trees rank."
+    )
     dense_weight: float = Field(ge=0, le=10, description="Weight of dense ranks in fusion.")
     lexical_weight: float = Field(ge=0, le=10, description="Weight of lexical ranks in fusion.")
     rerank_depth: int = Field(default=RERANK_DEPTH, ge=0, le=500, description="Candidates that are rescored.")
-    encoder: str = Field(description="Digest of the bi-encoder whose cosines the trees were trained on.")
+    encoder: str = Field(
+        description="Digest of the bi-encoder whose cosines it was trained on; empty where it goes with any, since it "
+        "was learned from several shops."
+    )
     ranker: str = Field(
         default="",
         description="Digest of the cross-encoder whose scores the trees were trained on; empty where there was none.",
@@ -56,6 +67,19 @@ class FinalSpec(BaseModel):
         if isinstance(data, dict) and data.get("format") == 4 and isinstance(data.get("features"), list):
             return data | {"format": 5, "features": names_of_labels(data["features"])}
         return data
+
+    @model_validator(mode="after")
+    def _weigh_features(self) -> Self:
+        if bool(self.weights) != bool(self.first_weights):
+            raise ValueError("weights and first_weights go together")
+        if unknown := {*self.weights, *self.first_weights} - {*self.features}:
+            raise ValueError(f"weights of features that it does not have: {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def portable(self) -> bool:
+        """Whether it goes with other models than those it was trained with."""
+        return not self.encoder
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -89,6 +113,15 @@ class Trees:
         if int(last[1]) + 1 != self.features:
             raise ModelError(f"{folder}: {onnx.name} and {self._text.name} do not agree; train it again")
 
+    def scores(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores, shape (c,), of c rows of features, shape (c, f)."""
+        return self.onnx.scores(table)
+
+    def contributions(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What each feature adds to each score, shape (c, f). Raises what `booster` raises."""
+        values = np.asarray(self.booster.predict(table, num_threads=1, pred_contrib=True), np.float32)
+        return values[:, :-1]
+
     @cached_property
     def booster(self) -> "lgb.Booster":
         """Raises MissingPackageError without LightGBM, ModelError where it cannot read the trees."""
@@ -106,21 +139,27 @@ class Trees:
 
 
 class FinalScore:
-    """Trees that rank candidates, for any number of threads. Scores define an order and are not probabilities.
+    """Ranks candidates by trees or weights, for any number of threads. Scores define an order; they are no
+    probabilities.
 
     There are two sets: the first ranks before the cross-encoder has spoken, and where it does not speak at all.
     """
 
     def __init__(
-        self, folder: Path, spec: FinalSpec, first: Trees, trees: Trees, schema: Sequence[str] = FEATURE_NAMES
+        self,
+        folder: Path,
+        spec: FinalSpec,
+        first: Trees | LinearScore,
+        last: Trees | LinearScore,
+        schema: Sequence[str] = FEATURE_NAMES,
     ) -> None:
         """Use `FinalScore.open`."""
         self.folder = folder
         self.spec = spec
         self._first = first
-        self._trees = trees
+        self._last = last
         self._width = len(schema)
-        # The trees' columns among those of the schema; None where they are the same.
+        # Its columns among those of the schema; None where they are the same.
         self._columns = None if spec.features == tuple(schema) else [schema.index(name) for name in spec.features]
 
     @classmethod
@@ -135,13 +174,21 @@ class FinalScore:
                 f"{folder}: this version does not know the final score's features {', '.join(unknown)}: "
                 f"upgrade Tandem, or {_REMAKE} with this version"
             )
+        if spec.weights:
+            before, after = (LinearScore(weights, spec.features) for weights in (spec.first_weights, spec.weights))
+            return cls(folder, spec, before, after, schema)
         first, trees = (Trees(folder, name) for name in (PRERANK_TREES, TREES))
         if {first.features, trees.features} != {len(spec.features)}:
             raise ModelError(f"{folder}: its trees and {SPEC_FILE} do not agree; train it again")
         return cls(folder, spec, first, trees, schema)
 
     def check(self, encoder: str, ranker: str) -> None:
-        """Raises ModelError when its trees were made for other models than those of these digests."""
+        """Raises ModelError when it was made for other models than those of these digests.
+
+        A portable one goes with any towers, and with any cross-encoder or none where it has nothing rescored.
+        """
+        if self.spec.portable and (not self.spec.rerank_depth or self.spec.ranker in ("", ranker)):
+            return
         if (self.spec.encoder, self.spec.ranker) != (encoder, ranker):
             raise ModelError(
                 f"{self.folder}: this final score was trained with other models; run `tandem train final` with these"
@@ -149,6 +196,8 @@ class FinalScore:
 
     def files(self) -> list[Path]:
         """All it is made of."""
+        if self.spec.weights:
+            return [self.folder / SPEC_FILE]
         trees = (tree_files(self.folder, name) for name in (PRERANK_TREES, TREES))
         return [self.folder / SPEC_FILE, *chain.from_iterable(trees)]
 
@@ -162,28 +211,27 @@ class FinalScore:
 
         `rescored`: whether the cross-encoder scored any of them. Those that it did not score count as not worth it.
         """
-        return self._ranking(rescored).onnx.scores(self._own_columns(table))
+        return self._ranking(rescored).scores(self._own_columns(table))
 
     def contributions(self, table: NDArray[np.float32], rescored: bool) -> NDArray[np.float32]:
-        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked; 0
-        for features that the trees do not take.
+        """How much each feature raises or lowers each score, shape (c, f): Shapley values of the trees that ranked, or
+        each feature by its weight; 0 for features that the score does not take.
 
         With a constant they sum up to the score (Lundberg and others, "From local explanations to global understanding
         with explainable AI for trees", Nature Machine Intelligence 2020). Raises MissingPackageError without LightGBM.
         """
-        booster = self._ranking(rescored).booster
-        values = np.asarray(booster.predict(self._own_columns(table), num_threads=1, pred_contrib=True), np.float32)
+        values = self._ranking(rescored).contributions(self._own_columns(table))
         if self._columns is None:
-            return values[:, :-1]
+            return values
         result = np.zeros((len(table), self._width), np.float32)
-        result[:, self._columns] = values[:, :-1]
+        result[:, self._columns] = values
         return result
 
     def _own_columns(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
         return table if self._columns is None else np.ascontiguousarray(table[:, self._columns])
 
-    def _ranking(self, rescored: bool) -> Trees:
-        return self._trees if rescored else self._first
+    def _ranking(self, rescored: bool) -> Trees | LinearScore:
+        return self._last if rescored else self._first
 
 
 def tree_files(folder: Path, name: str) -> tuple[Path, Path]:

@@ -1,7 +1,6 @@
 """Releases and measures as tables on the terminal."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,7 +11,6 @@ from core.manifest import ColumnsReport, Manifest
 from core.release import Release
 
 if TYPE_CHECKING:
-    from lifecycle.final_score.train import FinalTrainingResult
     from lifecycle.quality.evaluate import Evaluation
     from lifecycle.tracking.registry import ModelVersion
 
@@ -116,6 +114,7 @@ def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
     lines.append(f"  model set {lineage['model_set']}")
     for kind in ("encoder", "ranker"):
         lines += _training_lines(kind, lineage[kind])
+    lines += _final_lines(lineage["final"])
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -127,6 +126,21 @@ def _training_lines(kind: str, record: Mapping[str, Any] | None) -> list[str]:
         run = record["run"]
         facts |= {"run": f"{run['run_id']} in {run['uri']}", "version": f"{run['version']} of {run['model']}"}
     return [f"    {kind}: from {record['base']}", *(f"      {name:<9} {fact}" for name, fact in facts.items())]
+
+
+def _final_lines(spec: Mapping[str, Any] | None) -> list[str]:
+    """What a final score rescores, and what each stage gained, and took, where it was measured."""
+    if spec is None:
+        return ["    final: none"]
+    shops, stages = spec["report"].get("shops left out", {}), spec["report"].get("stages", [])
+    parts = {f"{name}, ": shop.get("stages", []) for name, shop in shops.items()} or {"": stages}
+    lines = [f"      {name}{_stage_line(stage)}" for name, part in parts.items() for stage in part]
+    return [f"    final: {len(spec['features'])} features, {spec['rerank_depth']} candidates are rescored", *lines]
+
+
+def _stage_line(stage: Mapping[str, Any]) -> str:
+    gain = f"{stage['gain']['mean']:+.3f} over {stage['over']}, " if stage["over"] else ""
+    return f"{stage['stage']}: nDCG@10 {stage['ndcg']:.3f}, {gain}{stage['milliseconds']:.2f} ms"
 
 
 def show_models(console: Console, models: "Sequence[ModelVersion]") -> None:
@@ -161,26 +175,6 @@ def show_evaluation(console: Console, evaluation: "Evaluation") -> None:
         style="dim",
         highlight=False,
     )
-
-
-def show_final(console: Console, outcome: "FinalTrainingResult", output: Path) -> None:
-    """The quality of a final score on queries held out of its training, stage by stage."""
-    spec = outcome.spec
-    table = Table(title="held-out queries, nDCG@10 of the full catalog", title_justify="left")
-    table.add_column("order by", min_width=28)
-    table.add_column("mean and 95% interval", justify="right")
-    for stage, estimate in outcome.summary.items():
-        table.add_row(stage, f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
-    console.print(table)
-    gain = spec.report["final over reranked"]
-    console.print(
-        f"{spec.report['queries']} queries; fusion weighs the towers {spec.dense_weight:g} and words "
-        f"{spec.lexical_weight:g}; final over reranked {gain['difference']['mean']:+.3f}, p = {gain['p']:.4f}; "
-        f"{spec.rerank_depth} candidates are worth rescoring",
-        style="dim",
-        highlight=False,
-    )
-    console.print(f"trained a final score: {output}; publish it with `tandem index --final {output}`", highlight=False)
 
 
 def counts(manifest: Manifest) -> dict[str, int]:

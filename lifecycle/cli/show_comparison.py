@@ -1,5 +1,7 @@
 """A comparison and a verdict as tables on the terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -7,6 +9,7 @@ from rich.text import Text
 from evaluation.classification import Report
 from evaluation.measures import Estimate
 from lifecycle.quality.comparison import Comparison, Example, MeasureComparison, ReleaseQuality
+from lifecycle.quality.costs import StageCost
 from lifecycle.quality.gate import Verdict
 from lifecycle.quality.stages import StageComparison
 
@@ -40,9 +43,23 @@ def show_stages(console: Console, stages: StageComparison, served: str) -> None:
         cells = [f"{estimates[stage].mean:.3f}" if stage in estimates else "" for stage in names]
         table.add_row(Text(name), str(max(entry.queries for entry in estimates.values())), *cells)
     console.print(table, highlight=False)
+    show_costs(console, stages.costs)
     for stage in stages.gains:
         _examples(console, f"{served} most ahead of {stage}", stages.gains[stage])
         _examples(console, f"{served} most behind {stage}", stages.losses[stage])
+
+
+def show_costs(console: Console, costs: Sequence[StageCost], title: str = "what each stage gains and takes") -> None:
+    """A row for each stage: its nDCG@10, what it adds to the stage named, and its time of a query."""
+    if not costs:
+        return
+    table = _table(title, "stage", "nDCG@10", "gain", "over", "ms, p50", "gain a ms")
+    for cost in costs:
+        each = "" if cost.gain_per_millisecond is None else f"{cost.gain_per_millisecond:+.4f}"
+        gain = _interval(cost.gain, "+") if cost.over else ""
+        cells = (f"{cost.ndcg:.3f}", gain, cost.over or "", f"{cost.milliseconds:.2f}", each)
+        table.add_row(cost.stage, *cells)
+    console.print(table, highlight=False)
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

@@ -1,7 +1,8 @@
 """Trains a final score on queries and their candidates, and measures it on held-out queries."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from core.fusion import RANK_CONSTANT
 from core.progress import Report, ignore
 from evaluation import measures
-from ranker.features import MONOTONICITY
+from ranker.features import FEATURE_NAMES, MONOTONICITY, TREE_FEATURES
 from ranker.mix import mixed_scores
 from ranker.train.final import CrossValidatedTrees, FinalTraining, QueryTable, assign_folds, learn
 from retrieval.pipeline.candidates import CandidateSet
@@ -19,9 +20,10 @@ from retrieval.pipeline.features import with_relevance
 FUSED, RERANKED, FINAL, PRERANKED = "fused", "fused, reranked", "final", "final without the cross-encoder"
 
 # How much the lexical source counts beside the dense one.
-_RATIOS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+RATIOS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 # Candidates that a smaller depth to rescore has less.
 _STEP = 4
+_TREE_COLUMNS = [FEATURE_NAMES.index(name) for name in TREE_FEATURES]
 
 Values = dict[str, float]  # by query
 Scores = NDArray[np.float32]
@@ -29,13 +31,17 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class QueryCandidates:
-    """A query, its c candidates, their features without relevance, shape (c, f), and their relevance, shape (c,)."""
+    """A query, its c candidates, their features without relevance, shape (c, f), and their relevance, shape (c,).
+
+    `seconds` is how long each stage of the pipeline took.
+    """
 
     query: str
     found: CandidateSet
     features: NDArray[np.float32]
     relevance: NDArray[np.float32]
     ids: list[str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,36 @@ class GradedQueries:
         return np.array([2 ** (grades.get(name, self.lowest) - self.lowest) - 1 for name in entry.ids])
 
 
+class Scorer(Protocol):
+    """Trees, or weights, over the features of `ranker.features`."""
+
+    def scores(self, table: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Scores of an unseen query's candidates, shape (c, f) -> (c,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class TreeScorer:
+    """Trees over `TREE_FEATURES`."""
+
+    learned: CrossValidatedTrees
+
+    def scores(self, table: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Scores of an unseen query's candidates, shape (c, f) -> (c,)."""
+        return self.learned.scores(_tree_columns(table))
+
+    def held_out(self, tables: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """See `CrossValidatedTrees`."""
+        return self.learned.held_out(map(_tree_columns, tables))
+
+
 @dataclass(frozen=True)
 class FinalModel:
-    """The fusion weight, both sets of trees, and the rescoring depth: 0 for no rescoring."""
+    """The fusion weight, what scores before and after rescoring, and the rescoring depth: 0 for no rescoring."""
 
     ratio: float
-    first: CrossValidatedTrees
-    final: CrossValidatedTrees
+    first: Scorer
+    final: Scorer
     depth: int
 
     def score_stages(
@@ -78,14 +107,22 @@ class FinalModel:
         prerank = [self.first.scores(entry.features) for entry in queries]
         final = prerank
         if self.depth:
-            rescored = _rescored(queries, prerank, self.depth)
+            rescored = rescored_relevance(queries, prerank, self.depth)
             final = [self.final.scores(with_relevance(e.features, r)) for e, r in zip(queries, rescored, strict=True)]
-        rescored = _rescored(queries, fused, settings.rerank_depth)
+        rescored = rescored_relevance(queries, fused, settings.rerank_depth)
         reranked = [_reranked(scores, relevance, mix) for scores, relevance in zip(fused, rescored, strict=True)]
         return {FUSED: fused, RERANKED: reranked, PRERANKED: prerank, FINAL: final}
 
 
-def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: FinalTraining) -> FinalModel:
+@dataclass(frozen=True)
+class TreeModel(FinalModel):
+    """A final model of trees."""
+
+    first: TreeScorer
+    final: TreeScorer
+
+
+def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: FinalTraining) -> TreeModel:
     """Trains the prerank trees, without relevance, and the final trees, with the relevance of what the first put first.
 
     The cross-encoder is left out, at depth 0, unless its gain over the first trees is significant.
@@ -95,20 +132,21 @@ def choose(queries: Sequence[QueryCandidates], grades: GradedQueries, settings: 
     gains = [grades.gains(entry) for entry in queries]
 
     def rescored(depth: int) -> list[NDArray[np.float32]]:
-        scores = _rescored(queries, prerank, depth)
+        scores = rescored_relevance(queries, prerank, depth)
         return [with_relevance(table, relevance) for table, relevance in zip(features, scores, strict=True)]
 
-    def train(rows: Iterable[NDArray[np.float32]]) -> CrossValidatedTrees:
-        return learn([QueryTable(row, gain) for row, gain in zip(rows, gains, strict=True)], MONOTONICITY, settings)
+    def train(tables: Iterable[NDArray[np.float32]]) -> TreeScorer:
+        rows = [QueryTable(_tree_columns(table), gain) for table, gain in zip(tables, gains, strict=True)]
+        return TreeScorer(learn(rows, {name: MONOTONICITY[name] for name in TREE_FEATURES}, settings))
 
     first = train(features)
     prerank = first.held_out(features)
     if not settings.rerank_depth or all(np.isnan(entry.relevance).all() for entry in queries):
-        return FinalModel(ratio, first, first, 0)
+        return TreeModel(ratio, first, first, 0)
     final = train(rescored(settings.rerank_depth))
     prerank_ndcg = grades.ndcg(queries, prerank)
     depth = choose_depth(settings, prerank_ndcg, lambda depth: grades.ndcg(queries, final.held_out(rescored(depth))))
-    return FinalModel(ratio, first, final if depth else first, depth)
+    return TreeModel(ratio, first, final if depth else first, depth)
 
 
 def evaluate_held_out(
@@ -140,7 +178,7 @@ def tune_ratio(queries: Sequence[QueryCandidates], grades: GradedQueries) -> flo
         values = grades.ndcg(queries, (fused_scores(entry.found, ratio) for entry in queries))
         return float(np.mean(list(values.values())))
 
-    return max(_RATIOS, key=mean_ndcg)
+    return max(RATIOS, key=mean_ndcg)
 
 
 def fused_scores(candidates: CandidateSet, ratio: float) -> Scores:
@@ -179,11 +217,15 @@ def choose_depth(settings: FinalTraining, prerank_ndcg: Values, ndcg_at: Callabl
     return depth
 
 
+def _tree_columns(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    return table[:, _TREE_COLUMNS]
+
+
 def _difference(before: Values, after: Values) -> measures.Estimate:
     return measures.estimate([after[query] - before[query] for query in before])
 
 
-def _rescored(queries: Sequence[QueryCandidates], scores: Iterable[Scores], depth: int) -> list[Scores]:
+def rescored_relevance(queries: Sequence[QueryCandidates], scores: Iterable[Scores], depth: int) -> list[Scores]:
     """The relevance of the `depth` candidates that score highest, by query; NaN for the others."""
     return [_cut(entry.relevance, row, depth) for entry, row in zip(queries, scores, strict=True)]
 

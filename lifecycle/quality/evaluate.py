@@ -37,7 +37,8 @@ from retrieval.wire.request import Query
 
 _CONCURRENT = 8
 _DEPTH = 100
-RETRIEVED, WORDS, FUSED, RERANKED, MIXED, FINAL = "retrieval", "words", "fused", "reranked", "mixed", "final"
+RETRIEVED, WORDS, FUSED, PRERANKED = "retrieval", "words", "fused", "preranked"
+RERANKED, MIXED, FINAL = "reranked", "mixed", "final"
 RANDOM = "random order"
 
 
@@ -204,6 +205,8 @@ def rows_by_stage(answer: SearchResult, release: LoadedRelease) -> dict[str, Seq
     fused = np.argsort(-candidates.scores, kind="stable")
     if candidates.fused:
         stages[FUSED] = candidates.rows[fused][:_DEPTH].tolist()
+    if release.final is not None:
+        stages[PRERANKED] = candidates.rows[:_DEPTH].tolist()
     if release.ranker is not None:
         relevance = np.nan_to_num(answer.relevance[fused], nan=-1)
         stages[RERANKED] = candidates.rows[fused[np.argsort(-relevance, kind="stable")]][:_DEPTH].tolist()
@@ -275,7 +278,9 @@ async def _with_words(
         candidates = CandidateSet(rows, scores[FUSED].astype(np.float32), sources, matches.query, evidence)
         stated = Understanding(attributes=matches.attributes)
         stated = with_candidates(stated, one_source(LEXICAL, matches.candidates), release.view)
-        table = with_relevance(release.features(candidates, stated), relevance)
+        features = release.features(candidates, stated)
+        scores[PRERANKED] = release.final.scores(features, rescored=False)
+        table = with_relevance(features, relevance)
         scores[FINAL] = release.final.scores(table, rescored=release.ranker is not None)
     return scores
 

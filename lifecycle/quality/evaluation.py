@@ -1,8 +1,8 @@
 """Evaluates releases from their folders: the one in service, or two against each other."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +15,23 @@ from core.progress import Report, Steps
 from core.releases import ReleaseStore
 from evaluation.classification import Pairs
 from evaluation.judgments import load_frequencies, load_judgments
-from lifecycle.quality.comparison import Comparison, ReleaseQuality, compare, side
-from lifecycle.quality.evaluate import RERANKED, Evaluation, evaluate, score_pools, select_grades, select_pools
+from lifecycle.quality import costs
+from lifecycle.quality.comparison import NDCG, Comparison, ReleaseQuality, compare, side
+from lifecycle.quality.costs import stage_costs, time_stages
+from lifecycle.quality.evaluate import (
+    FINAL,
+    FUSED,
+    MIXED,
+    PRERANKED,
+    RERANKED,
+    RETRIEVED,
+    WORDS,
+    Evaluation,
+    evaluate,
+    score_pools,
+    select_grades,
+    select_pools,
+)
 from lifecycle.quality.slices import Slices, slice_queries
 from lifecycle.quality.stages import StageComparison, compare_stages
 from retrieval.release.loaded import LoadedRelease, open_release
@@ -78,13 +93,23 @@ def evaluate_release(
     table = load_judgments(ask.judgments)
     place = find_release(store, catalog, CURRENT)
     release = open_place(place)
+    plan = Plan(rerank_depth=ask.rerank_depth)
     try:
+        with steps.step("time the stages") as report:  # first: nothing is cached yet
+            seconds = asyncio.run(time_stages(release, list(select_grades(table, ask.split)), plan, report))
         with steps.step("search") as report:
-            plan = Plan(rerank_depth=ask.rerank_depth)
             evaluation = asyncio.run(evaluate(release, table, ask.split, plan, ask.relevant, report))
     finally:
         release.retire()
-    return evaluation, compare_stages(evaluation, _slices(place.columns(), table, ask), _titles(place))
+    stages = compare_stages(evaluation, _slices(place.columns(), table, ask), _titles(place))
+    return evaluation, replace(stages, costs=stage_costs(_ndcg_by_stage(evaluation), seconds))
+
+
+def _ndcg_by_stage(evaluation: Evaluation) -> dict[str, Mapping[str, float]]:
+    """nDCG@10 by query, by the names of `costs`; `final` is what is served."""
+    names = {WORDS: costs.WORDS, RETRIEVED: costs.TOWERS, FUSED: costs.FUSED}
+    names |= {PRERANKED: costs.PRERANK, RERANKED: costs.RESCORING, MIXED: costs.FINAL, FINAL: costs.FINAL}
+    return {name: evaluation.values[stage][NDCG] for stage, name in names.items() if stage in evaluation.values}
 
 
 def compare_releases(

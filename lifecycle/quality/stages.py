@@ -1,7 +1,7 @@
 """The stages of one release against the order that shoppers see: what each is worth, and where it is worth more."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from evaluation import measures
 from evaluation.comparison import paired
@@ -17,13 +17,15 @@ from lifecycle.quality.comparison import (
     plain,
     tested,
 )
+from lifecycle.quality.costs import StageCost
 from lifecycle.quality.evaluate import RANDOM, Evaluation
 from lifecycle.quality.slices import Slices
 
 
 @dataclass(frozen=True)
 class StageComparison:
-    """`rows` pair each stage (A) with the served one (B). `slices` are means of nDCG@10 by slice and stage.
+    """`rows` pair each stage (A) with the served one (B). `slices` are means of nDCG@10 by slice and stage. `costs` are
+    what each stage gains, and takes of a query's time.
 
     `gains` and `losses` are, by stage, the queries where the served order is most ahead of it, and most behind.
     """
@@ -32,11 +34,13 @@ class StageComparison:
     slices: dict[str, dict[str, Estimate]]
     gains: dict[str, list[Example]]
     losses: dict[str, list[Example]]
+    costs: list[StageCost] = field(default_factory=list)
 
     def as_json(self) -> dict:
         """Without the examples."""
         return {
             "against_served": plain([asdict(row) for row in self.rows]),
+            "stage_costs": plain([cost.as_json() for cost in self.costs]),
             "slices": plain(
                 {name: {s: asdict(e) for s, e in estimates.items()} for name, estimates in self.slices.items()}
             ),

@@ -14,6 +14,7 @@ from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
 from lifecycle.training.negatives import RETRIEVED
 from ranker.train.compress import RankerDistillation
+from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
 from training.settings import TrainingSettings
 
@@ -69,6 +70,17 @@ class Compression(_Frozen):
         default=60, ge=0, description="The same for sources of the final stage, which have few queries."
     )
     student: RankerDistillation = Field(description="Distillation of the cross-encoder that is served.")
+
+
+class FinalScoreStage(_Frozen):
+    """How a final score is learned from all sources, as shops, over the models that were trained."""
+
+    queries: int = Field(default=400, ge=10, description="Queries of a source, at most.")
+    products: int = Field(
+        default=12_000, ge=100, description="Products of a source that are searched; the judged ones are among them."
+    )
+    split: str = Field(default="valid", description="Split of the judged queries, which train no other model.")
+    training: FinalTraining = Field(default=FinalTraining(), description="Training of the final score.")
 
 
 class Work(_Frozen):
@@ -149,6 +161,9 @@ class Recipe(_Frozen):
     compression: Compression | None = Field(
         default=None, description="Distillation of a smaller cross-encoder to serve; none: the trained one is served."
     )
+    final: FinalScoreStage | None = Field(
+        default=None, description="A final score of all sources, at the end; none: the models have none."
+    )
     effort: CostModel | None = Field(
         default=None,
         description="Measured work of each stage on the recipe's own sources; none: the recipe is never shortened.",
@@ -182,14 +197,15 @@ class Recipe(_Frozen):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The folders of models that the recipe leaves."""
-        return ("encoder", "ranker") if self.ranker else ("encoder",)
+        """The folders of models that the recipe leaves; the last may be left out where too little is there for it."""
+        there = {"encoder": True, "ranker": self.ranker, "final": self.final}
+        return tuple(name for name, model in there.items() if model)
 
     def on(self, catalog: str, judgments: str, mapping: str | None = None) -> "Recipe":
         """The same training on one shop's files in place of its own sources."""
         early = next(source for source in self.sources if source.judgments and not source.final_only)
         shop = RecipeSource(name="shop", catalog=catalog, judgments=judgments, mapping=mapping, pseudo=early.pseudo)
-        return self.model_copy(update={"sources": (shop,), "final_stage": None, "ranker_from": "any"})
+        return self.model_copy(update={"sources": (shop,), "final_stage": None, "final": None, "ranker_from": "any"})
 
     def without(self, name: str) -> "Recipe":
         """The same without one source, so that models can be measured on a shop that they have not seen.

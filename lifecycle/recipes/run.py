@@ -6,14 +6,17 @@ A stage that is done with the same inputs is not done again; one that was cut go
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from core.errors import FeedError
 from core.progress import Steps
 from encoder.train import finetune as encoder
+from lifecycle.recipes.final import learn_of_sources
 from lifecycle.recipes.pace import Pacer
 from lifecycle.recipes.recipe import Compression, Recipe
 from lifecycle.recipes.sets import TrainingSet, mixed, read_sets, varied
@@ -21,6 +24,7 @@ from lifecycle.recipes.stages import Products, Round, StageRunner, make_examples
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.compression import ranker_pairs
 from lifecycle.training.scoring import TowerSimilarity
+from ranker.final import SPEC_FILE
 from ranker.ranker import Ranker
 from ranker.train import compress as compression
 from ranker.train import finetune as ranker
@@ -30,7 +34,7 @@ from training.export import CHECKPOINT, base_location, is_cross_encoder
 from training.known_bases import BaseKind
 from training.settings import TrainingSettings
 
-ENCODER, RANKER, STAGES = "encoder", "ranker", "stages"
+ENCODER, RANKER, FINAL, STAGES = "encoder", "ranker", "final", "stages"
 
 
 def run_recipe(
@@ -81,7 +85,9 @@ def run_recipe(
     if teacher and recipe.compression:
         trainings.compress(output / RANKER, towers, teacher)
     pacer.finish()
-    return tuple(output / name for name in recipe.models)
+    if recipe.final:
+        trainings.final_score(data, output, notify)
+    return tuple(output / name for name in recipe.models if name != FINAL or (output / FINAL / SPEC_FILE).is_file())
 
 
 def _resolved(recipe: Recipe, base: str | None, resolver: BaseResolver) -> dict[BaseKind, ResolvedBase]:
@@ -183,6 +189,17 @@ class _Trainings:
         return self.runner.train(
             training, compression.DISTILLATION, compression.DistillationPairs(examples, teacher, pairs), student
         )
+
+    def final_score(self, data: Path, output: Path, notify: Callable[[str], None]) -> None:
+        """The final score of all sources over the models in `output`; a line where too little is there to learn from."""
+        ranker_folder = output / RANKER if self.recipe.ranker else None
+        models = (output / ENCODER, ranker_folder)
+        steps, work = self.runner.steps, self.after / "shops"
+        learn = partial(learn_of_sources, self.recipe, data, models, work, steps)
+        try:
+            self.runner.learn_final(output / FINAL, self.sets, [folder for folder in models if folder], learn)
+        except FeedError as error:
+            notify(f"no final score: {error}")
 
     @property
     def _early(self) -> list[TrainingSet]:

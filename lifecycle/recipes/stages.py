@@ -1,7 +1,7 @@
 """The stages of a recipe's trainings. The result of a stage is used again until an input of it changes."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.negatives import mine_negatives, retrieve_first
 from lifecycle.training.record import Kind, model_digest, new_lineage, train_and_record
 from lifecycle.training.scoring import TowerSimilarity
+from ranker.final import SPEC_FILE
 from training.bases import ResolvedBase
 from training.examples import Examples, select_split
 from training.known_bases import BaseKind
@@ -142,6 +143,18 @@ class StageRunner:
         train_and_record(lineage, stages, task, f"train {output.name}", self.steps, self.tracker)
         _finish(output, self._round_stamp(training))
         return output
+
+    def learn_final(
+        self, output: Path, sets: Sequence[TrainingSet], after: Sequence[Path], learn: Callable[[Path], None]
+    ) -> None:
+        """Has the final score of all sources learned into `output` over the models `after`, unless that is done."""
+        settings = self.recipe.final
+        assert settings is not None, "called for recipes with a final score"
+        stamp = self._stamp(settings.model_dump(mode="json") | _WORDS, sets, after)
+        if not _is_done(output, stamp, SPEC_FILE):
+            (output / SPEC_FILE).unlink(missing_ok=True)
+            learn(output)
+            _finish(output, stamp)
 
     def _round_stamp(self, training: Round) -> str:
         settings = training.settings.model_dump(mode="json")

@@ -61,7 +61,10 @@ def read_lineage(folder: Path) -> dict[str, Any] | None:
 
 
 def release_lineage(manifest: Manifest) -> dict[str, Any]:
-    """From a release back to its inputs: the digests of its indexed inputs, its model set and their runs."""
+    """From a release back to its inputs: the digests of its indexed inputs, its model set and their runs.
+
+    The spec of its final score has in its report what each stage earned where it was learned.
+    """
     known = manifest.model.lineage or {}
     return {
         "release": manifest.release_id,
@@ -71,6 +74,7 @@ def release_lineage(manifest: Manifest) -> dict[str, Any]:
         "model_set": manifest.model.model_id,
         "encoder": known.get("encoder"),
         "ranker": known.get("ranker"),
+        "final": manifest.model.final,
     }
 
 

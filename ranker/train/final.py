@@ -106,11 +106,20 @@ def learn(tables: Sequence[QueryTable], features: Mapping[str, int], settings: F
     return CrossValidatedTrees(lgb.train(parameters, _dataset(tables, features, levels), count), folds, fold_of, count)
 
 
-def write_final(folder: Path, spec: FinalSpec, first: lgb.Booster, trees: lgb.Booster) -> None:
-    """Writes all files of a final score; the spec comes last. In ONNX thresholds are float32, as features are."""
+def write_final(
+    folder: Path, spec: FinalSpec, first: lgb.Booster | None = None, trees: lgb.Booster | None = None
+) -> None:
+    """Writes all files of a final score; the spec comes last. In ONNX thresholds are float32, as features are.
+
+    One that ranks by the weights of its spec has no trees.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, booster in ((PRERANK_TREES, first), (TREES, trees)):
         onnx, text = tree_files(folder, name)
+        if booster is None:
+            onnx.unlink(missing_ok=True)
+            text.unlink(missing_ok=True)
+            continue
         booster.save_model(str(text))
         inputs = [("features", FloatTensorType([None, booster.num_feature()]))]
         onnx.write_bytes(convert_lightgbm(booster, name, inputs).SerializeToString())

@@ -24,14 +24,23 @@ def favour(query: LexicalQuery, evidence: Evidence, weight: float) -> NDArray[np
     """
     if not query.words or not weight:
         return np.zeros(len(evidence.scores), np.float32)
-    naming = np.array([field not in _DESCRIPTIVE for field in evidence.fields])
-    matched = np.minimum(evidence.matched[:, naming].max(1, initial=0), 1)
-    weights = np.array(query.weights, np.float32)
-    covered = matched @ weights / max(float(weights.sum()), 1e-6)
-    whole = (matched >= 1).all(1)
+    whole = (_by_names(evidence) >= 1).all(1)
     few = whole if np.count_nonzero(whole) <= _FEW else np.zeros_like(whole)
     ahead = few.astype(np.float32) + _titled(query, evidence)
+    covered = name_coverage(query, evidence)
     return (weight * _COVERAGE * covered + min(weight, 1.0) * _AHEAD * ahead).astype(np.float32)
+
+
+def name_coverage(query: LexicalQuery, evidence: Evidence) -> NDArray[np.float32]:
+    """The share of the query's words, by their weights, that the names of r products cover; shape (r,)."""
+    weights = np.array(query.weights, np.float32)
+    return np.asarray(_by_names(evidence) @ weights / max(float(weights.sum()), 1e-6), np.float32)
+
+
+def _by_names(evidence: Evidence) -> NDArray[np.float32]:
+    """How far the names of r products match each of w words, shape (r, w)."""
+    naming = np.array([field not in _DESCRIPTIVE for field in evidence.fields])
+    return np.minimum(evidence.matched[:, naming].max(1, initial=0), 1)
 
 
 def _titled(query: LexicalQuery, evidence: Evidence) -> NDArray[np.bool_]:

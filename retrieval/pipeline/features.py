@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.lexical.index import CODES, Evidence, LexicalQuery
 from ranker.features import FEATURE_NAMES, MISSING
 from retrieval.pipeline.candidates import CandidateSet
+from retrieval.pipeline.coverage import name_coverage
 from retrieval.understanding.agreement import Agreement
 
 _FEW = 5
@@ -58,6 +59,7 @@ def compute_features(
     columns: dict[str, _Column] = {
         "rerank_probability": MISSING,
         "rerank_probability_gap": MISSING,
+        "fused_score": candidates.scores,
         "cosine_similarity": similarity,
         "cosine_similarity_gap": similarity - similarity.max(initial=-1),
         **_lexical_features(candidates.query, candidates.evidence),
@@ -96,6 +98,7 @@ def _lexical_features(query: LexicalQuery, evidence: Evidence) -> dict[str, _Col
         "other_fields_bm25": evidence.scores[:, ~title].sum(1) / total,
         "term_coverage": anywhere @ weights / total,
         "title_term_coverage": in_title @ weights / total,
+        "name_coverage_squared": np.square(name_coverage(query, evidence)),
         "last_term_match": anywhere[:, names[-1]] if names else MISSING,
         "code_coverage": _share(anywhere, codes),
         "quantity_coverage": _share(_whole(anywhere), quantities),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from core.errors import TandemError
 from core.releases import ReleaseStore
 from lifecycle.cli.options import RELEASES, Feed, Mapping, Releases, finite
 from lifecycle.cli.progress import Bars
@@ -45,6 +46,10 @@ def index(
     final: Annotated[
         Path | None, typer.Option(help="Folder that `tandem train final` wrote; default: the one in service, if any.")
     ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a training: takes its encoder and, where there are any, its ranker and final."),
+    ] = None,
     synonyms: Annotated[
         Path | None, typer.Option(help="Text file of synonyms and rewrites, or off; default: those in service.")
     ] = None,
@@ -82,9 +87,11 @@ def index(
     from lifecycle.cli.show import show_release
     from lifecycle.feeds import read_mapping
     from lifecycle.halves import add_halves
-    from lifecycle.models import resolve_models
+    from lifecycle.models import models_in, resolve_models
     from text.synonyms import Synonyms, read_synonyms
 
+    if models and (encoder or ranker or final):
+        raise TandemError("--models names the folder of all models: leave out --encoder, --ranker and --final")
     store = ReleaseStore(releases)
     options = IndexOptions(
         index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
@@ -95,8 +102,8 @@ def index(
         device=device.value,
     )
     chosen = read_mapping(mapping, name)
-    models = resolve_models(encoder, ranker, store, chosen.catalog.name, final)
+    used = models_in(models) if models else resolve_models(encoder, ranker, store, chosen.catalog.name, final)
     if precision == Precision.FP16:
-        add_halves(models, encoder, ranker, store)
-    outcome = index_feed(catalog, chosen, models, options, store, Bars(console))
+        add_halves(used, encoder, ranker, store)
+    outcome = index_feed(catalog, chosen, used, options, store, Bars(console))
     show_release(console, outcome.manifest, outcome.embedded)

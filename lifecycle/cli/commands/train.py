@@ -51,6 +51,15 @@ StartingModel = Annotated[
     str | None, typer.Option(help="Folder or hub id to start from; default: the recipe's bases, else bundled MiniLM.")
 ]
 
+Shops = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CATALOG[=JUDGMENTS]",
+        help="For final, three times or more: a catalog of --releases; the score goes with any towers. Without "
+        "judgments, queries are made of the catalog.",
+    ),
+]
+
 
 class TrainableModel(StrEnum):
     """The models that can be trained alone."""
@@ -101,6 +110,7 @@ def train(
         Path | None, typer.Option(help="For final: folder of the releases; it is trained for the one in service.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
+    shop: Shops = None,
     split: Annotated[str, typer.Option(help="For final: split to train on, which trained no model.")] = "valid",
     track: TrackingUri = None,
     config: Config = None,
@@ -111,7 +121,7 @@ def train(
     """
     if output is None:
         raise TandemError("give --output, the folder for what is trained")
-    _check_choice(model, recipe, releases or name)
+    _check_choice(model, recipe, releases or name or shop)
     settings = load_settings(TrainSettings, config, {"tracking": {"uri": track} if track else None})
     helpers = HelperModels(encoder, mine, teacher)
     if recipe is not None:
@@ -134,7 +144,8 @@ def train(
     if model is TrainableModel.FINAL:
         if any((catalog, mapping, base, epochs, *helpers)):
             raise TandemError("the final score is learned from a release: give --releases, --judgments and --output")
-        _train_final(releases, name, judgments, split, output, settings.final | knobs)
+        train_one = _train_final_of_shops if shop else _train_final
+        train_one(releases, name, judgments, shop or [], split, output, settings.final | knobs)
         return
     if catalog is None or judgments is None:
         raise TandemError("give --catalog and --judgments, the files to learn from")
@@ -145,7 +156,7 @@ def _check_choice(model: TrainableModel | None, recipe: str | None, releases: ob
     if (model is None) == (recipe is None):
         raise TandemError("name what to train: encoder, ranker or final, or --recipe for encoder and ranker")
     if model is not TrainableModel.FINAL and releases:
-        raise TandemError("--releases and --name go with `tandem train final`")
+        raise TandemError("--releases, --name and --shop go with `tandem train final`")
 
 
 class HelperModels(NamedTuple):
@@ -200,12 +211,13 @@ def _train_final(
     releases: Path | None,
     name: str | None,
     judgments: Path | None,
+    _shops: list[str],
     split: str,
     output: Path,
     knobs: dict[str, Any],
 ) -> None:
     from core.releases import ReleaseStore
-    from lifecycle.cli.show import show_final
+    from lifecycle.cli.show_final import show_final
     from lifecycle.final_score.train import train_final
     from ranker.train.final import FinalTraining
 
@@ -216,6 +228,37 @@ def _train_final(
         settings = FinalTraining(**knobs)
     outcome = train_final(store, store.named(name), judgments, split, output, settings, Bars(console))
     show_final(console, outcome, output)
+
+
+def _train_final_of_shops(
+    releases: Path | None,
+    name: str | None,
+    judgments: Path | None,
+    shops: list[str],
+    split: str,
+    output: Path,
+    knobs: dict[str, Any],
+) -> None:
+    from core.releases import ReleaseStore
+    from lifecycle.cli.show_final import show_shops
+    from lifecycle.final_score.shops import ShopRelease, train_final_of_shops
+    from lifecycle.quality.evaluation import CURRENT, find_release
+    from ranker.train.final import FinalTraining
+
+    if releases is None or name or judgments:
+        raise TandemError("with --shop give --releases, and the judgments of each as --shop CATALOG=JUDGMENTS")
+    store = ReleaseStore(releases)
+    chosen: dict[str, ShopRelease] = {}
+    for text in shops:
+        catalog, _, file = text.partition("=")
+        if catalog in chosen:
+            raise TandemError(f"--shop {catalog} is given twice; give each catalog once")
+        place = find_release(store, store.named(catalog), CURRENT)
+        chosen[catalog] = ShopRelease(catalog, place, Path(file) if file else None, split)
+    with table("final"):
+        settings = FinalTraining(**knobs)
+    outcome = train_final_of_shops(list(chosen.values()), output, settings, Bars(console))
+    show_shops(console, outcome, output)
 
 
 def _check_helpers(model: TrainableModel, encoder: Path | None, mine: bool, teacher: Path | None) -> None:

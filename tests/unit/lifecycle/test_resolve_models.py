@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from builders import LINEAGE, damage, publish
 
-from core.errors import ReleaseError
+from core.errors import ModelError, ReleaseError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE
 from indexer.models import ModelFolders
-from lifecycle.models import models_of, resolve_models
+from lifecycle.models import models_in, models_of, resolve_models
 from lifecycle.tracking.lineage import write_lineage
+from ranker.final import SPEC_FILE as FINAL_FILE
+from ranker.ranker import SPEC_FILE as RANKER_FILE
 
 FILES = {"encoder/m.onnx": b"encoder", "ranker/m.onnx": b"ranker"}
 
@@ -128,3 +130,17 @@ def test_a_damaged_model_is_no_matter_where_another_is_given(
     damage(folder / "encoder" / "m.onnx")
     damage(folder / "products.arrow")
     assert resolve_models(str(given), None, store, "shop").encoder == given
+
+
+def test_a_training_s_folder_gives_what_it_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    for name, file in (("encoder", SPEC_FILE), ("ranker", RANKER_FILE), ("final", FINAL_FILE)):
+        (folder / name).mkdir(parents=True)
+        if name == "encoder":
+            with pytest.raises(ModelError, match=f"models holds no encoder/{SPEC_FILE}; give the folder that"):
+                models_in(folder)
+        (folder / name / file).touch()
+    assert models_in(folder) == ModelFolders(folder / "encoder", folder / "ranker", None, folder / "final")
+    (folder / "ranker" / RANKER_FILE).unlink()
+    (folder / "final" / FINAL_FILE).unlink()
+    assert models_in(folder) == ModelFolders(folder / "encoder", None)

@@ -1,6 +1,7 @@
 """The final score: learned, written, read back, and explained."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -231,3 +232,50 @@ def test_a_folder_that_holds_something_else_is_told(folder: Path, tmp_path: Path
             open_score(tmp_path)
         assert "\n" not in str(error.value)
         path.write_bytes(whole)
+
+
+LINEAR = FinalSpec(
+    features=("good", "bad"),
+    first_weights={"good": 1.0, "bad": 0.0},
+    weights={"good": 1.0, "bad": -2.0},
+    dense_weight=1,
+    lexical_weight=1,
+    rerank_depth=0,
+    encoder="",
+)
+
+
+def test_a_linear_score_is_its_spec_alone(tmp_path: Path, folder: Path) -> None:
+    """Written where trees were, it replaces them; `noise` is none of its features."""
+    output = tmp_path / "final"
+    shutil.copytree(folder, output)
+    write_final(output, LINEAR)
+    score = open_score(output)
+    assert [path.name for path in output.iterdir()] == [SPEC_FILE] == [path.name for path in score.files()]
+    table = np.array([[0.5, 0.25, 9], [np.nan, 1, 9]], np.float32)
+    assert score.scores(table, rescored=False).tolist() == [0.5, 0]
+    assert score.scores(table, rescored=True).tolist() == [0, -2]
+    assert score.contributions(table, rescored=True).tolist() == [[0.5, -0.5, 0], [0, -2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("depth", "ranker", "others", "fits"),
+    [(0, "", "r", True), (0, "r", "", True), (8, "r", "r", True), (8, "r", "x", False), (8, "", "x", True)],
+)
+def test_a_portable_score_goes_with_any_towers_and_needs_its_cross_encoder_where_it_rescores(
+    tmp_path: Path, depth: int, ranker: str, others: str, fits: bool
+) -> None:
+    write_final(tmp_path, LINEAR.model_copy(update={"rerank_depth": depth, "ranker": ranker}))
+    score = open_score(tmp_path)
+    if fits:
+        score.check("any", others)
+    else:
+        with pytest.raises(ModelError, match="was trained with other models"):
+            score.check("any", others)
+
+
+@pytest.mark.parametrize("update", [{"first_weights": {}}, {"weights": {"moon phase": 1.0}}])
+def test_weights_have_to_be_of_the_features_and_both_there(tmp_path: Path, update: dict[str, object]) -> None:
+    (tmp_path / SPEC_FILE).write_text(json.dumps(LINEAR.model_dump() | update))
+    with pytest.raises(ModelError, match="is no final score that this version reads"):
+        FinalSpec.read(tmp_path)

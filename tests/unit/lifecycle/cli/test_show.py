@@ -137,9 +137,36 @@ def test_a_lineage_is_shown_uncut() -> None:
     show_lineage(console, release_lineage(manifest.model_copy(update={"model": model})))
     lines = [line.strip() for line in shown(console).splitlines()]
     assert lines[0] == f"release {manifest.release_id} of catalog shop"
-    for line in ("encoder: from [mine]", f"judgments {'b' * 64}", f"feed      {'d' * 64}", "ranker: no training known"):
+    for line in (
+        "encoder: from [mine]",
+        f"judgments {'b' * 64}",
+        f"feed      {'d' * 64}",
+        "ranker: no training known",
+        "final: none",
+    ):
         assert line in lines
     assert "run       r1 in http://mlflow:5000" in lines and "version   3 of tandem-shop-encoder" in lines
+
+
+def test_a_lineage_has_what_each_stage_of_the_final_score_gained() -> None:
+    stage = {"stage": "prerank", "over": "fused", "ndcg": 0.5, "gain": {"mean": 0.0254}, "milliseconds": 0.451}
+    source = stage | {"stage": "words", "over": None}
+    spec: dict[str, Any] = {"features": ["a", "b"], "rerank_depth": 0}
+    reports = {
+        "one shop": {"stages": [source, stage]},
+        "several": {"shops left out": {"diy": {"stages": [stage]}}},
+    }
+    manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")})
+    shown_lines = {}
+    for name, report in reports.items():
+        console = Console(file=StringIO(), width=80)
+        model = manifest.model.model_copy(update={"final": spec | {"report": report}})
+        show_lineage(console, release_lineage(manifest.model_copy(update={"model": model})))
+        shown_lines[name] = [line.strip() for line in shown(console).splitlines()]
+    assert "final: 2 features, 0 candidates are rescored" in shown_lines["one shop"]
+    assert "words: nDCG@10 0.500, 0.45 ms" in shown_lines["one shop"]
+    assert "prerank: nDCG@10 0.500, +0.025 over fused, 0.45 ms" in shown_lines["one shop"]
+    assert "diy, prerank: nDCG@10 0.500, +0.025 over fused, 0.45 ms" in shown_lines["several"]
 
 
 def test_models_are_listed_with_their_aliases(console: Console) -> None:

@@ -36,7 +36,7 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             (*ONE, "--recipe", "sample"),
             "name what to train: encoder, ranker or final, or --recipe for",
         ),
-        ((*ONE, "--releases", "r"), "--releases and --name go with `tandem train final`"),
+        ((*ONE, "--releases", "r"), "--releases, --name and --shop go with `tandem train final`"),
         (("final", "--output", "o"), "give --releases and --judgments: the release in service"),
         (("final", "--output", "o", "--catalog", "c"), "the final score is learned from a release: give --releases,"),
         (ONE, "give --catalog and --judgments, the files to learn from"),

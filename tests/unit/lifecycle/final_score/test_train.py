@@ -16,7 +16,7 @@ from core.releases import ReleaseStore
 from evaluation.judgments import JUDGMENTS_SCHEMA
 from lifecycle.final_score import train as module
 from lifecycle.final_score.train import train_final
-from ranker.features import FEATURE_NAMES
+from ranker.features import TREE_FEATURES
 from ranker.final import FinalScore
 from ranker.train.final import FinalTraining
 
@@ -53,7 +53,7 @@ def test_a_final_score_is_learned_and_written(tmp_path: Path, monkeypatch: pytes
     output = tmp_path / "final"
     outcome = train_final(ReleaseStore(tmp_path), "shop", judgments(tmp_path), "valid", output, SETTINGS, Silent())
     score = FinalScore.open(output)
-    assert score.spec == outcome.spec and score.spec.features == FEATURE_NAMES
+    assert score.spec == outcome.spec and score.spec.features == TREE_FEATURES
     assert (score.spec.encoder, score.spec.ranker) == ("towers", "ranker")
     assert list(outcome.summary) == ["fused", "fused, reranked", "final without the cross-encoder", "final"]
     assert {estimate.queries for estimate in outcome.summary.values()} == {len(QUERIES)}

@@ -18,8 +18,17 @@ from encoder.bi_encoder import BiEncoder
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
-from lifecycle.recipes import pace, run, stages
-from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, RecipeSource, Work
+from lifecycle.final_score.shops import ShopRelease
+from lifecycle.recipes import final, pace, run, stages
+from lifecycle.recipes.recipe import (
+    Compression,
+    CostModel,
+    FinalScoreStage,
+    FinalStage,
+    Recipe,
+    RecipeSource,
+    Work,
+)
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.lineage import Lineage, read_lineage
 from lifecycle.tracking.tracker import NullTracker
@@ -339,3 +348,33 @@ def test_a_student_that_does_not_see_all_pairs_asks_only_of_those_it_sees(
     pairs = [json.loads((folder / "ranker" / "report.json").read_text())["data"]["pairs"] for folder in (done, output)]
     assert trained == ["ranker"] and pairs[1] == math.ceil(pairs[0] * 0.34) == len(set(calls[0]))
     assert len({query for query, _ in calls[0]}) > 3  # drawn of all, not the first
+
+
+def test_a_recipe_ends_with_a_final_score_of_all_its_sources(
+    base: str, data: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the models that it trained; what is done is not done again, and too few queries leave the rest as it is."""
+    shutil.copytree(done, tmp_path / "done")
+    learned: list[list[ShopRelease]] = []
+
+    def learning(shops: Sequence[ShopRelease], output: Path, *_: Any) -> None:
+        learned.append(list(shops))
+        for shop in shops:
+            manifest = shop.place.manifest
+            assert manifest.snapshot.products <= 100 and manifest.model.final is None and manifest.model.ranker
+        output.mkdir(exist_ok=True)
+        (output / "final.json").write_text("{}")
+
+    monkeypatch.setattr(final, "train_final_of_shops", learning)
+    chosen = recipe().model_copy(update={"final": FinalScoreStage(products=100)})
+    for _ in range(2):
+        models = run_recipe(chosen, data, tmp_path / "done", Silent(), NullTracker(), base)
+        assert [folder.name for folder in models] == ["encoder", "ranker", "final"]
+    assert [[shop.name for shop in shops] for shops in learned] == [["early", "late"]]
+    assert [shop.split for shop in learned[0]] == ["valid", "valid"]
+    monkeypatch.undo()
+    lines: list[str] = []
+    fewer = recipe().model_copy(update={"final": FinalScoreStage(products=101)})
+    models = run_recipe(fewer, data, tmp_path / "done", Silent(), NullTracker(), base, notify=lines.append)
+    assert lines == ["no final score: a final score of several shops needs 3 or more: each is left out once to measure"]
+    assert not (tmp_path / "done" / "final" / "final.json").exists()

@@ -79,6 +79,15 @@ def test_popularity_is_told_alone_and_beside_the_most_popular(tmp_path: Path) ->
     assert np.isnan(unknown["popularity_percentile"]).all() and np.isnan(unknown["popularity_percentile_gap"]).all()
 
 
+def test_what_fusion_gave_and_how_much_the_names_cover(tmp_path: Path) -> None:
+    """Of two words of one weight, a and b hold both in their names, c the second; d has both in its description."""
+    values = feature_values(tmp_path, "cordless drill")
+    assert values["fused_score"] == pytest.approx([1 / 61, 1 / 62, 1 / 63, 1 / 64])
+    full, half = values["name_coverage_squared"][:2], values["name_coverage_squared"][2]
+    assert full == pytest.approx([1, 1]) and values["name_coverage_squared"][3] == 0
+    assert half == pytest.approx(values["title_term_coverage"][2] ** 2) and 0 < half < 1
+
+
 def test_words_are_counted_as_shares(tmp_path: Path) -> None:
     values = feature_values(tmp_path, "cordless drill zzzz")
     assert values["query_length"] == [3] * 4
