@@ -191,7 +191,7 @@ class _Trainings:
         )
 
     def final_score(self, data: Path, output: Path, notify: Callable[[str], None]) -> None:
-        """The final score of all sources over the models in `output`; a line where too little is there to learn from."""
+        """The final score of all sources over the models in `output`; a line where too little is there for one."""
         ranker_folder = output / RANKER if self.recipe.ranker else None
         models = (output / ENCODER, ranker_folder)
         steps, work = self.runner.steps, self.after / "shops"

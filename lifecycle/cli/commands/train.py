@@ -51,6 +51,10 @@ StartingModel = Annotated[
     str | None, typer.Option(help="Folder or hub id to start from; default: the recipe's bases, else bundled MiniLM.")
 ]
 
+Teacher = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a trained ranker: towers learn its scores; --mine leaves out what it scores as good."),
+]
 Shops = Annotated[
     list[str] | None,
     typer.Option(
@@ -100,12 +104,7 @@ def train(
     mine: Annotated[
         bool, typer.Option("--mine", help="Train on hard negatives too, mined from what BM25 and the towers retrieve.")
     ] = False,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of a trained ranker: towers learn its scores; --mine leaves out what it scores as good."
-        ),
-    ] = None,
+    teacher: Teacher = None,
     releases: Annotated[
         Path | None, typer.Option(help="For final: folder of the releases; it is trained for the one in service.")
     ] = None,
