@@ -10,10 +10,11 @@ from indexer.job import index_feed
 from indexer.models import ModelFolders
 from indexer.sample import CatalogSample
 from lifecycle.feeds import read_mapping
+from lifecycle.final_score.settings import FinalScoreStage
 from lifecycle.final_score.shops import ShopRelease, train_final_of_shops
 from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release
-from lifecycle.recipes.recipe import FinalScoreStage, Recipe, RecipeSource
+from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.recipes.sets import mapping_file
 
 

@@ -12,9 +12,9 @@ from core.strings import quoted
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
+from lifecycle.final_score.settings import FinalScoreStage
 from lifecycle.training.negatives import RETRIEVED
 from ranker.train.compress import RankerDistillation
-from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
 from training.settings import TrainingSettings
 
@@ -70,17 +70,6 @@ class Compression(_Frozen):
         default=60, ge=0, description="The same for sources of the final stage, which have few queries."
     )
     student: RankerDistillation = Field(description="Distillation of the cross-encoder that is served.")
-
-
-class FinalScoreStage(_Frozen):
-    """How a final score is learned from all sources, as shops, over the models that were trained."""
-
-    queries: int = Field(default=400, ge=10, description="Queries of a source, at most.")
-    products: int = Field(
-        default=12_000, ge=100, description="Products of a source that are searched; the judged ones are among them."
-    )
-    split: str = Field(default="valid", description="Split of the judged queries, which train no other model.")
-    training: FinalTraining = Field(default=FinalTraining(), description="Training of the final score.")
 
 
 class Work(_Frozen):

@@ -18,12 +18,12 @@ from encoder.bi_encoder import BiEncoder
 from encoder.train.settings import EncoderTraining
 from lifecycle.examples.augment import Augmentation
 from lifecycle.examples.mining import Mining
+from lifecycle.final_score.settings import FinalScoreStage
 from lifecycle.final_score.shops import ShopRelease
 from lifecycle.recipes import final, pace, run, stages
 from lifecycle.recipes.recipe import (
     Compression,
     CostModel,
-    FinalScoreStage,
     FinalStage,
     Recipe,
     RecipeSource,
@@ -376,5 +376,8 @@ def test_a_recipe_ends_with_a_final_score_of_all_its_sources(
     lines: list[str] = []
     fewer = recipe().model_copy(update={"final": FinalScoreStage(products=101)})
     models = run_recipe(fewer, data, tmp_path / "done", Silent(), NullTracker(), base, notify=lines.append)
-    assert lines == ["no final score: a final score of several shops needs 3 or more: each is left out once to measure"]
+    assert lines[-1] == (
+        "no final score: a final score of several shops needs 3 or more: each is left out once to measure"
+    )
+    assert [folder.name for folder in models] == ["encoder", "ranker"]
     assert not (tmp_path / "done" / "final" / "final.json").exists()
