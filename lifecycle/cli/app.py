@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from engine.device import check_packages
+from lifecycle.cli.commands.adapt import adapt
 from lifecycle.cli.commands.compress import compress
 from lifecycle.cli.commands.evaluate import evaluate, gate
 from lifecycle.cli.commands.explain import explain
@@ -47,6 +48,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "suggest": suggest,
     "judgments": judgments,
     "train": train,
+    "adapt": adapt,
     "compress": compress,
     "improve": improve,
     "evaluate": evaluate,

@@ -43,7 +43,7 @@ class PseudoQuerySettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _WordCounts:
+class WordCounts:
     """How many of `total` products hold each word in their title."""
 
     holders: Counter[str]
@@ -68,7 +68,7 @@ def pseudo_queries(
     counts: Counter[str] = Counter()
     for product in products:
         counts.update(set(words_of(product["title"])))
-    words = _WordCounts(counts, len(products))
+    words = WordCounts(counts, len(products))
     without = [product for product in products if product["id"] not in known]
     rows: list[tuple[str, str]] = []
     used = set(forbidden)
@@ -92,7 +92,7 @@ def attribute_queries(catalog: pa.Table, least: int = 2, most: int = 200) -> dic
         return {}
     result: dict[str, list[str]] = {}
     for row in catalog.select(["id", "product_type", *names]).to_pylist():
-        kind = _TYPE_LEVELS.split(row["product_type"] or "")[-1]
+        kind = last_level(row["product_type"])
         for name in names if kind else ():
             if row[name]:
                 result.setdefault(query_key(f"{row[name]} {kind}"), []).append(row["id"])
@@ -116,7 +116,7 @@ def in_turn(products: Sequence[dict[str, Any]], random: np.random.Generator) -> 
 
 
 def _drawn(
-    product: dict[str, Any], words: _WordCounts, settings: PseudoQuerySettings, random: np.random.Generator
+    product: dict[str, Any], words: WordCounts, settings: PseudoQuerySettings, random: np.random.Generator
 ) -> list[str]:
     """Different queries of one product: each kind that it has is as likely, then its queries by their weight."""
     kinds = [kind for kind in (title_queries(product, words, settings), field_queries(product, words)) if kind]
@@ -128,12 +128,16 @@ def _drawn(
     return list(chosen)
 
 
-def title_queries(product: dict[str, Any], words: _WordCounts, settings: PseudoQuerySettings) -> dict[str, float]:
+def title_queries(product: dict[str, Any], words: WordCounts, settings: PseudoQuerySettings) -> dict[str, float]:
     """Words that stand together in the title, and as weight their mean idf.
 
     They begin and end with an informative word, and one of them is rare enough.
     """
-    title = words_of(product["title"])
+    return phrase_queries(words_of(product["title"]), words, settings)
+
+
+def phrase_queries(title: list[str], words: WordCounts, settings: PseudoQuerySettings) -> dict[str, float]:
+    """The same of a title that is given by its words."""
     result: dict[str, float] = {}
     for start in range(len(title)):
         for stop in range(start + settings.shortest, min(len(title), start + settings.longest) + 1):
@@ -152,14 +156,26 @@ def _whole(title: list[str], start: int, stop: int) -> bool:
     return len(last) >= 3 and not _has_digit(last) and (len(first) >= 3 or _has_digit(first))
 
 
-def field_queries(product: dict[str, Any], words: _WordCounts) -> dict[str, float]:
+def field_queries(product: dict[str, Any], words: WordCounts) -> dict[str, float]:
     """Brand and type, colour and type, the model number: each that the product has, with weight 1."""
-    kind = _TYPE_LEVELS.split(product.get("product_type") or "")[-1]
+    kind = last_level(product.get("product_type"))
     parts = [f"{product[name]} {kind}" for name in ("brand", "color") if kind and product.get(name)]
-    models = [
-        word for word in words_of(product["title"]) if _MODEL.fullmatch(word) and words.holders[word] <= _MODEL_SHARED
-    ]
-    return {query_key(text): 1.0 for text in [*parts, *models]}
+    return {query_key(text): 1.0 for text in [*parts, *model_numbers(words_of(product["title"]), words)]}
+
+
+def last_level(product_type: str | None) -> str:
+    """The last part of a path of product types, such as Drills of Tools > Drills; empty without one."""
+    return _TYPE_LEVELS.split(product_type or "")[-1]
+
+
+def model_numbers(title: list[str], words: WordCounts) -> list[str]:
+    """Words of a title that look like model numbers, and that hardly another product has."""
+    return [word for word in title if _MODEL.fullmatch(word) and words.holders[word] <= _MODEL_SHARED]
+
+
+def is_stop_word(word: str) -> bool:
+    """Whether the word means little in any language that has a list of such words."""
+    return word in _STOP
 
 
 def _has_digit(word: str) -> bool:

@@ -73,7 +73,7 @@ class LexicalRetriever:
 
     async def correct_spelling(self, text: str) -> str:
         """The query with likelier spellings of words that no product holds. Raises LexicalFailed."""
-        return await self._run(lambda: _apply_spellings(text, self._parse(text).spellings))
+        return await self._run(lambda: apply_spellings(text, self._parse(text).spellings))
 
     async def search(
         self, text: str, k: int, view: CatalogView | None = None, selection: Selection | None = None
@@ -123,7 +123,7 @@ class LexicalRetriever:
             raise LexicalFailed(f"{type(error).__name__}: {error}") from error
 
 
-def _apply_spellings(text: str, spellings: Mapping[str, str]) -> str:
+def apply_spellings(text: str, spellings: Mapping[str, str]) -> str:
     """The text with the likelier spelling, in lower case, of each word that has one."""
     if not spellings:
         return text

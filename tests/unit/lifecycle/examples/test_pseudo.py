@@ -9,7 +9,7 @@ import pytest
 from lifecycle.examples.pseudo import (
     PSEUDO_SCHEMA,
     PseudoQuerySettings,
-    _WordCounts,
+    WordCounts,
     attribute_queries,
     field_queries,
     in_turn,
@@ -30,8 +30,8 @@ CATALOG = [
 ]
 
 
-def words(**holders: int) -> _WordCounts:
-    return _WordCounts(Counter(holders), 10)
+def words(**holders: int) -> WordCounts:
+    return WordCounts(Counter(holders), 10)
 
 
 def test_words_keep_sizes_and_models_whole() -> None:
@@ -42,7 +42,7 @@ def test_words_keep_sizes_and_models_whole() -> None:
 def test_words_of_a_title_that_can_stand_alone_weigh_their_mean_idf() -> None:
     result = title_queries(
         product("2", "Zorb 3/4 in. Pipe with Case"),
-        _WordCounts(Counter({"zorb": 1, "3/4": 5, "in": 5, "pipe": 2, "with": 5, "case": 10}), 10),
+        WordCounts(Counter({"zorb": 1, "3/4": 5, "in": 5, "pipe": 2, "with": 5, "case": 10}), 10),
         PseudoQuerySettings(shortest=2, longest=3, common=0.2),
     )
     # Neither "in. pipe" nor "zorb 3/4" nor "pipe with" stands alone.

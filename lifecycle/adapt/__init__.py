@@ -1,0 +1,1 @@
+"""Adapts models to a shop that nobody judged: read → queries → candidates → labels → fit → check → record."""
