@@ -14,5 +14,8 @@ class FinalScoreStage(BaseModel):
     products: int = Field(
         default=12_000, ge=100, description="Products of a source that are searched; the judged ones are among them."
     )
+    worlds: tuple[str, ...] = Field(
+        default=(), description="Worlds of the sample shop to learn from as further shops: home, trade, market."
+    )
     split: str = Field(default="valid", description="Split of the judged queries, which train no other model.")
     training: FinalTraining = Field(default=FinalTraining(), description="Training of the final score.")

@@ -16,6 +16,7 @@ from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release
 from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.recipes.sets import mapping_file
+from lifecycle.sample.shop import write_sample
 
 
 def learn_of_sources(
@@ -29,6 +30,7 @@ def learn_of_sources(
     assert settings is not None, "called for recipes with a final score"
     store = ReleaseStore(work)
     shops = [_index(source, data, ModelFolders(*models), settings, store, steps) for source in recipe.sources]
+    shops += [_index_world(world, work, ModelFolders(*models), settings, store, steps) for world in settings.worlds]
     train_final_of_shops(shops, output, settings.training, steps, settings.queries)
 
 
@@ -43,3 +45,13 @@ def _index(
     index_feed(data / source.catalog, mapping, models, options, store, steps)
     place = find_release(store, source.name, CURRENT)
     return ShopRelease(source.name, place, judgments, settings.split)
+
+
+def _index_world(
+    world: str, work: Path, models: ModelFolders, settings: FinalScoreStage, store: ReleaseStore, steps: Steps
+) -> ShopRelease:
+    with steps.step(f"make the sample shop {world}"):
+        shop = write_sample(work / "worlds" / world, world=world)
+    mapping = read_mapping(shop.mapping)
+    index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
+    return ShopRelease(world, find_release(store, mapping.catalog.name, CURRENT), shop.judgments, settings.split)

@@ -331,6 +331,7 @@ def general() -> Recipe:
         final_stage=final_stage,
         # From the bundled towers it orders shops left out no better than fusion does: decision 65.
         ranker_from="cross-encoder",
+        final=FinalScoreStage(worlds=("home", "trade", "market")),
         effort=effort,
         minutes=60,
         **large | {"second_round": None},
