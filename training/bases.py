@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from core.errors import ModelError
 from core.strings import quoted
 from training.export import base_name
-from training.known_bases import KNOWN_BASES, Base, BaseKind, find_base
+from training.known_bases import KNOWN_BASES, Base, BaseKind, BaseSources, find_base
 
 Origin = Literal["folder", "cache", "hub", "package"]
 
@@ -29,22 +27,6 @@ _POLL_SECONDS = 0.05
 _STALLS = 6.0  # a download may stand still as many times as long as the first answer may take
 
 _Result = TypeVar("_Result")
-
-
-class BaseSources(BaseModel):
-    """Where bases are looked for, and bases beside the known ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    folder: Path | None = Field(
-        default=None, description="Folder that has models below their hub ids, or below the last part of these."
-    )
-    seconds: float = Field(
-        default=5.0, gt=0, le=600, description="Seconds to wait for the first answer of the hub, HF_ENDPOINT."
-    )
-    models: tuple[Base, ...] = Field(
-        default=(), description="Bases beside the known ones, or in their place; each is a table as below."
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,22 @@ class Base(BaseModel):
     )
 
 
+class BaseSources(BaseModel):
+    """Where bases are looked for, and bases beside the known ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    folder: Path | None = Field(
+        default=None, description="Folder that has models below their hub ids, or below the last part of these."
+    )
+    seconds: float = Field(
+        default=5.0, gt=0, le=600, description="Seconds to wait for the first answer of the hub, HF_ENDPOINT."
+    )
+    models: tuple[Base, ...] = Field(
+        default=(), description="Bases beside the known ones, or in their place; each is a table as below."
+    )
+
+
 def _encoder(name: str, revision: str | None, license: str, pooling: Pooling | None, **more: str | int) -> Base:
     return Base.model_validate(
         {"name": name, "kind": "encoder", "revision": revision, "license": license, "pooling": pooling, **more}

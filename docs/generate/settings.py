@@ -21,8 +21,7 @@ from ranker.train.compress import RankerDistillation
 from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
 from retrieval.server.settings import ServeSettings
-from training.bases import BaseSources
-from training.known_bases import Base
+from training.known_bases import Base, BaseSources
 
 _INTRODUCTION = """\
 A setting has its value from, the first that has one: an option of the command, the environment, the TOML file that

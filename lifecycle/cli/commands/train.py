@@ -13,8 +13,7 @@ from lifecycle.cli.options import Config, Mapping, TrackingUri, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_line
 from lifecycle.tracking.tracker import OFF, Tracker, TrackingSettings, open_tracker
-from training.bases import BaseResolver, BaseSources
-from training.known_bases import BaseKind
+from training.known_bases import BaseKind, BaseSources
 from training.processes import is_main_process
 
 
@@ -129,14 +128,15 @@ def train(
                 "a recipe has settings of its own: leave out --encoder, --epochs, --seed, --mine, --teacher and tables"
             )
         tracker = open_tracker(settings.tracking.uri, output, print_line)
-        bases = BaseResolver(settings.bases)
+        bases = settings.bases
         _train_by_recipe(
             recipe, data, catalog, judgments, mapping, output, stages, minutes, without, ranker, base, bases, tracker
         )
         return
-    if data or stages or without or minutes is not None:
+    if data or stages or without or ranker or minutes is not None:
         raise TandemError(
-            "--data, --stages, --minutes and --without go with --recipe; one model needs --catalog and --judgments"
+            "--data, --stages, --minutes, --without and --ranker go with --recipe; one model needs --catalog and "
+            "--judgments"
         )
     knobs = _set_options(base=base, epochs=epochs, seed=seed)
     assert model is not None, "one of model and recipe is given"
@@ -197,6 +197,8 @@ def _train_one(
 
 def _resolve(kind: BaseKind, knobs: dict[str, Any], settings: BaseSources) -> tuple[dict[str, Any], str]:
     """The settings with the folder of their base, and where that was taken from."""
+    from training.bases import BaseResolver
+
     resolver = BaseResolver(settings)
     if knobs.get("base") is None:
         return knobs, resolver.resolve((), kind).origin
@@ -284,11 +286,12 @@ def _train_by_recipe(
     without: str | None,
     ranker: bool,
     base: str | None,
-    bases: BaseResolver,
+    bases: BaseSources,
     tracker: Tracker,
 ) -> None:
     from lifecycle.recipes.recipe import find_recipe
     from lifecycle.recipes.run import run_recipe
+    from training.bases import BaseResolver
 
     recipe = find_recipe(name)
     if data is not None and (catalog or judgments or mapping):
@@ -308,7 +311,9 @@ def _train_by_recipe(
         recipe = recipe.model_copy(update={"minutes": minutes or None})
     if not is_main_process():
         raise TandemError("a recipe runs in one process; torchrun is for training one model")
-    folders = run_recipe(recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line, bases)
+    folders = run_recipe(
+        recipe, data or Path(), output, Bars(console), tracker, base, stages, print_line, BaseResolver(bases)
+    )
     print_line(f"trained by {name}: {' and '.join(map(str, folders))}")
 
 

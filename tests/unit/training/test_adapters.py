@@ -77,5 +77,5 @@ def test_without_peft_one_line_says_what_to_install(trainer: Any, monkeypatch: p
 
 def test_a_base_without_layers_gets_none() -> None:
     table = SimpleNamespace(model=torch.nn.Sequential(torch.nn.EmbeddingBag(4, 2)))
-    with pytest.raises(ModelError, match="no layers to put adapters"):
+    with pytest.raises(ModelError, match="without layers to put adapters"):
         add_adapters(table, rank=2, alpha=4.0, dropout=0.0)  # type: ignore[arg-type]

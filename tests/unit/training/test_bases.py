@@ -13,9 +13,9 @@ import pytest
 
 from core.errors import ModelError
 from training import bases as module
-from training.bases import BaseResolver, BaseSources
+from training.bases import BaseResolver
 from training.export import base_name
-from training.known_bases import KNOWN_BASES, Base, find_base
+from training.known_bases import KNOWN_BASES, Base, BaseSources, find_base
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {

@@ -40,8 +40,8 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (("final", "--output", "o"), "give --releases and --judgments: the release in service"),
         (("final", "--output", "o", "--catalog", "c"), "the final score is learned from a release: give --releases,"),
         (ONE, "give --catalog and --judgments, the files to learn from"),
-        ((*ONE, "--data", "d"), "--data, --stages, --minutes and --without go with --recipe"),
-        ((*ONE, "--minutes", "5"), "--data, --stages, --minutes and --without go with --recipe"),
+        ((*ONE, "--data", "d"), "--data, --stages, --minutes, --without and --ranker go with --recipe"),
+        ((*ONE, "--minutes", "5"), "--data, --stages, --minutes, --without and --ranker go with --recipe"),
         ((*ONE, "--catalog", "c", "--judgments", "j", "--encoder", "e"), "--encoder is for training the ranker"),
         (
             ("ranker", "--output", "out", "--catalog", "c", "--judgments", "j", "--mine"),

@@ -35,9 +35,9 @@ from lifecycle.tracking.tracker import NullTracker
 from ranker.ranker import Ranker
 from ranker.train.compress import RankerDistillation
 from ranker.train.settings import RankerTraining
-from training.bases import BaseResolver, BaseSources
+from training.bases import BaseResolver
 from training.examples import Examples
-from training.known_bases import Base
+from training.known_bases import Base, BaseSources
 from training.stages import ModelStages, Task
 
 SHORT = {"max_steps": 2, "evaluations": 1, "batch_size": 8, "threads": 1, "validation_pairs": 60}
