@@ -1,6 +1,7 @@
 """What fine-tuning a tower and a cross-encoder have in common. torch and transformers are imported when called."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,9 +104,13 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     """Trains to the end or to the early stop, and leaves the best weights in the trainer's model.
 
     A run that was cut off goes on from its last checkpoint, to the same result, if settings and examples are the same,
-    and so is `further`, a JSON value of what else the loss goes by.
+    and so is `further`, a JSON value of what else the loss goes by. Raises ModelError for `max_seconds` and several
+    processes, whose clocks would stop at different steps.
     """
     from transformers import EarlyStoppingCallback, PrinterCallback
+
+    if settings.max_seconds is not None and processes.count() > 1:
+        raise ModelError("max_seconds is for one process; bound several by max_steps")
 
     if settings.dropout is not None:
         set_dropout(trainer.model, settings.dropout)
@@ -119,6 +124,8 @@ def run_trainer(trainer: "Trainer", settings: TrainingSettings, report: Report, 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
     trainer.add_callback(_reporter(report))
+    if settings.max_seconds is not None:
+        trainer.add_callback(_time_limit(settings.max_seconds))
     scratch = Path(trainer.args.output_dir)
     last = last_checkpoint(scratch, settings.model_dump(), trainer.train_dataset, further)
     trainer.args.eval_on_start = last is None  # that validation is among what the checkpoint holds
@@ -188,3 +195,17 @@ def _reporter(report: Report) -> "TrainerCallback":
             report(state.global_step, state.max_steps)
 
     return Reporter()
+
+
+def _time_limit(seconds: float) -> "TrainerCallback":
+    """Ends training at the step after the time, with the validation that chooses the best checkpoint."""
+    from transformers import TrainerCallback
+
+    end = time.monotonic() + seconds
+
+    class TimeLimit(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if time.monotonic() >= end:
+                control.should_evaluate = control.should_save = control.should_training_stop = True
+
+    return TimeLimit()

@@ -23,6 +23,13 @@ class TrainingSettings(BaseModel):
     max_steps: int | None = Field(
         default=None, ge=1, description="Steps after which training stops, if the epochs have more."
     )
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Seconds after which training stops at the next step and is validated; none: no bound. For one process."
+        ),
+    )
     batch_size: int = Field(default=32, ge=2, description="Examples of a step, in each process.")
     learning_rate: float = Field(default=5e-5, gt=0, description="Highest learning rate.")
     warmup: float = Field(

@@ -225,7 +225,8 @@ class _Adaptation:
                 report,
                 f"{self.settings.minutes:g} minutes leave time for {max(possible, 0)} steps; give more --minutes",
             )
-        wanted = wanted.model_copy(update={"max_steps": possible})
+        # The pace may fall after it was measured: the clock ends the training too.
+        wanted = wanted.model_copy(update={"max_steps": possible, "max_seconds": max(left, 1.0)})
         data = self.inputs.shop.digests(shop.mapping) | {"adapt": report.inputs}
         lineage = new_lineage("encoder", base_name(self.base), shop.mapping.catalog.name, data)
         training = fit_towers(examples, wanted, self.folder / ENCODER, lineage, self.steps, self.tracker)

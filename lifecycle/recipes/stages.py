@@ -30,7 +30,7 @@ from training.stages import REPORT_FILE, ModelStages, Task
 _STAMP = "stage.json"
 _NEGATIVES = "negatives.parquet"
 _RETRIEVED = "found.json"
-_LATER = ("query_prefix", "item_prefix", "pooling")
+_LATER = ("query_prefix", "item_prefix", "pooling", "max_seconds")
 _WORDS = {"lexical": FORMAT}  # another index retrieves other products
 
 Products = dict[str, list[str]]  # of each query

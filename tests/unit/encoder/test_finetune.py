@@ -64,6 +64,12 @@ def test_a_teacher_is_asked_once_a_pair_and_learned_from(base: str, tmp_path: Pa
         train(base, tmp_path / "alone", distil=1.0)
 
 
+def test_training_ends_when_its_time_is_over_and_is_validated(base: str, tmp_path: Path) -> None:
+    report = train(base, tmp_path, max_steps=50, evaluations=1, max_seconds=1e-6)
+    assert [entry["step"] for entry in report["validation"]] == [0, 1]
+    assert BiEncoder.open(tmp_path).spec.dimensions == tiny.DIMENSIONS
+
+
 def test_a_share_of_the_weights_before_is_kept(base: str, tmp_path: Path) -> None:
     train(base, tmp_path / "all")
     train(base, tmp_path / "half", keep=0.5)
