@@ -113,14 +113,14 @@ def show_lineage(console: Console, lineage: Mapping[str, Any]) -> None:
     lines += [f"    {name:<9} {digest or '-'}" for name, digest in lineage["inputs"].items()]
     lines.append(f"  model set {lineage['model_set']}")
     for kind in ("encoder", "ranker"):
-        lines += _training_lines(kind, lineage[kind])
+        lines += _training_lines(kind, lineage[kind], lineage["inputs"].get(kind, "unknown"))
     lines += _final_lines(lineage["final"])
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
-def _training_lines(kind: str, record: Mapping[str, Any] | None) -> list[str]:
+def _training_lines(kind: str, record: Mapping[str, Any] | None, digest: str) -> list[str]:
     if record is None:
-        return [f"    {kind}: no training known"]
+        return [f"    {kind}: {'no training known' if digest else 'none'}"]
     facts = {"started": record["started"], "code": record["git"] or "-", **record["data"]}
     if record["run"]:
         run = record["run"]

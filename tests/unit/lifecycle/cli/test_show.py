@@ -129,6 +129,15 @@ def test_an_evaluation_shows_means_and_intervals(console: Console) -> None:
     assert "3 judged products are not in the catalog" in text
 
 
+def test_a_release_without_a_ranker_shows_none() -> None:
+    console = Console(file=StringIO(), width=80)
+    inputs = {"encoder": "a" * 64, "ranker": ""}
+    manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, inputs=inputs)
+    show_lineage(console, release_lineage(manifest))
+    lines = [line.strip() for line in shown(console).splitlines()]
+    assert "encoder: no training known" in lines and "ranker: none" in lines
+
+
 def test_a_lineage_is_shown_uncut() -> None:
     console = Console(file=StringIO(), width=80)
     manifest = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}, inputs={"feed": "d" * 64})
