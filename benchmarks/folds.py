@@ -27,7 +27,8 @@ from core.errors import TandemError
 from core.strings import query_key
 from evaluation.measures import PerQuery
 from lifecycle.cli.progress import Bars
-from lifecycle.recipes.recipe import Recipe, find_recipe
+from lifecycle.recipes.builtin import find_recipe
+from lifecycle.recipes.recipe import Recipe
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.tracker import NullTracker
 

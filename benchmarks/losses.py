@@ -21,7 +21,7 @@ from core.errors import TandemError
 from core.progress import Steps
 from lifecycle.cli.progress import Bars
 from lifecycle.examples.mining import Mining, group_by_query
-from lifecycle.recipes.recipe import find_recipe
+from lifecycle.recipes.builtin import find_recipe
 from lifecycle.recipes.sets import TrainingSet, read_sets
 from lifecycle.training.negatives import RETRIEVED, mine_negatives, retrieve_first
 from lifecycle.training.scoring import TowerSimilarity

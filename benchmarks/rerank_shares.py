@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.unseen_shops import SETS, open_shop, queries_of, shop_name
+from benchmarks.unseen_shops import SETS, find_shop, shop_name
 from core.errors import TandemError
 from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
@@ -92,9 +92,10 @@ def _measured(
 ) -> dict[str, Any]:
     store = ReleaseStore(options.work / shop_name(wanted))
     model_folders = ModelFolders(models / "encoder", None if planted else models / "ranker")
-    release = open_shop(wanted, options.data, store, model_folders, steps)
+    shop = find_shop(wanted, options.data, options.work)
+    release = shop.open(store, model_folders, steps)
     try:
-        grades = queries_of(wanted, release, options.data, options.queries)
+        grades = shop.queries(release, options.queries)
         answers, size = asyncio.run(_ask(release, list(grades), steps)), {"products": release.products}
         if planted:
             kinds = {name: _planted(grades, answers, name) for name in _PLANTED}

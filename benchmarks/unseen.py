@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.unseen_shops import SETS, open_shop, queries_of, shop_name
+from benchmarks.unseen_shops import SETS, find_shop, shop_name
 from core.errors import TandemError
 from core.fusion import fuse
 from core.plan import RERANK_DEPTH, Plan
@@ -116,13 +116,14 @@ def _models(text: str) -> Models:
 
 
 def _set(wanted: str, given: Sequence[Models], options: argparse.Namespace, steps: Steps) -> dict[str, Any]:
+    shop = find_shop(wanted, options.data, options.work)
     values: dict[str, dict[str, float]] = {}
     sizes: dict[str, Any] = {}
     for models in given:
         store = ReleaseStore(options.work / models.name / shop_name(wanted))
-        release = open_shop(wanted, options.data, store, models.parts, steps)
+        release = shop.open(store, models.parts, steps)
         try:
-            grades = queries_of(wanted, release, options.data, options.queries)
+            grades = shop.queries(release, options.queries)
             measured = asyncio.run(_send(release, list(grades), Plan(), steps))
             if release.ranker:
                 always = asyncio.run(_send(release, list(grades), Plan(rerank_depth=RERANK_DEPTH), steps))

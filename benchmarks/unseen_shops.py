@@ -1,6 +1,7 @@
 """Shops and their queries for benchmarks of what models are worth in a shop that they have not seen."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +18,67 @@ from lifecycle.examples.pseudo import PseudoQuerySettings, attribute_queries, ps
 from lifecycle.feeds import read_mapping
 from lifecycle.quality.evaluate import select_grades
 from lifecycle.quality.evaluation import CURRENT, find_release, open_place
-from lifecycle.recipes.recipe import RecipeSource, general
+from lifecycle.recipes.builtin import general
 from lifecycle.recipes.sets import mapping_file
+from lifecycle.sample.shop import write_sample
+from lifecycle.sample.vocabulary import WORLDS
 from retrieval.release.loaded import LoadedRelease
 
-# Each a source of recipe `general` and its queries: a split of its judgments, `all` of them, or two kinds made up for
-# shops without judgments: `items`, words of titles and model numbers, for each of which the one product that they were
-# made of is good; and `attributes`, such as a colour and a product type, for which all products that have both are.
-SETS = ("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes")
+# Each a source of recipe `general`, or a world of the sample shop, and its queries: a split of its judgments, `all` of
+# them, or two kinds made up for shops without judgments: `items`, words of titles and model numbers, for each of which
+# the one product that they were made of is good; and `attributes`, such as a colour and a product type, for which all
+# products that have both are.
+SETS = (
+    *("home_depot:test", "crowdflower:all", "icecat:items", "icecat:attributes", "hm:items", "hm:attributes"),
+    *(f"{world}:test" for world in WORLDS),
+)
+
+
+@dataclass(frozen=True)
+class UnseenShop:
+    """A shop's files and the kind of queries that a set takes of it."""
+
+    name: str
+    kind: str
+    catalog: Path
+    mapping: Path | None
+    judgments: Path | None
+
+    def open(self, store: ReleaseStore, models: ModelFolders, steps: Steps) -> LoadedRelease:
+        """Indexes the shop under the models, unless that is done, and opens the release."""
+        mapping = read_mapping(self.mapping, None if self.name in WORLDS else self.name)
+        outcome = index_feed(self.catalog, mapping, models, IndexOptions(), store, steps)
+        return open_place(find_release(store, outcome.manifest.catalog, CURRENT))
+
+    def queries(self, release: LoadedRelease, most: int) -> dict[str, dict[str, float]]:
+        """At most so many queries, drawn at random, and the grades of their products.
+
+        The product "" has the lowest grade and stands for all that are not named.
+        """
+        if self.kind in ("items", "attributes"):
+            table = pa.Table.from_batches(list(release.columns.batches()))
+            return _some(_items(table) if self.kind == "items" else _graded(attribute_queries(table)), most)
+        if self.judgments is None:
+            raise TandemError(f"{self.name} has no judgments; name {self.name}:items or {self.name}:attributes")
+        return _some(select_grades(load_judgments(self.judgments), self.kind), most)
 
 
 def shop_name(wanted: str) -> str:
-    """The source of a set."""
+    """The shop of a set."""
     return wanted.partition(":")[0]
 
 
-def open_shop(wanted: str, data: Path, store: ReleaseStore, models: ModelFolders, steps: Steps) -> LoadedRelease:
-    """Indexes the shop of a set under the models, unless that is done, and opens the release."""
-    source = _source(wanted)
-    mapping = read_mapping(mapping_file(source, data), source.name)
-    outcome = index_feed(data / source.catalog, mapping, models, IndexOptions(), store, steps)
-    return open_place(find_release(store, outcome.manifest.catalog, CURRENT))
-
-
-def queries_of(wanted: str, release: LoadedRelease, data: Path, most: int) -> dict[str, dict[str, float]]:
-    """At most so many queries of a set, drawn at random, and the grades of their products.
-
-    The product "" has the lowest grade and stands for all that are not named.
-    """
-    source, kind = _source(wanted), wanted.partition(":")[2]
-    if kind in ("items", "attributes"):
-        table = pa.Table.from_batches(list(release.columns.batches()))
-        return _some(_items(table) if kind == "items" else _graded(attribute_queries(table)), most)
-    if source.judgments is None:
-        raise TandemError(f"{source.name} has no judgments; name {source.name}:items or {source.name}:attributes")
-    return _some(select_grades(load_judgments(data / source.judgments), kind), most)
-
-
-def _source(wanted: str) -> RecipeSource:
-    source = next((entry for entry in general().sources if entry.name == shop_name(wanted)), None)
+def find_shop(wanted: str, data: Path, work: Path) -> UnseenShop:
+    """The shop of a set below `data`; a world of the sample shop is made in `work`."""
+    name, _, kind = wanted.partition(":")
+    if name in WORLDS:
+        made = write_sample(work / "worlds" / name, world=name)
+        return UnseenShop(name, kind, made.catalog, made.mapping, made.judgments)
+    source = next((entry for entry in general().sources if entry.name == name), None)
     if source is None:
-        raise TandemError(f"--set {wanted}: recipe general has no such source")
-    return source
+        raise TandemError(f"--set {wanted}: neither a source of recipe general nor one of {', '.join(WORLDS)}")
+    judgments = data / source.judgments if source.judgments else None
+    return UnseenShop(name, kind, data / source.catalog, mapping_file(source, data), judgments)
 
 
 def _items(table: pa.Table) -> dict[str, dict[str, float]]:

@@ -104,7 +104,7 @@ def _measured(place: ReleaseLocation, judgments: Path, split: str, steps: Steps,
 
 def _train(shop: ShopFiles, output: Path, recipe: str, steps: Steps, tracker: Tracker, notify: Notify) -> int:
     """Both models; returns how many candidates they are to rescore at most."""
-    from lifecycle.recipes.recipe import find_recipe  # loads torch
+    from lifecycle.recipes.builtin import find_recipe  # loads torch
     from lifecycle.recipes.run import run_recipe
 
     assert shop.judgments is not None, "without judgments nothing is trained"

@@ -182,7 +182,7 @@ SECTIONS = (
     ),
     Section(
         "Recipes",
-        "Functions in `lifecycle/recipes/recipe.py` return these; a recipe is not read from a file.",
+        "Functions in `lifecycle/recipes/builtin.py` return these; a recipe is not read from a file.",
         Recipe,
     ),
     Section("A recipe's source", "One of `sources`.", RecipeSource),

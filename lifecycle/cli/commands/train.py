@@ -289,7 +289,7 @@ def _train_by_recipe(
     bases: BaseSources,
     tracker: Tracker,
 ) -> None:
-    from lifecycle.recipes.recipe import find_recipe
+    from lifecycle.recipes.builtin import find_recipe
     from lifecycle.recipes.run import run_recipe
     from training.bases import BaseResolver
 

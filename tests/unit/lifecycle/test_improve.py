@@ -25,7 +25,7 @@ from indexer.models import ModelFolders
 from lifecycle import improve as module
 from lifecycle.improve import improve
 from lifecycle.improvement import IMPROVED_FILE, Improvement, ShopFiles, read_improvement
-from lifecycle.recipes import recipe as recipes
+from lifecycle.recipes import builtin as recipes
 from lifecycle.recipes import stages
 from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.recipes.run import run_recipe

@@ -8,8 +8,9 @@ import pytest
 
 from core.digest import value_digest
 from lifecycle.recipes import pace
+from lifecycle.recipes.builtin import general, home_depot, sample
 from lifecycle.recipes.pace import PACE_FILE, Pacer
-from lifecycle.recipes.recipe import STAGES, CostModel, Recipe, Stage, Work, general, home_depot, sample
+from lifecycle.recipes.recipe import STAGES, CostModel, Recipe, Stage, Work
 
 EFFORT = CostModel(towers=Work(learning=400, other=100), ranker=Work(learning=600, other=100))
 # Five stages of 200 steps each that can be shortened, but for 20 that cannot; the student's keep thrice the share.

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import TandemError
-from lifecycle.recipes.recipe import RECIPES, FinalStage, Recipe, RecipeSource, find_recipe, general, sample
+from lifecycle.recipes.builtin import RECIPES, find_recipe, general, sample
+from lifecycle.recipes.recipe import FinalStage, Recipe, RecipeSource
 from lifecycle.recipes.sets import mapping_file
 
 
@@ -81,6 +82,12 @@ def test_a_source_is_left_out_of_all_stages() -> None:
     assert recipe.final_stage is None and "final_stage" not in recipe.stages
 
 
+def test_a_world_is_left_out_of_the_final_score() -> None:
+    recipe = find_recipe("general").without("trade")
+    assert recipe.final is not None and recipe.final.worlds == ("home", "market")
+    assert recipe.sources == find_recipe("general").sources
+
+
 def test_what_is_left_with_judgments_is_trained_on_from_the_start() -> None:
     recipe = find_recipe("general").without("home_depot")
     assert {source.name: source.final_only for source in recipe.sources} == dict.fromkeys(
@@ -92,7 +99,9 @@ def test_what_is_left_with_judgments_is_trained_on_from_the_start() -> None:
 
 
 def test_the_last_source_with_judgments_and_one_that_is_not_there_are_not_left_out() -> None:
-    with pytest.raises(TandemError, match="no source 'amazon'; there are home_depot, icecat, hm, crowdflower"):
+    with pytest.raises(
+        TandemError, match="no source 'amazon'; there are home_depot, icecat, hm, crowdflower, home, trade, market"
+    ):
         find_recipe("general").without("amazon")
     with pytest.raises(TandemError, match="no judgments without sample"):
         find_recipe("sample").without("sample")

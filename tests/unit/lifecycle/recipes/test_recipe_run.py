@@ -21,14 +21,7 @@ from lifecycle.examples.mining import Mining
 from lifecycle.final_score.settings import FinalScoreStage
 from lifecycle.final_score.shops import ShopRelease
 from lifecycle.recipes import final, pace, run, stages
-from lifecycle.recipes.recipe import (
-    Compression,
-    CostModel,
-    FinalStage,
-    Recipe,
-    RecipeSource,
-    Work,
-)
+from lifecycle.recipes.recipe import Compression, CostModel, FinalStage, Recipe, RecipeSource, Work
 from lifecycle.recipes.run import run_recipe
 from lifecycle.tracking.lineage import Lineage, read_lineage
 from lifecycle.tracking.tracker import NullTracker
