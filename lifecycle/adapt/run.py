@@ -230,10 +230,9 @@ class _Adaptation:
         data = self.inputs.shop.digests(shop.mapping) | {"adapt": report.inputs}
         lineage = new_lineage("encoder", base_name(self.base), shop.mapping.catalog.name, data)
         training = fit_towers(examples, wanted, self.folder / ENCODER, lineage, self.steps, self.tracker)
-        taken = training["loss"][-1]["step"] if training["loss"] else 0
-        if training["best_step"] == 0:
-            return report, "no step of the training ranks held-out queries better"
-        return report.model_copy(update={"training": training, "steps": taken}), None
+        report = report.model_copy(update={"training": training, "steps": training["validation"][-1]["step"]})
+        better = training["best_step"] > 0
+        return report, None if better else "no step of the training ranks held-out queries better"
 
     def _refused(self, report: AdaptReport, start: Path, reasons: list[str]) -> AdaptReport:
         """The starting models unchanged."""

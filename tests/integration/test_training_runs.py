@@ -163,7 +163,7 @@ def test_a_local_checkpoint_is_a_base_in_its_turn(encoder: tuple[Path, Any], tmp
     np.testing.assert_array_equal(again.tokenize_items(["Kettle, red"])[0], tokens[0])
     ours, theirs = (OnnxModel(tower.model_path("item")).run(tokens)[0] for tower in (again, trained))
     assert float(ours @ theirs) > 0.99  # the same weights, rounded to int8 by other texts
-    assert again.spec.base == "checkpoint"
+    assert again.spec.base == "all-MiniLM-L6-v2"  # what the first training started from
 
 
 def test_an_interrupted_training_leaves_no_towers(texts: dict[str, str], judgments: pa.Table, tmp_path: Path) -> None:
@@ -312,5 +312,5 @@ def test_a_base_of_ones_own_is_named_and_not_linked(
     settings = EncoderTraining(base=base, max_steps=1, batch_size=4, **SMALL)
     train_encoder(Examples.split(texts, judgments), tmp_path, settings)
     card = (tmp_path / "checkpoint" / "README.md").read_text("utf-8")
-    assert "# SentenceTransformer based on checkpoint" in card
+    assert "# SentenceTransformer based on all-MiniLM-L6-v2" in card
     assert "base_model:" not in card and str(encoder[0]) not in card
