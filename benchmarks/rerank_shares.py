@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.unseen_shops import SETS, find_shop, shop_name
+from benchmarks.unseen_shops import SETS, find_shop, shop_name, show_rows
 from core.errors import TandemError
 from core.plan import RERANK_DEPTH, Plan
 from core.progress import Steps
@@ -155,10 +155,7 @@ def _compared(grades: Grades, answers: Mapping[str, Ordered], mix: float | None)
 
 def _show(name: str, wanted: str, result: Mapping[str, Any]) -> None:
     print(f"{name}, {wanted}, {result['queries']} queries, mix {result['mix']}: fused {result['fused']:.4f}")
-    for row, values in result["rows"].items():
-        gain = values["over fused"]
-        interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
-        print(f"  {row}: {values['nDCG@10']:.4f}, {interval}", flush=True)
+    show_rows(result["rows"], "over fused")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common import save
-from benchmarks.unseen_shops import SETS, find_shop, shop_name
+from benchmarks.unseen_shops import SETS, find_shop, shop_name, show_rows
 from core.errors import TandemError
 from core.fusion import fuse
 from core.plan import RERANK_DEPTH, Plan
@@ -196,10 +196,7 @@ def summarize(sets: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _show(wanted: str, result: Mapping[str, Any]) -> None:
     print(f"{wanted}, {result['queries']} queries, {result['products']} products")
-    for row, values in result["rows"].items():
-        gain = values["difference"]
-        interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
-        print(f"  {row}: {values['nDCG@10']:.4f}, {interval}", flush=True)
+    show_rows(result["rows"], "difference")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,14 @@ class UnseenShop:
 def shop_name(wanted: str) -> str:
     """The shop of a set."""
     return wanted.partition(":")[0]
+
+
+def show_rows(rows: Mapping[str, Any], difference: str) -> None:
+    """Prints nDCG@10 of each row and its paired difference, the value of that name, with interval and p."""
+    for row, values in rows.items():
+        gain = values[difference]
+        interval = f"{gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.4f}"
+        print(f"  {row}: {values['nDCG@10']:.4f}, {interval}", flush=True)
 
 
 def find_shop(wanted: str, data: Path, work: Path) -> UnseenShop:

@@ -61,7 +61,7 @@ class ResolvedBase:
 
 
 class BaseResolver:
-    """Resolves names to folders. Once the hub has not answered, it is not asked again."""
+    """Resolves names to folders. Once the hub has not answered, no further request is sent to it."""
 
     def __init__(
         self, settings: BaseSources | None = None, cache: Path | None = None, endpoint: str | None = None
@@ -104,13 +104,13 @@ class BaseResolver:
             return Path(name), "folder"
         if not _is_hub_id(name):
             raise _Unavailable("is no folder, and no hub id")
-        plain, _, asked = name.partition("@")
+        plain, _, wanted_revision = name.partition("@")
         for folder in (plain, Path(plain).name) if self._settings.folder else ():
             assert self._settings.folder is not None, "else no folder is looked through"
             if _is_whole(self._settings.folder / folder):
                 return self._settings.folder / folder, "folder"
         known = self._known(plain, kind)
-        revision = asked or (known.revision if known else None)
+        revision = wanted_revision or (known.revision if known else None)
         cached = self._cached(plain, revision)
         return (cached, "cache") if cached else (self._fetched(plain, revision), "hub")
 

@@ -27,7 +27,7 @@ from lifecycle.examples.pseudo import (
 from text.scripts import runs, segment
 
 LOG = "log"
-"""The way of queries that shoppers asked."""
+"""The way of asking of queries from the shop's log."""
 
 # Phrases and values that so many products share are a way of asking; what more than a share of them have says nothing.
 _SHARED, _COMMON, _FEW = 2, 0.1, 20
@@ -81,14 +81,14 @@ def make_queries(
 ) -> list[ShopQuery]:
     """Queries of the products, as many of each way as there are to share them out; each query once, by its key.
 
-    `rows` have the columns of `CATALOG_SCHEMA`, `language` is theirs (BCP 47), `log` has how often each query was
-    asked: the most frequent ones come first, and take half of the room at most where there are others.
+    `rows` have the columns of `CATALOG_SCHEMA`, `language` is theirs (BCP 47), `log` has how often each query
+    was sent: the most frequent ones come first, and take half of the room at most where there are others.
     """
     shop = _Shop.read(rows, language)
     random = np.random.default_rng(settings.seed)
-    asked = sorted(log.items(), key=lambda entry: (-entry[1], entry[0]))
+    logged = sorted(log.items(), key=lambda entry: (-entry[1], entry[0]))
     made: dict[str, ShopQuery] = {}
-    for query, _ in asked[: max(1, settings.queries // 2)]:
+    for query, _ in logged[: max(1, settings.queries // 2)]:
         if key := query_key(query):
             made.setdefault(key, ShopQuery(fold_text(query), LOG))
     streams = [way(shop, random) for way in WAYS.values()]

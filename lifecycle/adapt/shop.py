@@ -44,7 +44,7 @@ class ShopFiles:
 
 @dataclass(frozen=True)
 class UnjudgedShop:
-    """n products by row, an even sample where the catalog has more, and how often each query of the log was asked."""
+    """n products by row, an even sample where the catalog has more, and how often each query stands in the log."""
 
     mapping: FeedMapping
     catalog: pa.Table

@@ -14,7 +14,7 @@ from core.progress import Steps
 from evaluation.judgments import load_judgments
 from evaluation.measures import grade_range
 from lifecycle.examples.pseudo import PseudoQuerySettings, attribute_queries, pseudo_queries
-from lifecycle.final_score.asking import ask_all
+from lifecycle.final_score.candidates import search_all
 from lifecycle.final_score.learning import FINAL, FUSED, PRERANKED, GradedQueries, fusion_weights
 from lifecycle.final_score.portable import (
     LeftOut,
@@ -33,7 +33,7 @@ from ranker.train.final import FinalTraining, write_final
 from retrieval.release.loaded import LoadedRelease
 
 LEAST_SHOPS, LEAST_QUERIES = 3, 10
-# Queries of a shop that are asked, at most.
+# Queries of a shop, at most.
 QUERIES = 400
 
 
@@ -59,7 +59,7 @@ class ShopsOutcome:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Collected:
     """The queries of all shops, and which towers and cross-encoder answered them, by shop."""
 
     shops: list[ShopQueries] = field(default_factory=list)
@@ -72,23 +72,23 @@ def train_final_of_shops(
 ) -> ShopsOutcome:
     """Learns one score from all shops and writes it; it goes with any towers.
 
-    Asks so many queries of each at most. Raises FeedError or ReleaseError.
+    Searches so many queries of each at most. Raises FeedError or ReleaseError.
     """
     if len(shops) < LEAST_SHOPS:
         raise FeedError(f"a final score of several shops needs {LEAST_SHOPS} or more: each is left out once to measure")
-    asked = _Asked()
+    collected = _Collected()
     for shop in shops:
-        _ask(shop, asked, settings, queries, steps)
+        _collect(shop, collected, settings, queries, steps)
     with steps.step("learn"):
-        model = learn_portable(asked.shops, settings)
+        model = learn_portable(collected.shops, settings)
     with steps.step("learn again without each shop") as report:
-        left_out = leave_one_out(asked.shops, settings, report)
-    spec = _spec(model, left_out, asked, settings)
+        left_out = leave_one_out(collected.shops, settings, report)
+    spec = _spec(model, left_out, collected, settings)
     write_final(output, spec)
     return ShopsOutcome(spec, left_out)
 
 
-def _ask(shop: ShopRelease, asked: _Asked, settings: FinalTraining, most: int, steps: Steps) -> None:
+def _collect(shop: ShopRelease, collected: _Collected, settings: FinalTraining, most: int, steps: Steps) -> None:
     release = open_place(shop.place)
     try:
         if release.words is None:
@@ -98,13 +98,13 @@ def _ask(shop: ShopRelease, asked: _Asked, settings: FinalTraining, most: int, s
         if len(chosen) < LEAST_QUERIES:
             raise FeedError(f"{shop.name}: {len(chosen)} queries have products of the catalog; give ten, better 300")
         with steps.step(f"search {shop.name}") as report:
-            answered = asyncio.run(ask_all(release, list(chosen), settings, report))
+            answered = asyncio.run(search_all(release, list(chosen), settings, report))
         queries = [entry for entry in answered if max(chosen[entry.query].values()) > lowest]
         graded = GradedQueries(chosen, lowest)
-        asked.shops.append(ShopQueries(shop.name, queries, graded, highest, made_up=shop.judgments is None))
-        asked.towers[shop.name] = release.tower.digest
+        collected.shops.append(ShopQueries(shop.name, queries, graded, highest, made_up=shop.judgments is None))
+        collected.towers[shop.name] = release.tower.digest
         if release.ranker is not None:
-            asked.rankers.add(release.ranker.digest)
+            collected.rankers.add(release.ranker.digest)
     finally:
         release.retire()
 
@@ -143,9 +143,11 @@ def _drawn(grades: Mapping[str, dict[str, float]], most: int, seed: int) -> dict
     return {queries[place]: grades[queries[place]] for place in drawn}
 
 
-def _spec(model: PortableModel, left_out: Sequence[LeftOut], asked: _Asked, settings: FinalTraining) -> FinalSpec:
+def _spec(
+    model: PortableModel, left_out: Sequence[LeftOut], collected: _Collected, settings: FinalTraining
+) -> FinalSpec:
     dense, lexical = fusion_weights(model.ratio)
-    ranker = asked.rankers.pop() if model.depth and len(asked.rankers) == 1 else ""
+    ranker = collected.rankers.pop() if model.depth and len(collected.rankers) == 1 else ""
     return FinalSpec(
         features=PORTABLE_FEATURES,
         first_weights=_all_weights(model.first_weights),
@@ -156,7 +158,7 @@ def _spec(model: PortableModel, left_out: Sequence[LeftOut], asked: _Asked, sett
         encoder="",
         ranker=ranker,
         report={
-            "towers": asked.towers,
+            "towers": collected.towers,
             "settings": settings.model_dump(mode="json"),
             "ridge": model.ridge,
             **left_out_report(left_out),

@@ -13,7 +13,7 @@ from core.releases import ReleaseStore
 from evaluation import measures
 from evaluation.comparison import paired
 from evaluation.judgments import load_judgments
-from lifecycle.final_score.asking import ask_all
+from lifecycle.final_score.candidates import search_all
 from lifecycle.final_score.costs import measured_costs
 from lifecycle.final_score.learning import (
     FINAL,
@@ -55,7 +55,7 @@ def train_final(
             raise ReleaseError(f"release {release.release_id} has no lexical index; run `tandem index` again first")
         grades = _grades(table, split, release)
         with steps.step("search and rescore") as report:
-            queries = asyncio.run(ask_all(release, list(grades), settings, report))
+            queries = asyncio.run(search_all(release, list(grades), settings, report))
         lowest, _ = measures.grade_range(select_grades(table, "all"))
         judged = GradedQueries(grades, lowest)
         with steps.step("learn"):

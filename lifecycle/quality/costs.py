@@ -73,7 +73,7 @@ def stage_costs(values: Mapping[str, Values], seconds: Seconds, rescores: bool =
 
 
 async def time_stages(release: LoadedRelease, queries: Sequence[str], plan: Plan, report: Report) -> Seconds:
-    """How long each stage takes of the first queries, asked one after another of a warm release without a deadline."""
+    """How long each stage takes of the first queries, sent one after another to a warm release without a deadline."""
     await release.warm()
     result = []
     chosen = queries[:TIMED_QUERIES]

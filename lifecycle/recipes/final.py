@@ -1,4 +1,4 @@
-"""The final score of a recipe: its sources are shops, each indexed in part with the trained models, and asked."""
+"""The final score of a recipe: its sources are shops, each indexed in part with the trained models, and searched."""
 
 from pathlib import Path
 

@@ -24,17 +24,22 @@ def favour(query: LexicalQuery, evidence: Evidence, weight: float) -> NDArray[np
     """
     if not query.words or not weight:
         return np.zeros(len(evidence.scores), np.float32)
-    whole = (_by_names(evidence) >= 1).all(1)
+    matched = _by_names(evidence)
+    whole = (matched >= 1).all(1)
     few = whole if np.count_nonzero(whole) <= _FEW else np.zeros_like(whole)
     ahead = few.astype(np.float32) + _titled(query, evidence)
-    covered = name_coverage(query, evidence)
+    covered = _share(query, matched)
     return (weight * _COVERAGE * covered + min(weight, 1.0) * _AHEAD * ahead).astype(np.float32)
 
 
 def name_coverage(query: LexicalQuery, evidence: Evidence) -> NDArray[np.float32]:
     """The share of the query's words, by their weights, that the names of r products cover; shape (r,)."""
+    return _share(query, _by_names(evidence))
+
+
+def _share(query: LexicalQuery, matched: NDArray[np.float32]) -> NDArray[np.float32]:
     weights = np.array(query.weights, np.float32)
-    return np.asarray(_by_names(evidence) @ weights / max(float(weights.sum()), 1e-6), np.float32)
+    return np.asarray(matched @ weights / max(float(weights.sum()), 1e-6), np.float32)
 
 
 def _by_names(evidence: Evidence) -> NDArray[np.float32]:

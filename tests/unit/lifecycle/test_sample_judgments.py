@@ -216,10 +216,10 @@ def test_words_alone_do_not_answer_other_worlds(world: SampleCatalog, world_quer
         return set("".join(sign if sign.isalnum() else " " for sign in text.lower()).split())
 
     def far(query: Query) -> bool:
-        asked = {word for word in words(query.text) if len(word) > 2}
+        wanted = {word for word in words(query.text) if len(word) > 2}
         rows = world.rows_by_grade(query.intent)[3]
         shares = [
-            len(asked & words(" ".join(map(str, world.products[row].row().values())))) / max(len(asked), 1)
+            len(wanted & words(" ".join(map(str, world.products[row].row().values())))) / max(len(wanted), 1)
             for row in rows[:20]
         ]
         return sum(share < 0.5 for share in shares) > len(shares) / 2
@@ -231,9 +231,9 @@ def test_words_alone_do_not_answer_other_worlds(world: SampleCatalog, world_quer
 def test_part_numbers_are_asked_as_people_type_them() -> None:
     """The product is the answer, other sizes of its line come close, and other products of the type are bad."""
     shop = SampleCatalog(iter_products(2000, world="trade"))
-    asked = [query for query in make_queries(shop, QUERIES, 3) if "{part}" in query.template]
-    assert len(asked) > 40
-    for query in asked:
+    with_parts = [query for query in make_queries(shop, QUERIES, 3) if "{part}" in query.template]
+    assert len(with_parts) > 40
+    for query in with_parts:
         rows = shop.rows_by_grade(query.intent)
         [best] = rows[3]
         part = shop.products[best].part_number

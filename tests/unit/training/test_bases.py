@@ -114,9 +114,9 @@ def test_a_hub_gives_it_once_and_then_the_cache_does(hub: Hub, tmp_path: Path) -
     [why] = first.passed
     assert why.startswith("team/other: ") and "does not have it" in why
     assert first.lines[-1] == f"the encoder starts from team/tiny@{COMMIT} (from the hub)"
-    asked = len(hub.requests)
+    requests = len(hub.requests)
     again = resolver(tmp_path, hub.url).resolve(["team/tiny"], "encoder")
-    assert (again.origin, again.location) == ("cache", first.location) and len(hub.requests) == asked
+    assert (again.origin, again.location) == ("cache", first.location) and len(hub.requests) == requests
     pinned = resolver(tmp_path, closed_port()).resolve([f"team/tiny@{COMMIT}"], "ranker")
     assert (pinned.origin, pinned.location) == ("cache", first.location)
 

@@ -76,18 +76,18 @@ def test_what_holds_in_every_shop_is_learned_and_holds_in_those_left_out() -> No
         assert entry.values[FINAL] == entry.values[PRERANKED]
 
 
-def test_no_shop_is_measured_by_what_heard_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_shop_is_measured_by_what_learned_from_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     shops = [make_shop(name, "cosine_similarity", 12) for name in ("a", "b", "c")]
-    heard: list[set[str]] = []
+    learned_from: list[set[str]] = []
 
     def noting(others: list[ShopQueries], settings: FinalTraining) -> object:
-        heard.append({shop.name for shop in others})
+        learned_from.append({shop.name for shop in others})
         return learn_portable(others, settings)
 
     monkeypatch.setattr(module, "learn_portable", noting)
     left = leave_one_out(shops, SETTINGS)
     assert [entry.shop.name for entry in left] == ["a", "b", "c"]
-    assert heard == [{"b", "c"}, {"a", "c"}, {"a", "b"}]
+    assert learned_from == [{"b", "c"}, {"a", "c"}, {"a", "b"}]
     assert all(len(entry.values[FUSED]) == 12 for entry in left)
 
 

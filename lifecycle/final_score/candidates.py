@@ -1,4 +1,4 @@
-"""Asks a release the queries that a final score learns from, for all their candidates and the time of each stage."""
+"""Searches the queries that a final score learns from: all their candidates, and the time of each stage."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from retrieval.server.admission import Admission
 from retrieval.wire.request import Query
 
 
-async def ask_all(
+async def search_all(
     release: LoadedRelease, queries: Sequence[str], settings: FinalTraining, report: Report
 ) -> list[QueryCandidates]:
     """All candidates of both sources for each query, fused by equal weights, all of them rescored where there is a
