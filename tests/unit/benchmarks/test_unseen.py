@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.unseen import _models, compare, summarize
-from benchmarks.unseen_shops import _graded, _some
+from benchmarks.unseen_shops import _graded, _some, find_shop
 from core.errors import TandemError
 from lifecycle.examples.pseudo import attribute_queries
 
@@ -39,3 +39,10 @@ def test_queries_of_attributes_grade_every_product_that_has_them() -> None:
     graded = _graded(attribute_queries(pa.Table.from_pylist(rows)))
     assert graded == {"acme drills": {"": 0.0, "0": 1.0, "1": 1.0}}
     assert _some(graded | {"red drills": {"": 0.0, "2": 1.0}}, 1).keys() < {"acme drills", "red drills"}
+
+
+def test_a_world_of_the_sample_shop_is_made_and_an_unknown_shop_refused(tmp_path: Path) -> None:
+    shop = find_shop("trade:test", tmp_path / "none", tmp_path)
+    assert shop.judgments is not None and shop.catalog.is_file() and shop.judgments.is_file()
+    with pytest.raises(TandemError, match="neither a source of recipe general nor one of home, trade, market"):
+        find_shop("mars:test", tmp_path, tmp_path)
