@@ -49,7 +49,7 @@ integration: $(VENV)/.test
 	$(BIN)/python -m pytest tests/integration
 
 protos: $(VENV)/.test
-	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/search.proto
+	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/*.proto
 
 reference: $(VENV)/.test
 	$(BIN)/python -m docs.generate

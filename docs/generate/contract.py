@@ -1,4 +1,4 @@
-"""The gRPC contract as a page: services, messages and enums of the .proto file, with its comments."""
+"""The gRPC contract as a page: services, messages and enums of the .proto files, with their comments."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from grpc_tools import protoc
 from docs.generate.markdown import notice, page, paragraph, table
 
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
-PROTO = "tandem/v1/search.proto"
+_FOLDER = "tandem/v1"
 _MESSAGES, _ENUMS, _SERVICES, _MEMBERS = 4, 5, 6, 2  # field numbers of descriptors, by which comments are addressed
 _TYPES = FieldDescriptorProto.Type
 
@@ -27,35 +27,54 @@ Comments = dict[Place, str]
 
 
 def contract_page() -> str:
-    """The page of `PROTO`."""
-    file = read_descriptor()
-    comments = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}
+    """The page of all files."""
+    files = read_descriptors()
+    comments = [
+        {tuple(place.path): place.leading_comments for place in file.source_code_info.location} for file in files
+    ]
+    both = list(zip(files, comments, strict=True))
+    links = [f"[`{file.name}`](../../protos/{file.name})" for file in files]
     return page(
-        notice(f"`protos/{PROTO}`"),
+        notice(f"`protos/{_FOLDER}/*.proto`"),
         "# The gRPC contract",
-        f"Package `{file.package}`, from [`{PROTO}`](../../protos/{PROTO}). Fields and methods are only ever added: "
-        "numbers and names keep their meaning.",
-        *(part for index, each in enumerate(file.service) for part in _service(each, (_SERVICES, index), comments)),
+        f"Package `{files[0].package}`, from {', '.join(links)}. Fields and methods are only ever added: numbers "
+        "and names keep their meaning.",
+        *(
+            part
+            for file, notes in both
+            for index, each in enumerate(file.service)
+            for part in _service(each, (_SERVICES, index), notes)
+        ),
         "## Messages",
         *(
             part
+            for file, notes in both
             for index, each in enumerate(file.message_type)
-            for part in _message(each, (_MESSAGES, index), comments)
+            for part in _message(each, (_MESSAGES, index), notes)
         ),
         "## Enums",
-        *(part for index, each in enumerate(file.enum_type) for part in _enum(each, (_ENUMS, index), comments)),
+        *(
+            part
+            for file, notes in both
+            for index, each in enumerate(file.enum_type)
+            for part in _enum(each, (_ENUMS, index), notes)
+        ),
     )
 
 
-def read_descriptor() -> FileDescriptorProto:
-    """The descriptor of `PROTO`, comments included. Raises RuntimeError where protoc refuses the file."""
+def read_descriptors() -> list[FileDescriptorProto]:
+    """The descriptors of all files, that of searches first, comments included. Raises RuntimeError where protoc refuses
+    one."""
     well_known = Path(grpc_tools.__file__).parent / "_proto"
+    names = [f"{_FOLDER}/{path.name}" for path in (PROTOS / _FOLDER).glob("*.proto")]
+    names.sort(key=lambda name: (not name.endswith("/search.proto"), name))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "descriptors"
         flags = [f"-I{PROTOS}", f"-I{well_known}", "--include_source_info", f"--descriptor_set_out={output}"]
-        if protoc.main(["protoc", *flags, PROTO]) != 0:
-            raise RuntimeError(f"protoc refuses {PROTO}; run `make lint`, which shows why")
-        return FileDescriptorSet.FromString(output.read_bytes()).file[0]
+        if protoc.main(["protoc", *flags, *names]) != 0:
+            raise RuntimeError("protoc refuses a .proto file; run `make lint`, which shows why")
+        files = {file.name: file for file in FileDescriptorSet.FromString(output.read_bytes()).file}
+    return [files[name] for name in names]
 
 
 def _service(service: ServiceDescriptorProto, place: Place, comments: Comments) -> Iterator[str]:

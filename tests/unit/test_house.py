@@ -203,11 +203,13 @@ def test_functions_and_files_stay_readable() -> None:
                     assert (node.end_lineno or 0) - node.lineno < 80, f"{path}: {node.name}"
 
 
-def test_the_stubs_are_those_of_the_proto_file(tmp_path: Path) -> None:
+def test_the_stubs_are_those_of_the_proto_files(tmp_path: Path) -> None:
     flags = [f"--{kind}={tmp_path}" for kind in ("python_out", "pyi_out", "grpc_python_out")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *flags, "tandem/v1/search.proto"]
+    names = sorted(path.stem for path in (ROOT / "protos/tandem/v1").glob("*.proto"))
+    command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", *flags, *(f"tandem/v1/{name}.proto" for name in names)]
     subprocess.run(command, check=True, cwd=ROOT / "protos")
-    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("search_pb2*"))
-    assert [path.name for path in made] == ["search_pb2.py", "search_pb2.pyi", "search_pb2_grpc.py"]
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*_pb2*"))
+    endings = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
+    assert {path.name for path in made} == {name + ending for name in names for ending in endings}
     for path in made:
         assert (ROOT / "protos" / path).read_text() == (tmp_path / path).read_text(), f"{path}: run `make protos`"

@@ -96,7 +96,7 @@ SUGGESTION_KIND_TITLE: SuggestionKind
 SUGGESTION_KIND_PHRASE: SuggestionKind
 
 class SearchRequest(_message.Message):
-    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "filter", "facets", "sort", "total", "page_token", "group_by", "diversity", "understanding", "match", "verbatim", "explain_words", "explain")
+    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "filter", "facets", "sort", "total", "page_token", "group_by", "diversity", "understanding", "match", "verbatim", "least_revision", "explain_words", "explain")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class SearchRequest(_message.Message):
     UNDERSTANDING_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     VERBATIM_FIELD_NUMBER: _ClassVar[int]
+    LEAST_REVISION_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_WORDS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     query: str
@@ -133,9 +134,10 @@ class SearchRequest(_message.Message):
     understanding: UnderstandingMode
     match: MatchMode
     verbatim: bool
+    least_revision: int
     explain_words: int
     explain: bool
-    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., facets: _Optional[_Iterable[_Union[FacetRequest, _Mapping]]] = ..., sort: _Optional[_Iterable[_Union[SortKey, _Mapping]]] = ..., total: _Optional[_Union[TotalMode, str]] = ..., page_token: _Optional[str] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., understanding: _Optional[_Union[UnderstandingMode, str]] = ..., match: _Optional[_Union[MatchMode, str]] = ..., verbatim: _Optional[bool] = ..., explain_words: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., facets: _Optional[_Iterable[_Union[FacetRequest, _Mapping]]] = ..., sort: _Optional[_Iterable[_Union[SortKey, _Mapping]]] = ..., total: _Optional[_Union[TotalMode, str]] = ..., page_token: _Optional[str] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., understanding: _Optional[_Union[UnderstandingMode, str]] = ..., match: _Optional[_Union[MatchMode, str]] = ..., verbatim: _Optional[bool] = ..., least_revision: _Optional[int] = ..., explain_words: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class ExperimentContext(_message.Message):
     __slots__ = ("experiment_id", "variant_id")

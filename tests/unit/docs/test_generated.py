@@ -7,7 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from docs.generate.benchmarks import RESULTS, benchmarks_page, source_of
-from docs.generate.contract import read_descriptor
+from docs.generate.contract import PROTOS, read_descriptors
 from docs.generate.pages import DOCS, PAGES
 from docs.generate.settings import SECTIONS, Section
 from lifecycle.cli.commands.compress import CompressSettings
@@ -31,15 +31,17 @@ def test_a_page_depends_neither_on_the_terminal_nor_on_the_environment(
 
 def test_the_contract_shows_every_message_field_and_value_with_its_comment() -> None:
     page = PAGES["reference/grpc.md"]()
-    file = read_descriptor()
-    for message in file.message_type:
+    files = read_descriptors()
+    assert files[0].name == "tandem/v1/search.proto" and len(files) == len(list((PROTOS / "tandem/v1").glob("*.proto")))
+    for message in (message for file in files for message in file.message_type):
         section = page.split(f"\n### {message.name}\n")[1].split("\n### ")[0]
         for field in message.field:
             row = next(line for line in section.splitlines() if line.startswith(f"| `{field.name}` | {field.number} |"))
             assert row.split(" | ")[-1].strip(" |"), f"{message.name}.{field.name} has no comment"
-    for enum in file.enum_type:
+    for enum in (enum for file in files for enum in file.enum_type):
         assert all(f"| `{value.name}` | {value.number} | " in page for value in enum.value)
-    assert all(f"### {service.name}.{method.name}\n" in page for service in file.service for method in service.method)
+    services = [service for file in files for service in file.service]
+    assert all(f"### {service.name}.{method.name}\n" in page for service in services for method in service.method)
 
 
 def test_every_file_of_results_has_a_section_with_figures() -> None:
