@@ -1,0 +1,1 @@
+"""Lists for people: what was learned from shoppers' behaviour, and the sources and features that recommend by it."""
