@@ -4,6 +4,14 @@ from tandem.client.asynchronous import AsyncSearchClient
 from tandem.client.errors import SearchError, Violation
 from tandem.client.retries import service_config
 from tandem.client.synchronous import SearchClient
+from tandem.v1.recommend_pb2 import (
+    ForgetUserRequest,
+    ForgetUserResponse,
+    PopularSubject,
+    ProductSubject,
+    RecommendRequest,
+    RecommendResponse,
+)
 from tandem.v1.search_pb2 import (
     BatchSearchRequest,
     BatchSearchResponse,
@@ -13,6 +21,8 @@ from tandem.v1.search_pb2 import (
     SearchResponse,
     SuggestRequest,
     SuggestResponse,
+    UserContext,
+    UserProduct,
 )
 
 __all__ = [
@@ -20,13 +30,21 @@ __all__ = [
     "BatchSearchRequest",
     "BatchSearchResponse",
     "ExperimentContext",
+    "ForgetUserRequest",
+    "ForgetUserResponse",
     "Hit",
+    "PopularSubject",
+    "ProductSubject",
+    "RecommendRequest",
+    "RecommendResponse",
     "SearchClient",
     "SearchError",
     "SearchRequest",
     "SearchResponse",
     "SuggestRequest",
     "SuggestResponse",
+    "UserContext",
+    "UserProduct",
     "Violation",
     "service_config",
 ]

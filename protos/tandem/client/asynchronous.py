@@ -11,7 +11,7 @@ from tandem.client.async_batches import AsyncOutbox
 from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
 from tandem.client.errors import search_error
 from tandem.client.retries import channel_options, seconds_to_wait
-from tandem.v1 import search_pb2, search_pb2_grpc
+from tandem.v1 import recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _STATUS_SECONDS = 1.0
 
@@ -36,6 +36,7 @@ class AsyncSearchClient:
             else grpc.aio.secure_channel(address, credentials, every)
         )
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._recommend_stub = recommend_pb2_grpc.RecommendServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,6 +61,19 @@ class AsyncSearchClient:
     ) -> search_pb2.SuggestResponse:
         """As `SearchClient.suggest`. Raises SearchError."""
         return await self._call(self._stub.Suggest, request, timeout, request_id)
+
+    async def recommend(
+        self, request: recommend_pb2.RecommendRequest, timeout: float | None = None, request_id: str = ""
+    ) -> recommend_pb2.RecommendResponse:
+        """As `SearchClient.recommend`. Raises SearchError."""
+        return await self._call(self._recommend_stub.Recommend, request, timeout, request_id)
+
+    async def forget_user(
+        self, user_id: str, timeout: float | None = None, request_id: str = ""
+    ) -> recommend_pb2.ForgetUserResponse:
+        """As `SearchClient.forget_user`. Raises SearchError."""
+        request = recommend_pb2.ForgetUserRequest(user_id=user_id)
+        return await self._call(self._recommend_stub.ForgetUser, request, timeout, request_id)
 
     async def search_many(
         self, requests: Iterable[Request] | AsyncIterable[Request], request_id: str = ""

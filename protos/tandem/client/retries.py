@@ -41,9 +41,9 @@ def service_config() -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    service = "tandem.v1.SearchService"
+    service, recommend = "tandem.v1.SearchService", "tandem.v1.RecommendService"
     methods = [
-        {"name": [{"service": service}], "retryPolicy": retry},
+        {"name": [{"service": service}, {"service": recommend}], "retryPolicy": retry},
         # `search_many` opens streams again itself, where it knows what was answered.
         {"name": [{"service": service, "method": "BatchSearch"}]},
     ]

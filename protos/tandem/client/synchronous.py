@@ -10,7 +10,7 @@ import grpc
 from tandem.client.batches import Outbox, Progress, Request
 from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
 from tandem.client.retries import channel_options, seconds_to_wait
-from tandem.v1 import search_pb2, search_pb2_grpc
+from tandem.v1 import recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _PROBE_SECONDS = 0.2
 
@@ -38,6 +38,7 @@ class SearchClient:
             else grpc.secure_channel(address, credentials, every)
         )
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._recommend_stub = recommend_pb2_grpc.RecommendServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +68,19 @@ class SearchClient:
     ) -> search_pb2.SuggestResponse:
         """Completions of what is typed so far; arguments and errors as of `search`."""
         return self._call(self._stub.Suggest, request, timeout, request_id)
+
+    def recommend(
+        self, request: recommend_pb2.RecommendRequest, timeout: float | None = None, request_id: str = ""
+    ) -> recommend_pb2.RecommendResponse:
+        """Recommended products; arguments and errors as of `search`."""
+        return self._call(self._recommend_stub.Recommend, request, timeout, request_id)
+
+    def forget_user(
+        self, user_id: str, timeout: float | None = None, request_id: str = ""
+    ) -> recommend_pb2.ForgetUserResponse:
+        """Deletes what is stored of a shopper, before it returns; arguments and errors as of `search`."""
+        request = recommend_pb2.ForgetUserRequest(user_id=user_id)
+        return self._call(self._recommend_stub.ForgetUser, request, timeout, request_id)
 
     def search_many(
         self, requests: Iterable[Request], request_id: str = ""

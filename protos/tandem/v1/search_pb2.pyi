@@ -12,6 +12,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class UserAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    USER_ACTION_UNSPECIFIED: _ClassVar[UserAction]
+    USER_ACTION_VIEW: _ClassVar[UserAction]
+    USER_ACTION_CART: _ClassVar[UserAction]
+    USER_ACTION_PURCHASE: _ClassVar[UserAction]
+
 class TotalMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TOTAL_MODE_UNSPECIFIED: _ClassVar[TotalMode]
@@ -54,6 +61,8 @@ class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_REASON_ENGINE_FALLBACK: _ClassVar[DegradationReason]
     DEGRADATION_REASON_RESPONSE_TRUNCATED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_EXPLANATION_SKIPPED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_SOURCE_FAILED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_PROFILE_FAILED: _ClassVar[DegradationReason]
 
 class SuggestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,6 +72,10 @@ class SuggestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUGGESTION_KIND_BRAND: _ClassVar[SuggestionKind]
     SUGGESTION_KIND_TITLE: _ClassVar[SuggestionKind]
     SUGGESTION_KIND_PHRASE: _ClassVar[SuggestionKind]
+USER_ACTION_UNSPECIFIED: UserAction
+USER_ACTION_VIEW: UserAction
+USER_ACTION_CART: UserAction
+USER_ACTION_PURCHASE: UserAction
 TOTAL_MODE_UNSPECIFIED: TotalMode
 TOTAL_MODE_EXACT: TotalMode
 TOTAL_MODE_AT_LEAST: TotalMode
@@ -88,6 +101,8 @@ DEGRADATION_REASON_DENSE_FAILED: DegradationReason
 DEGRADATION_REASON_ENGINE_FALLBACK: DegradationReason
 DEGRADATION_REASON_RESPONSE_TRUNCATED: DegradationReason
 DEGRADATION_REASON_EXPLANATION_SKIPPED: DegradationReason
+DEGRADATION_REASON_SOURCE_FAILED: DegradationReason
+DEGRADATION_REASON_PROFILE_FAILED: DegradationReason
 SUGGESTION_KIND_UNSPECIFIED: SuggestionKind
 SUGGESTION_KIND_QUERY: SuggestionKind
 SUGGESTION_KIND_PRODUCT_TYPE: SuggestionKind
@@ -96,7 +111,7 @@ SUGGESTION_KIND_TITLE: SuggestionKind
 SUGGESTION_KIND_PHRASE: SuggestionKind
 
 class SearchRequest(_message.Message):
-    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "filter", "facets", "sort", "total", "page_token", "group_by", "diversity", "understanding", "match", "verbatim", "least_revision", "explain_words", "explain")
+    __slots__ = ("query", "top_k", "catalog", "language", "country", "product_mask", "experiment", "filter", "facets", "sort", "total", "page_token", "group_by", "diversity", "understanding", "match", "verbatim", "user", "least_revision", "explain_words", "explain")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +129,7 @@ class SearchRequest(_message.Message):
     UNDERSTANDING_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     VERBATIM_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
     LEAST_REVISION_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_WORDS_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
@@ -134,10 +150,42 @@ class SearchRequest(_message.Message):
     understanding: UnderstandingMode
     match: MatchMode
     verbatim: bool
+    user: UserContext
     least_revision: int
     explain_words: int
     explain: bool
-    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., facets: _Optional[_Iterable[_Union[FacetRequest, _Mapping]]] = ..., sort: _Optional[_Iterable[_Union[SortKey, _Mapping]]] = ..., total: _Optional[_Union[TotalMode, str]] = ..., page_token: _Optional[str] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., understanding: _Optional[_Union[UnderstandingMode, str]] = ..., match: _Optional[_Union[MatchMode, str]] = ..., verbatim: _Optional[bool] = ..., least_revision: _Optional[int] = ..., explain_words: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+    def __init__(self, query: _Optional[str] = ..., top_k: _Optional[int] = ..., catalog: _Optional[str] = ..., language: _Optional[str] = ..., country: _Optional[str] = ..., product_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., facets: _Optional[_Iterable[_Union[FacetRequest, _Mapping]]] = ..., sort: _Optional[_Iterable[_Union[SortKey, _Mapping]]] = ..., total: _Optional[_Union[TotalMode, str]] = ..., page_token: _Optional[str] = ..., group_by: _Optional[_Union[GroupBy, _Mapping]] = ..., diversity: _Optional[_Union[Diversity, _Mapping]] = ..., understanding: _Optional[_Union[UnderstandingMode, str]] = ..., match: _Optional[_Union[MatchMode, str]] = ..., verbatim: _Optional[bool] = ..., user: _Optional[_Union[UserContext, _Mapping]] = ..., least_revision: _Optional[int] = ..., explain_words: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+
+class UserContext(_message.Message):
+    __slots__ = ("user_id", "products", "segments", "remember", "strength")
+    class SegmentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    REMEMBER_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    products: _containers.RepeatedCompositeFieldContainer[UserProduct]
+    segments: _containers.ScalarMap[str, str]
+    remember: bool
+    strength: float
+    def __init__(self, user_id: _Optional[str] = ..., products: _Optional[_Iterable[_Union[UserProduct, _Mapping]]] = ..., segments: _Optional[_Mapping[str, str]] = ..., remember: _Optional[bool] = ..., strength: _Optional[float] = ...) -> None: ...
+
+class UserProduct(_message.Message):
+    __slots__ = ("product_id", "time", "action")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    time: _timestamp_pb2.Timestamp
+    action: UserAction
+    def __init__(self, product_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action: _Optional[_Union[UserAction, str]] = ...) -> None: ...
 
 class ExperimentContext(_message.Message):
     __slots__ = ("experiment_id", "variant_id")
@@ -262,7 +310,7 @@ class Cap(_message.Message):
     def __init__(self, field: _Optional[str] = ..., most: _Optional[int] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("request_id", "release_id", "catalog", "hits", "overlay_revision", "stages", "degraded", "experiment", "searched_query", "total", "next_page_token", "facets", "groups", "rules", "redirect", "understanding", "filter")
+    __slots__ = ("request_id", "release_id", "catalog", "hits", "overlay_revision", "stages", "degraded", "experiment", "searched_query", "total", "next_page_token", "facets", "groups", "rules", "redirect", "understanding", "filter", "personalisation")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RELEASE_ID_FIELD_NUMBER: _ClassVar[int]
     CATALOG_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +328,7 @@ class SearchResponse(_message.Message):
     REDIRECT_FIELD_NUMBER: _ClassVar[int]
     UNDERSTANDING_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    PERSONALISATION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release_id: str
     catalog: str
@@ -297,7 +346,20 @@ class SearchResponse(_message.Message):
     redirect: str
     understanding: Understanding
     filter: FilterReport
-    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., catalog: _Optional[str] = ..., hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., overlay_revision: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., searched_query: _Optional[str] = ..., total: _Optional[_Union[Total, _Mapping]] = ..., next_page_token: _Optional[str] = ..., facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., groups: _Optional[_Union[Total, _Mapping]] = ..., rules: _Optional[_Iterable[_Union[RuleEffect, _Mapping]]] = ..., redirect: _Optional[str] = ..., understanding: _Optional[_Union[Understanding, _Mapping]] = ..., filter: _Optional[_Union[FilterReport, _Mapping]] = ...) -> None: ...
+    personalisation: Personalisation
+    def __init__(self, request_id: _Optional[str] = ..., release_id: _Optional[str] = ..., catalog: _Optional[str] = ..., hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., overlay_revision: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[Stage, _Mapping]]] = ..., degraded: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., experiment: _Optional[_Union[ExperimentContext, _Mapping]] = ..., searched_query: _Optional[str] = ..., total: _Optional[_Union[Total, _Mapping]] = ..., next_page_token: _Optional[str] = ..., facets: _Optional[_Iterable[_Union[Facet, _Mapping]]] = ..., groups: _Optional[_Union[Total, _Mapping]] = ..., rules: _Optional[_Iterable[_Union[RuleEffect, _Mapping]]] = ..., redirect: _Optional[str] = ..., understanding: _Optional[_Union[Understanding, _Mapping]] = ..., filter: _Optional[_Union[FilterReport, _Mapping]] = ..., personalisation: _Optional[_Union[Personalisation, _Mapping]] = ...) -> None: ...
+
+class Personalisation(_message.Message):
+    __slots__ = ("strength", "products", "unknown_products", "reason")
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    strength: float
+    products: int
+    unknown_products: int
+    reason: str
+    def __init__(self, strength: _Optional[float] = ..., products: _Optional[int] = ..., unknown_products: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Total(_message.Message):
     __slots__ = ("value", "relation")
