@@ -39,6 +39,7 @@ from indexer.suggestions import suggestion_entries
 from lifecycle.sample.speech import add_typo
 from retrieval.server.admission import Admission
 from retrieval.server.call_server import CallServer
+from retrieval.server.deadlines import Deadlines
 from retrieval.server.service import SHORT_METHODS, SearchService
 from retrieval.suggest.complete import complete
 from retrieval.suggest.suggester import Suggester
@@ -202,7 +203,7 @@ def _in_thread(suggester: Suggester) -> Iterator[str]:
 
         manager: Any = SimpleNamespace(get=lambda _: SimpleNamespace(lease=lease))
         server = CallServer({Admission(32): SHORT_METHODS}, (), 5)
-        server.add_generic_rpc_handlers((SearchService(manager, Plan(), 1, 60).handlers(),))
+        server.add_generic_rpc_handlers((SearchService(manager, Plan(), Deadlines(1, 60)).handlers(),))
         address.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
         await server.start()
         ready.set()

@@ -23,6 +23,7 @@ from retrieval.server.batch import BatchSearch
 from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
+from retrieval.server.deadlines import Deadlines
 from retrieval.server.health import HEALTH, Health
 from retrieval.server.reflection import REFLECTIONS, Reflection
 from retrieval.server.service import METHODS, SERVICE, SHORT_METHODS, SearchService
@@ -136,7 +137,7 @@ def _server(settings: ServeSettings, manager: ReleaseManager, draining: asyncio.
     admission = Admission(settings.places, seconds)
     admissions = {admission: METHODS, Admission(_SHORT_CALLS): SHORT_METHODS}
     server = CallServer(admissions, _options(settings), settings.sending_seconds)
-    service = SearchService(manager, settings.plan, settings.default_deadline, settings.longest_deadline)
+    service = SearchService(manager, settings.plan, Deadlines(settings.default_deadline, settings.longest_deadline))
     batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
     reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
     server.add_generic_rpc_handlers(

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from functools import partial
-from typing import TypeVar
 
 import grpc
 from cachetools import TTLCache
@@ -15,12 +14,12 @@ from retrieval.pipeline.search import search
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.server.call_server import Call
-from retrieval.server.calls import guarded, reader, request_id
-from retrieval.server.failures import LATE, NoSuggestions, failure_of
+from retrieval.server.calls import guarded, reader
+from retrieval.server.deadlines import Deadlines
+from retrieval.server.failures import NoSuggestions
 from retrieval.wire import response as wire
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.request import check_market, read_query
-from retrieval.wire.status import abort
 from retrieval.wire.suggest import read_prefix, suggestions
 from tandem.v1 import search_pb2
 
@@ -31,22 +30,16 @@ METHODS = (f"/{SERVICE}/Search",)
 """Methods that need a place among the searches."""
 SHORT_METHODS = (f"/{SERVICE}/Suggest",)
 """Methods that take about a millisecond, with places of their own."""
-Response = TypeVar("Response")
-# Of a call's time, seconds and as a share, for it to come and for its answer to be sent.
-_ON_THE_WAY, _ON_THE_WAY_SHARE = 0.005, 0.1
-_LEAST_SECONDS = 0.002  # calls with less time left are not begun
 _MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
 
 
 class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
-    def __init__(self, manager: ReleaseManager, plan: Plan, default_deadline: float, longest_deadline: float) -> None:
-        """Seconds: `default_deadline` for calls that set none, `longest_deadline` for those that set a later one."""
+    def __init__(self, manager: ReleaseManager, plan: Plan, deadlines: Deadlines) -> None:
         self._manager = manager
         self._plan = plan
-        self._default_deadline = default_deadline
-        self._longest_deadline = longest_deadline
+        self._deadlines = deadlines
         self._causes = _Causes()
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -73,25 +66,11 @@ class SearchService:
         def work(name: str, deadline: float) -> Awaitable[search_pb2.SearchResponse]:
             return self.answer(request, name, deadline, context.permit)
 
-        return await self._by_deadline(context, work)
+        return await self._deadlines.run(context, work)
 
     async def suggest(self, request: search_pb2.SuggestRequest, context: Call) -> search_pb2.SuggestResponse:
         """Completes what is typed so far; failures as of `search`."""
-        return await self._by_deadline(context, partial(self._complete, request))
-
-    async def _by_deadline(self, context: Call, work: Callable[[str, float], Awaitable[Response]]) -> Response:
-        """Does the work of a call, given its request id and its deadline."""
-        deadline, name = self._deadline(context), request_id(context)
-        if deadline - asyncio.get_running_loop().time() < _LEAST_SECONDS:  # by then its caller no longer waits
-            await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, LATE)
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await work(name, deadline)
-        except Exception as error:
-            failure = failure_of(error, name)
-            if failure is None:
-                raise
-        await abort(context, failure.code, failure.message)
+        return await self._deadlines.run(context, partial(self._complete, request))
 
     async def answer(
         self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
@@ -115,12 +94,6 @@ class SearchService:
                 raise NoSuggestions(f"catalog {release.manifest.catalog!r} has no suggestions: index it again")
             completions = await release.suggester.suggest(prefix.text, prefix.limit)
             return suggestions(completions, release, request_id)
-
-    def _deadline(self, context: Call) -> float:
-        remaining = context.time_remaining()
-        seconds = self._default_deadline if remaining is None else min(remaining, self._longest_deadline)
-        # The caller's clock runs since before the call came, and until the answer is there.
-        return asyncio.get_running_loop().time() + seconds - min(_ON_THE_WAY, _ON_THE_WAY_SHARE * seconds)
 
 
 class _Causes:

@@ -20,6 +20,7 @@ import retrieval.server.main as server_module
 from core.errors import TandemError
 from core.plan import Plan
 from retrieval.release.manager import ReleaseManager
+from retrieval.server.deadlines import Deadlines
 from retrieval.server.main import run_server
 from retrieval.server.service import SearchService
 from retrieval.server.settings import ServeSettings
@@ -170,18 +171,15 @@ async def test_a_deadline_too_near_for_retrieval_is_exceeded(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("remaining", "usable"), [(None, 0.995), (0.02, 0.018), (0.2, 0.195), (1000.0, 59.995)])
-async def test_the_service_is_done_before_its_callers_time_is(
-    tmp_path: Path, remaining: float | None, usable: float
-) -> None:
+async def test_the_service_is_done_before_its_callers_time_is(remaining: float | None, usable: float) -> None:
     """By a tenth, 5 ms at most, for calls and answers are on their way for a while."""
 
     class Caller:
         def time_remaining(self) -> float | None:
             return remaining
 
-    service = SearchService(ReleaseManager(Service(tmp_path).store), Plan(), 1.0, 60.0)
     now = asyncio.get_running_loop().time()
-    assert service._deadline(Caller()) - now == pytest.approx(usable, abs=0.002)  # type: ignore[arg-type]
+    assert Deadlines(1.0, 60.0)._deadline(Caller()) - now == pytest.approx(usable, abs=0.002)  # type: ignore[arg-type]
 
 
 async def test_a_call_that_is_late_already_is_not_begun(tmp_path: Path) -> None:
@@ -197,7 +195,7 @@ async def test_a_call_that_is_late_already_is_not_begun(tmp_path: Path) -> None:
 
     service = Service(tmp_path)
     async with service.serve() as (_, server):
-        search = SearchService(server.manager, Plan(), 1.0, 60.0).search
+        search = SearchService(server.manager, Plan(), Deadlines(1.0, 60.0)).search
         with pytest.raises(ValueError, match="DEADLINE_EXCEEDED"):
             # Not even its fields are looked at, which are at fault.
             await search(search_pb2.SearchRequest(top_k=-1), Caller())  # type: ignore[arg-type]
