@@ -17,6 +17,19 @@ class RulesError(TandemError):
     """Merchandising rules cannot be used."""
 
 
+class ChangeLogError(TandemError):
+    """A change log is damaged, full or cannot be reached."""
+
+
+class EntriesDropped(ChangeLogError):
+    """Entries of a change log are asked for that it no longer keeps. `first` is the first revision that it keeps."""
+
+    def __init__(self, log: str, wanted: int, first: int) -> None:
+        """`log` names the log for people, `wanted` is the revision that was asked for."""
+        super().__init__(f"{log} keeps entries from revision {first:,} on, and {wanted:,} is asked for")
+        self.first = first
+
+
 class ModelError(TandemError):
     """A model folder cannot be used."""
 

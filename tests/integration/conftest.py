@@ -1,9 +1,11 @@
 """Real models, exported once a session: the bundled towers and an untrained cross-encoder; and a release of them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis_servers import redis_server
 from shops import index, write_feed
 
 from core.releases import ReleaseStore
@@ -45,3 +47,10 @@ def store(indexed: ReleaseStore, tmp_path: Path) -> ReleaseStore:
     """A copy to publish into."""
     shutil.copytree(indexed.root, tmp_path / "releases")
     return ReleaseStore(tmp_path / "releases")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server that makes every write durable. Tests share it: use keys of your own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as (port, _):
+        yield f"redis://127.0.0.1:{port}/0"

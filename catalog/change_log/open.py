@@ -1,0 +1,25 @@
+"""Opens the change log of a catalog by a setting."""
+
+from pathlib import Path
+
+from catalog.change_log.file import FileChangeLog
+from catalog.change_log.protocol import ChangeLog
+from core.errors import ChangeLogError
+
+CHANGES_FOLDER = "changes"  # in the catalog's folder
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def open_change_log(setting: str, folder: Path, catalog: str) -> ChangeLog:
+    """The change log of a catalog: files in `folder`, or where `setting` is a URL, a stream of that Redis server.
+
+    Nothing is made before the first append. Raises ChangeLogError for another setting, MissingPackageError for Redis
+    without its package.
+    """
+    if not setting:
+        return FileChangeLog(folder)
+    if not setting.startswith(_SCHEMES):
+        raise ChangeLogError("the change log has to be empty, for files beside the releases, or begin with redis://")
+    from catalog.change_log.redis import RedisChangeLog
+
+    return RedisChangeLog(setting, catalog)
