@@ -102,10 +102,12 @@ class FinalSpec(BaseModel):
 class Trees:
     """The same trees for ONNX Runtime, which scores sooner, and for LightGBM, which explains and takes long to load."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        """Raises ModelError for files that hold no trees, or not the same number of features."""
+    def __init__(self, folder: Path, name: str, remake: str = _REMAKE) -> None:
+        """Raises ModelError for files that hold no trees, or not the same number of features. `remake` is how they are
+        made again."""
+        self._remake = remake
         onnx, self._text = tree_files(folder, name)
-        self.onnx = OnnxTrees(onnx)
+        self.onnx = OnnxTrees(onnx, remake)
         self.features = self.onnx.features
         last = _LAST_FEATURE.search(self._text.read_text(errors="replace"))
         if last is None:
@@ -135,7 +137,7 @@ class Trees:
             raise self._damaged(str(error).splitlines()[0]) from None
 
     def _damaged(self, reason: str) -> ModelError:
-        return ModelError(f"{self._text}: holds no trees: {reason}; run `tandem train final` again")
+        return ModelError(f"{self._text}: holds no trees: {reason}; {self._remake} again")
 
 
 class FinalScore:

@@ -12,7 +12,7 @@ Both Arrow files are mapped, so that processes share their memory.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -31,9 +31,11 @@ USERS, SPEC_FILE, PRODUCTS_FILE, POPULAR_FILE = "users", "behaviour.json", "prod
 TOWER, FINAL = "tower", "final"  # folders inside
 DAY = 86_400.0  # seconds
 _FEW = 100  # ids that are looked up one by one
+CHANNEL = "channel"  # its name among a user's segments
 ANY = ""  # the segment, or the channel, of a list over all of them
 
 Relation = Literal["together", "followed"]
+RELATIONS: tuple[Relation, ...] = ("together", "followed")
 Places: TypeAlias = NDArray[np.int64]
 Weights: TypeAlias = NDArray[np.float32]
 
@@ -58,7 +60,8 @@ PRODUCTS_SCHEMA = pa.schema(
         *_NEIGHBOURS,
     ]
 )
-# The most popular products of a segment and a channel, best first; ANY stands for all. `weights` are as `popularity`.
+# The most popular products of a segment (`name=value`) and a channel, best first; ANY stands for all. `weights` are as
+# `popularity`.
 POPULAR_SCHEMA = pa.schema(
     [
         ("segment", pa.string()),
@@ -85,7 +88,9 @@ class BehaviourSpec(BaseModel):
     again_rates: tuple[float, ...] = Field(
         description="Share of users' later visits, by the age of what they had bought, at which they bought it again."
     )
-    segments: tuple[str, ...] = Field(default=(), description="Segments of users that popular products are known of.")
+    segments: tuple[str, ...] = Field(
+        default=(), description="Segments of users that popular products are known of, as `name=value`."
+    )
     channels: tuple[str, ...] = Field(default=(), description="Channels that popular products are known of.")
     encoder: str = Field(description="Digest of the bi-encoder whose item vectors were learned from.")
     report: dict[str, Any] = Field(default={}, description="Report of the training.")
@@ -129,7 +134,8 @@ class Behaviour:
         self.last: NDArray[np.int64] = _array(products, "last")
         self.price: Weights = _array(products, "price")
         self.repurchase: Weights = _array(products, "repurchase")
-        self._neighbours = {name: _lists(products, name, f"{name}_weights") for name in ("together", "followed")}
+        self.popularity_share, self.recent_share = _share(self.popularity), _share(self.recent)
+        self._neighbours = {name: _lists(products, name, f"{name}_weights") for name in RELATIONS}
         offsets, places, weights = _lists(popular, "products", "weights")
         keys = zip(popular.column("segment").to_pylist(), popular.column("channel").to_pylist(), strict=True)
         self._popular = {
@@ -213,6 +219,13 @@ class Behaviour:
         rates = np.asarray(self.spec.again_rates, np.float32)[bins]
         return np.where(places < 0, 0, np.minimum(1, rates * self.repurchase[np.maximum(places, 0)])).astype(np.float32)
 
+    def list_names(self, segments: Mapping[str, str]) -> tuple[str, str]:
+        """The segment and the channel to ask `popular` for, of what is known of a user by name, such as `age` to
+        `25-34`. Of several segments with a list, it is the first by name."""
+        channel = segments.get(CHANNEL, ANY)
+        known = (f"{name}={value}" for name, value in sorted(segments.items()) if name != CHANNEL)
+        return next((name for name in known if name in self.spec.segments), ANY), channel
+
     def popular(self, segment: str = ANY, channel: str = ANY) -> Popular:
         """What is popular with a segment of users in a channel, as far as it is known: else in the channel, else with
         the segment, else with all."""
@@ -268,6 +281,12 @@ def _read(path: Path, schema: pa.Schema) -> pa.RecordBatch:
 
 def _damaged(path: Path, reason: str) -> ModelError:
     return ModelError(f"{path} is not what this version reads of users' behaviour ({reason}); run `tandem train users`")
+
+
+def _share(values: Weights) -> Weights:
+    """Of the sum of all."""
+    total = float(values.sum(dtype=np.float64))
+    return (values / total if total > 0 else np.zeros(len(values))).astype(np.float32)
 
 
 def _array(batch: pa.RecordBatch, name: str) -> NDArray[Any]:

@@ -1,52 +1,17 @@
-import math
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from recommending import ROWS, SPEC, write
 
 from core.errors import ModelError
-from retrieval.recommend.behaviour import (
-    POPULAR_SCHEMA,
-    PRODUCTS_FILE,
-    PRODUCTS_SCHEMA,
-    SPEC_FILE,
-    Behaviour,
-    BehaviourSpec,
-    write_behaviour,
-)
-
-SPEC = BehaviourSpec(
-    time=1_000_000,
-    half_life_days=7,
-    history_days=7,
-    most_history=50,
-    again_days=(1, 7, 30),
-    again_rates=(0.2, 0.1, 0.05),
-    encoder="e",
-)
-# Places: 0 cup, 1 pan, 2 pot, 3 éclair.
-ROWS = [
-    ("cup", 3.0, 1.0, 4, 3, 10, 900, 2.5, 2.0, [1, 2], [0.5, 0.25], [2], [0.125]),
-    ("pan", 1.0, 0.0, 1, 1, 20, 800, math.nan, 1.0, [0], [0.5], [], []),
-    ("pot", 2.0, 2.0, 2, 2, 30, 700, 9.0, 0.5, [0], [0.25], [], []),
-    ("éclair", 0.5, 0.5, 1, 1, 40, 600, 1.0, 9.0, [], [], [], []),
-]
-POPULAR = [("", "", [0, 2, 1, 3], [3.0, 2.0, 1.0, 0.5]), ("", "web", [2], [2.0]), ("young", "", [3], [0.5])]
-
-
-def written(folder: Path, rows: list = ROWS, popular: list = POPULAR, spec: BehaviourSpec = SPEC) -> Path:
-    write_behaviour(folder, spec, _table(rows, PRODUCTS_SCHEMA), _table(popular, POPULAR_SCHEMA))
-    return folder
-
-
-def _table(rows: list, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+from retrieval.recommend.behaviour import PRODUCTS_FILE, SPEC_FILE, Behaviour, BehaviourSpec
 
 
 @pytest.fixture
 def behaviour(tmp_path: Path) -> Behaviour:
-    return Behaviour.open(written(tmp_path / "users"))
+    return Behaviour.open(write(tmp_path / "users"))
 
 
 def test_products_are_looked_up_by_their_ids_a_few_at_a_time_or_all_at_once(behaviour: Behaviour) -> None:
@@ -58,7 +23,7 @@ def test_products_are_looked_up_by_their_ids_a_few_at_a_time_or_all_at_once(beha
     assert behaviour.places([]).tolist() == []
 
 
-def test_columns_are_those_that_were_written(behaviour: Behaviour) -> None:
+def test_columns_are_those_that_were_write(behaviour: Behaviour) -> None:
     assert behaviour.popularity.tolist() == [3.0, 1.0, 2.0, 0.5] and behaviour.sold.tolist() == [4, 1, 2, 1]
     assert behaviour.last.tolist() == [900, 800, 700, 600] and np.isnan(behaviour.price[1])
     assert len(behaviour) == 4
@@ -84,14 +49,19 @@ def test_a_product_is_bought_again_by_its_age_and_its_own_rate(behaviour: Behavi
 
 def test_popular_products_of_a_segment_or_a_channel_fall_back_on_those_of_all(behaviour: Behaviour) -> None:
     assert behaviour.popular().places.tolist() == [0, 2, 1, 3]
-    assert behaviour.popular("young", "web").places.tolist() == [2]
-    assert behaviour.popular("young", "shop").places.tolist() == [3]
+    assert behaviour.popular("age=young", "web").places.tolist() == [2]
+    assert behaviour.popular("age=young", "shop").places.tolist() == [3]
     assert behaviour.popular("old", "shop").weights.tolist() == [3.0, 2.0, 1.0, 0.5]
 
 
+def test_what_is_known_of_a_user_names_a_list(behaviour: Behaviour) -> None:
+    assert behaviour.list_names({"age": "young", "channel": "web", "club": "gold"}) == ("age=young", "web")
+    assert behaviour.list_names({"age": "old", "club": "gold"}) == ("", "")
+
+
 def test_the_digest_is_that_of_all_files(tmp_path: Path) -> None:
-    one = Behaviour.open(written(tmp_path / "one"))
-    assert one.digest == Behaviour.open(written(tmp_path / "two")).digest
+    one = Behaviour.open(write(tmp_path / "one"))
+    assert one.digest == Behaviour.open(write(tmp_path / "two")).digest
     (tmp_path / "two" / "tower").mkdir()
     (tmp_path / "two" / "tower" / "weights").write_text("1")
     two = Behaviour.open(tmp_path / "two")
@@ -112,13 +82,13 @@ def test_the_digest_is_that_of_all_files(tmp_path: Path) -> None:
 )
 def test_files_that_do_not_agree_are_refused_in_one_line(tmp_path: Path, rows: list, popular: list) -> None:
     with pytest.raises(ModelError, match=r"run `tandem train users`$"):
-        Behaviour.open(written(tmp_path, rows, popular))
+        Behaviour.open(write(tmp_path, rows, popular))
 
 
 def test_what_is_no_behaviour_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no behaviour\.json"):
         Behaviour.open(tmp_path / "nowhere")
-    folder = written(tmp_path / "users")
+    folder = write(tmp_path / "users")
     (folder / PRODUCTS_FILE).write_bytes(b"ARROW1 cut short")
     with pytest.raises(ModelError, match=r"products\.arrow is not what .*; run `tandem train users`"):
         Behaviour.open(folder)
