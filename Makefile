@@ -10,16 +10,19 @@ JUDGMENTS ?=
 ENGINE ?=
 # Processes that the unit and property tests run in.
 JOBS ?= 2
+# Processes that `make torture` kills.
+KILLS ?= 300
 # Python compiles what it imports, so that nothing is compiled that nobody imports.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types unit integration protos reference docs bench clean
+.PHONY: help run test lint types unit integration torture protos reference docs bench clean
 
 help:
 	@echo "make run    serve the sample shop (or your own), show five answers, train meanwhile, show them again"
 	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file ENGINE=triton"
 	@echo "make test   lint, types, proto lint, unit and integration tests"
+	@echo "make torture  kill writers and index jobs at KILLS=300 random moments, and compare what is left"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
 	@echo "make reference  make the generated pages of docs anew"
@@ -47,6 +50,9 @@ unit: $(VENV)/.test
 
 integration: $(VENV)/.test
 	$(BIN)/python -m pytest tests/integration
+
+torture: $(VENV)/.test
+	TANDEM_TORTURE=$(KILLS) $(BIN)/python -m pytest -m torture tests/integration
 
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/*.proto

@@ -67,7 +67,14 @@ class FileChangeLog:
     def read(self, after: int, most: int = 1000) -> list[Entry]:
         """See `ChangeLog`."""
         with self._reading:
-            _, last = self.bounds()
+            damage: ChangeLogError | None = None
+            try:
+                self._refresh()
+            except ChangeLogError as error:  # what is before it can be read
+                damage = error
+            last = self._reader.next - 1
+            if damage is not None and after >= last:
+                raise damage
             if after > last:
                 raise ends_early(f"change log {self._folder}", last, after)
             packed: list[bytes] = []

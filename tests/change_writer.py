@@ -1,0 +1,43 @@
+"""A process that writes into a change log until it is killed, and states what it sent and what was acknowledged.
+
+    python change_writer.py SETTING FOLDER CATALOG SEED RUN
+
+Lines on its output: `S id` before an entry is sent, `A revision id` once it is acknowledged.
+"""
+
+import os
+import random
+import sys
+import threading
+from pathlib import Path
+
+from changes import entry, upsert
+
+from catalog.change_log.file import FileChangeLog
+from catalog.change_log.open import open_change_log
+
+
+def main(setting: str, folder: Path, catalog: str, seed: int, run: str) -> None:
+    log = FileChangeLog(folder, rotate_bytes=4000) if not setting else open_change_log(setting, folder, catalog)
+
+    def state(line: str) -> None:
+        os.write(1, f"{line}\n".encode())  # one call: whole, however the process ends
+
+    def write(thread: int) -> None:
+        chance = random.Random(f"{seed} {run} {thread}")
+        for number in range(1 << 20):
+            names = [f"{run}-{thread}-{number}-{place}" for place in range(chance.choice([1, 1, 1, 3]))]
+            for name in names:
+                state(f"S {name}")
+            made = log.append([entry(name, upsert(name, title="x" * chance.randrange(400))) for name in names])
+            for one in made:
+                state(f"A {one.revision} {one.request_id}")
+            if chance.random() < 0.03:
+                log.drop(made[-1].revision - 50)
+
+    for thread in range(3):
+        threading.Thread(target=write, args=(thread,)).start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])
