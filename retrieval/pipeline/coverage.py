@@ -28,18 +28,24 @@ def favour(query: LexicalQuery, evidence: Evidence, weight: float) -> NDArray[np
     whole = (matched >= 1).all(1)
     few = whole if np.count_nonzero(whole) <= _FEW else np.zeros_like(whole)
     ahead = few.astype(np.float32) + _titled(query, evidence)
-    covered = _share(query, matched)
+    covered = weighted_share(query, matched)
     return (weight * _COVERAGE * covered + min(weight, 1.0) * _AHEAD * ahead).astype(np.float32)
 
 
 def name_coverage(query: LexicalQuery, evidence: Evidence) -> NDArray[np.float32]:
     """The share of the query's words, by their weights, that the names of r products cover; shape (r,)."""
-    return _share(query, _by_names(evidence))
+    return weighted_share(query, _by_names(evidence))
 
 
-def _share(query: LexicalQuery, matched: NDArray[np.float32]) -> NDArray[np.float32]:
+def weighted_share(query: LexicalQuery, matched: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of the query's words, by their weights, that r products match so far, shape (r, w); shape (r,).
+
+    Not by a matrix product: BLAS rounds a row by which others are beside it, so that a product's score would hang on
+    them, and now and then warns of invalid values where all are finite.
+    """
     weights = np.array(query.weights, np.float32)
-    return np.asarray(matched @ weights / max(float(weights.sum()), 1e-6), np.float32)
+    covered = np.einsum("rw,w->r", matched, weights)
+    return np.asarray(covered / max(float(weights.sum()), 1e-6), np.float32)
 
 
 def _by_names(evidence: Evidence) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.lexical.index import CODES, Evidence, LexicalQuery
 from ranker.features import FEATURE_NAMES, MISSING
 from retrieval.pipeline.candidates import CandidateSet
-from retrieval.pipeline.coverage import name_coverage
+from retrieval.pipeline.coverage import name_coverage, weighted_share
 from retrieval.understanding.agreement import Agreement
 
 _FEW = 5
@@ -84,8 +84,7 @@ def with_relevance(table: NDArray[np.float32], relevance: NDArray[np.float32]) -
 
 def _lexical_features(query: LexicalQuery, evidence: Evidence) -> dict[str, _Column]:
     title = np.array([field == "title" for field in evidence.fields])
-    weights = np.array(query.weights, np.float32)
-    total = max(float(weights.sum()), 1e-6)
+    total = max(float(np.array(query.weights, np.float32).sum()), 1e-6)
     anywhere = np.minimum(evidence.matched.max(1, initial=0), 1)
     in_title = np.minimum(evidence.matched[:, title].max(1, initial=0), 1)
     quantities = [place for place, word in enumerate(query.words) if word.unit]
@@ -96,8 +95,8 @@ def _lexical_features(query: LexicalQuery, evidence: Evidence) -> dict[str, _Col
     return {
         "title_bm25": evidence.scores[:, title].sum(1) / total,
         "other_fields_bm25": evidence.scores[:, ~title].sum(1) / total,
-        "term_coverage": anywhere @ weights / total,
-        "title_term_coverage": in_title @ weights / total,
+        "term_coverage": weighted_share(query, anywhere),
+        "title_term_coverage": weighted_share(query, in_title),
         "name_coverage_squared": np.square(name_coverage(query, evidence)),
         "last_term_match": anywhere[:, names[-1]] if names else MISSING,
         "code_coverage": _share(anywhere, codes),

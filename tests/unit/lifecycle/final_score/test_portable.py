@@ -67,6 +67,16 @@ def test_shops_count_alike_whatever_their_queries() -> None:
     assert surely_loses([-0.1] * 50) and not surely_loses([-0.3, 0.1]) and not surely_loses([-0.1])
 
 
+def test_a_shop_with_five_times_the_queries_has_no_more_say() -> None:
+    """Each query five times over says nothing new; by its weight alone the shop's own signal would outgrow others'."""
+    shops = [make_shop(n, f, 20) for n, f in (("a", "cosine_similarity"), ("b", "title_bm25"), ("c", "title_bm25"))]
+    many = [replace(shops[0], queries=[*shops[0].queries] * 5), *shops[1:]]
+    one, other = learn_portable(shops, SETTINGS), learn_portable(many, SETTINGS)
+    assert one.ridge is not None and one.ridge == other.ridge
+    assert one.first_weights["cosine_similarity"] > 0
+    assert other.first_weights == pytest.approx(one.first_weights, rel=0.02, abs=1e-3)
+
+
 def test_what_holds_in_every_shop_is_learned_and_holds_in_those_left_out() -> None:
     shops = [make_shop(name, "cosine_similarity") for name in ("a", "b", "c")]
     model = learn_portable(shops, SETTINGS)

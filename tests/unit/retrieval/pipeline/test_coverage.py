@@ -11,7 +11,7 @@ from engine.lexical.index import Evidence, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.protocol import Candidates
 from retrieval.pipeline.candidates import DENSE, LEXICAL, fuse_ranks
-from retrieval.pipeline.coverage import favour
+from retrieval.pipeline.coverage import favour, weighted_share
 from text.synonyms import Synonyms
 from text.terms import Word
 
@@ -126,3 +126,22 @@ def test_what_is_reordered_keeps_what_was_found_of_it() -> None:
     assert result.lexical.scores.tolist() == [3, 0] and result.lexical.ranks.tolist() == [1, 0]
     assert result.dense.ranks.tolist() == [2, 1] and result.evidence is not None
     assert result.evidence.matched[:, 0, 0].tolist() == [1, 0]
+
+
+def test_a_product_s_share_is_the_same_to_the_last_bit_whichever_products_are_beside_it() -> None:
+    random = np.random.default_rng(0)
+    for words in range(2, 14):
+        asked = query(*random.random(words) * 9)
+        matched = random.choice(np.array([0, 1 / 3, 0.45, 0.8, 1], np.float32), (150, words))
+        together = weighted_share(asked, matched)
+        for count in (1, 2, 7, 33, 149):
+            assert weighted_share(asked, matched[:count]).tolist() == together[:count].tolist()
+
+
+def test_a_share_is_a_share_of_the_weights() -> None:
+    """Of weights 3 and 1: all, a quarter, and half of the heavier one; without words or weights nothing."""
+    matched = np.array([[1, 1], [0, 1], [0.5, 0]], np.float32)
+    assert weighted_share(query(3.0, 1.0), matched).tolist() == pytest.approx([1, 0.25, 0.375])
+    assert weighted_share(query(), np.zeros((3, 0), np.float32)).tolist() == [0, 0, 0]
+    assert weighted_share(query(0.0, 0.0), matched).tolist() == [0, 0, 0]
+    assert weighted_share(query(1.0), np.zeros((0, 1), np.float32)).shape == (0,)
