@@ -101,10 +101,29 @@ class ColumnsReport(_Frozen):
     fields: dict[str, FieldReport] = Field(description="Each column, by the name that filters give.")
 
 
+class ChangesReport(_Frozen):
+    """Which entries of the change log the products hold. A service applies the later ones over the release."""
+
+    log: str = Field(default="", description="Id of the change log; empty where it had no entry.")
+    revision: int = Field(
+        default=0, ge=0, description="Last entry that is in the products, or was superseded by the feed."
+    )
+    cut: int = Field(
+        default=0, description="The feed's cut, Unix time in milliseconds: it supersedes what was accepted until then."
+    )
+    cut_revision: int = Field(default=0, ge=0, description="Last entry that the feed superseded.")
+    superseded: int = Field(default=0, ge=0, description="Entries that the feed superseded since the release before.")
+    folded: int = Field(default=0, ge=0, description="Entries behind the cut that were applied to the feed's products.")
+    upserted: int = Field(default=0, ge=0, description="Products that came, or took the place of the feed's.")
+    updated: int = Field(default=0, ge=0, description="Products of the feed of which fields were changed.")
+    deleted: int = Field(default=0, ge=0, description="Products of the feed that were deleted.")
+
+
 class CatalogSnapshot(_Frozen):
     """The products and all that was computed from them with the model set of the same manifest.
 
-    `lexical`, `suggestions` and `columns` are None in releases of versions that had none.
+    `lexical`, `suggestions` and `columns` are None in releases of versions that had none; `changes` is where there was
+    no change log and no version.
     """
 
     catalog_id: str = Field(
@@ -130,6 +149,9 @@ class CatalogSnapshot(_Frozen):
     )
     columns: ColumnsReport | None = Field(
         default=None, description="Report of the typed columns; none in releases of versions that had none."
+    )
+    changes: ChangesReport | None = Field(
+        default=None, description="Changes between feeds that the products hold; none where there were none."
     )
     files: dict[str, FileEntry] = Field(description="All other files, by their paths in the release.")
 

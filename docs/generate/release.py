@@ -8,9 +8,11 @@ from pydantic import BaseModel
 from catalog.column_file import TYPED_COLUMNS_FILE
 from catalog.product import CATALOG_SCHEMA
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
+from catalog.version_file import REQUESTS_FILE, VERSIONS_FILE
 from core import formats
 from core.manifest import (
     CatalogSnapshot,
+    ChangesReport,
     ColumnsReport,
     FieldReport,
     FileEntry,
@@ -38,14 +40,14 @@ from ranker.ranker import RankerSpec
 
 TEMPLATE = Path(__file__).with_name("release-format.template")
 MODELS: tuple[type[BaseModel], ...] = (
-    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, SuggestionReport, ColumnsReport, FieldReport),
+    *(Manifest, ModelSet, CatalogSnapshot, LexicalReport, SuggestionReport, ColumnsReport, FieldReport, ChangesReport),
     *(CleanReport, IndexReport, FileEntry),
     *(BiEncoderSpec, RankerSpec, FinalSpec),
 )
 # Parts of the manifest that have headings of their own.
 _PARTS = {"ModelSet": "model", "CatalogSnapshot": "snapshot", "LexicalReport": "snapshot.lexical"}
 _PARTS |= {"SuggestionReport": "snapshot.suggestions"}
-_PARTS |= {"ColumnsReport": "snapshot.columns"}
+_PARTS |= {"ColumnsReport": "snapshot.columns", "ChangesReport": "snapshot.changes"}
 
 
 def release_page() -> str:
@@ -73,6 +75,8 @@ def _files() -> dict[str, str]:
         "synonyms": SYNONYMS_FILE,
         "suggestions": ", ".join(f"`{SUGGESTIONS_FOLDER}/{name}`" for name in FILES).strip("`"),
         "quarantine": QUARANTINE_FILE,
+        "versions": VERSIONS_FILE,
+        "requests": REQUESTS_FILE,
         "vocabulary": vocabulary.strip("`"),
         "field_files": fields.strip("`"),
         "product_columns": _columns(),
