@@ -28,3 +28,13 @@ class Plan(BaseModel):
     minimum_rerank: int = Field(
         default=8, ge=1, le=500, description="When the deadline allows fewer candidates than this, none is rescored."
     )
+    personalisation: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How strongly what a shopper did may shift the order of a search, in standard deviations of its "
+        "scores; 0 shifts nothing.",
+    )
+    exploration: float = Field(
+        default=0.0, ge=0, le=0.5, description="Share of the places of a list of recommendations kept for new products."
+    )

@@ -4,16 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from catalog.segment import Mask
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from core.filters import Filter, join_filters
 from core.plan import Plan
-from engine.protocol import Candidates
+from engine.protocol import Candidates, Vectors
 from retrieval.listing.match_set import LexicalMatches
 from retrieval.listing.page_token import PageToken
 from retrieval.pipeline.result import Degradation, SearchResult
+from retrieval.recommend.history import EMPTY, History
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import NO_EFFECTS, RuleEffects
 from retrieval.wire.request import Query
@@ -32,6 +34,10 @@ class RequestContext:
 
     `token` is that of the page asked for, None for the first. `steps` are the steps of reading the query that were
     done, and `left_out` marks, in shape (rows,), what the query negates, where that is a condition.
+
+    `history` is what the shopper did, of recommendations and of searches that are personalised.
+
+    `matches_depend_on_sources`: whether the match set is made of what the sources retrieved, as that of a search is.
     """
 
     query: Query
@@ -48,9 +54,12 @@ class RequestContext:
     token: PageToken | None = None
     steps: int = 0
     left_out: Mask | None = None
+    matches_depend_on_sources: bool = True
+    history: History = EMPTY
+    _history_vectors: "asyncio.Future[Vectors] | None" = None
 
     @classmethod
-    def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> "RequestContext":
+    def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> Self:
         """Takes the release's view of the catalog as it is now, for the whole request."""
         return cls(query, plan, release, deadline, SearchResult(release.view), query.filter)
 
@@ -63,6 +72,13 @@ class RequestContext:
     def added_filter(self) -> Filter | None:
         """What products have to pass beside the request's own filter."""
         return join_filters(self.rules.filter, self.result.understanding.filter)
+
+    async def history_vectors(self) -> Vectors:
+        """The vectors, shape (k, d), of what the view has of the history, read once. Raises as `Engine.vectors`."""
+        if self._history_vectors is None:
+            work = self.release.engine.vectors(self.history.rows[self.history.known], self.deadline, self.view)
+            self._history_vectors = asyncio.ensure_future(work)
+        return await asyncio.shield(self._history_vectors)
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None without one."""

@@ -1,6 +1,7 @@
 """Runs the trees of a release's final score, and explains what they return."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -43,15 +44,19 @@ async def explain(
     except TandemError as error:
         context.degrade(EXPLANATION_SKIPPED, "this service cannot explain scores", error)
         return []
-    return _contributions(table, gains, rules)
+    return feature_contributions(table, gains, FEATURE_NAMES, rules)
 
 
-def _contributions(table: Vectors, gains: Vectors, rules: dict[str, Vectors]) -> list[tuple[FeatureContribution, ...]]:
+def feature_contributions(
+    table: Vectors, gains: Vectors, names: Sequence[str], rules: Mapping[str, Vectors]
+) -> list[tuple[FeatureContribution, ...]]:
+    """What features contributed to c candidates, by their values and gains, both of shape (c, f), the largest first;
+    before them what each rule did, by its name and shape (c,)."""
     orders = np.argsort(-np.abs(gains), axis=1, kind="stable").tolist()
     result = []
     for place, (order, values, own) in enumerate(zip(orders, table.tolist(), gains.tolist(), strict=True)):
         by_rule = ((name, float(gain[place])) for name, gain in rules.items())
         moved = (FeatureContribution(name, 1.0, gain) for name, gain in by_rule if gain)
-        features = (FeatureContribution(FEATURE_NAMES[f], values[f], own[f]) for f in order if own[f])
+        features = (FeatureContribution(names[f], values[f], own[f]) for f in order if own[f])
         result.append((*moved, *features))
     return result

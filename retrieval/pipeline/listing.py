@@ -109,7 +109,8 @@ async def select(context: RequestContext) -> None:
 
 def _execution(context: RequestContext, count: int) -> str:
     """How the index is searched among so many products."""
-    if context.query.listing.needs_matches and not context.query.listing.match_all:
+    listing = context.query.listing
+    if context.matches_depend_on_sources and listing.needs_matches and not listing.match_all:
         return "none"  # the match set does not depend on the filter
     report = context.release.manifest.snapshot.index
     exact = report.get("kind", EXACT_KIND) == EXACT_KIND
@@ -257,7 +258,7 @@ def _report(context: RequestContext, page: Page, lists: Sequence[SourceResult], 
     """Puts what a page has beside its hits into the result."""
     result, spec = context.result, context.query.listing
     approximate = spec.approximate and context.release.manifest.snapshot.index.get("kind", EXACT_KIND) != EXACT_KIND
-    exact = _sources(lists) == _all_sources(context) and not approximate
+    exact = not context.matches_depend_on_sources or (_sources(lists) == _all_sources(context) and not approximate)
     result.total = Total(page.total, exact)
     result.groups = None if page.groups is None else Total(page.groups, exact)
     result.facets = page.facets

@@ -23,13 +23,17 @@ DENSE_FAILED = "DENSE_FAILED"
 ENGINE_FALLBACK = "ENGINE_FALLBACK"
 RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
 EXPLANATION_SKIPPED = "EXPLANATION_SKIPPED"
+SOURCE_FAILED = "SOURCE_FAILED"
+PROFILE_FAILED = "PROFILE_FAILED"
 
 # Rules that move products whatever the final score, by the names that stand among its features, and their labels.
 CODE_MATCH_RULE, PRICE_RULE, NEGATION_RULE = "code_match_rule", "price_bounds_rule", "negation_rule"
+PERSONAL_RULE = "personal_shift"
 RULE_LABELS = {
     CODE_MATCH_RULE: "named by a code",
     PRICE_RULE: "beyond the price asked for",
     NEGATION_RULE: "has what is not wanted",
+    PERSONAL_RULE: "towards the shopper",
 }
 
 
@@ -132,6 +136,34 @@ class Degradation:
     cause: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ExplorationReport:
+    """A hit that was drawn for a place kept for new products: its row, its rank from 1, and the probability that it was
+    drawn."""
+
+    row: int
+    rank: int
+    propensity: float
+
+
+@dataclass(slots=True)
+class PersonReport:
+    """What an answer used of a shopper: products, those that the catalog does not have, and how strongly the order of a
+    search was shifted; `reason` is why it was not.
+
+    Of recommendations, `path` is how they came about, a name of `RecommendationPath` without its prefix, `sources`
+    those that returned products, and `exploration` the places kept for new products.
+    """
+
+    products: int = 0
+    unknown: int = 0
+    strength: float = 0.0
+    reason: str = ""
+    path: str = ""
+    sources: tuple[str, ...] = ()
+    exploration: tuple[ExplorationReport, ...] = ()
+
+
 @dataclass(slots=True)
 class SearchResult:
     """The hits, best first, the candidates they were chosen from, and how they came about.
@@ -144,6 +176,7 @@ class SearchResult:
 
     `offset` is how many hits are on earlier pages. `total`, `groups`, `facets` and `next_page_token` are of requests
     that are answered from their match set.
+    `person` is what was used of a shopper, of recommendations and of searches with a user.
     `filter_violations` counts products that a source returned although they fail the filter; no hit is one of them.
     """
 
@@ -165,6 +198,7 @@ class SearchResult:
     offset: int = 0
     filter: FilterReport | None = None
     filter_violations: int = 0
+    person: PersonReport | None = None
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ from retrieval.pipeline.budget import RerankCostModel, Reserve
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.features import compute_features
 from retrieval.pipeline.lexical import LexicalRetriever
+from retrieval.recommend.recommender import Recommender, open_recommender
 from retrieval.release.models import CachedModels, Rescoring
 from retrieval.rules.ruleset import NO_RULES
 from retrieval.suggest.suggester import Suggester
@@ -69,6 +70,7 @@ class LoadedRelease:
         models: CachedModels | None = None,
         suggester: Suggester | None = None,
         typed: Columns | None = None,
+        recommender: Recommender | None = None,
     ) -> None:
         """`ranker` and `tokens` are both there or both None; `words` is None where there is no lexical index, `final`
         where no final score was learned, `suggester` where there are no suggestions, `typed` where there are no typed
@@ -82,6 +84,7 @@ class LoadedRelease:
         self.words = words
         self.final = final
         self.suggester = suggester
+        self.recommender = recommender or Recommender(columns)
         self.rerank_cost = RerankCostModel()
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
@@ -232,9 +235,12 @@ def open_release(
     words = _open_words(folder, manifest, tower, typed)
     final = FinalScore.open(folder / "final") if manifest.model.final is not None else None
     suggester = _open_suggester(folder, manifest)
+    recommender = open_recommender(folder, manifest, columns)
     engine = make_engine(folder, manifest, tower, ranker)
     models = CachedModels(engine, caches or Caches(), *_digests(manifest, tower, ranker))
-    return LoadedRelease(manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester, typed)
+    return LoadedRelease(
+        manifest, tower, ranker, columns, tokens, engine, words, final, models, suggester, typed, recommender
+    )
 
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:

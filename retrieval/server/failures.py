@@ -6,16 +6,22 @@ from dataclasses import dataclass
 import grpc
 
 from engine.protocol import DeadlineExceeded, EngineError
+from retrieval.profiles.protocol import ProfileError
 from retrieval.release.manager import NotReady, UnknownCatalog
 
 log = logging.getLogger("tandem.requests")
 
 LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
+_PROFILES_FAILED = "the store of profiles failed; try again, or look up request id {} in the service's log"
 
 
 class NoSuggestions(Exception):
     """The release was made without suggestions."""
+
+
+class NoProfiles(Exception):
+    """The service keeps no profiles of shoppers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,11 @@ def failure_of(error: Exception, request_id: str) -> Failure | None:
             return Failure(grpc.StatusCode.UNAVAILABLE, "no release is loaded yet; try again shortly")
         case DeadlineExceeded() | TimeoutError():
             return Failure(grpc.StatusCode.DEADLINE_EXCEEDED, LATE)
-        case NoSuggestions():
+        case NoSuggestions() | NoProfiles():
             return Failure(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        case ProfileError():
+            log.error("request %s: profiles failed: %s", request_id, error)
+            return Failure(grpc.StatusCode.UNAVAILABLE, _PROFILES_FAILED.format(request_id))
         case EngineError():
             log.error("request %s: engine failed: %s", request_id, error)
             return Failure(grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(request_id))

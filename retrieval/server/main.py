@@ -15,6 +15,7 @@ from core.memory import freeze_objects
 from core.releases import ReleaseStore
 from engine.cache import Caches
 from retrieval.processes.port import check_free, refused
+from retrieval.profiles.profiles import Profiles, open_profiles
 from retrieval.release.engines import engine_maker
 from retrieval.release.loaded import open_release
 from retrieval.release.manager import ReleaseManager, SwapBarrier, swap_at_once
@@ -25,6 +26,12 @@ from retrieval.server.call_server import CallServer
 from retrieval.server.calls import MOST_REQUEST_BYTES
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.health import HEALTH, Health
+from retrieval.server.recommend import (
+    RECOMMEND_METHODS,
+    RECOMMEND_SERVICE,
+    RECOMMEND_SHORT_METHODS,
+    RecommendService,
+)
 from retrieval.server.reflection import REFLECTIONS, Reflection
 from retrieval.server.service import METHODS, SERVICE, SHORT_METHODS, SearchService
 from retrieval.server.settings import ServeSettings
@@ -37,6 +44,7 @@ _STREAMS = 100  # of a connection at once, at least
 # Calls that gRPC has received and its thread has not taken yet; beyond this it drops some of any caller's.
 _PENDING = 10_000
 _SHORT_CALLS = 32  # places of short methods
+_FORGETTING = 4  # shoppers who are forgotten at a time: each writes to disk
 _PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
@@ -60,8 +68,10 @@ async def run_server(
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
     `swap_barrier` is awaited before a loaded release is swapped in, and `after_swap` called afterwards (see
-    `ReleaseManager`). Raises TandemError when the port is taken or no release can be served.
+    `ReleaseManager`). Raises TandemError when the port is taken, no release can be served, or profiles
+    cannot be kept as set.
     """
+    profiles = open_profiles(settings.profile_settings)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
     manager = manager or ReleaseManager(
@@ -76,7 +86,7 @@ async def run_server(
         why = "; ".join(manager.refusals) or "make one with `tandem index`"
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
-    server, address = _server(settings, manager, draining)
+    server, address = _server(settings, manager, draining, profiles)
     await server.start()
     watch = asyncio.create_task(manager.watch())
     try:
@@ -90,6 +100,8 @@ async def run_server(
         await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)
         manager.close()
+        if profiles is not None:
+            profiles.close()
         log.info("caches: %s", caches)
 
 
@@ -131,18 +143,26 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
-def _server(settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event) -> tuple[CallServer, str]:
+def _server(
+    settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event, profiles: Profiles | None
+) -> tuple[CallServer, str]:
     # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
     seconds = max(release.warm_seconds for release in manager.loaded.values())
     admission = Admission(settings.places, seconds)
-    admissions = {admission: METHODS, Admission(_SHORT_CALLS): SHORT_METHODS}
+    admissions = {
+        admission: (*METHODS, *RECOMMEND_METHODS),
+        Admission(_SHORT_CALLS): SHORT_METHODS,
+        Admission(_FORGETTING): RECOMMEND_SHORT_METHODS,
+    }
     server = CallServer(admissions, _options(settings), settings.sending_seconds)
-    service = SearchService(manager, settings.plan, Deadlines(settings.default_deadline, settings.longest_deadline))
+    deadlines = Deadlines(settings.default_deadline, settings.longest_deadline)
+    service = SearchService(manager, settings.plan, deadlines, profiles)
+    recommending = RecommendService(manager, settings.plan, deadlines, profiles)
     batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
-    reflection = Reflection([SERVICE, HEALTH, *REFLECTIONS], draining)
-    server.add_generic_rpc_handlers(
-        (service.handlers(), batch.handlers(), Health([SERVICE], draining).handlers(), *reflection.handlers())
-    )
+    names = [SERVICE, RECOMMEND_SERVICE]
+    reflection = Reflection([*names, HEALTH, *REFLECTIONS], draining)
+    handlers = (service.handlers(), batch.handlers(), recommending.handlers(), Health(names, draining).handlers())
+    server.add_generic_rpc_handlers((*handlers, *reflection.handlers()))
     return server, _bind(server, settings.address)
 
 

@@ -1,20 +1,19 @@
 """The gRPC service: reads a request, searches under a permit, a lease and a deadline, and writes the answer."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from functools import partial
 
 import grpc
-from cachetools import TTLCache
 
 from core.plan import Plan
-from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
+from retrieval.profiles.profiles import Profiles
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.server.call_server import Call
 from retrieval.server.calls import guarded, reader
+from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoSuggestions
 from retrieval.wire import response as wire
@@ -23,24 +22,25 @@ from retrieval.wire.request import check_market, read_query
 from retrieval.wire.suggest import read_prefix, suggestions
 from tandem.v1 import search_pb2
 
-log = logging.getLogger("tandem.requests")
-
 SERVICE = "tandem.v1.SearchService"
 METHODS = (f"/{SERVICE}/Search",)
 """Methods that need a place among the searches."""
 SHORT_METHODS = (f"/{SERVICE}/Suggest",)
 """Methods that take about a millisecond, with places of their own."""
-_MOST_CAUSES, _CAUSE_SECONDS = 100, 10.0
 
 
 class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
-    def __init__(self, manager: ReleaseManager, plan: Plan, deadlines: Deadlines) -> None:
+    def __init__(
+        self, manager: ReleaseManager, plan: Plan, deadlines: Deadlines, profiles: Profiles | None = None
+    ) -> None:
+        """`profiles` are the stored ones of shoppers, None where there are none."""
+        self._profiles = profiles
         self._manager = manager
         self._plan = plan
         self._deadlines = deadlines
-        self._causes = _Causes()
+        self._causes = Causes()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods."""
@@ -79,7 +79,7 @@ class SearchService:
         with self._manager.get(request.catalog).lease() as release:
             check_market(query, release.manifest.language, release.manifest.country)
             check_filter_fields(query.filter, release.view.field_kinds)
-            answer = await search(query, self._plan, release, permit, deadline)
+            answer = await search(query, self._plan, release, permit, deadline, self._profiles)
             self._causes.log(answer, request_id)
             message = await wire.response(request, query, answer, release, request_id)
             release.reserve.observe(asyncio.get_running_loop().time() - answer.arranging_since)
@@ -94,16 +94,3 @@ class SearchService:
                 raise NoSuggestions(f"catalog {release.manifest.catalog!r} has no suggestions: index it again")
             completions = await release.suggester.suggest(prefix.text, prefix.limit)
             return suggestions(completions, release, request_id)
-
-
-class _Causes:
-    """Logs what answers suffer from, each cause once in ten seconds: what fails, fails for every request."""
-
-    def __init__(self) -> None:
-        self._logged: TTLCache[str, bool] = TTLCache(_MOST_CAUSES, _CAUSE_SECONDS)
-
-    def log(self, answer: SearchResult, request_id: str) -> None:
-        for entry in answer.degraded:
-            if entry.cause and entry.cause not in self._logged:
-                self._logged[entry.cause] = True
-                log.warning("request %s: %s: %s", request_id, entry.reason, entry.cause)

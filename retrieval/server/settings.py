@@ -4,14 +4,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.address import listening_address, tcp_address
 from core.plan import Plan
 from engine.device import Device
+from retrieval.profiles.settings import MOST_KEPT, ProfileSettings
 
-TRITON_FOLDER = "triton"  # among the releases, unless another is set
+TRITON_FOLDER, PROFILES_FOLDER = "triton", "profiles"  # among the releases, unless others are set
 # Seconds. Connections are shared out anew by age: with several processes soon, since each stays with the one it met.
 _CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
 # With 12 admitted, two cores that rescore 32 of Home Depot keep a p99 of 600 ms at twice the load that they can answer.
@@ -119,7 +120,38 @@ class ServeSettings(BaseSettings):
         default="lexical",
         description="What answers while Triton does not: lexical retrieval alone, or the models in this process.",
     )
+    profiles: str = Field(
+        default="embedded",
+        description="Where profiles of shoppers are kept: in a file among the releases (embedded), nowhere (off), or "
+        "in a Redis, by its URL.",
+    )
+    profile_folder: Path | None = Field(
+        default=None, description="Folder of embedded profiles and of their key; none: `profiles` among the releases."
+    )
+    profile_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret key of the hashes that stand for shoppers' ids, 16 characters or more; empty: that of "
+        "the key file.",
+    )
+    profile_key_file: Path | None = Field(
+        default=None, description="File of the key, made at the first start; none: `key` in the folder of profiles."
+    )
+    profile_days: float = Field(
+        default=90.0, gt=0, le=3650, description="Days after which what a shopper did is deleted from the profile."
+    )
+    profile_products: int = Field(
+        default=200, ge=1, le=MOST_KEPT, description="Latest products of a profile that are kept."
+    )
     plan: Plan = Plan()
+
+    @property
+    def profile_settings(self) -> ProfileSettings:
+        """Where profiles are kept, and how long."""
+        folder = self.profile_folder or self.releases / PROFILES_FOLDER
+        key = self.profile_key.get_secret_value()
+        return ProfileSettings(
+            self.profiles, folder, self.profile_key_file, key, self.profile_days, self.profile_products
+        )
 
     @property
     def lanes_each(self) -> int:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from core.strings import quoted
 from retrieval.listing.page_token import MAX_TOKEN_CHARACTERS, digest8
@@ -20,23 +21,25 @@ from retrieval.listing.spec import (
     SortKey,
 )
 from retrieval.wire.violations import Violation
-from tandem.v1 import search_pb2
+from tandem.v1 import recommend_pb2, search_pb2
 
 _MOST_FACETS, _MOST_VALUES, _MOST_BORDERS = 16, 1000, 101
 _MOST_KEYS, _MOST_CAPS, _MOST_VARIANTS = 4, 4, 20
 _MOST_NAME, _MOST_PREFIX = 128, 256
-_MODES = {
-    "total": search_pb2.TotalMode,
-    "match": search_pb2.MatchMode,
-}
-# May differ between the pages of a list.
-_OF_A_PAGE = ("page_token", "top_k", "product_mask", "explain", "explain_words", "experiment")
+# May differ between the pages of a list; what the shopper did meanwhile changes no later page.
+_OF_A_PAGE = (
+    *("page_token", "top_k", "product_mask", "explain", "explain_words", "experiment"),
+    *("user", "least_revision"),
+)
+
+ListRequest: TypeAlias = search_pb2.SearchRequest | recommend_pb2.RecommendRequest
+"""What asks for a list; fields of the same name have the same meaning."""
 
 
-def read_listing(request: search_pb2.SearchRequest) -> ListingSpec:
+def read_listing(request: ListRequest) -> ListingSpec:
     """The listing of a request without violations."""
     if not any(request.HasField(name) for name in ("group_by", "diversity")) and not (
-        request.facets or request.sort or request.total or request.match or request.page_token
+        request.facets or request.sort or request.total or _match(request) or request.page_token
     ):
         return PLAIN
     spec = ListingSpec(
@@ -58,17 +61,20 @@ def read_listing(request: search_pb2.SearchRequest) -> ListingSpec:
         ),
         count=request.total == search_pb2.TOTAL_MODE_EXACT,
         approximate=request.total == search_pb2.TOTAL_MODE_AT_LEAST,
-        match_all=request.match == search_pb2.MATCH_MODE_ALL,
+        match_all=_match(request) == search_pb2.MATCH_MODE_ALL,
         page_token=request.page_token,
     )
     return replace(spec, digest=_digest(request)) if spec.needs_matches else spec
 
 
-def listing_violations(request: search_pb2.SearchRequest) -> Iterator[Violation]:
+def listing_violations(request: ListRequest) -> Iterator[Violation]:
     """Everything about the list that cannot be answered, whatever the catalog."""
-    for name, modes in _MODES.items():
-        if getattr(request, name) not in modes.values():
-            yield Violation(name, f"is {getattr(request, name)}; send one of {', '.join(modes.keys())}")
+    for name, mode, modes in (
+        ("total", request.total, search_pb2.TotalMode),
+        ("match", _match(request), search_pb2.MatchMode),
+    ):
+        if mode not in modes.values():
+            yield Violation(name, f"is {mode}; send one of {', '.join(modes.keys())}")
     yield from _too_many("facets", request.facets, _MOST_FACETS)
     for place, facet in enumerate(request.facets[:_MOST_FACETS]):
         yield from _facet_violations(f"facets[{place}]", facet)
@@ -84,16 +90,22 @@ def listing_violations(request: search_pb2.SearchRequest) -> Iterator[Violation]
         yield Violation("page_token", "is not a token that this service made; send a next_page_token unchanged")
 
 
-def _group(request: search_pb2.SearchRequest) -> GroupSpec:
+def _group(request: ListRequest) -> GroupSpec:
     return GroupSpec(request.group_by.field or DEFAULT_GROUP_FIELD, request.group_by.variants)
 
 
-def _digest(request: search_pb2.SearchRequest) -> bytes:
-    same = search_pb2.SearchRequest()
-    same.CopyFrom(request)
+def _match(request: ListRequest) -> int:
+    """Recommendations have no query to match."""
+    return request.match if isinstance(request, search_pb2.SearchRequest) else 0
+
+
+def _digest(request: ListRequest) -> bytes:
+    same = type(request)()
+    same.CopyFrom(request)  # type: ignore[arg-type]
     for name in _OF_A_PAGE:
-        same.ClearField(name)
-    return digest8(same.SerializeToString(deterministic=True))
+        if name in same.DESCRIPTOR.fields_by_name:
+            same.ClearField(name)
+    return digest8(same.DESCRIPTOR.name, same.SerializeToString(deterministic=True))
 
 
 def _facet_violations(path: str, facet: search_pb2.FacetRequest) -> Iterator[Violation]:
@@ -115,7 +127,7 @@ def _facet_violations(path: str, facet: search_pb2.FacetRequest) -> Iterator[Vio
         yield Violation(f"{path}.prefix", f"has {len(facet.prefix)} characters; send at most {_MOST_PREFIX}")
 
 
-def _diversity_violations(request: search_pb2.SearchRequest) -> Iterator[Violation]:
+def _diversity_violations(request: ListRequest) -> Iterator[Violation]:
     diversity = request.diversity
     if not 0 <= diversity.strength <= 1:
         yield Violation("diversity.strength", f"is {diversity.strength:g}; send 0 to 1")

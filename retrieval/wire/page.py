@@ -1,16 +1,19 @@
 """Totals, facets and pages as messages."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from retrieval.listing.facets import FacetCounts
 from retrieval.pipeline.result import SearchResult, Total
-from tandem.v1 import search_pb2
+from tandem.v1 import recommend_pb2, search_pb2
 
+Answer: TypeAlias = search_pb2.SearchResponse | recommend_pb2.RecommendResponse
+"""What answers with a list; fields of the same name have the same meaning."""
 MOST_FACET_BYTES = 256 << 10
 _VALUE_BYTES = 24  # what a value takes beside its text
 
 
-def add_listing(message: search_pb2.SearchResponse, answer: SearchResult) -> int:
+def add_listing(message: Answer, answer: SearchResult) -> int:
     """Fills in what an answer has beside its hits. Returns how many values of facets had no room."""
     if answer.filter is not None:
         message.filter.passing, message.filter.execution = answer.filter.passing, answer.filter.execution
@@ -43,7 +46,10 @@ def _size(value: tuple[str, int]) -> int:
 
 
 def _add_facet(
-    message: search_pb2.SearchResponse, facet: FacetCounts, values: Sequence[tuple[str, int]], total: Total
+    message: Answer,
+    facet: FacetCounts,
+    values: Sequence[tuple[str, int]],
+    total: Total,
 ) -> None:
     more = facet.more_values + len(facet.values) - len(values)
     added = message.facets.add(field=facet.field, more_values=more, missing=facet.missing, relation=_relation(total))

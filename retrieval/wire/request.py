@@ -1,17 +1,20 @@
 """A request read and checked: every field at fault is named, and nothing is guessed."""
 
+import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.filters import Filter
 from core.plan import MAX_TOP_K
 from core.strings import fold_text, quoted
 from retrieval.listing.spec import PLAIN, ListingSpec
+from retrieval.recommend.user import User
 from retrieval.understanding.result import SOFT
 from retrieval.wire.filters import try_filter
-from retrieval.wire.listing import listing_violations, read_listing
+from retrieval.wire.listing import ListRequest, listing_violations, read_listing
 from retrieval.wire.understanding import MODE_NAMES
+from retrieval.wire.user import read_user, user_violations
 from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import search_pb2
 
@@ -28,7 +31,8 @@ _DEFAULT_FIELDS = tuple(name for name in PRODUCT_FIELDS if name not in ("descrip
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A shopper's query, ready to be searched. `language` and `country` are empty when not given.
+    """A shopper's query, ready to be searched; without a text where the list is of recommendations. `language` and
+    `country` are empty when not given.
 
     `verbatim`: it is searched as typed, without rewrites and corrections. `understanding` is a mode of
     `retrieval.understanding.result`.
@@ -45,36 +49,52 @@ class Query:
     filter: Filter | None = None
     understanding: str = SOFT
     listing: ListingSpec = PLAIN
+    user: User | None = None
 
 
 def read_query(request: search_pb2.SearchRequest) -> Query:
     """Reads a request. Raises InvalidRequest with all its violations at once."""
     # Longer ones are not folded: that takes time too.
     text = fold_text(request.query) if len(request.query) <= _MOST_RAW_CHARACTERS else request.query
-    filter, filter_violations = try_filter(request.filter) if request.HasField("filter") else (None, [])
     violations = [
         *_text_violations(text),
-        *_top_k_violations(request.top_k),
         *_explain_violations(request.explain_words),
+        *_understanding_violations(request.understanding),
+        *(user_violations(request.user, time.time()) if request.HasField("user") else ()),
+    ]
+    query = read_list_query(request, violations)
+    return replace(
+        query,
+        text=text,
+        explain_words=request.explain_words,
+        verbatim=request.verbatim,
+        understanding=MODE_NAMES[request.understanding],
+        user=read_user(request.user) if request.HasField("user") else None,
+    )
+
+
+def read_list_query(request: ListRequest, violations: Sequence[Violation] = ()) -> Query:
+    """Reads what searches and recommendations have in common. Raises InvalidRequest with all violations at once, those
+    given first."""
+    filter, filter_violations = try_filter(request.filter) if request.HasField("filter") else (None, [])
+    violations = [
+        *violations,
+        *_top_k_violations(request.top_k),
         *_name_violations(request),
         *_mask_violations(request.product_mask.paths),
         *filter_violations,
-        *_understanding_violations(request.understanding),
         *listing_violations(request),
     ]
     if violations:
         raise InvalidRequest(violations)
     return Query(
-        text=text,
+        text="",
         top_k=request.top_k or DEFAULT_TOP_K,
         fields=_fields(request.product_mask.paths),
         language=request.language.lower(),
         country=request.country.upper(),
         explain=request.explain,
-        explain_words=request.explain_words,
-        verbatim=request.verbatim,
         filter=filter,
-        understanding=MODE_NAMES[request.understanding],
         listing=read_listing(request),
     )
 
@@ -135,7 +155,7 @@ def _mask_violations(paths: Sequence[str]) -> list[Violation]:
     ]
 
 
-def _name_violations(request: search_pb2.SearchRequest) -> list[Violation]:
+def _name_violations(request: ListRequest) -> list[Violation]:
     names = {
         "catalog": request.catalog,
         "language": request.language,

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 from catalog.view import CatalogView
 from ranker.features import LABELS
+from ranker.recommendation_features import RECOMMENDATION_LABELS
 from retrieval.pipeline.result import RESPONSE_TRUNCATED, RULE_LABELS, Hit, SearchResult
+from retrieval.recommend.weights import SOURCE_LABELS
 from retrieval.release.loaded import LoadedRelease
 from retrieval.wire.display import BOUNDS, LONG_FIELDS, Display
-from retrieval.wire.page import MOST_FACET_BYTES, add_listing
+from retrieval.wire.listing import ListRequest
+from retrieval.wire.page import MOST_FACET_BYTES, Answer, add_listing
 from retrieval.wire.request import Query
 from retrieval.wire.status import duration
 from retrieval.wire.turns import Turns
@@ -16,7 +19,7 @@ from tandem.v1 import search_pb2
 
 # Clients take messages of up to 4 MiB unless they are configured otherwise.
 MAX_ANSWER_BYTES = 1 << 20
-_LABELS = LABELS | RULE_LABELS
+_LABELS = LABELS | RULE_LABELS | RECOMMENDATION_LABELS | SOURCE_LABELS
 _FRAME = 256  # bytes, more than enough for the lengths of a hit and its product, and for saying what was cut
 
 
@@ -27,34 +30,43 @@ async def response(
 
     A large one is built in turns with whatever else the event loop has to do.
     """
-    message = search_pb2.SearchResponse(
-        request_id=request_id,
-        release_id=release.release_id,
-        catalog=release.manifest.catalog,
-        overlay_revision=answer.view.revision,
-        searched_query=answer.searched_query,
-        stages=[
-            search_pb2.Stage(
-                name=stage.name,
-                duration=duration(stage.seconds),
-                candidates_in=stage.candidates_in,
-                candidates_out=stage.candidates_out,
-            )
-            for stage in answer.stages
-        ],
-        degraded=[
-            search_pb2.Degradation(reason=f"DEGRADATION_REASON_{entry.reason}", detail=entry.detail)
-            for entry in answer.degraded
-        ],
-        rules=[search_pb2.RuleEffect(rule_id=id, action=action, detail=detail) for id, action, detail in answer.rules],
-        redirect=answer.redirect,
-    )
+    message = search_pb2.SearchResponse(searched_query=answer.searched_query, redirect=answer.redirect)
+    add_understanding(message, answer.understanding, release.manifest.currency)
+    if answer.person is not None:
+        person = answer.person
+        message.personalisation.strength, message.personalisation.reason = person.strength, person.reason
+        message.personalisation.products, message.personalisation.unknown_products = person.products, person.unknown
+    await fill_answer(message, request, query, answer, release, request_id)
+    return message
+
+
+async def fill_answer(
+    message: Answer,
+    request: ListRequest,
+    query: Query,
+    answer: SearchResult,
+    release: LoadedRelease,
+    request_id: str,
+) -> None:
+    """Adds to a message what every list has; what is there already counts against the bytes that it may take."""
+    message.request_id, message.release_id = request_id, release.release_id
+    message.catalog, message.overlay_revision = release.manifest.catalog, answer.view.revision
+    for stage in answer.stages:
+        message.stages.add(
+            name=stage.name,
+            duration=duration(stage.seconds),
+            candidates_in=stage.candidates_in,
+            candidates_out=stage.candidates_out,
+        )
+    for entry in answer.degraded:
+        message.degraded.add(reason=f"DEGRADATION_REASON_{entry.reason}", detail=entry.detail)
+    for id, action, detail in answer.rules:
+        message.rules.add(rule_id=id, action=action, detail=detail)
     if cut := add_listing(message, answer):
         detail = f"{cut} values of facets are left out: facets take {MOST_FACET_BYTES >> 10} KiB at most"
         message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
     if request.HasField("experiment"):
         message.experiment.CopyFrom(request.experiment)
-    add_understanding(message, answer.understanding, release.manifest.currency)
     turns = Turns()
     added: list[tuple[search_pb2.Hit, Hit]] = []
     for rank, hit in enumerate(answer.hits, answer.offset + 1):
@@ -65,7 +77,6 @@ async def response(
     if shown.cut:
         detail = f"{len(shown.cut)} of {len(added)} products show less than was asked for: {BOUNDS}"
         message.degraded.add(reason=f"DEGRADATION_REASON_{RESPONSE_TRUNCATED}", detail=detail)
-    return message
 
 
 async def _show(

@@ -10,6 +10,8 @@ _BOUNDS = {
     "lexical_weight": (0, 10),
     "rerank_depth": (0, 500),
     "minimum_rerank": (1, 500),
+    "personalisation": (0, 1),
+    "exploration": (0, 0.5),
 }
 
 

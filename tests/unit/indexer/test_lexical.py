@@ -9,8 +9,7 @@ from wordings import lexical_index, titles
 from catalog.table import ProductTable
 from core.progress import ignore
 from engine.lexical.index import LexicalQuery, QueryTerm, lexical_files
-from indexer.lexical import index_words
-from indexer.product_words import FIELDS
+from indexer.lexical import FIELDS, index_words
 from text.synonyms import Synonyms
 from text.terms import Word
 

@@ -91,6 +91,8 @@ def test_the_digest_is_of_what_may_not_change_between_pages() -> None:
         {"explain": True},
         {"explain_words": 3},
         {"experiment": {"experiment_id": "e"}},
+        {"user": {"user_id": "u"}},
+        {"least_revision": 7},
     ]
     for parts in free:
         assert read_listing(request(facets=[BRAND], **parts)).digest == digest, parts

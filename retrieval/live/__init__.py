@@ -1,1 +1,0 @@
-"""Products that change while they are served."""

@@ -1,0 +1,39 @@
+"""What every stage of one recommendation works with."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from catalog.segment import Mask, Rows
+from retrieval.pipeline.context import RequestContext
+from retrieval.recommend.recommender import Recommender
+from retrieval.recommend.user import Subject
+
+
+@dataclass(slots=True)
+class RecommendContext(RequestContext):
+    """One request for recommendations. `row` and `place` are those of the product that it is for, -1 where the view or
+    the behaviour does not have it."""
+
+    subject: Subject = field(default_factory=Subject)
+    request_id: str = ""
+    row: int = -1
+    place: int = -1
+    matches_depend_on_sources: bool = False
+
+    @property
+    def recommender(self) -> Recommender:
+        """What the release has for recommendations."""
+        return self.release.recommender
+
+    @property
+    def learned(self) -> bool:
+        """Whether a learned order ranks: it is one of lists for shoppers."""
+        return self.subject.user is not None and self.recommender.final is not None
+
+    def allows(self, rows: Rows) -> Mask:
+        """Which of r rows the answer may show, shape (r,): those that pass the filter, are not deleted, and are not the
+        product that it is for."""
+        mask = self.selection.mask if self.selection is not None else self.view.mask(None)
+        allowed = rows >= 0 if mask is None else (rows >= 0) & mask[np.maximum(rows, 0)]
+        return allowed & (rows != self.row)

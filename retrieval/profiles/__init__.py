@@ -1,0 +1,1 @@
+"""What shoppers did, kept from request to request under keyed hashes of their ids."""
