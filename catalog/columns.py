@@ -204,6 +204,11 @@ class Columns:
         """The fields, in the order of the product's and then of the best filled attributes."""
         return tuple(self._columns)
 
+    def unit(self, name: str) -> str:
+        """The unit of a column's numbers, or the currency of its money; empty without one."""
+        column = self._columns[name]
+        return (column.filled if isinstance(column, SparseColumn) else column).unit
+
     def column(self, name: str) -> Column:
         """Raises UnknownField, with the nearest name."""
         if (column := self.get(name)) is None:

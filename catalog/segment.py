@@ -52,8 +52,8 @@ class LexicalSearch(Protocol):
         """The k best products for the terms, among the rows that the mask allows."""
         ...
 
-    def matches(self, query: Any, weights: Any) -> tuple[Scores, Scores]:
-        """How much of the query each product holds, and its score; both of shape (n,)."""
+    def matches(self, query: Any, weights: Any, terms: Any = None) -> tuple[Scores, Scores]:
+        """How much of the query each product holds, and its score, by those of its terms; both of shape (n,)."""
         ...
 
     def evidence(self, query: Any, rows: Rows) -> Any:

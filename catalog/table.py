@@ -34,6 +34,16 @@ class ProductTable:
                 batches = [_with_all_columns(batch) for batch in batches]
         except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
+        self._set(batches)
+
+    @classmethod
+    def made_of(cls, batches: Sequence[pa.RecordBatch]) -> "ProductTable":
+        """A table in memory, of record batches of `CATALOG_SCHEMA`."""
+        table = cls.__new__(cls)
+        table._set(list(batches))
+        return table
+
+    def _set(self, batches: list[pa.RecordBatch]) -> None:
         self._batches = batches
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made at first use

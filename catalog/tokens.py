@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,19 @@ class ProductTokens:
         """Raises ReleaseError when the two files do not fit together."""
         try:
             # A plain array over the mapped file: slices of a memmap cost several times as much.
-            self._tokens = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
-            self._offsets = np.load(folder / OFFSETS_FILE)
+            self._tokens: NDArray[Any] = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
+            self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS_FILE)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder}: the ranker's product tokens cannot be read: {error}") from None
         if self._offsets.ndim != 1 or not len(self._offsets) or self._offsets[-1] != len(self._tokens):
             raise ReleaseError(f"{folder}: the ranker's product tokens and their offsets do not fit together")
+
+    @classmethod
+    def made_of(cls, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> "ProductTokens":
+        """Tokens in memory: product i has `tokens[offsets[i]:offsets[i + 1]]`."""
+        made = cls.__new__(cls)
+        made._tokens, made._offsets = tokens, offsets
+        return made
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

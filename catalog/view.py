@@ -6,6 +6,7 @@ Where there is the base segment alone and nothing is deleted, each call goes str
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from threading import Lock
 from typing import Any
 
@@ -18,6 +19,8 @@ from catalog.merging import merge_columns
 from catalog.product import CATALOG_SCHEMA
 from catalog.segment import Mask, Rows, Scores, Segment
 from core.filters import Filter
+
+_SERIALS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,13 @@ class CatalogView:
     ) -> None:
         """`deleted`, of shape (rows,), marks products that were deleted or replaced; None where there are none.
 
-        `revision` distinguishes the views of one release; 0 is the release as published.
+        `revision` is that of the last change in it; 0 is the release as published. Views of one revision have the same
+        products, not always in the same rows.
         """
         self.segments = (base, *fresh)
         self.revision = revision
+        self.serial = next(_SERIALS)
+        """Its number among all views of the process, from 1: what is cached of a view is found by it."""
         self._only_table = base.table if len(self.segments) == 1 else None
         self._starts = np.cumsum([0, *map(len, self.segments)])
         self._alive = None if deleted is None or not deleted.any() else ~deleted

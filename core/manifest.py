@@ -90,6 +90,9 @@ class FieldReport(_Frozen):
     values: int = Field(default=0, ge=0, description="Number of different values of text.")
     unreadable: int = Field(default=0, ge=0, description="Products whose value is not of the type, and is left out.")
     declared: bool = Field(default=False, description="Whether the mapping declares the type; else it was inferred.")
+    separator: str = Field(
+        default="", description="What separates the values of a set: a sign, or `list` for any of several; else empty."
+    )
 
 
 class ColumnsReport(_Frozen):

@@ -21,28 +21,21 @@ from catalog.table import ProductTable
 from core.formats import TYPED_COLUMNS
 from core.manifest import ColumnsReport, FieldReport
 from core.progress import Report
-from indexer.cleaning.price import parse_price
-from indexer.cleaning.rejection import InvalidValue
+from indexer.column_values import LONG_TEXTS, SETS, read_value
 from indexer.inference import (
     LOOKED_AT,
     InferredType,
     declared_type,
     infer_type,
     list_separator,
-    read_boolean,
-    read_time,
+    separator_name,
     split_values,
 )
-from text.amounts import read_amount
 
 COLUMN_RULES = 1  # changes with any change of how types are inferred and values read
 MOST_ATTRIBUTES = 256
-_STRINGS = ("id", "title", "brand", "currency", "availability", "gtin", "item_group_id")
-_SETS = ("color", "size", "material")
-_TEXTS = ("description", "link", "image_link")
 # The order in which fields are named to people.
-_ORDER = ("id", "title", "brand", PRODUCT_TYPE, "price", "currency", "availability", *_SETS, "gtin", "item_group_id")
-_NO_NUMBER = float("nan")
+_ORDER = ("id", "title", "brand", PRODUCT_TYPE, "price", "currency", "availability", *SETS, "gtin", "item_group_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +70,11 @@ def write_columns(table: ProductTable, settings: ColumnSettings, path: Path, rep
     """Writes the typed columns of all products to a file."""
     fields: dict[str, FieldReport] = {}
     attributes = _Attributes(table, [name.removeprefix(ATTRIBUTES) for name in settings.types if "." in name])
-    total = len(_ORDER) + len(_TEXTS) + 1 + len(attributes.names)
+    total = len(_ORDER) + len(LONG_TEXTS) + 1 + len(attributes.names)
     with ColumnsFile(path, len(table)) as file:
-        for name, column, unreadable in _columns(table, settings, attributes):
+        for name, column, unreadable, separator in _columns(table, settings, attributes):
             file.add(name, column)
-            fields[name] = _field_report(column, unreadable, name in settings.types)
+            fields[name] = _field_report(column, unreadable, name in settings.types, separator)
             report(len(fields), total)
     return ColumnsReport(
         format=TYPED_COLUMNS.number, bytes=path.stat().st_size, rare_attributes=attributes.left_out, fields=fields
@@ -90,26 +83,26 @@ def write_columns(table: ProductTable, settings: ColumnSettings, path: Path, rep
 
 def _columns(
     table: ProductTable, settings: ColumnSettings, attributes: "_Attributes"
-) -> Iterator[tuple[str, Column, int]]:
-    """Every column with its name and how many values are not of its type."""
+) -> Iterator[tuple[str, Column, int, str]]:
+    """Every column with its name, how many values are not of its type, and the name of what separates several."""
     rows, types = len(table), settings.types
     for name in _ORDER:
         if name == "price":
-            yield name, *_prices(table, settings.currency)
+            yield name, *_prices(table, settings.currency), ""
             continue
         coded = _code(np.arange(rows), _field(table, name))
         if name in types:
             yield name, *_typed(coded, rows, _declared(Kind(types[name]), name, coded, settings), settings)
         elif name == PRODUCT_TYPE:
-            yield name, _sets(coded, rows, type_levels), 0
-        elif name in _SETS:
+            yield name, _sets(coded, rows, type_levels), 0, ""
+        elif name in SETS:
             yield name, *_typed(coded, rows, InferredType(Kind.strings, separator=list_separator()), settings)
         else:
             yield name, *_typed(coded, rows, InferredType(Kind.string), settings)
-    yield "popularity", Column(Kind.number, numbers=table.numbers("popularity")), 0
-    for name in _TEXTS:
+    yield "popularity", Column(Kind.number, numbers=table.numbers("popularity")), 0, ""
+    for name in LONG_TEXTS:
         present = [batch.column(name).is_valid().to_numpy(zero_copy_only=False) for batch in table.batches()]
-        yield name, Column(Kind.text, present=np.concatenate([np.empty(0, np.bool_), *present])), 0
+        yield name, Column(Kind.text, present=np.concatenate([np.empty(0, np.bool_), *present])), 0, ""
     for place, name in enumerate(attributes.names):
         full = ATTRIBUTES + name
         coded = _code(*attributes.values(place))
@@ -174,45 +167,30 @@ def _code(rows: NDArray[np.int64], texts: pa.ChunkedArray) -> _CodedColumn:
 def _declared(kind: Kind, name: str, coded: _CodedColumn, settings: ColumnSettings) -> InferredType:
     if kind is Kind.money:
         return InferredType(kind, settings.currency or "")
-    if kind is Kind.strings and name in _SETS:
+    if kind is Kind.strings and name in SETS:
         return InferredType(kind, separator=list_separator())
     return declared_type(kind, *coded.sample(), settings.language)
 
 
-def _typed(coded: _CodedColumn, rows: int, chosen: InferredType, settings: ColumnSettings) -> tuple[Column, int]:
-    """The column of n products, and how many values are not of its type."""
+def _typed(coded: _CodedColumn, rows: int, chosen: InferredType, settings: ColumnSettings) -> tuple[Column, int, str]:
+    """The column of n products, how many values are not of its type, and the name of what separates several."""
     if chosen.kind is Kind.string:
-        return _strings(coded, rows), 0
+        return _strings(coded, rows), 0, ""
     if chosen.kind is Kind.strings:
         assert chosen.separator is not None
         separator = chosen.separator
-        return _sets(coded, rows, lambda text: split_values(text, separator)), 0
-    numbers = np.array([_read(text, chosen, settings) for text in coded.values.to_pylist()], np.float64)
+        return _sets(coded, rows, lambda text: split_values(text, separator)), 0, separator_name(separator)
+    numbers = np.array(
+        [read_value(text, chosen, settings.language, settings.currency) for text in coded.values.to_pylist()],
+        np.float64,
+    )
     unreadable = int(np.isnan(numbers[coded.codes]).sum())
     values = np.full(rows, np.nan)
     values[coded.rows] = numbers[coded.codes]
     if chosen.kind in NUMERIC:
-        return Column(chosen.kind, chosen.unit, numbers=values), unreadable
+        return Column(chosen.kind, chosen.unit, numbers=values), unreadable, ""
     codes = np.nan_to_num(values, nan=-1).astype(np.int32)
-    return Column(chosen.kind, codes=codes, values=BOOLEANS), unreadable
-
-
-def _read(text: str, chosen: InferredType, settings: ColumnSettings) -> float:
-    """A text as a column of this type has it; NaN where it is not of the type."""
-    if chosen.kind is Kind.boolean:
-        truth = read_boolean(text, settings.language)
-        return _NO_NUMBER if truth is None else float(truth)
-    if chosen.kind is Kind.date:
-        seconds = read_time(text)
-        return _NO_NUMBER if seconds is None else seconds
-    if chosen.kind is Kind.money:
-        try:
-            micros, currency = parse_price(text, settings.currency)
-        except InvalidValue:
-            return _NO_NUMBER
-        return float(micros) if currency in (None, settings.currency) else _NO_NUMBER
-    amount = read_amount(text, settings.language)
-    return amount.value if amount is not None and amount.unit == chosen.unit else _NO_NUMBER
+    return Column(chosen.kind, codes=codes, values=BOOLEANS), unreadable, ""
 
 
 def _strings(coded: _CodedColumn, rows: int) -> Column:
@@ -261,8 +239,13 @@ def _prices(table: ProductTable, currency: str | None) -> tuple[Column, int]:
     return Column(Kind.money, currency or "", numbers=np.where(other, np.nan, prices)), int(other.sum())
 
 
-def _field_report(column: Column, unreadable: int, declared: bool) -> FieldReport:
+def _field_report(column: Column, unreadable: int, declared: bool, separator: str) -> FieldReport:
     values = 0 if column.kind is Kind.boolean else len(column.values)
     filled = int(np.count_nonzero(column.exists()))
-    settings: dict[str, Any] = {"values": values, "unreadable": unreadable, "declared": declared}
+    settings: dict[str, Any] = {
+        "values": values,
+        "unreadable": unreadable,
+        "declared": declared,
+        "separator": separator,
+    }
     return FieldReport(kind=column.kind.value, unit=column.unit, filled=filled, **settings)

@@ -25,6 +25,8 @@ _SEPARATORS = {
     ",": re.compile(r"\s*,\s+|(?<!\d)\s*,|\s*,(?!\d)"),
 }
 _LISTED = re.compile(r"\s*[|;]\s*|\s*,\s+|(?<!\d)\s*[,/]\s*|\s*[,/]\s*(?!\d)")
+LISTED_NAME = "list"
+_ANY_SIGN = re.compile("|".join(pattern.pattern for pattern in _SEPARATORS.values()))
 _CODE = re.compile(r"0\d+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?")
 _TRUE = {"yes", "y", "true"}
@@ -111,6 +113,16 @@ def split_values(text: str, separator: re.Pattern[str]) -> list[str]:
 def list_separator() -> re.Pattern[str]:
     """What separates colours, sizes and materials: a slash, by which cleaning joins them, or any other sign."""
     return _LISTED
+
+
+def separator_name(separator: re.Pattern[str]) -> str:
+    """What a manifest calls a separator: its sign, or "list" for any of several."""
+    return next((sign for sign, pattern in _SEPARATORS.items() if pattern == separator), LISTED_NAME)
+
+
+def named_separator(name: str) -> re.Pattern[str]:
+    """The separator with this name; of manifests that do not note it, any of the three signs."""
+    return _LISTED if name == LISTED_NAME else _SEPARATORS.get(name, _ANY_SIGN)
 
 
 def _commonest_unit(amounts: Sequence[Amount | None], weights: NDArray[np.int64]) -> tuple[str, int]:

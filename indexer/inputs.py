@@ -17,8 +17,8 @@ from indexer.build import IndexSettings
 from indexer.cleaning.mapping import FeedMapping
 from indexer.columns import COLUMN_RULES
 from indexer.feed.source import feed_errors, open_source
-from indexer.lexical import WEIGHTS
 from indexer.models import OpenModels
+from indexer.product_words import WEIGHTS
 from indexer.sample import CatalogSample
 from indexer.validate import GoldenQuery
 from text.synonyms import Synonyms

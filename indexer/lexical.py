@@ -1,13 +1,11 @@
 """Builds the lexical index of a catalog: the terms of each field, and their BM25 in each product."""
 
 import logging
-import math
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import bm25s
 import numpy as np
@@ -16,54 +14,23 @@ from numpy.typing import NDArray
 from catalog.table import ProductTable
 from core.manifest import LexicalReport
 from core.progress import Report, ignore
-from engine.lexical.dictionary import may_be_misspelt, unit_term, write_terms
-from engine.lexical.index import CODES, FORMAT, SYNONYMS_FILE, UNITS, field_files
+from engine.lexical.dictionary import may_be_misspelt, write_terms
+from engine.lexical.index import FORMAT, SYNONYMS_FILE, field_files
+from engine.lexical.parts import write_parts
+from engine.lexical.statistics import K1, B, FieldStatistics, inverse_frequency, write_statistics
 from indexer.compounds import CompoundSplitter, base_terms
+from indexer.product_words import SPLIT_FIELDS, WEIGHTS, WORD_COLUMNS, product_terms, product_words
 from indexer.texts import TermSequences
 from text.scripts import check_segmenter
 from text.synonyms import Synonyms
 from text.terms import COMPOUNDING, Analyser, Word
 
-# Below the usual 1.2: a repeated word in a short text adds little information (Home Depot's validation queries).
-_K1, _B = 0.6, 0.75
 _REPORT_ROWS = 1000
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports its progress on the terminal
 
-
-def _attributes(row: Mapping[str, Any]) -> Iterator[str | None]:
-    yield from (row["color"], row["size"], row["material"])
-    yield from (value for _, value in row["attributes"] or ())
-
-
-# The texts of a product in each field of the index.
-FIELDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str | None]]] = {
-    "title": lambda row: iter([row["title"]]),
-    "brand": lambda row: iter([row["brand"]]),
-    "product_type": lambda row: iter([row["product_type"]]),
-    "attributes": _attributes,
-    "description": lambda row: iter([row["description"]]),
-    CODES: lambda row: iter([row["id"], row["gtin"]]),
-}
-# Weights of the fields. Words of a description are less informative (CrowdFlower: nDCG@10 .768 at 0.3).
-WEIGHTS = {
-    "title": 1.0,
-    "brand": 0.5,
-    "product_type": 0.5,
-    "attributes": 0.4,
-    "description": 0.3,
-    CODES: 1.0,
-    UNITS: 0.0,
-}
-# Fields whose quantities are the product's own; a description also names those of its accessories.
-_QUANTITY_FIELDS = ("title", "attributes")
-# Fields where a code that stands alone names the product; among other words it may name an accessory.
-_CODE_FIELDS = ("title", "attributes")
-# Fields whose words are split where they are compounds: a brand's name is its own.
-_SPLIT_FIELDS = ("title", "product_type", "attributes", "description")
 # The field of bare texts.
 _TEXT_FIELD = "title"
-_COLUMNS = ("id", "title", "description", "brand", "product_type", "color", "size", "material", "gtin", "attributes")
 
 
 def index_words(
@@ -74,7 +41,7 @@ def index_words(
     Memory: 4 bytes a term and product, some 40 for the field at hand.
     """
     analyser = Analyser(language)
-    products = (_product_words(columns.row(row, _COLUMNS), analyser) for row in range(len(columns)))
+    products = (product_words(columns.row(row, WORD_COLUMNS), analyser) for row in range(len(columns)))
     return _write_index(products, len(columns), analyser, synonyms, folder, report)
 
 
@@ -114,12 +81,13 @@ def _write_index(
         for part, word in base_terms(within).items()
         if part in numbers and word in numbers
     }
+    statistics = {}
     for field in fields:
         terms, lengths = field_terms[field]
         texts = TermSequences(np.concatenate(terms), np.asarray(lengths))
-        if parts and field in _SPLIT_FIELDS:
+        if parts and field in SPLIT_FIELDS:
             texts = texts.with_parts(parts, len(numbers))
-        _write_field(
+        statistics[field] = _write_field(
             TermSequences(places[texts.terms], texts.lengths),
             np.asarray(lengths),
             len(vocabulary),
@@ -127,6 +95,8 @@ def _write_index(
             field,
             folder,
         )
+    write_statistics(statistics, folder)
+    write_parts({int(places[term]): places[own].tolist() for term, own in parts.items()}, folder)
     return LexicalReport(
         weights={field: WEIGHTS[field] for field in fields},
         terms=len(vocabulary),
@@ -156,7 +126,7 @@ def _count_terms(
         if compounds:
             for field, many in words.items():
                 compounds.count((word.text for word in many if not word.stop), brand=field == "brand")
-        for field, terms in _product_terms(words).items():
+        for field, terms in product_terms(words).items():
             result[field][0].append(
                 np.fromiter((numbers.setdefault(t, len(numbers)) for t in terms), np.int32, len(terms))
             )
@@ -165,19 +135,6 @@ def _count_terms(
             report(row, count)
     report(count, count)
     return result
-
-
-def _product_words(product: Mapping[str, Any], analyser: Analyser) -> dict[str, list[Word]]:
-    fields = {field: [analyser.words(text) for text in texts(product) if text] for field, texts in FIELDS.items()}
-    for field in _CODE_FIELDS:
-        fields[CODES] += [words for words in fields[field] if len(words) == 1 and words[0].is_code]
-    return {field: list(chain.from_iterable(texts)) for field, texts in fields.items()}
-
-
-def _product_terms(words: Mapping[str, Sequence[Word]]) -> dict[str, list[str]]:
-    terms = {field: [term for word in field_words for term in word.all_terms] for field, field_words in words.items()}
-    stated = {word.unit: None for field in _QUANTITY_FIELDS for word in words.get(field, ()) if word.unit}
-    return terms | {UNITS: list(map(unit_term, stated))}
 
 
 def _term_numbers(names: Sequence[str], numbers: dict[str, int]) -> NDArray[np.int64]:
@@ -191,8 +148,9 @@ def _write_field(
     bases: Mapping[int, int],
     field: str,
     folder: Path,
-) -> None:
-    """BM25 as Lucene has it (Lù, "BM25S", 2024, arXiv 2407.03618), among products that have the field.
+) -> FieldStatistics:
+    """BM25 as Lucene has it (Lù, "BM25S", 2024, arXiv 2407.03618), among products that have the field, whose statistics
+    it returns.
 
     `lengths` are those without words within compounds. Such a word is as rare as the word alone, of which `bases` has
     the number, where that is the commoner one: a compound never counts more.
@@ -200,7 +158,7 @@ def _write_field(
     used, local = np.unique(texts.terms, return_inverse=True)
     holding = np.flatnonzero(texts.lengths)
     documents = [part.tolist() for part in np.split(local, np.cumsum(texts.lengths[holding])[:-1])]
-    index = bm25s.BM25(method="lucene", k1=_K1, b=_B)
+    index = bm25s.BM25(method="lucene", k1=K1, b=B)
     index.index((documents, {int(number): place for place, number in enumerate(used)}), show_progress=False)
     frequencies = np.zeros(vocabulary, np.int64)
     frequencies[used] = np.diff(index.scores["indptr"])[: len(used)]
@@ -209,14 +167,10 @@ def _write_field(
     values = index.scores["data"].astype(np.float32)
     for part, word in bases.items():
         if frequencies[word] > frequencies[part] > 0:
-            values[starts[part] : starts[part + 1]] *= _inverse_frequency(
-                frequencies[word], len(holding)
-            ) / _inverse_frequency(frequencies[part], len(holding))
+            rarity, own = inverse_frequency(frequencies[[word, part]], len(holding))
+            values[starts[part] : starts[part + 1]] *= rarity / own
     np.save(folder / ends, starts)
     np.save(folder / rows, holding[index.scores["indices"]].astype(np.int32))
     np.save(folder / scores, values)
     np.save(folder / many, lengths.astype(np.int32))
-
-
-def _inverse_frequency(frequency: int, products: int) -> float:
-    return math.log(1 + (products - frequency + 0.5) / (frequency + 0.5))
+    return FieldStatistics(len(holding), float(texts.lengths.sum()) / len(holding))

@@ -87,7 +87,7 @@ class FixedLexicalRetriever:
     async def apply_rewrites(self, text: str) -> str:
         return text.replace("scarlet", "red")
 
-    async def correct_spelling(self, text: str) -> str:
+    async def correct_spelling(self, text: str, view: object = None) -> str:
         await self._work("spelt")
         return text.replace("reed", "red")
 

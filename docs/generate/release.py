@@ -27,6 +27,8 @@ from encoder.bi_encoder import SPEC_FILE as ENCODER_SPEC
 from encoder.bi_encoder import BiEncoderSpec
 from engine.lexical.dictionary import VOCABULARY_FILES
 from engine.lexical.index import SYNONYMS_FILE, field_files
+from engine.lexical.parts import PARTS_FILES
+from engine.lexical.statistics import STATISTICS_FILE
 from engine.suggest.files import FILES
 from indexer.build import IndexReport
 from indexer.job import COLUMNS_FILE, INDEX_FILE, LEXICAL_FOLDER, QUARANTINE_FILE
@@ -60,6 +62,7 @@ def release_page() -> str:
 def _files() -> dict[str, str]:
     fields = ", ".join(f"`{LEXICAL_FOLDER}/{name}`" for name in field_files("FIELD"))
     vocabulary = ", ".join(f"`{LEXICAL_FOLDER}/{name}`" for name in VOCABULARY_FILES)
+    compounds = ", ".join(f"`{LEXICAL_FOLDER}/{name}`" for name in PARTS_FILES)
     return {
         "encoder_spec": ENCODER_SPEC,
         "ranker_spec": RANKER_SPEC,
@@ -73,6 +76,8 @@ def _files() -> dict[str, str]:
         "offsets": OFFSETS_FILE,
         "lexical": LEXICAL_FOLDER,
         "synonyms": SYNONYMS_FILE,
+        "statistics": STATISTICS_FILE,
+        "compounds": compounds.strip("`"),
         "suggestions": ", ".join(f"`{SUGGESTIONS_FOLDER}/{name}`" for name in FILES).strip("`"),
         "quarantine": QUARANTINE_FILE,
         "versions": VERSIONS_FILE,

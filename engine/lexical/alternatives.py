@@ -34,6 +34,8 @@ class _Term(Protocol):
     @property
     def weight(self) -> float: ...
     @property
+    def scale(self) -> float: ...
+    @property
     def words(self) -> tuple[int, ...]: ...
 
 
@@ -94,5 +96,5 @@ def _more(
         score += np.float32(one.scale) * postings.at(number, rows)
     for term in terms:
         if set(term.words) <= set(one.words):
-            score -= np.float32(term.weight) * postings.at(term.number, rows)
+            score -= np.float32(term.weight * term.scale) * postings.at(term.number, rows)
     return np.maximum(score, 0)

@@ -32,7 +32,7 @@ _WITHIN = regex.compile(r"[^\p{L}\p{M}\p{N}\-]+")
 # Scripts whose words have few letters, of which each counts: one more or less is mostly another word.
 _SHORT = regex.compile(r"[\p{Hebrew}\p{Arabic}]")
 _LEAST, _LEAST_SHORT = 3, 5
-_MOST_NEIGHBOURS = 64
+MOST_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Terms:
     def beginning(self, start: str) -> Iterator[str]:
         """Terms that begin so, the term itself among them; the first ones."""
         key = start.encode()
-        for place in range(first := self._first(key), min(first + _MOST_NEIGHBOURS, len(self))):
+        for place in range(first := self._first(key), min(first + MOST_NEIGHBOURS, len(self))):
             if not (raw := self._raw(place)).startswith(key):
                 return
             yield raw.decode()
@@ -98,7 +98,7 @@ class Terms:
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if backwards(middle) < key else (low, middle)
-        for place in range(low, min(low + _MOST_NEIGHBOURS, len(self._backwards))):
+        for place in range(low, min(low + MOST_NEIGHBOURS, len(self._backwards))):
             if not (term := backwards(place)).startswith(key):
                 return
             yield term[::-1]

@@ -11,6 +11,10 @@ from core.errors import ReleaseError
 from core.formats import LEXICAL_INDEX
 from engine.lexical.alternatives import Alternative, added, added_to, holding
 from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
+from engine.lexical.fresh_terms import FreshTerms
+from engine.lexical.parts import PARTS_FILES, CompoundParts
+from engine.lexical.postings import Postings
+from engine.lexical.statistics import STATISTICS_FILE, read_statistics
 from engine.protocol import Candidates
 from text.terms import Word
 
@@ -32,6 +36,7 @@ class QueryTerm:
     """A term of the vocabulary that a query asks for, how much it counts, and the places of the words it stands for.
 
     `spelling` is how texts write it where the query writes it nearly so, `errors` how many typing errors that is away.
+    `scale` makes scores of a term that came with fresh products as high as its rarity among them is.
     """
 
     number: int
@@ -39,6 +44,7 @@ class QueryTerm:
     words: tuple[int, ...]
     spelling: str = ""
     errors: int = 0
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +98,55 @@ class LexicalIndex:
 
     def __init__(self, folder: Path, fields: Sequence[str], count: int) -> None:
         """Maps a folder that `indexer/lexical.py` wrote. Raises ReleaseError when files are missing or do not agree."""
-        self.fields = tuple(fields)
-        self.count = count
         try:
-            self.terms = Terms(folder)
-            self._fields = [_Postings(folder, name) for name in fields]
+            terms = Terms(folder)
+            postings = {name: _mapped_postings(folder, name) for name in fields}
+            self.statistics = read_statistics(folder, {name: one.lengths for name, one in postings.items()})
+            self.parts = CompoundParts.open(folder)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder} is not a lexical index: {error}; index the catalog again") from None
-        if any(postings.terms != len(self.terms) for postings in self._fields):
+        if any(one.terms != len(terms) for one in postings.values()):
             raise ReleaseError(f"{folder}: its fields and its vocabulary do not agree; index the catalog again")
-        self.compounds = next(self.terms.beginning(COMPOUND), None) is not None
+        self.fresh_terms = FreshTerms(len(terms))
+        """Those of fresh segments over this index."""
+        self._set(terms, postings, count, next(terms.beginning(COMPOUND), None) is not None)
+
+    @classmethod
+    def over(cls, base: "LexicalIndex", postings: Mapping[str, Postings], count: int) -> "LexicalIndex":
+        """The words of `count` further products, in memory, with the fields, the vocabulary and the statistics of a
+        base index."""
+        index = cls.__new__(cls)
+        index.statistics, index.parts, index.fresh_terms = base.statistics, base.parts, base.fresh_terms
+        index._set(base.terms, postings, count, base.compounds)
+        return index
+
+    def _set(self, terms: Terms, postings: Mapping[str, Postings], count: int, compounds: bool) -> None:
+        self.fields = tuple(postings)
+        self._fields = list(postings.values())
+        self.terms = terms
+        self.count = count
+        self.compounds = compounds
         """Whether words within compounds were noted."""
+
+    def term(self, number: int) -> str:
+        """A term by its number, whether the base has it or a fresh segment."""
+        return self.terms[number] if number < self.fresh_terms.first else self.fresh_terms[number]
+
+    def postings(self, field: str) -> Postings:
+        """Those of one field."""
+        return self._fields[self.fields.index(field)]
 
     def document_frequency(self, number: int) -> int:
         """Products that hold the term in the field where most do."""
         return max((postings.frequency(number) for postings in self._fields), default=0)
+
+    def scale(self, number: int) -> float:
+        """What a term's scores are multiplied by; see `ViewIndex`."""
+        return 1.0
+
+    def scored_frequency(self, number: int) -> int:
+        """The document frequency by which a term's scores were made."""
+        return self.document_frequency(number)
 
     def cooccurrence_weight(self, number: int, others: Mapping[int, float]) -> float:
         """The summed weights of other terms, by number, over the products that hold this one; of the field with most.
@@ -152,21 +192,22 @@ class LexicalIndex:
 
         Of very many postings, those of the commonest terms, which discriminate least, are left out.
         """
-        totals = self._totals(self._affordable(terms), weights, synonyms)
+        totals = self._totals(self.affordable(terms), weights, synonyms)
         if allowed is not None:
             totals[~allowed] = 0
         best = _best(totals, k)
         return Candidates(best, totals[best])
 
     def matches(
-        self, query: LexicalQuery, weights: Mapping[str, float]
+        self, query: LexicalQuery, weights: Mapping[str, float], terms: Sequence[QueryTerm] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much of the query each product holds, 0 to 1, and its score as `search` gives it; both of shape (count,).
 
         The share is that of the inverse document frequencies of words that some product holds; a word counts as much as
-        its best term in any field. Of very many postings, those of the commonest terms are left out, as in `search`.
+        its best term in any field. Of very many postings, those of the commonest terms are left out, as in `search`;
+        `terms` are those that are left, where that is known.
         """
-        terms = self._affordable(query.terms)
+        terms = self.affordable(query.terms) if terms is None else terms
         covered = np.zeros(self.count, np.float32)
         known = {place for term in query.terms for place in term.words}
         known |= {place for alternatives in query.synonyms for one in alternatives for place in one.words}
@@ -199,7 +240,7 @@ class LexicalIndex:
             if weight := weights.get(name, 0.0):
                 for term in terms:
                     rows, scores = postings.lookup(term.number)
-                    totals[rows] += scores * np.float32(weight * term.weight)
+                    totals[rows] += scores * np.float32(weight * term.weight * term.scale)
                 for alternatives in synonyms:
                     more, extra = added(alternatives, terms, postings)
                     totals[more] += extra * np.float32(weight)
@@ -217,7 +258,7 @@ class LexicalIndex:
                 if not postings.frequency(term.number):
                     continue
                 values = postings.at(term.number, rows)
-                scores[:, place] += np.float32(term.weight) * values
+                scores[:, place] += np.float32(term.weight * term.scale) * values
                 weight = (values > 0) * np.float32(term.weight)
                 for word in term.words:
                     np.maximum(matched[:, place, word], weight, out=matched[:, place, word])
@@ -229,7 +270,10 @@ class LexicalIndex:
                         np.maximum(matched[:, place, word], mask * np.float32(one.weight), out=matched[:, place, word])
         return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
 
-    def _affordable(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+    def affordable(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+        """The terms whose postings a search adds up."""
+        if sum(len(postings.rows) for postings in self._fields) <= _MOST_POSTINGS:
+            return terms
         costs = [sum(postings.frequency(term.number) for postings in self._fields) for term in terms]
         if sum(costs) <= _MOST_POSTINGS:
             return terms
@@ -250,27 +294,9 @@ class LexicalIndex:
         return conflicting_quantity
 
 
-class _Postings:
-    """One field's products and scores by term, rows ascending."""
-
-    def __init__(self, folder: Path, field: str) -> None:
-        self._ends, self._rows, self._scores, self.lengths = (mapped(folder / name) for name in field_files(field))
-        self.terms = len(self._ends) - 1
-
-    def lookup(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        span = slice(self._ends[number], self._ends[number + 1])
-        return self._rows[span], self._scores[span]
-
-    def at(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The term's score in each of these rows, 0 where it is not found."""
-        held, scores = self.lookup(number)
-        if not len(held):
-            return np.zeros(len(rows), np.float32)
-        places = np.minimum(np.searchsorted(held, rows), len(held) - 1)
-        return np.where(held[places] == rows, scores[places], np.float32(0))
-
-    def frequency(self, number: int) -> int:
-        return int(self._ends[number + 1] - self._ends[number])
+def _mapped_postings(folder: Path, field: str) -> Postings:
+    ends, rows, scores, lengths = (mapped(folder / name) for name in field_files(field))
+    return Postings(ends, rows, scores, lengths)
 
 
 def field_files(field: str) -> tuple[str, str, str, str]:
@@ -280,7 +306,13 @@ def field_files(field: str) -> tuple[str, str, str, str]:
 
 def lexical_files(fields: Sequence[str]) -> tuple[str, ...]:
     """All files of an index."""
-    return (SYNONYMS_FILE, *VOCABULARY_FILES, *(name for one in fields for name in field_files(one)))
+    return (
+        SYNONYMS_FILE,
+        STATISTICS_FILE,
+        *PARTS_FILES,
+        *VOCABULARY_FILES,
+        *(name for one in fields for name in field_files(one)),
+    )
 
 
 def _best(totals: NDArray[np.float32], k: int) -> NDArray[np.int64]:

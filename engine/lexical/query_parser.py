@@ -1,15 +1,23 @@
 """Reads a query for a lexical index: which terms of its vocabulary each word matches, and how much they count."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+from cachetools import LRUCache
+
+from catalog.view import CatalogView
 from engine.lexical.alternatives import Alternative
 from engine.lexical.compounds import ending_with, within_compounds
 from engine.lexical.dictionary import unit_term
+from engine.lexical.fresh_terms import ViewTerms
 from engine.lexical.index import LexicalIndex, LexicalQuery, QueryTerm
 from engine.lexical.spelling import Speller
 from engine.lexical.synonyms import SynonymReader
+from engine.lexical.view_index import ViewIndex
 from text.scripts import HAN_RANGES, check_segmenter, has_unspaced
 from text.synonyms import Synonyms
 from text.terms import Analyser, Word
@@ -21,6 +29,7 @@ _RARE, _OFTEN = 20, 50
 _BRAND_SHARE = 0.5
 # What bounds the cost of a query: its words, their terms but for those spelt nearly so, and words looked at for these.
 _MOST_WORDS, _MOST_TERMS, _MOST_SPELT = 64, 160, 6
+_KEPT = 256  # parsed queries: each is parsed for its spelling, and again for its search
 
 
 class LexicalQueryParser:
@@ -45,6 +54,14 @@ class LexicalQueryParser:
         self._speller = Speller(index, self._analyser, is_word)
         self._synonyms = SynonymReader(index, self._analyser, synonyms or Synonyms())
 
+    def over(self, index: LexicalIndex) -> "LexicalQueryParser":
+        """The same parser for another index of the same vocabulary or a larger one; both on one thread."""
+        other = copy.copy(self)
+        other._index = index
+        other._speller = self._speller.over(index)
+        other._synonyms = self._synonyms.over(index)
+        return other
+
     def read(self, text: str) -> LexicalQuery:
         """Words are found as they are, by their parts, joined with the next or split in two, and, failing that, by
         words spelt nearly like them. No query makes more work than `_MOST_WORDS` words, whatever its script."""
@@ -64,6 +81,9 @@ class LexicalQueryParser:
         weights = tuple(self._weights(len(words), terms, synonym_terms))
         units, brands = dict(self._units(words)), self._brands(terms)
         spellings = dict(self._speller.spellings(words, terms, joined))
+        terms = [
+            replace(term, scale=scale) if (scale := self._index.scale(term.number)) != 1 else term for term in terms
+        ]
         meaning = self._synonyms.scaled(synonyms, weights)
         length = sum(len(word.all_terms) for word in self._analyser.words(text))
         return LexicalQuery(tuple(words), tuple(terms), weights, units, brands, spellings, meaning, length)
@@ -147,3 +167,51 @@ class LexicalQueryParser:
             held = [self._index.document_frequency(term.number) for term in terms if place in term.words]
             frequency = max(held or [one.frequency for one in synonym_terms if place in one.words], default=0)
             yield math.log(1 + (self._index.count - frequency + 0.5) / (frequency + 0.5))
+
+
+class ViewParser:
+    """Reads queries for the views over one index, and keeps the latest; on one thread at a time.
+
+    A query that is read by words that came with fresh segments is read again for each view. One that is not is read
+    again once there are further words.
+    """
+
+    def __init__(self, parser: LexicalQueryParser, index: LexicalIndex) -> None:
+        """`parser` is of the index, which has the base segment's words."""
+        self._parser = parser
+        self._index = index
+        self._read: LRUCache[str, _ReadQuery] = LRUCache(_KEPT)
+        self._latest: tuple[CatalogView, LexicalQueryParser, ViewTerms] | None = None
+
+    def read(self, text: str, view: CatalogView | None = None) -> LexicalQuery:
+        """The query as the view's words read it; as the base's alone without a view."""
+        alone = view is None or len(view.segments) == 1
+        vocabulary = 0 if alone else 1 + len(self._index.fresh_terms)
+        kept = self._read.get(text)
+        if kept is not None and kept.vocabulary == vocabulary and kept.view in (0, view.serial if view else 0):
+            return kept.query
+        consulted = 0
+        if view is None or alone:
+            query = self._parser.read(text)
+        else:
+            parser, terms = self._of(view)
+            terms.consulted = False
+            query = parser.read(text)
+            consulted = view.serial if terms.consulted else 0
+        self._read[text] = _ReadQuery(query, vocabulary, consulted)
+        return query
+
+    def _of(self, view: CatalogView) -> tuple[LexicalQueryParser, ViewTerms]:
+        if self._latest is None or self._latest[0] is not view:
+            index = ViewIndex(self._index, view)
+            self._latest = view, self._parser.over(index), index.view_terms
+        return self._latest[1:]
+
+
+class _ReadQuery(NamedTuple):
+    """A query as it was read when there were so many fresh terms, 0 for the base alone; and the serial number of the
+    view that it was read for, 0 where any other reads it so."""
+
+    query: LexicalQuery
+    vocabulary: int
+    view: int

@@ -28,10 +28,11 @@ def search_view(
     if view is None or view.is_base_alone:
         return base.search(query.terms, weights, k, query.synonyms, None if selection is None else selection.mask)
     lists = []
+    terms = base.affordable(query.terms)
     for number in range(len(view.segments)):
         words = _words_of(base, view, number)
         allowed = view.alive(number) if selection is None else view.slice(selection.mask, number)
-        candidates = words.search(query.terms, weights, k, query.synonyms, allowed)
+        candidates = words.search(terms, weights, k, query.synonyms, allowed)
         lists.append((candidates.rows + view.start(number), candidates.scores))
     return Candidates(*merge_ranked(lists, k))
 
@@ -43,7 +44,8 @@ def matches_in_view(
     them."""
     if view is None or len(view.segments) == 1:
         return base.matches(query, weights)
-    parts = [_words_of(base, view, number).matches(query, weights) for number in range(len(view.segments))]
+    terms = base.affordable(query.terms)
+    parts = [_words_of(base, view, number).matches(query, weights, terms) for number in range(len(view.segments))]
     covered, scores = zip(*parts, strict=True)
     return np.concatenate(covered), np.concatenate(scores)
 

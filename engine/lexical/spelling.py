@@ -32,6 +32,10 @@ class Speller:
         self._analyser = analyser
         self._is_word = is_word
 
+    def over(self, index: LexicalIndex) -> "Speller":
+        """The same for another index."""
+        return Speller(index, self._analyser, self._is_word)
+
     def is_right(self, word: Word) -> bool:
         """Whether it is a word of the language, or one that several of the catalog's are made with."""
         return self._is_word(word.text) or self._makes_others(word.term)

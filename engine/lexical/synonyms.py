@@ -1,5 +1,6 @@
 """Reads which synonyms a query's words have, as terms of a lexical index."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +30,13 @@ class SynonymReader:
         self._groups = synonyms.groups
         self._group_of = [group for group, phrases in enumerate(synonyms.groups) for _ in phrases]
         self._phrases = Phrases((phrase for group in synonyms.groups for phrase in group), analyser, stop_words=False)
-        self._read_groups: LRUCache[int, list[tuple[int, ...]]] = LRUCache(_GROUPS_READ)
+        self._read_groups: LRUCache[int, list[list[Word]]] = LRUCache(_GROUPS_READ)
+
+    def over(self, index: LexicalIndex) -> "SynonymReader":
+        """The same for another index."""
+        other = copy.copy(self)
+        other._index = index
+        return other
 
     def read(self, text: str, words: Sequence[Word]) -> list[list[Alternative]]:
         """For each phrase of the query that has synonyms, the alternatives that products hold, not yet scaled.
@@ -73,12 +80,16 @@ class SynonymReader:
                     groups[numbers] = Alternative(numbers, counted, missed, _WEIGHT, frequency=frequency)
         return list(groups.values())
 
-    # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.
-    @cachedmethod(lambda self: self._read_groups)
     def _analysed(self, group: int) -> list[tuple[int, ...]]:
         """Each phrase of a group as terms; phrases without a word that any product holds are left out."""
-        analysed = (self._numbers(self._analyser.content(phrase)) for phrase in self._groups[group])
+        analysed = map(self._numbers, self._words_of(group))
         return [numbers for numbers in dict.fromkeys(analysed) if numbers]
+
+    # Not functools' cache around a bound method: with such a cycle a replaced release's index would stay.
+    @cachedmethod(lambda self: self._read_groups)
+    def _words_of(self, group: int) -> list[list[Word]]:
+        """The content words of each phrase of a group."""
+        return [self._analyser.content(phrase) for phrase in self._groups[group]]
 
     def _numbers(self, words: Sequence[Word]) -> tuple[int, ...]:
         result: list[int] = []
@@ -92,5 +103,5 @@ class SynonymReader:
         return tuple(dict.fromkeys(result))
 
     def _rarity(self, number: int) -> float:
-        held = self._index.document_frequency(number)
+        held = self._index.scored_frequency(number)
         return math.log(1 + (self._index.count - held + 0.5) / (held + 0.5))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
-from engine.lexical.query_parser import LexicalQueryParser
+from engine.lexical.query_parser import LexicalQueryParser, ViewParser
 from engine.lexical.segments import evidence_of_view, matches_in_view, search_view
 from engine.protocol import Candidates
 from retrieval.understanding.attributes import NO_ATTRIBUTES, AttributeReader
@@ -23,7 +23,7 @@ from retrieval.understanding.result import StatedAttribute
 from text.rewrites import Rewriter
 from text.synonyms import Synonyms
 
-_PARSED = 256  # parsed queries that are kept: each is parsed for its spelling, and again for its search
+_KEPT = 256  # queries whose attributes are kept
 _WORD = re.compile(r"\w+")
 _Result = TypeVar("_Result")
 
@@ -59,9 +59,10 @@ class LexicalRetriever:
         queries state, where the release has typed columns.
         """
         self.index = index
-        self._read = lru_cache(_PARSED)((attributes or NO_ATTRIBUTES).read)
+        self._read = lru_cache(_KEPT)((attributes or NO_ATTRIBUTES).read)
         self._rewriter = Rewriter((synonyms or Synonyms()).rewrites, language)
-        self._parse = lru_cache(_PARSED)(LexicalQueryParser(index, language, synonyms, is_word).read)
+        self._parser = ViewParser(LexicalQueryParser(index, language, synonyms, is_word), index)
+        self._parse = self._parser.read
         self._negations = NegationReader(index, language, self._parse)
         self._weights = dict(weights)
         self._fields = np.array([self._weights.get(field, 0.0) for field in index.fields], np.float32)
@@ -71,9 +72,9 @@ class LexicalRetriever:
         """The query after the release's rewrites. Raises LexicalFailed."""
         return await self._run(lambda: self._rewriter.rewrite(text)) if self._rewriter else text
 
-    async def correct_spelling(self, text: str) -> str:
+    async def correct_spelling(self, text: str, view: CatalogView | None = None) -> str:
         """The query with likelier spellings of words that no product holds. Raises LexicalFailed."""
-        return await self._run(lambda: apply_spellings(text, self._parse(text).spellings))
+        return await self._run(lambda: apply_spellings(text, self._parse(text, view).spellings))
 
     async def search(
         self, text: str, k: int, view: CatalogView | None = None, selection: Selection | None = None
@@ -82,7 +83,7 @@ class LexicalRetriever:
         LexicalFailed."""
 
         def work() -> LexicalMatches:
-            query = self._parse(text)
+            query = self._parse(text, view)
             candidates = search_view(self.index, view, query, self._weights, k, selection)
             return LexicalMatches(query, candidates, self._read(text))
 
@@ -95,7 +96,7 @@ class LexicalRetriever:
     async def matches(self, text: str, view: CatalogView) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How much of the query each product of the view holds, 0 to 1, and its score; both of shape (rows,). Raises
         LexicalFailed."""
-        return await self._run(lambda: matches_in_view(self.index, view, self._parse(text), self._weights))
+        return await self._run(lambda: matches_in_view(self.index, view, self._parse(text, view), self._weights))
 
     async def evidence(self, query: LexicalQuery, rows: NDArray[np.int64], view: CatalogView | None = None) -> Evidence:
         """What r products of the view hold of the query, retrieved by it or not. Raises LexicalFailed."""

@@ -74,7 +74,7 @@ async def _rewrite_and_correct(context: RequestContext, text: str) -> str:
             text = await words.apply_rewrites(text)
             context.steps |= REWRITTEN
             if context.plan.lexical_candidates:
-                text = await words.correct_spelling(text)
+                text = await words.correct_spelling(text, context.view)
                 context.steps |= SPELLED
     return text
 
@@ -86,7 +86,7 @@ async def _read_as_before(context: RequestContext, words: LexicalRetriever, text
         async with asyncio.timeout_at(context.deadline):
             if steps & REWRITTEN:
                 text = await words.apply_rewrites(text)
-            return await words.correct_spelling(text) if steps & SPELLED else text
+            return await words.correct_spelling(text, context.view) if steps & SPELLED else text
     except TimeoutError:
         raise DeadlineExceeded("reading the query took too long") from None
     except LexicalFailed as error:

@@ -57,7 +57,7 @@ class CachedModels:
             return [_read_only(candidates.rows, candidates.scores)]
 
         selected = "" if selection is None else selection.key
-        key = candidates_key(self._index, vector, "retrieve", k, _revision(view), selected, exact)
+        key = candidates_key(self._index, vector, "retrieve", k, _serial(view), selected, exact)
         [candidates] = await self._caches.candidates.fetch([key], compute)
         return candidates
 
@@ -69,7 +69,7 @@ class CachedModels:
         async def compute(_: list[int]) -> Sequence[Candidates]:
             return [_read_only(rows, await self._engine.score_rows(vector, rows, deadline, view))]
 
-        key = candidates_key(self._index, vector, "score_rows", _revision(view), rows.tobytes())
+        key = candidates_key(self._index, vector, "score_rows", _serial(view), rows.tobytes())
         [compared] = await self._caches.candidates.fetch([key], compute)
         return compared.scores
 
@@ -124,8 +124,9 @@ class Rescoring:
         return self._pairs
 
 
-def _revision(view: CatalogView | None) -> int:
-    return 0 if view is None else view.revision
+def _serial(view: CatalogView | None) -> int:
+    """What numbers the rows that an answer names: 0 for the base alone, whatever the view."""
+    return 0 if view is None or view.is_base_alone else view.serial
 
 
 def _read_only(rows: NDArray[np.int64], scores: Vectors) -> Candidates:

@@ -27,8 +27,10 @@ _FACTS = ("color", "size", "material")
 class NegationReader:
     """For one thread at a time: analysers keep state."""
 
-    def __init__(self, index: LexicalIndex, language: str, parse: Callable[[str], LexicalQuery]) -> None:
-        """`parse` reads a text as a query to the index; `language` is the catalog's (BCP 47)."""
+    def __init__(
+        self, index: LexicalIndex, language: str, parse: Callable[[str, CatalogView | None], LexicalQuery]
+    ) -> None:
+        """`parse` reads a text as a query to a view over the index; `language` is the catalog's (BCP 47)."""
         self._index = index
         self._language = language
         self._parse = parse
@@ -44,7 +46,7 @@ class NegationReader:
         result = np.zeros(len(rows), np.float32)
         reads = _MOST_READ
         for phrase in phrases:
-            query = _as_written(self._parse(phrase))
+            query = _as_written(self._parse(phrase, view))
             if not query.words:
                 continue
             evidence = evidence_of_view(self._index, view, query, rows)
@@ -70,7 +72,7 @@ class NegationReader:
         """Whether the terms hold a word of the query, or a compound made with it."""
         for term in query.terms:
             if place in term.words:
-                name = self._index.terms[term.number]
+                name = self._index.term(term.number)
                 part = name.strip(COMPOUND)
                 if name in terms or (part != name and any(part in one for one in terms)):
                     return True

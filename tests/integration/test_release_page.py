@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from core.releases import ReleaseStore
 from docs.generate.release import release_page
-from indexer.lexical import WEIGHTS
+from indexer.product_words import WEIGHTS
 
 
 def fields(values: dict[str, object]) -> Iterator[str]:

@@ -68,7 +68,8 @@ def test_a_decision_is_a_short_record(page: Path) -> None:
 
 
 def test_the_index_lists_every_decision_by_its_title() -> None:
-    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    numbers = [int(page.name[:4]) for page in DECISIONS]
+    assert numbers[0] == 1 and len(set(numbers)) == len(numbers)
     listed = re.findall(r"^- \[(.*)\]\((.*)\)$", (DOCS / "decisions/README.md").read_text("utf-8"), flags=re.M)
     titles = [(page.read_text("utf-8").splitlines()[0].removeprefix("# "), page.name) for page in DECISIONS]
     assert sorted(listed) == sorted(titles)

@@ -9,7 +9,8 @@ from wordings import lexical_index, titles
 from catalog.table import ProductTable
 from core.progress import ignore
 from engine.lexical.index import LexicalQuery, QueryTerm, lexical_files
-from indexer.lexical import FIELDS, index_words
+from indexer.lexical import index_words
+from indexer.product_words import FIELDS
 from text.synonyms import Synonyms
 from text.terms import Word
 

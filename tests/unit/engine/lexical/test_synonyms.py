@@ -197,7 +197,7 @@ def test_what_is_added_is_the_most_of_the_alternatives() -> None:
             return np.isin(rows, self.rows[number]) * np.float32(1 + number)
 
     class Term:
-        number, weight, words = 0, 1.0, (0,)
+        number, weight, scale, words = 0, 1.0, 1.0, (0,)
 
     one = Alternative((1,), (1,), (0,), 0.8, scale=0.5)  # 2 * 0.5 = 1 for products 0 and 2
     both = Alternative((1, 2), (1, 2), (0,), 0.8, scale=0.5)  # (2 + 3) * 0.5 = 2.5 for product 0

@@ -323,7 +323,7 @@ async def test_spelling_that_came_too_late_for_the_first_page_changes_no_other(
     release, _ = shop
     late = [True]
 
-    async def correct(text: str) -> str:
+    async def correct(text: str, view: object) -> str:
         if late[0]:
             raise LexicalFailed("too late")
         return text.replace("lampp", "red")

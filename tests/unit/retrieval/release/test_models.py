@@ -179,11 +179,19 @@ async def test_kept_vectors_cannot_be_changed(tmp_path: Path, caches: Caches) ->
         vector += 1
 
 
-async def test_another_revision_of_the_catalog_is_searched_anew(tmp_path: Path, caches: Caches) -> None:
+async def test_another_view_of_the_catalog_is_searched_anew(tmp_path: Path, caches: Caches) -> None:
     release = cached(tmp_path, caches)
     vector, rows = np.array([3], np.float32), np.array([4, 5])
-    for revision in (0, 0, 1):
-        view = CatalogView(release.view.base, revision=revision)
+    first, second = (CatalogView(release.view.base, deleted=np.arange(COUNT) == 7, revision=1) for _ in range(2))
+    for view in (first, first, second):  # of one revision, and perhaps with other rows
         await release.models.retrieve(vector, 5, None, view)
         await release.models.score_rows(vector, rows, None, view)
     assert calls(release) == [("retrieve", 1), ("score_rows", 2)] * 2
+
+
+async def test_views_of_the_base_alone_share_what_was_found(tmp_path: Path, caches: Caches) -> None:
+    release = cached(tmp_path, caches)
+    for revision in (0, 4):
+        view = CatalogView(release.view.base, revision=revision)
+        await release.models.retrieve(np.array([3], np.float32), 5, None, view)
+    assert calls(release) == [("retrieve", 1)]

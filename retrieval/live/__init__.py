@@ -1,0 +1,1 @@
+"""Products that change while they are served."""
