@@ -6,6 +6,7 @@ they were. Nothing else is written: no temporary files, no copies.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from retrieval.profiles.protocol import ProfileError
 from retrieval.recommend.user import Action, UserEvent
 
 FILE = "profiles.sqlite"
-_WAIT_SECONDS = 5.0
+_WAIT_SECONDS, _PAUSE_SECONDS = 5.0, 0.005
 _ACTIONS = {1: Action.view, 2: Action.cart, 3: Action.purchase}
 _NUMBERS = {action: number for number, action in _ACTIONS.items()}
 _SCHEMA = """
@@ -153,7 +154,12 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _empty_log(db: sqlite3.Connection) -> None:
-    """Writes the log into the file, durably, and cuts it to nothing. Waits for who reads meanwhile."""
-    [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise ProfileError("the profile is deleted, but the log of the store is in use; ask for it again")
+    """Writes the log into the file, durably, and cuts it to nothing. Waits for who reads or does the same meanwhile."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        [busy, *_] = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return
+        if time.monotonic() > until:
+            raise ProfileError("the profile is deleted, but the log of the store is in use; ask for it again")
+        time.sleep(_PAUSE_SECONDS)
