@@ -1,8 +1,9 @@
 """What words and towers retrieve for made-up queries, fused as a release serves it."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.plan import Plan
 from core.progress import Report, ignore
 from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
-from engine.lexical.index import LexicalIndex, LexicalQuery
+from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser
 from engine.onnx.session import OnnxModel
 from engine.protocol import Candidates
@@ -67,20 +68,26 @@ class ServedWords:
             parsed = self._parser.read(text)
         return ReadQuery(text, parsed, self._index.search(parsed.terms, self._weights, count, parsed.synonyms))
 
-    def fuse(self, query: ReadQuery, dense: Candidates) -> CandidateSet:
-        """The candidates in the order in which a release without a ranker serves them."""
-        fusion = fuse_ranks({DENSE: dense, LEXICAL: query.words}, (1.0, 1.0))
+    def fuse(
+        self,
+        query: ReadQuery,
+        dense: Candidates,
+        similarity: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> CandidateSet:
+        """The candidates in the order in which a release fuses them; `similarity` gives the cosines of rows, (r,)."""
+        fusion = fuse_ranks({DENSE: dense, LEXICAL: query.words}, weights)
         evidence = self._index.evidence(query.parsed, fusion.rows)
-        return CandidateSet(fusion.rows, fusion.scores).with_evidence(query.parsed, evidence, 1.0)
+        scores = {DENSE: similarity(fusion.rows), LEXICAL: self._bm25(evidence)}
+        return fusion.completed(scores).with_evidence(query.parsed, evidence, weights[1])
 
     def judge(self, query: ReadQuery, rows: NDArray[np.int64]) -> WordVotes:
         """What words say of these products."""
         evidence = self._index.evidence(query.parsed, rows)
-        weights = np.array([self._weights.get(name, 0.0) for name in evidence.fields], np.float32)
         whole = np.full(len(rows), bool(query.parsed.words))
         if query.parsed.words and len(rows):
             whole = (evidence.matched.max(1) >= _WHOLE).all(1)
-        return WordVotes(evidence.scores @ weights, favour(query.parsed, evidence, 1.0), whole)
+        return WordVotes(self._bm25(evidence), favour(query.parsed, evidence, 1.0), whole)
 
     def holders(self, query: ReadQuery) -> NDArray[np.int64]:
         """The products that hold every word of the query: it fits them all equally well."""
@@ -88,6 +95,11 @@ class ServedWords:
             return np.zeros(0, np.int64)
         covered, _ = self._index.matches(query.parsed, self._weights)
         return np.flatnonzero(covered >= _WHOLE)
+
+    def _bm25(self, evidence: Evidence) -> NDArray[np.float32]:
+        """Of r products, shape (r,), over all fields."""
+        weights = np.array([self._weights.get(name, 0.0) for name in evidence.fields], np.float32)
+        return evidence.scores @ weights
 
 
 class Towers:
@@ -107,11 +119,25 @@ class Towers:
 
 
 def fused_orders(
-    words: ServedWords, queries: Sequence[ReadQuery], vectors: NDArray[np.float32], items: NDArray[np.float32]
+    words: ServedWords,
+    queries: Sequence[ReadQuery],
+    vectors: NDArray[np.float32],
+    items: NDArray[np.float32],
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> list[CandidateSet]:
-    """The candidates of each query as served with these vectors, of shape (q, d) and (n, d)."""
-    dense = nearest(vectors, items, Plan().candidates)
-    return [words.fuse(query, line) for query, line in zip(queries, _lines(dense), strict=True)]
+    """The candidates of each query as fused with these vectors, of shape (q, d) and (n, d); `weights` are those of
+    towers and words."""
+    lines = _lines(nearest(vectors, items, Plan().candidates))
+    return [
+        words.fuse(query, line, partial(_similarity, items, vector), weights)
+        for query, line, vector in zip(queries, lines, vectors, strict=True)
+    ]
+
+
+def _similarity(
+    items: NDArray[np.float32], vector: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    return items[rows] @ vector
 
 
 def _lines(retrieved: RetrievedProducts) -> list[Candidates]:

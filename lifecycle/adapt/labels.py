@@ -5,7 +5,7 @@ weighs by how well it ranks the products that queries of this very shop were mad
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.fusion import RANK_CONSTANT
 from lifecycle.adapt.queries import ShopQuery
 
-WORDS = "words"
+WORDS, RANKER = "words", "cross-encoder"
 # Places up to which voters agree, and products of a query without a product of its own that are good.
 _FIRST, _GOOD = 10, 3
 # Of the other products of a query's pool, these ranks hold its negatives.
@@ -36,6 +36,19 @@ class Pools:
     votes: Mapping[str, Scores]
     favour: Scores
     whole: NDArray[np.bool_]
+
+    def take(self, places: slice | NDArray[np.int64]) -> "Pools":
+        """Those of some of the queries."""
+        votes = {name: scores[places] for name, scores in self.votes.items()}
+        return Pools(self.rows[places], votes, self.favour[places], self.whole[places])
+
+    def with_vote(self, name: str, scores: Scores) -> "Pools":
+        """With one more voter, or another vote of it."""
+        return replace(self, votes={**self.votes, name: scores})
+
+    def without_vote(self, name: str) -> "Pools":
+        """Without one of the voters."""
+        return replace(self, votes={voter: scores for voter, scores in self.votes.items() if voter != name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +75,29 @@ class LabelledQueries:
 
 def voter_quality(queries: Sequence[ShopQuery], pools: Pools) -> dict[str, float]:
     """Of each voter the mean reciprocal rank of the products that queries were made of; 0 where none was."""
-    sources = np.array([-1 if query.row is None else query.row for query in queries])
+    return {name: known_product_rank(queries, pools, votes) for name, votes in pools.votes.items()}
+
+
+def gains_by_ranker(queries: Sequence[ShopQuery], pools: Pools, quality: Mapping[str, float]) -> bool:
+    """Whether the voters rank known products better with the cross-encoder's vote than without, in the mean.
+
+    It ranks few products, those which the others put first, so that its own rank alone would flatter it. `quality` is
+    that of all.
+    """
+    others = {name: value for name, value in quality.items() if name != RANKER}
+    alone, together = vote(pools.without_vote(RANKER), others), vote(pools, quality)
+    before, after = (known_product_rank(queries, pools, labels.scores) for labels in (alone, together))
+    return after > before
+
+
+def known_product_rank(queries: Sequence[ShopQuery], pools: Pools, scores: Scores) -> float:
+    """The mean reciprocal rank, by these scores, of the products that queries were made of; 0 where none was."""
+    sources = np.array([-1 if query.row is None else query.row for query in queries], np.int64)
     places = np.flatnonzero(sources >= 0)
-    sources_in_pools = pools.rows[places] == sources[places, None]
-    return {
-        name: float((sources_in_pools / ranks_in_pools(votes[places], pools.rows[places])).sum(1).mean())
-        if len(places)
-        else 0.0
-        for name, votes in pools.votes.items()
-    }
+    if not len(places):
+        return 0.0
+    ranks = ranks_in_pools(scores[places], pools.rows[places])
+    return float(((pools.rows[places] == sources[places, None]) / ranks).sum(1).mean())
 
 
 def vote(pools: Pools, quality: Mapping[str, float]) -> Labels:

@@ -6,70 +6,50 @@ Nothing takes the place of the output before it is whole, so that an interrupted
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
-from core.digest import value_digest
 from core.durable import whole_folder
-from core.errors import ModelError
 from core.plan import Plan
 from core.progress import Steps
-from encoder.bi_encoder import SPEC_FILE, BiEncoder
+from encoder.bi_encoder import BiEncoder
 from encoder.bundled import export_bundled
-from engine.lexical.index import FORMAT
 from lifecycle.adapt.candidates import ServedWords, Towers
 from lifecycle.adapt.check import HeldOut, check_adapted
 from lifecycle.adapt.fit import EnsembleScores, affordable_steps, fit_towers, make_examples, training_settings
+from lifecycle.adapt.inputs import AdaptInputs
+from lifecycle.adapt.labels import RANKER as RANKER_VOTER
 from lifecycle.adapt.labels import Labels, label_queries, vote, voter_quality
 from lifecycle.adapt.queries import QuerySplit, make_queries, split_queries
+from lifecycle.adapt.ranker_stage import RankerStage
 from lifecycle.adapt.record import (
     ENCODER,
     FINAL,
     RANKER,
     AdaptReport,
     check_output,
-    copy_models,
+    gather_models,
     is_done,
     write_report,
 )
 from lifecycle.adapt.settings import AdaptSettings
-from lifecycle.adapt.shop import ShopFiles, UnjudgedShop, read_shop
-from lifecycle.adapt.voters import Ballot, ask_voters, read_queries
-from lifecycle.feeds import read_mapping
+from lifecycle.adapt.shop import UnjudgedShop, read_shop
+from lifecycle.adapt.voters import TOWERS, Ballot, RankerVote, ask_ranker, ask_voters, read_queries
 from lifecycle.tracking.tracker import Tracker
 from lifecycle.training.record import new_lineage
-from ranker.final import FinalSpec
-from training.export import CHECKPOINT, base_name
+from lifecycle.training.scoring import Teacher
+from training.export import base_name
 
 # Of the minutes, what embedding products before and after may take, and what is left for export and check.
 _EMBEDDING, _REST = 0.4, 0.08
+# Where there is a cross-encoder: what its vote may take, and what is left for its training and check.
+_VOTE, _RANKER = 0.08, 0.25
 _PACED_TEXTS = 256
 _LEAST_HELD_OUT = 20
 
 Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptInputs:
-    """What to adapt: a shop's files, the folder of models to start from (None: the bundled towers), further voters."""
-
-    shop: ShopFiles
-    start: Path | None = None
-    voters: Sequence[Path] = ()
-
-    def stamp(self, settings: AdaptSettings) -> str:
-        """A digest of all that the result depends on. Raises FeedError or ModelError."""
-        towers = [BiEncoder.open(folder).digest for folder in (*self._encoder, *self.voters)]
-        further = [_folder_state(self.start / name) for name in (RANKER, FINAL)] if self.start else []
-        digests = self.shop.digests(read_mapping(self.shop.mapping))
-        return value_digest([digests, towers, further, settings.model_dump(), FORMAT, version("tandem-retrieval")])
-
-    @property
-    def _encoder(self) -> list[Path]:
-        return [self.start / ENCODER] if self.start else []
 
 
 @dataclass
@@ -97,9 +77,9 @@ def adapt_models(
 
     With the same inputs as before nothing is done again. Raises FeedError or ModelError.
     """
-    inputs.shop.check()
+    inputs.check()
     check_output(output, inputs.start)
-    base = _base(inputs.start)
+    base = inputs.base()
     inputs_digest = inputs.stamp(settings)
     if done := is_done(output, inputs_digest):
         notify(f"{output} holds the result of the same inputs")
@@ -137,27 +117,85 @@ class _Adaptation:
             split = split_queries(make_queries(shop.rows, shop.language, shop.log, self.settings), self.settings)
         report = report.model_copy(update={"searched": len(shop.texts), "queries": _counts(split)})
         if problem := _too_little(split):
-            return self._refused(report, start, [problem])
+            return self._gathered(report.model_copy(update={"reasons": [problem]}), start)
         with self.clock.stage("embed"):
             towers = self._towers(start, shop)
         with self.clock.stage("label"):
             words = ServedWords(shop, BiEncoder.open(start / ENCODER))
-            train, held_out = self._ballots(words, towers, split)
+            train, held = self._ballots(words, towers, split)
             quality = voter_quality(train.queries, train.pools)
-            labels, held_labels = vote(train.pools, quality), vote(held_out.pools, quality)
-        report = report.model_copy(update={"voters": dict(labels.weights), "quality": quality})
+            asked = self._ask_ranker(train, held, quality, shop)
+            if asked and asked.counts:
+                train, held, quality = asked.train, asked.held_out, quality | {RANKER_VOTER: asked.quality}
+            labels, held_labels = vote(train.pools, quality), vote(held.pools, quality)
+        report = report.model_copy(update=_opinions(labels, quality, asked))
+        held_out = HeldOut(held.queries, held.read, words, held.pools, held_labels)
+        report, kept = self._adapt_towers(report, shop, train, labels, held_out, towers[TOWERS])
+        if asked:
+            with self.clock.stage("ranker"):
+                ranker = self._ranker_stage(report, shop, train, labels, held_out, kept, asked.pace)
+                chosen = ranker.run(self.steps, self.tracker).model_copy(update={"queries": asked.queries})
+            report = report.model_copy(update={"ranker": chosen})
+        return self._gathered(report, start)
+
+    def _adapt_towers(
+        self,
+        report: AdaptReport,
+        shop: UnjudgedShop,
+        train: Ballot,
+        labels: Labels,
+        held_out: HeldOut,
+        before: Towers,
+    ) -> tuple[AdaptReport, Towers]:
+        """The towers that may serve: adapted, in the folder, or those before."""
         with self.clock.stage("fit"):
-            report, reason = self._fit(report, shop, train, labels, held_out, held_labels)
+            report, reason = self._fit(report, shop, train, labels, held_out)
         if reason:
-            return self._refused(report, start, [reason])
+            return report.model_copy(update={"reasons": [reason]}), before
         with self.clock.stage("check"):
             with self.steps.step("embed the products anew") as progress:
                 after = Towers(self.folder / ENCODER, shop.texts, progress)
-            held = HeldOut(held_out.queries, held_out.read, words, held_out.pools, held_labels)
-            report = report.checked(check_adapted(held, next(iter(towers.values())), after))
-        if not report.accepted:
-            return self._refused(report, start, report.reasons)
-        return self._accepted(report, start)
+            report = report.checked(check_adapted(held_out, before, after))
+        return report, after if report.accepted else before
+
+    def _ask_ranker(
+        self, train: Ballot, held_out: Ballot, quality: dict[str, float], shop: UnjudgedShop
+    ) -> RankerVote | None:
+        """The cross-encoder's vote, where the start has one."""
+        if self.inputs.ranker is None:
+            return None
+        seconds = _VOTE * self.clock.minutes * 60
+        with self.steps.step("ask the cross-encoder"):
+            return ask_ranker(train, held_out, quality, Teacher(self.inputs.ranker), shop.texts, seconds)
+
+    def _ranker_stage(
+        self,
+        report: AdaptReport,
+        shop: UnjudgedShop,
+        train: Ballot,
+        labels: Labels,
+        held_out: HeldOut,
+        towers: Towers,
+        pace: float,
+    ) -> RankerStage:
+        assert self.inputs.ranker is not None
+        data = self.inputs.shop.digests(shop.mapping) | {"adapt": report.inputs, "towers": towers.spec.digest}
+        return RankerStage(
+            self.inputs.ranker,
+            self.inputs.ranker.parent / FINAL,
+            self.folder / RANKER,
+            shop,
+            held_out.words,
+            towers,
+            report.accepted,
+            train,
+            labels,
+            held_out,
+            self.settings,
+            self.clock.left,
+            pace,
+            data,
+        )
 
     def _start_models(self) -> Path:
         """The folder of the models to start from; the bundled towers are exported into the output's own."""
@@ -187,7 +225,7 @@ class _Adaptation:
 
     def _towers(self, start: Path, shop: UnjudgedShop) -> dict[str, Towers]:
         """Those of the start first, then further voters, by name."""
-        folders = {"towers": start / ENCODER} | {f"towers {path}": path for path in self.inputs.voters}
+        folders = {TOWERS: start / ENCODER} | {f"towers {path}": path for path in self.inputs.voters}
         result = {}
         for name, folder in folders.items():
             with self.steps.step("embed the products") as progress:
@@ -203,7 +241,7 @@ class _Adaptation:
             return train, ask_voters(words, towers, held_out, read[: len(held_out)])
 
     def _fit(
-        self, report: AdaptReport, shop: UnjudgedShop, train: Ballot, labels: Labels, held_out: Ballot, held: Labels
+        self, report: AdaptReport, shop: UnjudgedShop, train: Ballot, labels: Labels, held_out: HeldOut
     ) -> tuple[AdaptReport, str | None]:
         """The towers of as many steps as there is time for, in the folder; or why there are none."""
         scores = (
@@ -212,13 +250,14 @@ class _Adaptation:
         examples = make_examples(
             shop,
             label_queries(train.queries, train.pools, labels),
-            label_queries(held_out.queries, held_out.pools, held),
+            label_queries(held_out.queries, held_out.pools, held_out.labels),
             scores if self.settings.distil else None,
         )
         if not examples.train.queries or not examples.valid.queries:
             return report, "the voters agree on too few queries"
         wanted = training_settings(self.base, self._shared, self.settings)
-        left = self.clock.left() - self.clock.seconds["embed"] - _REST * self.clock.minutes * 60
+        rest = _REST + (_RANKER if self.inputs.ranker else 0.0)
+        left = self.clock.left() - self.clock.seconds["embed"] - rest * self.clock.minutes * 60
         possible = affordable_steps(self.base, shop.texts, self.settings, left)
         if possible < self.settings.least_steps:
             return (
@@ -234,38 +273,19 @@ class _Adaptation:
         better = training["best_step"] > 0
         return report, None if better else "no step of the training ranks held-out queries better"
 
-    def _refused(self, report: AdaptReport, start: Path, reasons: list[str]) -> AdaptReport:
-        """The starting models unchanged."""
-        shutil.rmtree(self.folder / ENCODER, ignore_errors=True)
-        copy_models(start, self.folder)
+    def _gathered(self, report: AdaptReport, start: Path) -> AdaptReport:
+        """The whole output: adapted models, and those of the start in place of what was not."""
+        notes = gather_models(start, self.folder, report)
         shutil.rmtree(self.folder / "start", ignore_errors=True)
-        return report.model_copy(update={"accepted": False, "reasons": reasons})
-
-    def _accepted(self, report: AdaptReport, start: Path) -> AdaptReport:
-        """The adapted towers, with a final score that is tied to no towers, and without the cross-encoder."""
-        notes = list(report.notes)
-        if (start / RANKER).is_dir():
-            notes.append("no ranker: that of the start was calibrated beside other towers")
-        if (start / FINAL).is_dir():
-            if FinalSpec.read(start / FINAL).encoder == "":
-                copy_models(start, self.folder, (FINAL,))
-            else:
-                notes.append("no final score: that of the start belongs to its towers")
-        shutil.rmtree(self.folder / "start", ignore_errors=True)
-        return report.model_copy(update={"notes": notes})
+        return report.model_copy(update={"notes": [*report.notes, *notes]})
 
 
-def _base(start: Path | None) -> str | None:
-    """The weights to train on: the checkpoint of the start, or None for the bundled ones. Raises ModelError."""
-    if start is None:
-        return None
-    if not (start / ENCODER / SPEC_FILE).is_file():
-        raise ModelError(f"{start}: holds no {ENCODER}/{SPEC_FILE}; give the folder that a recipe left as --from")
-    if (start / ENCODER / CHECKPOINT).is_dir():
-        return str(start / ENCODER / CHECKPOINT)
-    if BiEncoder.open(start / ENCODER).spec.base == base_name(None):
-        return None  # exported as they are
-    raise ModelError(f"{start / ENCODER}: has no {CHECKPOINT} to train on; give a folder that `tandem train` left")
+def _opinions(labels: Labels, quality: dict[str, float], asked: RankerVote | None) -> dict[str, dict[str, float]]:
+    """For the report, with a cross-encoder that has no vote."""
+    voters, qualities = dict(labels.weights), dict(quality)
+    if asked and not asked.counts:
+        voters[RANKER_VOTER], qualities[RANKER_VOTER] = 0.0, asked.quality
+    return {"voters": voters, "quality": qualities}
 
 
 def _counts(split: QuerySplit) -> dict[str, dict[str, int]]:
@@ -281,9 +301,3 @@ def _too_little(split: QuerySplit) -> str | None:
             f"of {_LEAST_HELD_OUT} needed"
         )
     return None
-
-
-def _folder_state(folder: Path) -> list[list[object]]:
-    """What tells whether the files of a folder are the same."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -19,6 +19,7 @@ class AdaptSettings(BaseModel):
     least_steps: int = Field(default=20, ge=1, description="With time for fewer steps nothing is learned.")
     batch_size: int = Field(default=32, ge=2, description="Queries of a step.")
     learning_rate: float = Field(default=2e-5, gt=0, description="Highest learning rate.")
+    ranker_learning_rate: float = Field(default=3e-5, gt=0, description="Highest learning rate of the cross-encoder.")
     negatives: int = Field(default=1, ge=1, le=8, description="Hard negatives of a query in a step.")
     distil: float = Field(default=1.0, ge=0, description="Weight of the divergence from the voters' scores.")
     temperature: float = Field(default=0.005, gt=0, description="Divisor of the voters' scores.")

@@ -30,7 +30,8 @@ class TrackedRun(_Frozen):
 
 class Lineage(_Frozen):
     """The content of `run.json`. `base` has its revision, `base_origin` is where it was taken from (folder, cache,
-    hub or package), `data` has a SHA-256 for each input, `git` is the commit of Tandem's own code."""
+    hub or package), `data` has a SHA-256 for each input, `git` is the commit of Tandem's own code, `verdict` is why
+    it is served, where something decided that after the training."""
 
     format: Literal[1] = 1
     kind: Literal["encoder", "ranker"]
@@ -42,6 +43,13 @@ class Lineage(_Frozen):
     tandem_version: str
     git: str | None = None
     run: TrackedRun | None = None
+    verdict: str | None = None
+
+
+def write_verdict(folder: Path, verdict: str) -> None:
+    """Adds why it is served to the lineage of a model, where the folder has one. Raises ModelError."""
+    if known := read_lineage(folder):
+        write_lineage(folder, Lineage.model_validate(known).model_copy(update={"verdict": verdict}))
 
 
 def write_lineage(folder: Path, lineage: Lineage) -> None:

@@ -51,12 +51,12 @@ class Teacher:
 
     def __init__(self, folder: Path) -> None:
         """Raises ModelError when the folder holds no cross-encoder."""
-        self._ranker = Ranker.open(folder)
-        self._model = OnnxModel(self._ranker.model_path)
+        self.ranker = Ranker.open(folder)
+        self._model = OnnxModel(self.ranker.model_path)
 
     def logits(self, queries: Sequence[str], texts: Sequence[str]) -> NDArray[np.float32]:
         """The logit of each query with the product text of the same place, shape (n,)."""
-        pairs = self._ranker.pack_pairs(list(zip(queries, texts, strict=True)))
+        pairs = self.ranker.pack_pairs(list(zip(queries, texts, strict=True)))
         logits = np.empty(len(pairs), np.float32)
 
         def run(batch: NDArray[np.int64]) -> None:
@@ -71,14 +71,14 @@ class Teacher:
 
         `similarity` is that of the towers that the cross-encoder builds on.
         """
-        return self._ranker.scores(self.logits(queries, texts), similarity(queries, texts))
+        return self.ranker.scores(self.logits(queries, texts), similarity(queries, texts))
 
     def pair_scores(self, queries: Sequence[str], texts: Sequence[str], similarity: PairScores) -> PairScores:
         """The same for pairs that are places among these queries and product texts, as `similarity` is."""
 
         def score(places: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float32]:
             logits = self.logits([queries[place] for place in places], [texts[row] for row in rows])
-            return self._ranker.scores(logits, similarity(places, rows))
+            return self.ranker.scores(logits, similarity(places, rows))
 
         return score
 

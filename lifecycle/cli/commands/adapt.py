@@ -43,7 +43,8 @@ def adapt(
 
     Where the adapted models do not surely rank better, the output holds the models to start from, unchanged.
     """
-    from lifecycle.adapt.run import AdaptInputs, adapt_models
+    from lifecycle.adapt.inputs import AdaptInputs
+    from lifecycle.adapt.run import adapt_models
     from lifecycle.adapt.settings import AdaptSettings
     from lifecycle.adapt.shop import ShopFiles
     from lifecycle.cli.show_adapt import show_adapt

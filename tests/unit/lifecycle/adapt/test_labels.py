@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from lifecycle.adapt.labels import (
+    RANKER,
     Pools,
+    gains_by_ranker,
+    known_product_rank,
     label_queries,
     ranks_in_pools,
     vote,
@@ -83,3 +86,43 @@ def test_where_voters_agree_on_nothing_there_is_no_label() -> None:
     one = -np.arange(100, dtype=np.float32)[None]
     made = Pools(rows, {"a": one, "b": -one}, np.zeros((1, 100), np.float32), np.zeros((1, 100), bool))
     assert label_queries([ShopQuery("mug", "head")], made, vote(made, {"a": 1.0, "b": 1.0})).relevance == {}
+
+
+def with_ranker(votes: list[list[float]]) -> Pools:
+    """Words have the known products second, a tower first and third."""
+    none = np.zeros((2, 3), np.float32)
+    rows = np.array([[4, 7, 9], [1, 2, 3]])
+    words = np.array([[0.5, 0.9, 0.1], [0.9, 0.1, 0.5]], np.float32)
+    towers = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]], np.float32)
+    return Pools(rows, {"words": words, "towers": towers, RANKER: np.array(votes, np.float32)}, none, none > 0)
+
+
+@pytest.mark.parametrize(
+    ("votes", "rank", "gains"),
+    [
+        ([[0.9, 0.2, 0.1], [0.1, 0.2, 0.9]], 1.0, True),
+        ([[0.1, 0.2, 0.9], [0.9, 0.2, 0.1]], 1 / 3, False),
+        # Ranked as the others do together: no gain, and so no vote.
+        ([[0.2, 0.9, 0.1], [0.9, 0.1, 0.2]], 1 / 2, False),
+    ],
+)
+def test_a_cross_encoder_votes_where_known_products_rank_higher_with_its_vote(
+    votes: list[list[float]], rank: float, gains: bool
+) -> None:
+    made = with_ranker(votes)
+    assert known_product_rank(QUERIES, made, made.votes[RANKER]) == pytest.approx(rank)
+    quality = {"words": 0.5, "towers": (1 + 1 / 3) / 2, RANKER: rank}
+    assert gains_by_ranker(QUERIES, made, quality) is gains
+
+
+def test_without_a_known_product_nothing_shows_that_a_cross_encoder_helps() -> None:
+    queries = [ShopQuery("a", "head"), ShopQuery("b", "log")]
+    made = with_ranker([[0.9, 0.2, 0.1], [0.1, 0.2, 0.9]])
+    assert not gains_by_ranker(queries, made, {"words": 0.0, "towers": 0.0, RANKER: 0.0})
+
+
+def test_some_queries_of_pools_and_pools_without_a_voter() -> None:
+    made = with_ranker([[0.9, 0.2, 0.1], [0.1, 0.2, 0.9]])
+    last = made.take(np.array([1]))
+    assert last.rows.tolist() == [[1, 2, 3]] and last.votes[RANKER][0].tolist() == pytest.approx([0.1, 0.2, 0.9])
+    assert set(made.without_vote(RANKER).votes) == {"words", "towers"}

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from core.errors import TandemError
 from lifecycle.adapt import run
 from lifecycle.adapt.check import PairedGain
+from lifecycle.adapt.inputs import AdaptInputs
+from lifecycle.adapt.ranker_check import RankerReport
 from lifecycle.adapt.record import AdaptReport
+from lifecycle.adapt.settings import AdaptSettings
 from lifecycle.cli.app import app
 from lifecycle.cli.show_adapt import show_adapt
 
@@ -41,6 +44,25 @@ def test_a_refusal_is_one_line_with_all_reasons() -> None:
     assert shown(refused).splitlines()[-1] == "refused: one; two; models-shop holds the models it started from"
 
 
+def test_the_cross_encoder_is_shown_with_its_gains_and_the_reason_of_the_choice() -> None:
+    ranker = RankerReport(choice="none", reason="it does not pay", known={"all": GAIN}, agreement=GAIN, original=GAIN)
+    voters = {"words": 1.25, "towers": 0.75, "cross-encoder": 0.0}
+    report = REPORT.model_copy(
+        update={"ranker": ranker, "voters": voters, "quality": {**REPORT.quality, "cross-encoder": 0.61}}
+    )
+    lines = shown(report).splitlines()
+    assert lines[-2:] == ["cross-encoder: none: it does not pay", "adapted: models-shop"]
+    assert any("cross-encoder" in line and "0.610" in line and "0.00" in line for line in lines)
+    assert any("adapted, all" in line and "+0.030" in line for line in lines)
+    assert any("that of the start" in line for line in lines)
+
+
+def test_towers_that_are_refused_beside_an_adapted_cross_encoder_are_named_as_such() -> None:
+    ranker = RankerReport(choice="adapted", reason="it gains")
+    report = REPORT.model_copy(update={"accepted": False, "reasons": ["one"], "ranker": ranker})
+    assert shown(report).splitlines()[-1] == "towers refused: one; models-shop holds those it started from"
+
+
 def test_the_command_hands_on_its_options_and_ends_well_where_it_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +80,7 @@ def test_the_command_hands_on_its_options_and_ends_well_where_it_refuses(
     result = CliRunner().invoke(app, ["adapt", *options, *more], catch_exceptions=False)
     assert result.exit_code == 0
     inputs, output, settings = given[:3]
-    assert isinstance(inputs, run.AdaptInputs) and isinstance(settings, run.AdaptSettings)
+    assert isinstance(inputs, AdaptInputs) and isinstance(settings, AdaptSettings)
     assert (inputs.shop.catalog, inputs.shop.queries, inputs.start) == (
         Path("feed.csv"),
         Path("log.txt"),
