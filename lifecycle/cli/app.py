@@ -15,6 +15,7 @@ from lifecycle.cli.commands.improve import improve
 from lifecycle.cli.commands.index import index
 from lifecycle.cli.commands.judgments import judgments
 from lifecycle.cli.commands.models import models
+from lifecycle.cli.commands.recommend import recommend
 from lifecycle.cli.commands.releases import lineage, list_releases, rollback
 from lifecycle.cli.commands.rules import rules
 from lifecycle.cli.commands.run import run
@@ -46,6 +47,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "search-many": search_many,
     "explain": explain,
     "suggest": suggest,
+    "recommend": recommend,
     "judgments": judgments,
     "train": train,
     "adapt": adapt,

@@ -1,15 +1,15 @@
 """Answers to searches on the terminal."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tandem.v1 import search_pb2
+from tandem.v1 import recommend_pb2, search_pb2
 
 _NANOS = Decimal(10) ** 9
 _BESIDE_TITLES, _STAGE_WIDTH = 24, 11  # characters of rank, price and frames, and of a stage's column
@@ -19,16 +19,26 @@ _IN_TABLE = ("title", "price")
 _REASONS_SHOWN, _WORDS_SHOWN = 4, 8
 
 
+Answer: TypeAlias = search_pb2.SearchResponse | recommend_pb2.RecommendResponse
+
+
 def show_answer(console: Console, query: str, answer: search_pb2.SearchResponse, fields: Sequence[str] = ()) -> None:
     """The ranked list with each stage's score, what it was made from, its counts, and the token of the next page.
     `fields` are further fields of the products to show."""
+    show_list(console, f"“{query}”", answer, fields, _search_lines(answer))
+
+
+def show_list(
+    console: Console, title: str, answer: Answer, fields: Sequence[str] = (), lines: Iterable[str] = ()
+) -> None:
+    """A ranked list below its title, its counts, and `lines` of what it was made from."""
     names = _shown_fields(fields)
-    console.print(_hit_table(console, query, answer, names))
+    console.print(_hit_table(console, title, answer, names))
     for line in _explanations(answer):
         _print(console, line, style="dim")
     if answer.facets:
         console.print(_facet_table(answer))
-    for line in _summary(answer):
+    for line in (*_counts(answer), *lines, *_effects(answer)):
         _print(console, line)
     console.print(_times(answer), style="dim", highlight=False)
     for entry in answer.degraded:
@@ -60,7 +70,7 @@ def format_price(price: search_pb2.Money) -> str:
     return f"{amount:,.2f} {price.currency_code}".strip()
 
 
-def format_total(answer: search_pb2.SearchResponse) -> str:
+def format_total(answer: Answer) -> str:
     """How many products match, and in how many groups where the request groups."""
     total, groups = answer.total, answer.groups
     least = "at least " if total.relation == search_pb2.TOTAL_RELATION_AT_LEAST else ""
@@ -81,9 +91,9 @@ def format_facet(facet: search_pb2.Facet) -> str:
     return " · ".join(parts) or "no product has it"
 
 
-def _hit_table(console: Console, query: str, answer: search_pb2.SearchResponse, names: Sequence[str]) -> Table:
+def _hit_table(console: Console, title: str, answer: Answer, names: Sequence[str]) -> Table:
     # Text, since what shoppers and feeds put in brackets is no markup.
-    table = Table(title=Text(f"“{query}”"), title_justify="left", title_style="bold")
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
     stages = list(dict.fromkeys(score.stage for hit in answer.hits for score in hit.stage_scores))
     grouped, moved = answer.HasField("groups"), any(hit.moves for hit in answer.hits)
     # Titles give way: Rich would cut off the last stages instead.
@@ -125,7 +135,7 @@ def _cells(hit: search_pb2.Hit, names: Sequence[str], stages: Sequence[str]) -> 
     )
 
 
-def _facet_table(answer: search_pb2.SearchResponse) -> Table:
+def _facet_table(answer: Answer) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, max_width=32)
     table.add_column(overflow="fold")
@@ -135,23 +145,29 @@ def _facet_table(answer: search_pb2.SearchResponse) -> Table:
     return table
 
 
-def _summary(answer: search_pb2.SearchResponse) -> Iterator[str]:
+def _counts(answer: Answer) -> Iterator[str]:
     if answer.HasField("total"):
         yield format_total(answer)
     if answer.HasField("filter"):
         searched = f" ({answer.filter.execution})" if answer.filter.execution not in ("", "none") else ""
         yield f"{answer.filter.passing:,} products of the catalog pass the filter{searched}"
+
+
+def _search_lines(answer: search_pb2.SearchResponse) -> Iterator[str]:
     if answer.searched_query:
         yield f"searched as “{answer.searched_query}”"
     if understood := format_understanding(answer.understanding):
         yield f"understood: {understood}"
-    for effect in answer.rules:
-        yield f"rule {effect.rule_id}: {effect.action}{': ' * bool(effect.detail)}{effect.detail}"
     if answer.redirect:
         yield f"redirect: {answer.redirect}"
 
 
-def _explanations(answer: search_pb2.SearchResponse) -> Iterator[str]:
+def _effects(answer: Answer) -> Iterator[str]:
+    for effect in answer.rules:
+        yield f"rule {effect.rule_id}: {effect.action}{': ' * bool(effect.detail)}{effect.detail}"
+
+
+def _explanations(answer: Answer) -> Iterator[str]:
     """The reasons and words that count most, a line a hit."""
     for hit in answer.hits:
         if hit.reasons:
@@ -181,7 +197,7 @@ def _print(console: Console, line: str, style: str | None = None) -> None:
     console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-def _times(answer: search_pb2.SearchResponse) -> str:
+def _times(answer: Answer) -> str:
     parts = []
     for stage in answer.stages:
         took = stage.duration.ToMicroseconds() / 1000
