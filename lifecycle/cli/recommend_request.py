@@ -38,9 +38,9 @@ def add_subject(
         request.user.user_id, request.user.remember = user, remember
         now = int(time.time())
         for place, text in enumerate(recent):  # a second apart, the first of them last
-            product = request.user.products.add()
-            product.CopyFrom(read_recent(text))
-            product.time.seconds = now - place
+            added = request.user.products.add()
+            added.CopyFrom(read_recent(text))
+            added.time.seconds = now - place
         request.user.segments.update(groups)
     elif groups:
         request.popular.segments.update(groups)
