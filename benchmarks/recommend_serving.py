@@ -1,0 +1,169 @@
+"""Recommend beside Search without rescoring, at the same clients, in turns against one service.
+
+Each round asks for every kind of list for some seconds, one after the other, so that what else the machine does meets
+all of them. Ratios are of a round's own searches, and the median of the rounds is stated. Caches are off: a shopper's
+list is no one else's. Histories are of real purchases where a file of them is given, else drawn at random.
+
+    python -m benchmarks.recommend_serving --releases releases [--purchases purchases.parquet]
+"""
+
+import argparse
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmarks.common import NO_CACHES, free_address, latencies, save, serving
+from catalog.table import ProductTable
+from core.releases import ReleaseStore
+from tandem.client import RecommendRequest, SearchClient, SearchRequest
+from tandem.v1 import recommend_pb2
+
+SEARCH = "search without rescoring"
+_LENGTHS = (1, 3, 10, 50)  # products of a history
+_PLAN = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": "0", "TANDEM_SERVE_PROFILES": "off", "TANDEM_SERVE_MAX_IN_FLIGHT": "64"}
+_TIMEOUT = 30.0
+
+Ask = Callable[[SearchClient, int], Any]
+
+
+def kinds(
+    titles: Sequence[str], ids: Sequence[str], histories: Sequence[Sequence[str]], catalog: str
+) -> dict[str, Ask]:
+    """What is asked, by name; each is given the number of the request."""
+
+    def search(client: SearchClient, number: int) -> Any:
+        words = titles[number % len(titles)].split()[:3]
+        return client.search(SearchRequest(query=" ".join(words) or "shirt", catalog=catalog))
+
+    def beside(relation: "recommend_pb2.ProductRelation", **more: Any) -> Ask:
+        def ask(client: SearchClient, number: int) -> Any:
+            product = {"product_id": ids[number % len(ids)], "relation": relation}
+            return client.recommend(RecommendRequest(catalog=catalog, product=product, **more))  # type: ignore[arg-type]
+
+        return ask
+
+    def for_history(length: int, **more: Any) -> Ask:
+        def ask(client: SearchClient, number: int) -> Any:
+            start = number % len(histories)
+            names = [name for one in (*histories[start:], *histories[:start])[:length] for name in one][:length]
+            products = [{"product_id": name, "action": "USER_ACTION_PURCHASE"} for name in names]
+            return client.recommend(RecommendRequest(catalog=catalog, user={"products": products}, **more))  # type: ignore[arg-type]
+
+        return ask
+
+    return {
+        SEARCH: search,
+        **{f"for a history of {length}": for_history(length) for length in _LENGTHS},
+        "for a history of 10, with a total": for_history(10, total="TOTAL_MODE_EXACT"),
+        "beside a product, similar": beside(recommend_pb2.PRODUCT_RELATION_SIMILAR),
+        "beside a product, bought together": beside(recommend_pb2.PRODUCT_RELATION_BOUGHT_TOGETHER),
+        "popular": lambda client, _: client.recommend(RecommendRequest(catalog=catalog)),
+    }
+
+
+def measure(address: str, ask: Ask, clients: int, seconds: float) -> tuple[float, list[float]]:
+    """Answers a second, and the seconds that each took, of so many clients that ask one after the other."""
+    numbers, took = count(), [list[float]() for _ in range(clients)]
+    until = time.perf_counter() + seconds
+
+    def work(own: list[float]) -> None:
+        with SearchClient(address, _TIMEOUT) as client:
+            client.wait()
+            while (start := time.perf_counter()) < until:
+                ask(client, next(numbers))
+                own.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=work, args=(own,)) for own in took]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    every = [one for own in took for one in own]
+    return len(every) / (time.perf_counter() - began), every
+
+
+def compare(address: str, asked: dict[str, Ask], clients: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """A row for each kind: the medians over the rounds, and as ratios to the round's searches."""
+    for ask in asked.values():  # nobody's first runs count
+        measure(address, ask, clients, 0.5)
+    rates: dict[str, list[float]] = {name: [] for name in asked}
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
+    for _ in range(rounds):
+        for name, ask in asked.items():
+            rate, took = measure(address, ask, clients, seconds)
+            rates[name].append(rate)
+            times[name].append(latencies(took))
+    base = list(zip(rates[SEARCH], (one["p99_ms"] for one in times[SEARCH]), strict=True))
+    rows = {}
+    for name in asked:
+        pairs = list(zip(rates[name], times[name], base, strict=True))
+        rows[name] = {
+            "queries_per_s": round(median(rates[name]), 1),
+            **{key: round(median(one[key] for one in times[name]), 2) for key in ("p50_ms", "p95_ms", "p99_ms")},
+            "queries/s to search": round(median(rate / other for rate, _, (other, _) in pairs), 2),
+            "p99 to search": round(median(one["p99_ms"] / other for _, one, (_, other) in pairs), 2),
+        }
+    return rows
+
+
+def _histories(purchases: Path | None, ids: Sequence[str], random: Random) -> list[list[str]]:
+    """Lists of products that one shopper bought, of at least two; or of products drawn at random."""
+    if purchases is None:
+        return [random.sample(list(ids), 50) for _ in range(500)]
+    table = pq.read_table(purchases, columns=["customer_id", "article_id"])
+    shoppers, articles = table["customer_id"].to_pylist(), table["article_id"].to_pylist()
+    by_shopper: dict[str, list[str]] = {}
+    for shopper, article in zip(shoppers, articles, strict=True):
+        by_shopper.setdefault(shopper, []).append(str(article))
+    several = [products for products in by_shopper.values() if len(products) > 1]
+    return random.sample(several, min(2000, len(several)))
+
+
+def _sample(table: ProductTable, random: Random) -> Iterator[tuple[str, str]]:
+    for row in random.sample(range(len(table)), min(2000, len(table))):
+        values = table.row(row, ("id", "title"))
+        yield values["id"], values["title"] or ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--releases", type=Path, required=True)
+    parser.add_argument("--catalog", default="")
+    parser.add_argument("--purchases", type=Path)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    store = ReleaseStore(options.releases)
+    catalog = store.named(options.catalog or None)
+    release = store.current(catalog)
+    assert release is not None
+    random = Random(0)
+    table = ProductTable(store.path(catalog, release) / "products.arrow")
+    ids, titles = zip(*_sample(table, random), strict=True)
+    asked = kinds(titles, ids, _histories(options.purchases, ids, random), catalog)
+    address = free_address()
+    with serving(options.releases, address, {**NO_CACHES, **_PLAN}):
+        rows = compare(address, asked, options.clients, options.seconds, options.rounds)
+    has_users = (store.path(catalog, release) / "users").is_dir()
+    parameters = {
+        **{"products": len(table), "clients": options.clients, "seconds": options.seconds, "rounds": options.rounds},
+        **{"behaviour": has_users, "purchases": options.purchases is not None, "top_k": 10},
+    }
+    print(save("recommend_serving", parameters, rows))
+    worst = min((row["queries/s to search"], name) for name, row in rows.items() if name != SEARCH)
+    print(f"at the least {worst[0]:.2f} times as many a second as searches: {worst[1]}")
+    print(np.array2string(np.array([row["p99 to search"] for row in rows.values()]), precision=2))
+
+
+if __name__ == "__main__":
+    main()
