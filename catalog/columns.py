@@ -3,6 +3,7 @@
 Text is kept as codes, places in the field's sorted values, so that conditions compare integers.
 """
 
+import copy
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
+from catalog.kept_masks import KeptMasks
 from catalog.product import MICROS
 from core.errors import TandemError
 from core.filters import MAX_FIELD_CHARACTERS, timestamp
@@ -140,6 +142,20 @@ class SparseColumn:
         return replace(filled, codes=_frozen(codes))
 
 
+def take_column(column: Column, rows: NDArray[np.int64]) -> Column:
+    """The column of r of its products, in the order of their rows, with the same values."""
+    if column.kind in NUMERIC:
+        return replace(column, numbers=_frozen(column.numbers[rows]))
+    if column.kind is Kind.text:
+        return replace(column, present=_frozen(column.present[rows]))
+    if column.kind is not Kind.strings:
+        return replace(column, codes=_frozen(column.codes[rows]))
+    starts, lengths = column.offsets[rows], column.offsets[rows + 1] - column.offsets[rows]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    shifts = np.repeat(starts - offsets[:-1], lengths)
+    return replace(column, codes=_frozen(column.codes[np.arange(offsets[-1]) + shifts]), offsets=_frozen(offsets))
+
+
 def thin_column(column: Column) -> Column | SparseColumn:
     """The column without the products that lack the field, where most do."""
     has = column.exists()
@@ -198,6 +214,16 @@ class Columns:
         self._expanded: LRUCache[str, Column] = LRUCache(expanded_bytes, getsizeof=_private_bytes)
         self._lock = Lock()
         self.kinds: Mapping[str, Kind] = {name: column.kind for name, column in self._columns.items()}
+        self.masks, self.version = KeptMasks(), 0
+        """Where masks of these columns are kept, with those of columns that differ in few products."""
+
+    def replaced(self, columns: Mapping[str, Column], rows: NDArray[np.int64]) -> "Columns":
+        """The same with other columns, of the same kinds, in the place of some, which differ in these rows."""
+        other = copy.copy(self)
+        other._columns = {**self._columns, **columns}
+        other.kinds = {**self.kinds, **{name: column.kind for name, column in columns.items()}}
+        other.masks, other.version = self.masks.follow(self.version, columns, rows)
+        return other
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -49,7 +49,10 @@ class MergedTexts(Sequence[str]):
 
 def merge_columns(base: Column, others: Sequence[Column | None], rows: Sequence[int]) -> Column:
     """The column of all segments in their order. `rows` are the products of the others; None lacks the field."""
-    columns = [base, *(_missing(base, n) if other is None else other for other, n in zip(others, rows, strict=True))]
+    columns = [
+        base,
+        *(missing_column(base, n) if other is None else other for other, n in zip(others, rows, strict=True)),
+    ]
     if wrong := [column.kind for column in columns if column.kind != base.kind]:
         raise ValueError(f"a fresh segment has a column of kind {wrong[0]} where the release's is {base.kind}")
     if base.kind in NUMERIC:
@@ -84,7 +87,7 @@ def _recode(column: Column, values: Sequence[str]) -> NDArray[np.int32]:
     return np.append(places, np.int32(-1))[column.codes]
 
 
-def _missing(like: Column, rows: int) -> Column:
+def missing_column(like: Column, rows: int) -> Column:
     """A column of products without the field."""
     return Column(
         like.kind,

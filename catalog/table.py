@@ -47,6 +47,7 @@ class ProductTable:
         self._batches = batches
         self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._columns: list[dict[str, Read] | None] = [None] * (len(self._batches) + 1)  # made at first use
+        self._order: NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -73,6 +74,26 @@ class ProductTable:
     def ids(self) -> list[str]:
         """Every product's id in row order."""
         return [value for batch in self._batches for value in batch.column("id").to_pylist()]
+
+    def find(self, product_id: str) -> int | None:
+        """The row of a product by its id, None where there is none. The first call sorts the ids, a million in half a
+        second, and keeps 4 bytes for each."""
+        order = self._order
+        if order is None:
+            order = self._order = self._sorted_ids()
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.id(int(order[middle])) < product_id else (low, middle)
+        if low == len(order) or self.id(row := int(order[low])) != product_id:
+            return None
+        return row
+
+    def _sorted_ids(self) -> NDArray[np.uint32]:
+        import pyarrow.compute as pc  # takes some 50 ms, and most processes look up no ids
+
+        ids = pa.chunked_array([batch.column("id") for batch in self._batches], pa.string())
+        return pc.sort_indices(ids).to_numpy().astype(np.uint32)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A column of numbers in row order, NaN where a product has none."""

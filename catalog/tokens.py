@@ -20,30 +20,30 @@ class ProductTokens:
         """Raises ReleaseError when the two files do not fit together."""
         try:
             # A plain array over the mapped file: slices of a memmap cost several times as much.
-            self._tokens: NDArray[Any] = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
-            self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS_FILE)
+            self.tokens: NDArray[Any] = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
+            self.offsets: NDArray[np.int64] = np.load(folder / OFFSETS_FILE)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder}: the ranker's product tokens cannot be read: {error}") from None
-        if self._offsets.ndim != 1 or not len(self._offsets) or self._offsets[-1] != len(self._tokens):
+        if self.offsets.ndim != 1 or not len(self.offsets) or self.offsets[-1] != len(self.tokens):
             raise ReleaseError(f"{folder}: the ranker's product tokens and their offsets do not fit together")
 
     @classmethod
     def made_of(cls, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> "ProductTokens":
         """Tokens in memory: product i has `tokens[offsets[i]:offsets[i + 1]]`."""
         made = cls.__new__(cls)
-        made._tokens, made._offsets = tokens, offsets
+        made.tokens, made.offsets = tokens, offsets
         return made
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self.offsets) - 1
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
-        return self._tokens[self._offsets[row] : self._offsets[row + 1]].astype(np.int32)
+        return self.tokens[self.offsets[row] : self.offsets[row + 1]].astype(np.int32)
 
     def take(self, rows: NDArray[np.int64]) -> list[NDArray[np.int32]]:
         """The token ids of the products of r rows, faster than one by one."""
-        spans = zip(self._offsets[rows].tolist(), self._offsets[rows + 1].tolist(), strict=True)
-        return [self._tokens[start:end].astype(np.int32) for start, end in spans]
+        spans = zip(self.offsets[rows].tolist(), self.offsets[rows + 1].tolist(), strict=True)
+        return [self.tokens[start:end].astype(np.int32) for start, end in spans]
 
 
 def write_product_tokens(folder: Path, vocabulary: int, batches: Iterable[list[NDArray[np.int32]]]) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import Column, Columns, Kind, UnknownField, unknown_field
-from catalog.masks import MaskCache, check_filter, evaluate
-from catalog.merging import merge_columns
+from catalog.growing import MergedColumns
+from catalog.masks import MaskCache, check_filter, segment_mask
 from catalog.product import CATALOG_SCHEMA
 from catalog.segment import Mask, Rows, Scores, Segment
 from core.filters import Filter
@@ -37,12 +37,18 @@ class CatalogView:
     """See the module. For any number of threads."""
 
     def __init__(
-        self, base: Segment, fresh: Sequence[Segment] = (), deleted: Mask | None = None, revision: int = 0
+        self,
+        base: Segment,
+        fresh: Sequence[Segment] = (),
+        deleted: Mask | None = None,
+        revision: int = 0,
+        before: "CatalogView | None" = None,
     ) -> None:
         """`deleted`, of shape (rows,), marks products that were deleted or replaced; None where there are none.
 
         `revision` is that of the last change in it; 0 is the release as published. Views of one revision have the same
-        products, not always in the same rows.
+        products, not always in the same rows. `before` is the view that this one replaces: what was computed of
+        segments that both have is taken from it.
         """
         self.segments = (base, *fresh)
         self.revision = revision
@@ -55,7 +61,9 @@ class CatalogView:
             self._alive.setflags(write=False)
         if deleted is not None and deleted.shape != (self.rows,):
             raise ValueError(f"the deleted rows have shape {deleted.shape}, and the view has {self.rows} rows")
+        self._alive_parts = [self._part(number) for number in range(len(self.segments))]
         self._masks = MaskCache()
+        self._kept_columns: MergedColumns = MergedColumns() if before is None else before._kept_columns
         self._merged: dict[str, Column] = {}
         self._merging = Lock()
         self._products = self.rows if self._alive is None else int(np.count_nonzero(self._alive))
@@ -85,10 +93,7 @@ class CatalogView:
 
     def alive(self, segment: int) -> Mask | None:
         """Which rows of a segment are not deleted; None where none is."""
-        if self._alive is None:
-            return None
-        mask = self.slice(self._alive, segment)
-        return None if mask.all() else mask
+        return self._alive_parts[segment]
 
     def slice(self, mask: Mask, segment: int) -> Mask:
         """The part of a mask of shape (rows,) that is of a segment's rows."""
@@ -100,6 +105,14 @@ class CatalogView:
         for segment in np.unique(owners).tolist():
             places = np.flatnonzero(owners == segment)
             yield Part(segment, places, rows[places] - self._starts[segment])
+
+    def find(self, product_id: str) -> int | None:
+        """The row of a product that is not deleted; None where there is none of this id. Of several, the latest."""
+        for number in range(len(self.segments) - 1, -1, -1):
+            own = self.segments[number].table.find(product_id)
+            if own is not None and ((alive := self.alive(number)) is None or alive[own]):
+                return self.start(number) + own
+        return None
 
     def row(self, row: int, fields: Sequence[str] = CATALOG_SCHEMA.names) -> dict[str, Any]:
         """See `ProductTable.row`."""
@@ -163,7 +176,7 @@ class CatalogView:
     def column(self, name: str) -> Column:
         """A field of all rows, those of deleted products among them. Raises UnknownField.
 
-        Of several segments it is made at first use, in time that grows with the rows, and kept.
+        Of several segments it is made at first use, and kept; see `MergedColumns`.
         """
         columns = self.base.columns
         if columns is None:
@@ -174,8 +187,17 @@ class CatalogView:
             if name not in self._merged:
                 fresh = [None if one.columns is None else one.columns.get(name) for one in self.segments[1:]]
                 rows = [len(one) for one in self.segments[1:]]
-                self._merged[name] = merge_columns(columns.column(name), fresh, rows)
+                self._merged[name] = self._kept_columns.column(name, columns.column(name), fresh, rows)
             return self._merged[name]
+
+    def column_parts(self, name: str, rows: Rows) -> Iterator[tuple[NDArray[np.intp], Column, Rows]]:
+        """A field of r rows without a merged column: for each segment that has the field and holds some of them, their
+        places among the given ones, the segment's column and the rows as it numbers them. Raises UnknownField."""
+        self.kind(name)
+        for part in self.parts(rows):
+            columns = self.segments[part.segment].columns
+            if columns is not None and (column := columns.get(name)) is not None:
+                yield part.places, column, part.rows
 
     def mask(self, filter: Filter | None) -> Mask | None:
         """Which rows pass the filter and are not deleted; shape (rows,), read-only. None where all do.
@@ -190,9 +212,15 @@ class CatalogView:
 
     def _compute_mask(self, filter: Filter) -> Mask:
         # Each segment by its own dictionaries: nothing is merged.
-        masks = [evaluate(filter, one.columns or Columns({}, len(one))) for one in self.segments]
+        masks = [segment_mask(filter, one.columns or Columns({}, len(one))) for one in self.segments]
         mask = masks[0] if len(masks) == 1 else np.concatenate(masks)
         return mask if self._alive is None else mask & self._alive
+
+    def _part(self, segment: int) -> Mask | None:
+        if self._alive is None:
+            return None
+        mask = self.slice(self._alive, segment)
+        return None if mask.all() else mask
 
     def _locate(self, row: int) -> tuple[Segment, int]:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1

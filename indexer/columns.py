@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalog.column_file import ColumnsFile
-from catalog.columns import ATTRIBUTES, BOOLEANS, NUMERIC, Column, Kind, Texts, type_levels
+from catalog.columns import ATTRIBUTES, BOOLEANS, NUMERIC, Column, Kind, type_levels
+from catalog.compaction import arrow_texts
 from catalog.masks import PRODUCT_TYPE
 from catalog.table import ProductTable
 from core.formats import TYPED_COLUMNS
@@ -199,7 +200,7 @@ def _strings(coded: _CodedColumn, rows: int) -> Column:
     places[order] = np.arange(len(order), dtype=np.int32)
     codes = np.full(rows, -1, np.int32)
     codes[coded.rows] = places[coded.codes]
-    return Column(Kind.string, codes=codes, values=_texts(coded.values.take(pa.array(order))))
+    return Column(Kind.string, codes=codes, values=arrow_texts(coded.values.take(pa.array(order))))
 
 
 def _sets(coded: _CodedColumn, rows: int, split: Callable[[str], Sequence[str]]) -> Column:
@@ -216,14 +217,6 @@ def _sets(coded: _CodedColumn, rows: int, split: Callable[[str], Sequence[str]])
     first = np.repeat(starts[coded.codes] - (np.cumsum(many) - many), many)
     codes = own_codes[first + np.arange(len(first))] if len(first) else np.empty(0, np.int32)
     return Column(Kind.strings, codes=codes, offsets=offsets, values=values)
-
-
-def _texts(values: pa.Array) -> Texts:
-    """Texts over Arrow's own buffers; `values` is a large_string array that begins at its buffers' start."""
-    _, ends, data = values.buffers()
-    if not len(values):
-        return Texts(np.zeros(1, np.int64), memoryview(b""))
-    return Texts(np.frombuffer(ends, np.int64, len(values) + 1), memoryview(data or b""))
 
 
 def _prices(table: ProductTable, currency: str | None) -> tuple[Column, int]:

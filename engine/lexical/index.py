@@ -1,5 +1,6 @@
 """A lexical index: BM25 of each term in each field of each product, computed beforehand and mapped from files."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from engine.lexical.alternatives import Alternative, added, added_to, holding
 from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
 from engine.lexical.fresh_terms import FreshTerms
 from engine.lexical.parts import PARTS_FILES, CompoundParts
-from engine.lexical.postings import Postings
+from engine.lexical.postings import Postings, merge_postings
 from engine.lexical.statistics import STATISTICS_FILE, read_statistics
 from engine.protocol import Candidates
 from text.terms import Word
@@ -118,6 +119,18 @@ class LexicalIndex:
         index = cls.__new__(cls)
         index.statistics, index.parts, index.fresh_terms = base.statistics, base.parts, base.fresh_terms
         index._set(base.terms, postings, count, base.compounds)
+        return index
+
+    @classmethod
+    def merge(cls, parts: "Sequence[LexicalIndex]", kept: Sequence[NDArray[np.bool_]]) -> "LexicalIndex":
+        """The words of the kept products of several indexes over one base; `kept[i]` has shape (count of part i,)."""
+        postings = {}
+        for name in parts[0].fields:
+            postings[name] = merge_postings([part.postings(name) for part in parts], kept)
+            time.sleep(0)  # other threads have their turn
+        index = cls.__new__(cls)
+        index.statistics, index.parts, index.fresh_terms = parts[0].statistics, parts[0].parts, parts[0].fresh_terms
+        index._set(parts[0].terms, postings, sum(int(np.count_nonzero(mask)) for mask in kept), parts[0].compounds)
         return index
 
     def _set(self, terms: Terms, postings: Mapping[str, Postings], count: int, compounds: bool) -> None:

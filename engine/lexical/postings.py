@@ -1,5 +1,7 @@
 """The postings of one field of a lexical index: the products that hold a term, and its BM25 in each."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +57,28 @@ class Postings:
         elif number >= self.terms:  # it came with a fresh segment
             return 0, 0
         return self.ends[place], self.ends[place + 1]
+
+
+def merge_postings(parts: Sequence[Postings], kept: Sequence[NDArray[np.bool_]]) -> Postings:
+    """The postings of the kept products of several segments, in their order; `kept[i]` has shape (products of part i,).
+    All parts have `numbers`. Takes time that grows with the postings, in numpy, which other threads do not wait for."""
+    counts = [int(np.count_nonzero(mask)) for mask in kept]
+    total = sum(counts)
+    keys, scores, lengths = [], [], []
+    for part, mask, first in zip(parts, kept, np.cumsum([0, *counts]), strict=False):
+        assert part.numbers is not None
+        own = mask[part.rows]
+        rows = first + np.cumsum(mask)[part.rows[own]] - 1
+        numbers = np.repeat(part.numbers, np.diff(part.ends))[own]
+        keys.append(numbers * total + rows)
+        scores.append(part.scores[own])
+        lengths.append(part.lengths[mask])
+    pairs = np.concatenate(keys)
+    order = np.argsort(pairs, kind="stable")
+    terms, rows = np.divmod(pairs[order], max(total, 1))
+    numbers, starts = np.unique(terms, return_index=True)
+    merged = np.concatenate(scores)[order]
+    return Postings(np.append(starts, len(terms)), rows.astype(np.int32), merged, np.concatenate(lengths), numbers)
 
 
 def no_postings(products: int) -> Postings:

@@ -1,10 +1,13 @@
 """Exact search of few vectors, kept in memory, as the exact index of a release has them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.vector.index import VectorIndex
 
+_CHUNK = 1024
 _UNIT = 1e-2  # that a norm may be off: half precision, and whoever sends vectors
 
 
@@ -21,6 +24,18 @@ def make_exact_search(vectors: NDArray[np.float32] | NDArray[np.float16]) -> Vec
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     if len(vectors):
         index.add(np.ascontiguousarray(vectors, np.float32))
+    return VectorIndex(index)
+
+
+def merge_searches(parts: Sequence[VectorIndex], kept: Sequence[NDArray[np.bool_]]) -> VectorIndex:
+    """An exact index of the kept vectors of several; `kept[i]` has shape (vectors of part i,)."""
+    import faiss
+
+    index = faiss.IndexScalarQuantizer(parts[0].dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    for part, mask in zip(parts, kept, strict=True):
+        for start in range(0, part.count, _CHUNK):
+            stop = min(start + _CHUNK, part.count)
+            index.add(np.ascontiguousarray(part.between(start, stop)[mask[start:stop]]))
     return VectorIndex(index)
 
 

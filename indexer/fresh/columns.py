@@ -1,7 +1,7 @@
 """The typed columns of products that come while a release is served, of the kinds that its columns have."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,23 @@ class FreshColumns:
                     self._put(values, ATTRIBUTES + name, place, text)
         known = {name: column for name, column in values.items() if name in self._kinds}
         return Columns({name: self._column(name, column) for name, column in known.items()}, len(rows))
+
+    def empty(self, name: str, rows: int) -> Column:
+        """The column of so many products, none of which has the field."""
+        return self._column(name, [None] * rows)
+
+    def changed(self, fields: Collection[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """The values of r rows in the columns that these fields of the product table show in."""
+        result: dict[str, list[Any]] = {}
+        if {"price_micros", "currency"} & set(fields):
+            result[PRICE] = [self.price(row["price_micros"], row["currency"]) for row in rows]
+        if POPULARITY in fields:
+            result[POPULARITY] = [row[POPULARITY] for row in rows]
+        for name in ("currency", "availability"):
+            if name in fields:
+                result[name] = [self.read(name, row[name]) for row in rows]
+        result |= {name: [row[name] for row in rows] for name in LONG_TEXTS if name in fields}
+        return {name: values for name, values in result.items() if name in self._kinds}
 
     def price(self, micros: int | None, currency: str | None) -> int | None:
         """A price as the release's column has it: None in another currency than the column's."""

@@ -69,15 +69,8 @@ def first_codes(column: Column, rows: Rows | None = None) -> NDArray[np.int64]:
 
 
 def products_by_id(view: CatalogView, ids: Collection[str]) -> dict[str, int]:
-    """The rows of products that are not deleted, by their ids; unknown ids are left out. Empty where the release has no
-    typed columns."""
-    if not ids or view.field_kinds is None:
-        return {}
-    column = view.column("id")
-    wanted = {code: id for id in ids if (code := column.code(id)) >= 0}
-    alive = view.mask(None)
-    rows = np.flatnonzero(np.isin(column.codes, list(wanted)))
-    return {wanted[int(column.codes[row])]: row for row in rows.tolist() if alive is None or alive[row]}
+    """The rows of products that are not deleted, by their ids; unknown ids are left out."""
+    return {id: row for id in ids if (row := view.find(id)) is not None}
 
 
 def products_of(view: CatalogView, ids: Collection[str], filter: Filter | None) -> Mask:

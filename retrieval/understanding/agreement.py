@@ -30,8 +30,10 @@ def compute_agreement(stated: Understanding, rows: NDArray[np.int64], view: Cata
 
 def has_attribute(one: StatedAttribute, rows: NDArray[np.int64], view: CatalogView) -> NDArray[np.bool_]:
     """Which of r products have the value, shape (r,). Raises UnknownField."""
-    column = view.column(one.field)
-    return has_value(column, -1 if one.number is not None else column.code(one.value), one.number, rows)
+    result = np.zeros(len(rows), bool)
+    for places, column, own in view.column_parts(one.field, rows):
+        result[places] = has_value(column, -1 if one.number is not None else column.code(one.value), one.number, own)
+    return result
 
 
 def _attributes(stated: Sequence[StatedAttribute], rows: NDArray[np.int64], view: CatalogView) -> NDArray[np.float32]:

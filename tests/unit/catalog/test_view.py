@@ -153,3 +153,31 @@ def test_a_release_without_columns_refuses_filters(tmp_path: Path) -> None:
 def test_columns_of_other_products_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="the typed columns hold 1 products, and the product table 2"):
         segment(tmp_path, "a", [1, 2], columns=make_columns({"brand": ["b"]}))
+
+
+def test_products_are_found_by_id_unless_they_are_deleted(view: CatalogView) -> None:
+    names = ("a0", "a1", "a3", "b0", "c0", "c1", "d0")
+    assert [view.find(name) for name in names] == [0, None, 3, 4, 5, None, None]
+
+
+def test_of_products_with_one_id_the_latest_counts(tmp_path: Path) -> None:
+    base, fresh = segment(tmp_path, "a", [1, 2]), segment(tmp_path / "later", "a", [9])
+    assert CatalogView(base, [fresh], np.array([True, False, False])).find("a0") == 2
+    assert CatalogView(base, [fresh], np.array([False, False, True])).find("a0") == 0
+
+
+def test_a_field_of_some_rows_is_read_segment_by_segment(tmp_path: Path) -> None:
+    base = make_columns({"brand": ["b", "d", None, "b"]})
+    segments = [
+        segment(tmp_path, "a", [1, 2, 3, 4], columns=base),
+        segment(tmp_path, "b", [2], columns=make_columns({"brand": ["a"]})),
+        segment(tmp_path, "c", [9, 7]),
+    ]
+    view = CatalogView(segments[0], segments[1:])
+    parts = list(view.column_parts("brand", np.array([5, 4, 1, 0])))
+    assert [(places.tolist(), list(column.values), rows.tolist()) for places, column, rows in parts] == [
+        ([2, 3], ["b", "d"], [1, 0]),
+        ([1], ["a"], [0]),
+    ]
+    with pytest.raises(UnknownField, match="did you mean"):
+        list(view.column_parts("brnd", np.array([0])))

@@ -100,3 +100,30 @@ def test_each_kind_of_index_searches_among_the_rows_of_a_mask(kind: str) -> None
     few = np.isin(np.arange(600), [3, 500])
     rows, _ = VectorIndex(index).search(vectors[:1], 10, few)
     assert sorted(rows[0].tolist()) == [-1] * 8 + [3, 500]
+
+
+@pytest.mark.parametrize("near", [False, True])
+@pytest.mark.parametrize("kind", ["HNSW16,SQfp16", "IVF8,SQfp16"])
+def test_an_approximate_index_is_searched_past_deleted_products(tmp_path: Path, kind: str, near: bool) -> None:
+    """Few are deleted, here and there or all around the query: none of them comes, and k others do."""
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((600, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = faiss.index_factory(16, kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe = 8
+    if isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efSearch = 400
+    order = np.argsort(-(vectors @ vectors[0]))
+    deleted = np.isin(np.arange(600), order[:50] if near else random.choice(600, 50, replace=False))
+    rows = [product(f"p{i}") for i in range(600)]
+    base = make_segment(ProductTable(write_columns(tmp_path / "a.arrow", rows)))
+    counting = Counting(index)
+    view = CatalogView(base, [segment(tmp_path, "b", [])], deleted)
+    result, scores = search_view(counting, view, vectors[:1], 10)
+    expected = [row for row in order.tolist() if not deleted[row]][:10]
+    assert result.shape == (1, 10) and len({*result[0].tolist()} & {*expected}) >= 9
+    assert [mask is None for mask in counting.masks] == ([True, False] if near else [True])
+    np.testing.assert_allclose(scores[0], vectors[result[0]] @ vectors[0], atol=2e-3)
