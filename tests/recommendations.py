@@ -68,6 +68,11 @@ class AngleEngine(FakeEngine):
             results.append(Candidates(rows[order], scores[order]))
         return results
 
+    async def encode(self, queries: Sequence[Any], deadline: float | None) -> Vectors:
+        """A query's first word is an angle."""
+        await self._work("encode", len(queries), deadline)
+        return np.stack([angle(float(query[0])) for query in queries])
+
     async def score_rows(
         self, vector: Vectors, rows: np.ndarray, deadline: float | None, view: CatalogView | None = None
     ) -> Vectors:
@@ -77,6 +82,21 @@ class AngleEngine(FakeEngine):
     async def vectors(self, rows: np.ndarray, deadline: float | None, view: CatalogView | None = None) -> Vectors:
         await self._work("vectors", len(rows), deadline)
         return self._all(view)[rows]
+
+
+class Tower:
+    """A shopper's vector is that of the latest product known of the history, turned by so many degrees."""
+
+    def __init__(self, turn: float = 0.0, broken: bool = False) -> None:
+        self.turn, self.broken = turn, broken
+        self.histories: list[Any] = []
+
+    def vectors(self, histories: Sequence[Any]) -> Vectors:
+        if self.broken:
+            raise RuntimeError("onnx")
+        self.histories += histories
+        first = histories[0].items[0]
+        return angle(float(np.degrees(np.arctan2(first[1], first[0]))) + self.turn)[None]
 
 
 def make_rows(numbers: Sequence[int]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from catalog.segment import Mask, Rows
+from engine.protocol import Vectors
 from retrieval.pipeline.context import RequestContext
 from retrieval.recommend.recommender import Recommender
 from retrieval.recommend.user import Subject
@@ -13,12 +14,14 @@ from retrieval.recommend.user import Subject
 @dataclass(slots=True)
 class RecommendContext(RequestContext):
     """One request for recommendations. `row` and `place` are those of the product that it is for, -1 where the view or
-    the behaviour does not have it."""
+    the behaviour does not have it. `features`, shape (c, f), are those that a learned order ranked
+    the candidates by."""
 
     subject: Subject = field(default_factory=Subject)
     request_id: str = ""
     row: int = -1
     place: int = -1
+    features: Vectors | None = None
     matches_depend_on_sources: bool = False
 
     @property

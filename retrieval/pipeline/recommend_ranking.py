@@ -61,7 +61,8 @@ async def _by_learned_order(context: RecommendContext, candidates: CandidateSet)
         ranks = np.empty(len(order), np.intp)
         ranks[order] = np.arange(1, len(order) + 1)
         stage.candidates_out = len(order)
-    return Ranking(order, scores, "final", scores, ranks, table)
+    context.features = table
+    return Ranking(order, scores, "final", scores, ranks)
 
 
 def _score(
@@ -116,7 +117,7 @@ async def explain_hits(context: RecommendContext, ranked: RankedCandidates) -> N
         return
     hits = context.result.hits
     first = hits[:MOST_EXPLAINED]
-    if ranked.ranking.table is None:
+    if context.features is None:
         weights = source_weights(context.subject)
         reasons = [_shares(hit, weights) for hit in first]
     else:
@@ -128,7 +129,7 @@ async def explain_hits(context: RecommendContext, ranked: RankedCandidates) -> N
 async def _learned_reasons(
     context: RecommendContext, ranked: RankedCandidates, hits: Sequence[Hit]
 ) -> list[tuple[FeatureContribution, ...]]:
-    final, table = context.recommender.final, ranked.ranking.table
+    final, table = context.recommender.final, context.features
     assert final is not None and table is not None
     places = {int(row): place for place, row in enumerate(ranked.shortlist.candidates.rows.tolist())}
     scored = [place for hit in hits if (place := places.get(hit.row)) is not None]

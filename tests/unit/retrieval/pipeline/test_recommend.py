@@ -7,11 +7,12 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from recommendations import COUNT, NOW, angle, ask, ids, make_rows, make_shop, segment_of
+from recommendations import COUNT, NOW, Tower, angle, ask, ids, make_rows, make_shop, segment_of
 
 from catalog.popularity import PopularityScale
 from catalog.view import CatalogView
@@ -19,7 +20,8 @@ from core.filter_text import parse_filter
 from core.filters import Equal, Not, OneOf
 from core.plan import Plan
 from core.rules import RulesFile
-from encoder.users.tower import History
+from ranker.recommendation import Limits
+from ranker.recommendation_features import RECOMMENDATION_NAMES
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
 from retrieval.pipeline.result import SearchResult
 from retrieval.recommend.recommender import Recommender
@@ -273,21 +275,6 @@ async def test_vectors_that_cannot_be_read_leave_the_other_sources(tmp_path: Pat
     assert len(result.hits) == 10 and [entry.reason for entry in result.degraded] == ["SOURCE_FAILED"]
 
 
-class Tower:
-    """A shopper's vector is that of the first product of the history, turned by so many degrees."""
-
-    def __init__(self, turn: float = 0.0, broken: bool = False) -> None:
-        self.turn, self.broken = turn, broken
-        self.histories: list[History] = []
-
-    def vectors(self, histories: list[History]) -> np.ndarray:
-        if self.broken:
-            raise RuntimeError("onnx")
-        self.histories += histories
-        first = histories[0].items[0]
-        return angle(np.degrees(np.arctan2(first[1], first[0])) + self.turn)[None]
-
-
 async def test_the_user_tower_reads_the_history_and_brings_what_is_nearest(tmp_path: Path) -> None:
     tower = Tower(turn=10)
     release = make_shop(tmp_path, BEHAVIOUR, POPULAR, tower)
@@ -305,6 +292,43 @@ async def test_a_user_tower_that_fails_is_one_source_less(tmp_path: Path) -> Non
     result = await ask(release, user("p41", "p20"))
     assert len(result.hits) == 10 and [entry.detail for entry in result.degraded] == ["user_tower failed"]
     assert "onnx" not in str(result.degraded)
+
+
+class Learned:
+    """An order by one feature, highest first; `limits` as the default."""
+
+    def __init__(self, feature: str) -> None:
+        self.spec = SimpleNamespace(limits=Limits(), prices="catalog")
+        self._column = RECOMMENDATION_NAMES.index(feature)
+
+    def scores(self, table: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(table[:, self._column], nan=-1.0)
+
+    def contributions(self, table: np.ndarray) -> np.ndarray:
+        result = np.zeros(table.shape, np.float32)
+        result[:, self._column] = table[:, self._column]
+        return result
+
+
+async def test_a_learned_order_ranks_lists_for_shoppers_by_its_features(sold_shop: LoadedRelease) -> None:
+    sold_shop.recommender.final = Learned("group_products")  # type: ignore[assignment]
+    result = await ask(sold_shop, user("p41", "p31", "p40"), explain=True)
+    # Of group g13: p39 has two others in the history, p40 and p41 one; of g10, p30 and p32 have one.
+    assert ids(result)[:5] == ["p39", "p30", "p32", "p40", "p41"]
+    assert [hit.score for hit in result.hits[:5]] == [2, 1, 1, 1, 1]
+    assert [one.stage for one in result.hits[0].stage_scores][-2:] == ["fuse", "final"]
+    assert [(one.feature, one.contribution) for one in result.hits[0].contributions] == [("group_products", 2.0)]
+    sold_shop.recommender.final = Learned("popularity")  # type: ignore[assignment]
+    assert ids(await ask(sold_shop, user("p1")))[:4] == ["p40", "p41", "p7", "p42"]
+    beside = await ask(sold_shop, Subject(product_id="p30"), top_k=2)
+    assert ids(beside) == ["p29", "p31"]  # which was not learned
+
+
+async def test_a_learned_order_that_fails_leaves_the_order_of_the_sources(sold_shop: LoadedRelease) -> None:
+    sold_shop.recommender.final = Learned("popularity")  # type: ignore[assignment]
+    sold_shop.recommender.tower = Tower(broken=True)  # type: ignore[assignment]
+    result = await ask(sold_shop, user("p41", "p40"))
+    assert len(result.hits) == 10 and "the learned order failed" in result.degraded[-1].detail
 
 
 async def test_nothing_of_a_shopper_stays_in_the_caches(tmp_path: Path) -> None:
