@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import NUMERIC, Kind
 from catalog.segment import Mask, Scores
 from catalog.selection import Selection
 from engine.protocol import Candidates, Vectors
@@ -22,9 +21,9 @@ from retrieval.pipeline.result import SOURCE_FAILED
 from retrieval.pipeline.sources import Completion, FailurePolicy, Source, SourceResult
 from retrieval.recommend.behaviour import RELATIONS, Popular
 from retrieval.recommend.exploration import POOL
+from retrieval.recommend.groups import GROUP_FIELD
 from retrieval.recommend.weights import SourceName, source_weights
 
-_GROUP_FIELD = "item_group_id"
 _PURCHASE = 3
 _EACH_GROUP = 10  # further products of one group
 # Masks of more rows than this are scanned on a thread.
@@ -163,38 +162,22 @@ class SameGroupSource(RecommendSource):
         """See `RecommendSource`: by the latest event with the group, then by popularity."""
         context = self._context
         rows, at = self._members()
-        popularity = context.recommender.popularity.scores(context.view)[rows]
+        popularity = context.recommender.popularity.of(context.view, rows)
         order = np.lexsort((rows, -popularity, at))
         order = order[_first_of_each(at[order], _EACH_GROUP)]
         strengths = context.history.strengths[context.history.known]
         return Candidates(rows[order], strengths[at[order]])
 
     def _members(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The members of the history's groups, and the event, of those known, by which each is one; both (m,)."""
+        """The members of the history's groups that it does not have, and the event, of those known, by which each is
+        one; both (m,)."""
         context, view = self._context, self._context.view
         known = context.history.rows[context.history.known]
-        names = [view.row(row, (_GROUP_FIELD,))[_GROUP_FIELD] for row in known.tolist()]
-        first = {name: at for at, name in reversed(list(enumerate(names))) if name}
-        rows, events = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for number, segment in enumerate(view.segments):
-            column = None if segment.columns is None else segment.columns.get(_GROUP_FIELD)
-            if column is None or column.kind in NUMERIC or column.kind in (Kind.text, Kind.strings):
-                continue
-            event_of = np.full(len(column.values) + 1, -1, np.int64)  # the last is of rows without a group
-            for name, at in first.items():
-                if (code := column.code(name)) >= 0:
-                    event_of[code] = at
-            own = event_of[column.codes]
-            members = np.flatnonzero(own >= 0)
-            rows.append(members + view.start(number))
-            events.append(own[members])
-        return self._without_history(np.concatenate(rows), np.concatenate(events))
-
-    def _without_history(
-        self, rows: NDArray[np.int64], events: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        fresh = ~np.isin(rows, self._context.history.rows)
-        return rows[fresh], events[fresh]
+        groups = [view.row(row, (GROUP_FIELD,))[GROUP_FIELD] for row in known.tolist()]
+        first = {name: at for at, name in reversed(list(enumerate(groups))) if name}
+        rows, places = context.recommender.groups.members(view, list(first))
+        fresh = ~np.isin(rows, context.history.rows)
+        return rows[fresh], np.array(list(first.values()), np.int64)[places[fresh]]
 
 
 class PopularSource(RecommendSource):

@@ -52,6 +52,13 @@ class Popularity:
         parts = [self._of(view, number).scores for number in range(len(view.segments))]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def of(self, view: CatalogView, rows: Rows) -> Scores:
+        """The popularity of r rows, shape (r,)."""
+        result = np.zeros(len(rows), np.float32)
+        for part in view.parts(rows):
+            result[part.places] = self._of(view, part.segment).scores[part.rows]
+        return result
+
     def best(self, view: CatalogView, k: int, allowed: Mask | None) -> Candidates:
         """The k most popular rows that the mask of shape (rows,) allows, None for all."""
         rows, scores = [], []

@@ -9,6 +9,7 @@ from core.manifest import Manifest
 from encoder.users.tower import UserTower
 from ranker.recommendation import RecommendationScore
 from retrieval.recommend.behaviour import FINAL, TOWER, USERS, Behaviour
+from retrieval.recommend.groups import Groups
 from retrieval.recommend.history import HALF_LIFE_DAYS, MOST_EVENTS
 from retrieval.recommend.popularity import Popularity
 from retrieval.recommend.rows import ProductRows
@@ -30,6 +31,7 @@ class Recommender:
         self.final = final if behaviour is not None else None
         self.rows = ProductRows(table, behaviour)
         self.popularity = Popularity(self.rows, behaviour)
+        self.groups = Groups()
         self._ready: weakref.ref[CatalogView] | None = None
 
     def is_ready(self, view: CatalogView) -> bool:
@@ -40,6 +42,7 @@ class Recommender:
         """Computes what requests of a view share: for a thread, since it takes time that grows with the rows."""
         self.rows.prepare(view)
         self.popularity.prepare(view)
+        self.groups.prepare(view)
         self._ready = weakref.ref(view)
 
     @property
