@@ -46,7 +46,7 @@ def kinds(
     def beside(relation: "recommend_pb2.ProductRelation", **more: Any) -> Ask:
         def ask(client: SearchClient, number: int) -> Any:
             product = {"product_id": ids[number % len(ids)], "relation": relation}
-            return client.recommend(RecommendRequest(catalog=catalog, product=product, **more))  # type: ignore[arg-type]
+            return client.recommend(RecommendRequest(catalog=catalog, product=product, **more))
 
         return ask
 
@@ -55,7 +55,7 @@ def kinds(
             start = number % len(histories)
             names = [name for one in (*histories[start:], *histories[:start])[:length] for name in one][:length]
             products = [{"product_id": name, "action": "USER_ACTION_PURCHASE"} for name in names]
-            return client.recommend(RecommendRequest(catalog=catalog, user={"products": products}, **more))  # type: ignore[arg-type]
+            return client.recommend(RecommendRequest(catalog=catalog, user={"products": products}, **more))
 
         return ask
 
