@@ -3,7 +3,6 @@
 Base rows keep their ids in every revision of a release, so they are matched once. Fresh segments are small.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from catalog.segment import Rows
 from catalog.table import ProductTable
@@ -22,9 +19,8 @@ from retrieval.recommend.behaviour import Behaviour, Places
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
-    """The rows of a fresh segment by id and by place, and the places of its rows, shape (rows,)."""
+    """The rows of a fresh segment by place, and the places of its rows, shape (rows,)."""
 
-    by_id: dict[str, int]
     by_place: dict[int, int]
     places: Places
 
@@ -40,16 +36,17 @@ class ProductRows:
 
     def prepare(self, view: CatalogView) -> None:
         """Matches all ids of a view: the base's once, in some tenths of a second for a million products."""
-        assert len(self._order) == len(self._base_places)
+        view.find("")
+        assert len(self._base_places) == len(self._table)
         self._fresh_segments(view)
 
     def find(self, view: CatalogView, ids: Sequence[str]) -> Rows:
         """The rows of m products by their ids, shape (m,); -1 where the view does not have one.
 
-        Takes some 20 microseconds for each.
+        Takes some 10 microseconds for each.
         """
-        alive = view.mask(None)
-        return np.array([self._find(view, alive, name) for name in ids], np.int64)
+        found = (view.find(name) for name in ids)
+        return np.fromiter((-1 if row is None else row for row in found), np.int64, len(ids))
 
     def of_places(self, view: CatalogView, places: Places) -> Rows:
         """The rows of the products at m places of behaviour, shape (m,); -1 where the view does not have one."""
@@ -83,17 +80,6 @@ class ProductRows:
         """The places of all rows of a segment."""
         return self._base_places if segment == 0 else self._fresh_of(view, segment).places
 
-    def _find(self, view: CatalogView, alive: NDArray[np.bool_] | None, name: str) -> int:
-        for number, fresh in self._fresh_segments(view):
-            own = fresh.by_id.get(name, -1)
-            if own >= 0 and (alive is None or alive[view.start(number) + own]):
-                return view.start(number) + own
-        place = bisect_left(self._order, name, key=lambda row: self._table.id(int(row)))
-        row = int(self._order[place]) if place < len(self._order) else -1
-        if row < 0 or self._table.id(row) != name or (alive is not None and not alive[row]):
-            return -1
-        return row
-
     def _fresh_segments(self, view: CatalogView) -> list[tuple[int, _Fresh]]:
         return [(number, self._fresh_of(view, number)) for number in range(1, len(view.segments))]
 
@@ -104,23 +90,14 @@ class ProductRows:
             ids = table.ids()
             places = np.full(len(ids), -1, np.int64) if self._behaviour is None else self._behaviour.places(ids)
             by_place = {place: row for row, place in enumerate(places.tolist()) if place >= 0}
-            known = self._fresh[table] = _Fresh({name: row for row, name in enumerate(ids)}, by_place, places)
+            known = self._fresh[table] = _Fresh(by_place, places)
         return known
-
-    @cached_property
-    def _ids(self) -> pa.Array:
-        return pa.concat_arrays([batch.column("id") for batch in self._table.batches()])
-
-    @cached_property
-    def _order(self) -> NDArray[np.uint64]:
-        """The base's rows in the order of their ids."""
-        return pc.sort_indices(self._ids).to_numpy(zero_copy_only=False)
 
     @cached_property
     def _base_places(self) -> Places:
         if self._behaviour is None:
             return np.full(len(self._table), -1, np.int64)
-        return self._behaviour.places(self._ids)
+        return self._behaviour.places(pa.chunked_array([batch.column("id") for batch in self._table.batches()]))
 
     @cached_property
     def _base_rows(self) -> Rows:
