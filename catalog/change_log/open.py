@@ -10,6 +10,13 @@ CHANGES_FOLDER = "changes"  # in the catalog's folder
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
+def change_log_setting(value: str) -> str:
+    """The setting. Raises ValueError for one that names no change log."""
+    if value and not value.startswith(_SCHEMES):
+        raise ValueError("has to be empty, for files beside the releases, or begin with redis://, rediss:// or unix://")
+    return value
+
+
 def open_change_log(setting: str, folder: Path, catalog: str) -> ChangeLog:
     """The change log of a catalog: files in `folder`, or where `setting` is a URL, a stream of that Redis server.
 
@@ -18,8 +25,10 @@ def open_change_log(setting: str, folder: Path, catalog: str) -> ChangeLog:
     """
     if not setting:
         return FileChangeLog(folder)
-    if not setting.startswith(_SCHEMES):
-        raise ChangeLogError("the change log has to be empty, for files beside the releases, or begin with redis://")
+    try:
+        change_log_setting(setting)
+    except ValueError as error:
+        raise ChangeLogError(f"the setting of the change log {error}") from None
     from catalog.change_log.redis import RedisChangeLog
 
     return RedisChangeLog(setting, catalog)

@@ -8,6 +8,7 @@ import typer
 
 from engine.device import check_packages
 from lifecycle.cli.commands.adapt import adapt
+from lifecycle.cli.commands.changes import delete, update, upsert
 from lifecycle.cli.commands.compress import compress
 from lifecycle.cli.commands.evaluate import evaluate, gate
 from lifecycle.cli.commands.explain import explain
@@ -43,6 +44,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "lineage": lineage,
     "rollback": rollback,
     "serve": serve,
+    "upsert": upsert,
+    "update": update,
+    "delete": delete,
     "search": search,
     "search-many": search_many,
     "explain": explain,

@@ -64,6 +64,9 @@ UnderstandingOption = Annotated[
 Verbatim = Annotated[
     bool, typer.Option("--verbatim", help="Search the query as typed, uncorrected and without rewrites.")
 ]
+LeastRevision = Annotated[
+    int, typer.Option(min=0, help="Revision that the answer has to have at least, as `tandem upsert` prints it.")
+]
 Explain = Annotated[bool, typer.Option("--explain", help="Print what each feature added to the score.")]
 ExplainWords = Annotated[
     int, typer.Option(min=0, max=_MOST_WORDS, help="Print how much each word counts, of so many first hits.")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
+from catalog.references import References
 from engine.protocol import Vectors
 
 MAX_TOKEN_CHARACTERS = 8192
 MAX_HEAD = 400
-_VERSION = 2
+_VERSION = 3
 # Version, sources, digests of release, request, rules and what is searched, revision, time in seconds, offset, results
 # in the head.
 _HEADER = struct.Struct("<BB8s8s8s8sqqIH")
@@ -27,10 +27,11 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageToken:
-    """`offset` is the number of results before the page. `rows` and `scores`, both of shape (h,), are the first results
-    by relevance, before caps and pins. `sources` is which sources and steps of reading the query took part, a
-    bit each; `rules` the digest of the rules in effect, as of the time `now`, in seconds since 1970; `searched` that of
-    the query and the products that were searched."""
+    """`offset` is the number of results before the page. `products` and `scores`, both of shape (h,), are the first
+    results by relevance, before caps and pins; `catalog.references` numbers products. `sources` is which sources and
+    steps of reading the query took part, a bit each; `rules` the digest of the rules in effect, as of the time `now`,
+    in seconds since 1970; `searched` that of the query and of what products had to pass. `revision` is the catalog's.
+    """
 
     release: bytes
     request: bytes
@@ -40,7 +41,7 @@ class PageToken:
     now: int
     sources: int
     offset: int
-    rows: NDArray[np.int64]
+    products: References
     scores: Vectors
 
 
@@ -55,7 +56,7 @@ def digest8(*values: str | bytes) -> bytes:
 
 def encode_token(token: PageToken) -> str:
     """The token as text of the characters of URLs."""
-    rows = token.rows[:MAX_HEAD].astype("<u4")
+    products = token.products[:MAX_HEAD].astype("<u4")
     header = _HEADER.pack(
         _VERSION,
         token.sources,
@@ -66,9 +67,9 @@ def encode_token(token: PageToken) -> str:
         token.revision,
         token.now,
         token.offset,
-        len(rows),
+        len(products),
     )
-    body = header + rows.tobytes() + token.scores[:MAX_HEAD].astype("<f4").tobytes()
+    body = header + products.tobytes() + token.scores[:MAX_HEAD].astype("<f4").tobytes()
     return base64.urlsafe_b64encode(body + _check(body)).decode().rstrip("=")
 
 
@@ -87,17 +88,17 @@ def decode_token(text: str) -> PageToken:
     version, sources, release, request, rules, searched, revision, now, offset, count = _HEADER.unpack_from(body)
     if version != _VERSION or len(body) != _HEADER.size + 8 * count:
         raise InvalidToken("is of another version of the service; begin again with the first page")
-    rows = np.frombuffer(body, "<u4", count, _HEADER.size).astype(np.int64)
+    products = np.frombuffer(body, "<u4", count, _HEADER.size).astype(np.uint32)
     scores = np.frombuffer(body, "<f4", count, _HEADER.size + 4 * count).astype(np.float32)
-    return PageToken(release, request, rules, searched, revision, now, sources, offset, rows, scores)
+    return PageToken(release, request, rules, searched, revision, now, sources, offset, products, scores)
 
 
-def check_token(token: PageToken, release: bytes, request: bytes, revision: int) -> None:
-    """Raises InvalidToken where the token is of another request, or of a release or revision that is no longer
-    served."""
+def check_token(token: PageToken, release: bytes, request: bytes) -> None:
+    """Raises InvalidToken where the token is of another request, or of a release that is no longer served. One of
+    another revision is good: its page is made of the catalog as it is now."""
     if token.request != request:
         raise InvalidToken("is of another request; change nothing but top_k and product_mask between pages")
-    if token.release != release or token.revision != revision:
+    if token.release != release:
         raise InvalidToken("is of a release that is no longer served; begin again with the first page")
 
 

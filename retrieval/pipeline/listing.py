@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from catalog.columns import NUMERIC, Kind, UnknownField
+from catalog.references import find_rows, make_references
 from catalog.segment import Mask
 from catalog.selection import Selection
 from core.filters import InvalidFilter, filter_digest
@@ -59,7 +60,7 @@ def open_page(context: RequestContext) -> None:
         return
     try:
         token = decode_token(spec.page_token)
-        check_token(token, _release_digest(context), spec.digest, context.view.revision)
+        check_token(token, _release_digest(context), spec.digest)
     except InvalidToken as error:
         raise InvalidRequest([Violation("page_token", str(error))]) from None
     context.token, context.now = token, float(token.now)
@@ -103,7 +104,8 @@ async def select(context: RequestContext) -> None:
     if mask is None:
         return
     count = int(np.count_nonzero(mask))
-    context.selection = Selection(mask, count, f"{filter_digest(filter)}@{view.revision}")
+    condition = filter_digest(filter)
+    context.selection = Selection(mask, count, f"{condition}@{view.serial}", condition)
     context.result.filter = FilterReport(count, _execution(context, count))
 
 
@@ -212,9 +214,10 @@ async def next_page(
         raise EngineError("the query could not be read as for the first page")
     assert matches is not None, "a token makes a request one of a match set"
     listing = await make_listing(context, matches, bounds)
-    rows, firsts = np.unique(token.rows, return_index=True)
-    known = np.sort(firsts[rows < context.view.rows])  # whoever made the token: no product twice
-    head = Head(token.rows[known], token.scores[known])
+    there = find_rows(context.view, token.products)
+    rows, firsts = np.unique(there, return_index=True)
+    known = np.sort(firsts[rows >= 0])  # whoever made the token: no product twice
+    head = Head(there[known], token.scores[known])
     context.result.offset = token.offset
     page = await _page(context, listing, head, token.offset)
     _report_pins(context, listing)
@@ -273,7 +276,7 @@ def _report(context: RequestContext, page: Page, lists: Sequence[SourceResult], 
                 int(context.now),
                 _sources(lists) | context.steps,
                 min(offset + context.query.top_k, MAX_DEPTH),
-                head.rows,
+                make_references(context.view, head.rows),
                 head.scores,
             )
         )
@@ -308,7 +311,7 @@ def _release_digest(context: RequestContext) -> bytes:
 
 
 def _searched_digest(context: RequestContext) -> bytes:
-    return digest8(context.query.text, "" if context.selection is None else context.selection.key)
+    return digest8(context.query.text, "" if context.selection is None else context.selection.condition)
 
 
 def _rules_digest(context: RequestContext) -> bytes:

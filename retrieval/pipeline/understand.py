@@ -111,8 +111,9 @@ async def leave_out(context: RequestContext) -> None:
     left_out, mask, count = await asyncio.to_thread(_without, rows[conflicts > 0], selected, view.rows)
     if count:
         context.left_out = left_out
-        key = context.selection.key if context.selection is not None else str(view.revision)
-        context.selection = Selection(mask, count, f"{key}!{value_digest(phrases)}")
+        condition = "" if context.selection is None else context.selection.condition
+        condition = f"{condition}!{value_digest(phrases)}"
+        context.selection = Selection(mask, count, f"{condition}@{view.serial}", condition)
 
 
 def _rows_of(mask: Mask | None, rows: int) -> Rows:

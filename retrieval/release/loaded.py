@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,9 @@ from retrieval.understanding.attributes import AttributeReader
 from retrieval.understanding.result import Understanding
 from text.price_bounds import PriceBounds, read_price_bounds
 from text.synonyms import Synonyms
+
+if TYPE_CHECKING:
+    from retrieval.live.catalogs import LiveRelease
 
 log = logging.getLogger("tandem.releases")
 _WARM_QUERY = "warm up the release before it serves"
@@ -89,6 +93,7 @@ class LoadedRelease:
         self.reserve = Reserve()
         self.warm_seconds = 0.0  # what one request's work took once all had been run before
         self.view = CatalogView(make_segment(columns, tokens, columns=typed))
+        self.live: LiveRelease | None = None  # what follows and makes changes; None where the release takes none
         self.rules = NO_RULES  # those in service, which are published apart from releases
         self._leases = 0
         self._retired = False
@@ -197,6 +202,8 @@ class LoadedRelease:
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:
+            if self.live is not None:
+                self.live.close()
             self.engine.close()
             if self.words is not None:
                 self.words.close()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 
@@ -24,12 +24,14 @@ log = logging.getLogger("tandem.requests")
 SERVICE = "tandem.v1.SearchService"
 MOST_STREAMS = 16
 """Streams at a time; each holds up to four requests and answers."""
+MOST_KEY = 256
+"""Characters of a request's key."""
 _AT_ONCE = 4  # searches of a stream
-_MOST_KEY = 256
 _FULL = f"{MOST_STREAMS} batches are open already; wait until one ends, or send the searches in one of them"
 _STOPPING = "the service is stopping; send the requests after sequence {} again"
 _FAILED = "the service failed on this request; its log has the reason under request id {}"
 
+Result = TypeVar("Result")
 Answer = Callable[[search_pb2.SearchRequest, str, float, Permit], Awaitable[search_pb2.SearchResponse]]
 
 
@@ -61,7 +63,7 @@ class BatchSearch:
         if self._open >= MOST_STREAMS:
             await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
         self._open += 1
-        stream = _Stream(requests, partial(self._one, request_id(context)), self._draining)
+        stream = OrderedStream(requests, partial(self._one, request_id(context)), self._draining, _AT_ONCE)
         try:
             async for outcome in stream.outcomes():
                 yield outcome
@@ -77,14 +79,12 @@ class BatchSearch:
         try:
             if isinstance(request, Unreadable):
                 raise request.error
-            message.key = request.key[:_MOST_KEY]
-            if len(request.key) > _MOST_KEY:
-                raise InvalidRequest([Violation("key", f"has {len(request.key)} characters; send at most {_MOST_KEY}")])
+            message.key = request.key[:MOST_KEY]
+            if len(request.key) > MOST_KEY:
+                raise InvalidRequest([Violation("key", f"has {len(request.key)} characters; send at most {MOST_KEY}")])
             return _Outcome(message, await self._by_deadline(request.search, name))
-        except InvalidRequest as error:
-            message.error.CopyFrom(_error(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except Exception as error:
-            message.error.CopyFrom(_call_error(error, name))
+            message.error.CopyFrom(call_error(error, name))
         return _Outcome(message)
 
     async def _by_deadline(self, request: search_pb2.SearchRequest, name: str) -> search_pb2.SearchResponse:
@@ -112,29 +112,32 @@ class _Outcome:
         return self.message.SerializeToString()
 
 
-class _Stream:
-    """The searches of one stream, those begun in a queue."""
+class OrderedStream(Generic[Result]):
+    """The requests of one stream, those begun in a queue."""
 
     def __init__(
         self,
         requests: AsyncIterator[Any],
-        work: Callable[[Any, int], Awaitable[_Outcome]],
+        work: Callable[[Any, int], Awaitable[Result]],
         draining: asyncio.Event,
+        at_once: int,
     ) -> None:
+        """`work` takes a request and its number, from 1; so many are in work at once."""
         self.sequence = 0
         self.ended = False
         self._requests = requests
         self._work = work
-        self._begun: deque[asyncio.Future[_Outcome]] = deque()
+        self._at_once = at_once
+        self._begun: deque[asyncio.Future[Result]] = deque()
         self._reading: asyncio.Future[Any] | None = None
         self._draining = draining
         self._stopping: asyncio.Future[Any] = asyncio.ensure_future(draining.wait())
 
-    async def outcomes(self) -> AsyncIterator[_Outcome]:
+    async def outcomes(self) -> AsyncIterator[Result]:
         """What came of the requests, in their order. It waits for the next request and the first answer at once."""
         while True:
             stopping = self._stopping.done()
-            if self._reading is None and not self.ended and not stopping and len(self._begun) < _AT_ONCE:
+            if self._reading is None and not self.ended and not stopping and len(self._begun) < self._at_once:
                 self._reading = asyncio.ensure_future(anext(self._requests, None))
             reading = None if stopping else self._reading
             if reading is None and not self._begun:
@@ -160,7 +163,10 @@ class _Stream:
         self._begun.append(asyncio.ensure_future(self._work(request, self.sequence)))
 
 
-def _call_error(error: Exception, name: str) -> search_pb2.CallError:
+def call_error(error: Exception, name: str) -> search_pb2.CallError:
+    """What the response to one request of a stream says of its failure; `name` is that of the request."""
+    if isinstance(error, InvalidRequest):
+        return _error(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     failure = failure_of(error, name)
     if failure is not None:
         return _error(failure.code, failure.message)

@@ -35,12 +35,12 @@ class Unreadable:
         return InvalidRequest([Violation("request", self.reason)])
 
 
-def reader(kind: type[Message]) -> Callable[[bytes], Any]:
-    """A deserializer that returns `Unreadable` where gRPC would answer UNKNOWN."""
+def reader(kind: type[Message], most_bytes: int = MOST_REQUEST_BYTES) -> Callable[[bytes], Any]:
+    """A deserializer that returns `Unreadable` where gRPC would answer UNKNOWN, and for more than `most_bytes`."""
 
     def read(data: bytes) -> Message | Unreadable:
-        if len(data) > MOST_REQUEST_BYTES:
-            return Unreadable(f"has {len(data):,} bytes; send at most {MOST_REQUEST_BYTES:,}")
+        if len(data) > most_bytes:
+            return Unreadable(f"has {len(data):,} bytes; send at most {most_bytes:,}")
         try:
             return kind.FromString(data)
         except DecodeError:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import grpc
 
+from core.errors import ChangeLogError
 from engine.protocol import DeadlineExceeded, EngineError
+from retrieval.live.writer import RequestIdInUse, RevisionNotThere, TooManyFresh
 from retrieval.profiles.protocol import ProfileError
 from retrieval.release.manager import NotReady, UnknownCatalog
 
@@ -14,6 +16,16 @@ log = logging.getLogger("tandem.requests")
 LATE = "no answer was ready within the deadline; give the call more time or ask for less"
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
 _PROFILES_FAILED = "the store of profiles failed; try again, or look up request id {} in the service's log"
+
+
+_LOG_FAILED = (
+    "the change log could not be written, and the change may or may not be in it: send it again with the same "
+    "request_id, or look up request id {} in the service's log"
+)
+
+
+class NotChangeable(Exception):
+    """The catalog takes no changes here."""
 
 
 class NoSuggestions(Exception):
@@ -46,6 +58,17 @@ def failure_of(error: Exception, request_id: str) -> Failure | None:
         case ProfileError():
             log.error("request %s: profiles failed: %s", request_id, error)
             return Failure(grpc.StatusCode.UNAVAILABLE, _PROFILES_FAILED.format(request_id))
+        case NotChangeable():
+            return Failure(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        case TooManyFresh():
+            return Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        case RequestIdInUse():
+            return Failure(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        case RevisionNotThere():
+            return Failure(grpc.StatusCode.UNAVAILABLE, str(error))
+        case ChangeLogError():
+            log.error("request %s: the change log: %s", request_id, error)
+            return Failure(grpc.StatusCode.UNAVAILABLE, _LOG_FAILED.format(request_id))
         case EngineError():
             log.error("request %s: engine failed: %s", request_id, error)
             return Failure(grpc.StatusCode.UNAVAILABLE, _ENGINE_FAILED.format(request_id))

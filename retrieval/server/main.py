@@ -11,19 +11,21 @@ from pathlib import Path
 
 from core.address import UNIX
 from core.errors import TandemError
+from core.manifest import Manifest
 from core.memory import freeze_objects
 from core.releases import ReleaseStore
 from engine.cache import Caches
+from retrieval.live.catalogs import LiveCatalogs
 from retrieval.processes.port import check_free, refused
 from retrieval.profiles.profiles import Profiles, open_profiles
 from retrieval.release.engines import engine_maker
-from retrieval.release.loaded import open_release
-from retrieval.release.manager import ReleaseManager, SwapBarrier, swap_at_once
+from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.release.manager import OpenRelease, ReleaseManager, SwapBarrier, swap_at_once
 from retrieval.server.admission import Admission
 from retrieval.server.batch import BatchSearch
 from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import CallServer
-from retrieval.server.calls import MOST_REQUEST_BYTES
+from retrieval.server.catalog_service import CATALOG_SERVICE, CHANGE_METHODS, MOST_CHANGE_BYTES, CatalogService
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.health import HEALTH, Health
 from retrieval.server.recommend import (
@@ -45,6 +47,7 @@ _STREAMS = 100  # of a connection at once, at least
 _PENDING = 10_000
 _SHORT_CALLS = 32  # places of short methods
 _FORGETTING = 4  # shoppers who are forgotten at a time: each writes to disk
+_CHANGES = 64  # places of changes, which mostly wait for the disk
 _PING_MILLISECONDS = 1000  # clients that ping more often than that are sent away
 _CONNECTION_GRACE = 60 * 1000  # milliseconds for calls on a connection that is too old
 
@@ -73,11 +76,13 @@ async def run_server(
     """
     profiles = open_profiles(settings.profile_settings)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
+    store = ReleaseStore(settings.releases)
+    live = LiveCatalogs(store, settings.change_log, settings.max_fresh)
     open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
     manager = manager or ReleaseManager(
-        ReleaseStore(settings.releases),
+        store,
         settings.poll_seconds,
-        open_one,
+        partial(_open_live, open_one, live),
         swap_barrier=swap_barrier,
         after_swap=after_swap,
     )
@@ -102,7 +107,19 @@ async def run_server(
         manager.close()
         if profiles is not None:
             profiles.close()
+        live.close()
         log.info("caches: %s", caches)
+
+
+def _open_live(open_one: OpenRelease, live: LiveCatalogs, folder: Path, manifest: Manifest) -> LoadedRelease:
+    """A release that has all changes since it was made, and follows those to come."""
+    release = open_one(folder, manifest)
+    try:
+        live.attach(release, folder)
+    except BaseException:
+        release.retire()
+        raise
+    return release
 
 
 async def serve(
@@ -126,7 +143,7 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
         # Of one process: a port already taken is an error, not a second server behind it.
         ("grpc.so_reuseport", int(settings.processes > 1)),
         # Larger requests than are read, so that they are refused as bad input, in words of our own.
-        ("grpc.max_receive_message_length", 4 * MOST_REQUEST_BYTES),
+        ("grpc.max_receive_message_length", 4 * MOST_CHANGE_BYTES),
         # One connection fills no queue in which others' calls are dropped, not even by calls that it resets at once:
         # each answer to a reset waits for a ping, and until then the stream counts.
         ("grpc.max_concurrent_streams", max(_STREAMS, settings.places)),
@@ -153,16 +170,19 @@ def _server(
         admission: (*METHODS, *RECOMMEND_METHODS),
         Admission(_SHORT_CALLS): SHORT_METHODS,
         Admission(_FORGETTING): RECOMMEND_SHORT_METHODS,
+        Admission(_CHANGES): CHANGE_METHODS,
     }
     server = CallServer(admissions, _options(settings), settings.sending_seconds)
     deadlines = Deadlines(settings.default_deadline, settings.longest_deadline)
     service = SearchService(manager, settings.plan, deadlines, profiles)
     recommending = RecommendService(manager, settings.plan, deadlines, profiles)
+    changing = CatalogService(manager, deadlines, draining)
     batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
-    names = [SERVICE, RECOMMEND_SERVICE]
+    names = [SERVICE, RECOMMEND_SERVICE, CATALOG_SERVICE]
     reflection = Reflection([*names, HEALTH, *REFLECTIONS], draining)
-    handlers = (service.handlers(), batch.handlers(), recommending.handlers(), Health(names, draining).handlers())
-    server.add_generic_rpc_handlers((*handlers, *reflection.handlers()))
+    searching = (service.handlers(), batch.handlers(), recommending.handlers())
+    handlers = (*searching, changing.handlers(), Health(names, draining).handlers(), *reflection.handlers())
+    server.add_generic_rpc_handlers(handlers)
     return server, _bind(server, settings.address)
 
 

@@ -16,6 +16,7 @@ from retrieval.server.calls import guarded, reader
 from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoProfiles
+from retrieval.server.revisions import reach_revision
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.recommend import read_forgotten, read_recommendation, recommend_response
 from retrieval.wire.request import check_market
@@ -80,6 +81,7 @@ class RecommendService:
     ) -> recommend_pb2.RecommendResponse:
         read = read_recommendation(request)
         with self._manager.get(request.catalog).lease() as release:
+            await reach_revision(release, request.least_revision, deadline)
             check_market(read.query, release.manifest.language, release.manifest.country)
             check_filter_fields(read.query.filter, release.view.field_kinds)
             answer = await recommend(

@@ -16,6 +16,7 @@ from retrieval.server.calls import guarded, reader
 from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoSuggestions
+from retrieval.server.revisions import reach_revision
 from retrieval.wire import response as wire
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.request import check_market, read_query
@@ -77,6 +78,7 @@ class SearchService:
     ) -> search_pb2.SearchResponse:
         query = read_query(request)
         with self._manager.get(request.catalog).lease() as release:
+            await reach_revision(release, request.least_revision, deadline)
             check_market(query, release.manifest.language, release.manifest.country)
             check_filter_fields(query.filter, release.view.field_kinds)
             answer = await search(query, self._plan, release, permit, deadline, self._profiles)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from catalog.change_log.open import change_log_setting
 from core.address import listening_address, tcp_address
 from core.plan import Plan
 from engine.device import Device
@@ -76,6 +77,19 @@ class ServeSettings(BaseSettings):
     )
     poll_seconds: float = Field(
         default=1.0, gt=0, le=600, description="Seconds between two looks at the release pointers."
+    )
+    change_log: Annotated[str, AfterValidator(change_log_setting)] = Field(
+        default="",
+        description=(
+            "Where changes of products are kept: files beside the releases (empty), or redis://HOST:PORT/DATABASE for "
+            "several machines."
+        ),
+    )
+    max_fresh: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="Products of a catalog that may be added or rewritten between two runs of `tandem index`.",
     )
     grace_seconds: float = Field(
         default=10.0, ge=0, le=600, description="Seconds that calls in flight may take when the service stops."

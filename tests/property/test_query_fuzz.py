@@ -120,13 +120,13 @@ def test_tokens_are_read_whole_or_refused(data: st.DataObject) -> None:
         data.draw(int64),
         data.draw(st.integers(0, 255)),
         data.draw(st.integers(0, 2**32 - 1)),
-        np.array(rows, np.int64),
+        np.array(rows, np.uint32),
         np.arange(len(rows), dtype=np.float32),
     )
     text = encode_token(token)
     assert len(text) <= MAX_TOKEN_CHARACTERS
     read = decode_token(text)
-    assert read.rows.tolist() == rows and read.scores.tolist() == token.scores.tolist()
+    assert read.products.tolist() == rows and read.scores.tolist() == token.scores.tolist()
     assert (read.release, read.request, read.rules, read.searched, read.revision) == (
         token.release,
         token.request,

@@ -29,6 +29,7 @@ def search(
     cap: options.Caps = None,
     understanding: options.UnderstandingOption = "soft",
     verbatim: options.Verbatim = False,
+    least_revision: options.LeastRevision = 0,
     explain: options.Explain = False,
     explain_words: options.ExplainWords = 0,
     language: options.Language = "",
@@ -61,6 +62,7 @@ def search(
             match=enum_value("MATCH_MODE", match.removeprefix("relevant")),
             understanding=enum_value("UNDERSTANDING_MODE", understanding.removeprefix("soft")),
             verbatim=verbatim,
+            least_revision=least_revision,
             explain=explain,
             explain_words=explain_words,
         )

@@ -4,6 +4,17 @@ from tandem.client.asynchronous import AsyncSearchClient
 from tandem.client.errors import SearchError, Violation
 from tandem.client.retries import service_config
 from tandem.client.synchronous import SearchClient
+from tandem.v1.catalog_pb2 import (
+    DeleteRequest,
+    DeleteResponse,
+    FieldsUpdate,
+    ProductDelete,
+    ProductUpsert,
+    UpdateFieldsRequest,
+    UpdateFieldsResponse,
+    UpsertRequest,
+    UpsertResponse,
+)
 from tandem.v1.recommend_pb2 import (
     ForgetUserRequest,
     ForgetUserResponse,
@@ -29,12 +40,17 @@ __all__ = [
     "AsyncSearchClient",
     "BatchSearchRequest",
     "BatchSearchResponse",
+    "DeleteRequest",
+    "DeleteResponse",
     "ExperimentContext",
+    "FieldsUpdate",
     "ForgetUserRequest",
     "ForgetUserResponse",
     "Hit",
     "PopularSubject",
+    "ProductDelete",
     "ProductSubject",
+    "ProductUpsert",
     "RecommendRequest",
     "RecommendResponse",
     "SearchClient",
@@ -43,6 +59,10 @@ __all__ = [
     "SearchResponse",
     "SuggestRequest",
     "SuggestResponse",
+    "UpdateFieldsRequest",
+    "UpdateFieldsResponse",
+    "UpsertRequest",
+    "UpsertResponse",
     "UserContext",
     "UserProduct",
     "Violation",

@@ -9,9 +9,10 @@ import grpc
 
 from tandem.client.async_batches import AsyncOutbox
 from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
+from tandem.client.changes import named
 from tandem.client.errors import search_error
 from tandem.client.retries import channel_options, seconds_to_wait
-from tandem.v1 import recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
+from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _STATUS_SECONDS = 1.0
 
@@ -36,6 +37,7 @@ class AsyncSearchClient:
             else grpc.aio.secure_channel(address, credentials, every)
         )
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._catalog_stub = catalog_pb2_grpc.CatalogServiceStub(self._channel)
         self._recommend_stub = recommend_pb2_grpc.RecommendServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -74,6 +76,24 @@ class AsyncSearchClient:
         """As `SearchClient.forget_user`. Raises SearchError."""
         request = recommend_pb2.ForgetUserRequest(user_id=user_id)
         return await self._call(self._recommend_stub.ForgetUser, request, timeout, request_id)
+
+    async def upsert(
+        self, request: catalog_pb2.UpsertRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.UpsertResponse:
+        """As `SearchClient.upsert`. Raises SearchError."""
+        return await self._call(self._catalog_stub.Upsert, named(request), timeout, request_id)
+
+    async def delete(
+        self, request: catalog_pb2.DeleteRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.DeleteResponse:
+        """As `SearchClient.delete`. Raises SearchError."""
+        return await self._call(self._catalog_stub.Delete, named(request), timeout, request_id)
+
+    async def update_fields(
+        self, request: catalog_pb2.UpdateFieldsRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.UpdateFieldsResponse:
+        """As `SearchClient.update_fields`. Raises SearchError."""
+        return await self._call(self._catalog_stub.UpdateFields, named(request), timeout, request_id)
 
     async def search_many(
         self, requests: Iterable[Request] | AsyncIterable[Request], request_id: str = ""

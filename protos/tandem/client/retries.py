@@ -41,11 +41,12 @@ def service_config() -> str:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    service, recommend = "tandem.v1.SearchService", "tandem.v1.RecommendService"
+    search, catalog, recommend = (f"tandem.v1.{name}Service" for name in ("Search", "Catalog", "Recommend"))
     methods = [
-        {"name": [{"service": service}, {"service": recommend}], "retryPolicy": retry},
+        # A change that was sent twice is applied once: its request has a name.
+        {"name": [{"service": service} for service in (search, catalog, recommend)], "retryPolicy": retry},
         # `search_many` opens streams again itself, where it knows what was answered.
-        {"name": [{"service": service, "method": "BatchSearch"}]},
+        {"name": [{"service": search, "method": "BatchSearch"}, {"service": catalog, "method": "Change"}]},
     ]
     # A failure takes a token and an answer gives a tenth back; with half of them gone nothing is sent again.
     throttling = {"maxTokens": 10, "tokenRatio": 0.1}

@@ -8,9 +8,10 @@ from typing import Any, Self
 import grpc
 
 from tandem.client.batches import Outbox, Progress, Request
+from tandem.client.changes import named
 from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
 from tandem.client.retries import channel_options, seconds_to_wait
-from tandem.v1 import recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
+from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _PROBE_SECONDS = 0.2
 
@@ -38,6 +39,7 @@ class SearchClient:
             else grpc.secure_channel(address, credentials, every)
         )
         self._stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._catalog_stub = catalog_pb2_grpc.CatalogServiceStub(self._channel)
         self._recommend_stub = recommend_pb2_grpc.RecommendServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -81,6 +83,25 @@ class SearchClient:
         """Deletes what is stored of a shopper, before it returns; arguments and errors as of `search`."""
         request = recommend_pb2.ForgetUserRequest(user_id=user_id)
         return self._call(self._recommend_stub.ForgetUser, request, timeout, request_id)
+
+    def upsert(
+        self, request: catalog_pb2.UpsertRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.UpsertResponse:
+        """Adds or replaces products. Sent again, also after a failure whose effect is unknown, it is applied once: a
+        request without a `request_id` gets one. Arguments and errors as of `search`."""
+        return self._call(self._catalog_stub.Upsert, named(request), timeout, request_id)
+
+    def delete(
+        self, request: catalog_pb2.DeleteRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.DeleteResponse:
+        """Removes products, as `upsert` adds them."""
+        return self._call(self._catalog_stub.Delete, named(request), timeout, request_id)
+
+    def update_fields(
+        self, request: catalog_pb2.UpdateFieldsRequest, timeout: float | None = None, request_id: str = ""
+    ) -> catalog_pb2.UpdateFieldsResponse:
+        """Changes fields of products, as `upsert` adds them."""
+        return self._call(self._catalog_stub.UpdateFields, named(request), timeout, request_id)
 
     def search_many(
         self, requests: Iterable[Request], request_id: str = ""

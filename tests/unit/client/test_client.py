@@ -199,7 +199,8 @@ def test_the_policy_for_other_clients_repeats_no_refused_call_and_is_throttled()
     method, batch = policy["methodConfig"]
     assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     # gRPC repeats a stream from its buffer, of which it was seen to lose messages; `search_many` opens it again itself.
-    assert batch == {"name": [{"service": "tandem.v1.SearchService", "method": "BatchSearch"}]}
+    streams = {"tandem.v1.SearchService": "BatchSearch", "tandem.v1.CatalogService": "Change"}
+    assert batch == {"name": [{"service": service, "method": method} for service, method in streams.items()]}
     throttling = policy["retryThrottling"]
     with serving(*[(UNAVAILABLE, ())] * 60) as (address, script), SearchClient(address, 20) as client:
         for _ in range(20):

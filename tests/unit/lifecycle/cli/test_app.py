@@ -443,6 +443,7 @@ def test_every_part_of_a_request_has_an_option(tandem: Command, monkeypatch: pyt
     options = "--facet brand:5 --facet price:0,50 --multi-select --sort -price --sort brand --group brand --variants 2"
     more = "--total at-least --page -T --match all --cap brand=3 --diversity 0.5 --verbatim --explain --explain-words 2"
     rest = "--language en --country IE --fields brand,size --catalog c --top-k 3 --understanding off --filter brand=a"
+    rest += " --least-revision 7"
     assert tandem("search", "mug", *options.split(), *more.split(), *rest.split())[0] == 0
     assert sent[0] == text_format.Parse(
         """
@@ -455,10 +456,11 @@ def test_every_part_of_a_request_has_an_option(tandem: Command, monkeypatch: pyt
         total: TOTAL_MODE_AT_LEAST page_token: "-T" group_by { field: "brand" variants: 2 }
         diversity { strength: 0.5 caps { field: "brand" most: 3 } }
         understanding: UNDERSTANDING_MODE_OFF match: MATCH_MODE_ALL verbatim: true explain: true explain_words: 2
+        least_revision: 7
         """,
         search_pb2.SearchRequest(),
     )
-    unset = {"experiment"}  # a gateway's
+    unset = {"experiment", "user"}  # a gateway's
     assert {field.name for field, _ in sent[0].ListFields()} | unset == set(sent[0].DESCRIPTOR.fields_by_name)
     tandem("search", "mug", "--variants", 1, "--json", "--fields", "size")
     assert sent[1].group_by.field == "item_group_id" and sent[1].product_mask.paths == ["size"]

@@ -1,0 +1,157 @@
+"""The gRPC service that changes products: reads a request, cleans its rows, writes them, and answers once searches see
+them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import grpc
+
+from retrieval.release.manager import ReleaseManager
+from retrieval.server.batch import MOST_KEY, OrderedStream, call_error
+from retrieval.server.call_server import Call
+from retrieval.server.calls import Unreadable, guarded, guarded_stream, reader, request_id
+from retrieval.server.deadlines import Deadlines
+from retrieval.server.failures import NotChangeable
+from retrieval.wire.changes import Request, check_changes, read_changes, written_message
+from retrieval.wire.status import abort
+from retrieval.wire.violations import InvalidRequest, Violation
+from tandem.v1 import catalog_pb2
+
+log = logging.getLogger("tandem.requests")
+
+CATALOG_SERVICE = "tandem.v1.CatalogService"
+CHANGE_METHODS = tuple(f"/{CATALOG_SERVICE}/{name}" for name in ("Upsert", "Delete", "UpdateFields"))
+"""Methods that need a place among the changes."""
+MOST_CHANGE_BYTES = 1 << 20
+MOST_STREAMS = 16
+"""Streams at a time; each holds up to sixteen requests."""
+_AT_ONCE = 16  # requests of a stream: they are appended one after the other, and become visible together
+_FULL = f"{MOST_STREAMS} streams of changes are open already; wait until one ends, or send the changes in one of them"
+_STOPPING = "the service is stopping; send the requests after sequence {} again"
+_RESPONSES: dict[type, Any] = {
+    catalog_pb2.UpsertRequest: catalog_pb2.UpsertResponse,
+    catalog_pb2.DeleteRequest: catalog_pb2.DeleteResponse,
+    catalog_pb2.UpdateFieldsRequest: catalog_pb2.UpdateFieldsResponse,
+}
+
+
+class CatalogService:
+    """`tandem.v1.CatalogService` over the releases of a holder."""
+
+    def __init__(self, manager: ReleaseManager, deadlines: Deadlines, draining: asyncio.Event) -> None:
+        """Streams end when `draining` is set, with what they have begun."""
+        self._manager = manager
+        self._deadlines = deadlines
+        self._draining = draining
+        self._open = 0
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The service's methods."""
+        kinds = {"Upsert": catalog_pb2.UpsertRequest, "Delete": catalog_pb2.DeleteRequest}
+        kinds["UpdateFields"] = catalog_pb2.UpdateFieldsRequest
+        methods = {
+            name: grpc.unary_unary_rpc_method_handler(
+                guarded(self.change),
+                request_deserializer=reader(kind, MOST_CHANGE_BYTES),
+                response_serializer=_RESPONSES[kind].SerializeToString,
+            )
+            for name, kind in kinds.items()
+        }
+        methods["Change"] = grpc.stream_stream_rpc_method_handler(
+            guarded_stream(self.change_many),
+            request_deserializer=reader(catalog_pb2.ChangeRequest, MOST_CHANGE_BYTES),
+            response_serializer=catalog_pb2.ChangeResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(CATALOG_SERVICE, methods)
+
+    async def change(self, request: Request, context: Call) -> Any:
+        """Answers a call that has its place. Raises InvalidRequest."""
+        return await self._deadlines.run(context, lambda name, deadline: self._answer(request))
+
+    async def change_many(self, requests: AsyncIterator[Any], context: Call) -> AsyncIterator[Any]:
+        """Answers a stream, in its order."""
+        if self._open >= MOST_STREAMS:
+            await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
+        self._open += 1
+        turns = _Turns()
+        stream = OrderedStream(requests, partial(self._one, request_id(context), turns), self._draining, _AT_ONCE)
+        try:
+            async for response in stream.outcomes():
+                yield response
+            if not stream.ended:
+                await abort(context, grpc.StatusCode.UNAVAILABLE, _STOPPING.format(stream.sequence))
+        finally:
+            self._open -= 1
+            stream.cancel()
+
+    async def _one(self, stream: str, turns: "_Turns", request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
+        message = catalog_pb2.ChangeResponse(sequence=sequence)
+        turn = turns.take()
+        try:
+            if isinstance(request, Unreadable):
+                raise request.error
+            message.key = request.key[:MOST_KEY]
+            if len(request.key) > MOST_KEY:
+                raise InvalidRequest([Violation("key", f"has {len(request.key)} characters; send at most {MOST_KEY}")])
+            kind = request.WhichOneof("change")
+            if kind is None:
+                raise InvalidRequest([Violation("change", "is missing; send upsert, delete or update_fields")])
+            async with asyncio.timeout(self._deadlines.longest):
+                answer = await self._answer(getattr(request, kind), turn)
+            getattr(message, kind).CopyFrom(answer)
+        except Exception as error:
+            message.error.CopyFrom(call_error(error, f"{stream}-{sequence}"))
+        finally:
+            await turn.give_up()
+        return message
+
+    async def _answer(self, request: Request, turn: "_Turn | None" = None) -> Any:
+        check_changes(request)
+        with self._manager.get(request.catalog).lease() as release:
+            live, catalog = release.live, release.manifest.catalog
+            if live is None:
+                raise NotChangeable(f"catalog {catalog!r} takes no changes in this process")
+            rows = await live.writer.clean(lambda: read_changes(request, live.cleaner))
+            turn = turn or _Turn(None)
+            outcome = await live.writer.write(rows, request.request_id, turn.come, turn.end)
+            return written_message(_RESPONSES[type(request)], outcome, catalog)
+
+
+class _Turn:
+    """A request's turn at the log, behind that of the request before it."""
+
+    def __init__(self, before: "_Turn | None") -> None:
+        self._before = before
+        self._over = asyncio.Event()
+
+    async def come(self) -> None:
+        """Returns when it is this request's turn."""
+        if self._before is not None:
+            await self._before._over.wait()
+            self._before = None
+
+    def end(self) -> None:
+        """The next one may go."""
+        self._over.set()
+
+    async def give_up(self) -> None:
+        """Ends the turn when it would have come, if it is not over: the next request goes before no earlier one."""
+        try:
+            await self.come()
+        finally:
+            self.end()
+
+
+class _Turns:
+    """Gives the requests of a stream their turns, in the order in which they are taken."""
+
+    def __init__(self) -> None:
+        self._last: _Turn | None = None
+
+    def take(self) -> _Turn:
+        """The next turn."""
+        self._last = _Turn(self._last)
+        return self._last
