@@ -103,7 +103,7 @@ def live_state(base: Sequence[Mapping[str, Any]], make: Any = None, models: Any 
     """A release of these products, without changes."""
     rows = {str(row["id"]): place for place, row in enumerate(base)}
     stack = SegmentStack(make_segment(table_of(base)), make or PlainSegments())
-    return LiveState(stack, lambda name: rows.get(name, -1), models or HashingModels(), ChangeRules())
+    return LiveState(stack, rows.get, models or HashingModels(), ChangeRules())
 
 
 def upsert(row: Mapping[str, Any], version: int = 0, **values: Any) -> Change:

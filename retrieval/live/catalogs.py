@@ -8,7 +8,6 @@ from pathlib import Path
 
 from catalog.change_log.open import CHANGES_FOLDER, open_change_log
 from catalog.change_log.protocol import ChangeLog
-from catalog.row_finder import RowFinder
 from catalog.version_file import open_rules
 from core.errors import ChangeLogError, ReleaseError
 from core.releases import ReleaseStore
@@ -102,10 +101,9 @@ def state_maker(release: LoadedRelease, folder: Path, models: Models, revision: 
     the revision."""
     base, words = release.view.base, release.words
     fresh = FreshSegments(base, release.manifest, None if words is None else words.index)
-    find_row = RowFinder(base.table).find
 
     def make() -> LiveState:
-        return LiveState(SegmentStack(base, fresh), find_row, models, open_rules(folder), revision)
+        return LiveState(SegmentStack(base, fresh), base.table.find, models, open_rules(folder), revision)
 
     return make
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from catalog.changes import Change, ChangeKind, Entry
+from catalog.patching import PATCHABLE
 from catalog.product import CATALOG_SCHEMA, product_text
 from catalog.versions import Answer, ChangeRules, Outcome
 from catalog.view import CatalogView
@@ -14,15 +15,14 @@ from engine.protocol import Tokens, Vectors
 from retrieval.live.rows import merge_fields
 from retrieval.live.segments import Place, SegmentStack
 
-# Columns that neither models nor the lexical index read: they change in place.
-PATCHED = frozenset({"price_micros", "currency", "availability", "popularity", "link", "image_link", "item_group_id"})
-
+PATCHED = frozenset(PATCHABLE)
+"""Columns that change where the product stands."""
 _TRIES = 3
 _TOLERANCE = 0.05
 log = logging.getLogger("tandem.live")
 
-FindRow = Callable[[str], int]
-"""The base's row of a product id; -1 where it has none."""
+FindRow = Callable[[str], int | None]
+"""The base's row of a product id; None where it has none."""
 
 
 class Models(Protocol):
@@ -159,4 +159,4 @@ class LiveState:
         if place is not None:
             return None if self.stack.is_deleted(place) else place
         row = self._find_base(product_id)
-        return None if row < 0 else self.stack.base_place(row)
+        return None if row is None else self.stack.base_place(row)

@@ -48,7 +48,7 @@ class LiveService(Service):
 
         def make() -> LiveState:
             stack = SegmentStack(base, PlainSegments())
-            return LiveState(stack, lambda name: rows.get(name, -1), self.models, ChangeRules())
+            return LiveState(stack, rows.get, self.models, ChangeRules())
 
         overlay = Overlay(make, self.log, "release r", lambda view: setattr(release, "view", view))
         overlay.catch_up()
