@@ -163,8 +163,10 @@ def _kinship(history: HistoryFacts, count: Weights, candidates: ProductFacts) ->
 
 
 def _cosines(shopper: Shopper, count: Weights, candidates: ProductFacts) -> dict[str, Numbers]:
-    missing = np.full(len(candidates), MISSING)
-    result = dict.fromkeys(("user_cosine", "user_rank", "mean_cosine", "latest_cosine", "nearest_cosine"), missing)
+    missing: Numbers = np.full(len(candidates), MISSING, np.float32)
+    result: dict[str, Numbers] = dict.fromkeys(
+        ("user_cosine", "user_rank", "mean_cosine", "latest_cosine", "nearest_cosine"), missing
+    )
     vectors, mine = candidates.vectors, shopper.history.products.vectors
     if vectors is None:
         return result
@@ -175,7 +177,8 @@ def _cosines(shopper: Shopper, count: Weights, candidates: ProductFacts) -> dict
         every = vectors @ mine.T
         norm = np.float32(max(float(np.linalg.norm(count @ mine)), _LEAST))
         others = np.where(candidates.rows[:, None] == shopper.history.products.rows, -1, every)
-        result |= {"mean_cosine": every @ count / norm, "latest_cosine": every[:, 0], "nearest_cosine": others.max(1)}
+        mean = (every @ count / norm).astype(np.float32)
+        result |= {"mean_cosine": mean, "latest_cosine": every[:, 0], "nearest_cosine": others.max(1)}
     return result
 
 
