@@ -374,7 +374,7 @@ async def test_a_token_with_a_product_twice_lists_it_once(shop: Shop) -> None:
     first = await answer(release, "red drill", _COUNTED)
     token = decode_token(first.next_page_token)
     outside = next(item.row for item in products if item.row not in matching_rows(products, "red drill"))
-    forged = replace(token, offset=0, rows=np.array([7, 7, outside, 9]), scores=np.ones(4, np.float32))
+    forged = replace(token, offset=0, products=np.array([7, 7, outside, 9], np.uint32), scores=np.ones(4, np.float32))
     listing = ListingSpec(count=True, page_token=encode_token(forged))
     rows = rows_of_hits(await answer(release, "red drill", listing, top_k=200))
     assert rows[:2] == [7, 9] and len(rows) == len(set(rows)) and outside not in rows
