@@ -94,7 +94,7 @@ async def _read_profile(context: RequestContext, user: User, profiles: Profiles 
     try:
         async with asyncio.timeout_at(context.optional_until()):
             stored = await profiles.read(catalog, user.user_id)
-            if user.remember and user.events:
+            if user.remember and user.events and context.token is None:  # it was remembered with the first page
                 await profiles.remember(catalog, user.user_id, user.events)
     except (TimeoutError, ProfileError) as error:
         detail = "the stored profile " + ("failed" if str(error) else "took too long")

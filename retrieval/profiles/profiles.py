@@ -118,7 +118,8 @@ def open_profiles(settings: ProfileSettings) -> Profiles | None:
     if settings.store.startswith(REDIS):
         opened = RedisProfiles(settings.store), _shared_key(settings)
         return Profiles(lambda: opened, settings.days, settings.most)
-    raise ProfileError(f"`{settings.store[:80]}` keeps no profiles; give `{EMBEDDED}`, `{OFF}` or redis://HOST:PORT/0")
+    # An address may hold a password: it is not repeated.
+    raise ProfileError(f"`profiles` is neither `{EMBEDDED}` nor `{OFF}`, nor an address as redis://HOST:PORT/0")
 
 
 def _open_embedded(settings: ProfileSettings) -> tuple[ProfileStore, ShopperKey]:

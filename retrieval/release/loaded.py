@@ -199,6 +199,8 @@ class LoadedRelease:
                 await self.engine.rescore(pairs, None)
                 self.rerank_cost.calibrate(sum(len(pair.tokens) for pair in pairs), loop.time() - start)
             self.warm_seconds = loop.time() - began
+        if self.recommender.behaviour is not None:  # else few ask for recommendations, and the first one waits
+            await asyncio.to_thread(self.recommender.prepare, self.view)
 
     def _close_when_done(self) -> None:
         if self._retired and not self._leases:

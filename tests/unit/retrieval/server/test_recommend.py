@@ -166,3 +166,22 @@ async def test_events_of_long_ago_are_not_kept(service: Service) -> None:
         await stub(channel).Recommend(request, timeout=10)
         answer = await stub(channel).Recommend(for_user(user_id=SECRET), timeout=10)
     assert answer.path == recommend_pb2.RECOMMENDATION_PATH_UNKNOWN_USER
+
+
+async def test_a_further_page_remembers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recommendations import make_shop
+
+    service = Service(tmp_path)
+    shop = make_shop(tmp_path / "scratch")  # with typed columns, which pages need
+    async with service.serve() as (channel, _):
+        monkeypatch.setattr(service.release, "view", shop.view)
+        monkeypatch.setattr(service.release, "recommender", shop.recommender)
+        monkeypatch.setattr(service.release, "engine", shop.engine)
+        first = for_user("p3", user_id=SECRET, remember=True)
+        first.total = search_pb2.TOTAL_MODE_EXACT
+        answer = await stub(channel).Recommend(first, timeout=10)
+        second = for_user("p4", "p5", user_id=SECRET, remember=True)
+        second.total, second.page_token = first.total, answer.next_page_token
+        page = await stub(channel).Recommend(second, timeout=10)
+        assert page.hits[0].rank == 11 and not page.sources
+        assert (await stub(channel).Recommend(for_user(user_id=SECRET), timeout=10)).products_used == 1
