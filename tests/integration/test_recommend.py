@@ -8,12 +8,21 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from shops import command, environment
 
 from core.releases import ReleaseStore
 from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
-from tandem.client import AsyncSearchClient, RecommendRequest, SearchError
+from tandem.client import (
+    AsyncSearchClient,
+    DeleteRequest,
+    ProductDelete,
+    ProductUpsert,
+    RecommendRequest,
+    SearchError,
+    UpsertRequest,
+)
 from tandem.v1 import recommend_pb2, search_pb2
 
 SECRET = "shopper-4711"
@@ -123,6 +132,29 @@ async def test_a_search_states_that_it_was_not_personalised(store: ReleaseStore)
         plain = await client.search(search_pb2.SearchRequest(query="kettle"))
     assert answer.personalisation.strength == 0 and answer.personalisation.reason == "the release has no user tower"
     assert [hit.product_id for hit in answer.hits] == [hit.product_id for hit in plain.hits]
+
+
+async def test_what_was_changed_a_moment_ago_is_recommended_or_gone(store: ReleaseStore) -> None:
+    asked = settings(store, plan={"exploration": 0.5}, default_deadline=20)
+    async with run_server(asked) as server, AsyncSearchClient(server.address, timeout=30) as client:
+        row = Struct()
+        row.update({"id": "new-1", "title": "violet kettle", "price": "7 EUR"})
+        changed = await client.upsert(UpsertRequest(products=[ProductUpsert(row=row)]))
+        beside = RecommendRequest(product={"product_id": "new-1"}, least_revision=changed.revision)  # type: ignore[arg-type]
+        answer = await client.recommend(beside)
+        assert answer.overlay_revision == changed.revision
+        assert answer.path == recommend_pb2.RECOMMENDATION_PATH_NEW_PRODUCT
+        assert sum("kettle" in title for title in titles(answer)[:6]) >= 4
+        shopper = RecommendRequest(user={"products": [{"product_id": "a-0"}]}, top_k=5)  # type: ignore[arg-type]
+        answer = await client.recommend(shopper)
+        assert "violet kettle" in titles(answer)
+        one = RecommendRequest(product={"product_id": "a-29"}, top_k=5)  # type: ignore[arg-type]
+        kept = [await client.recommend(one, request_id=str(number)) for number in range(4)]
+        assert {slot.product_id for answer in kept for slot in answer.exploration} == {"new-1"}
+        gone = await client.delete(DeleteRequest(products=[ProductDelete(product_id="new-1")]))
+        shopper.least_revision = beside.least_revision = gone.revision
+        assert "violet kettle" not in titles(await client.recommend(shopper))
+        assert (await client.recommend(beside)).path == recommend_pb2.RECOMMENDATION_PATH_UNKNOWN_PRODUCT
 
 
 async def test_health_and_reflection_know_the_service(store: ReleaseStore) -> None:

@@ -64,6 +64,15 @@ _LISTING = st.fixed_dictionaries(
             },
         ),
         "page_token": _TEXT,
+        "filter": st.sampled_from(
+            [
+                {"equal": {"field": "color", "value": {"text": "red"}}},
+                {"equal": {"field": "color", "value": {"text": "nothing"}}},
+                {"equal": {"field": "id", "value": {"text": "p2"}}},
+                {"range": {"field": "price", "below": {"number": 3.0}}},
+                {"negation": {"exists": "color"}},
+            ]
+        ),
         "explain": st.booleans(),
     },
 )
@@ -108,7 +117,9 @@ def test_any_request_is_answered_or_refused_with_what_is_wrong(
         assert error.violations
         return
     ids = [hit.product_id for hit in message.hits]
-    assert len(ids) == len(set(ids)) and message.hits and message.path and not message.degraded
+    assert len(ids) == len(set(ids)) and message.path and not message.degraded
+    assert message.hits or message.filter.passing <= 1
+    assert not message.HasField("filter") or len(ids) <= message.filter.passing
     assert [hit.rank for hit in message.hits] == list(range(1, len(ids) + 1))
     assert request.product.product_id not in ids or not request.product.product_id
 
