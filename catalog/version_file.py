@@ -1,7 +1,7 @@
 """What a release keeps of changes: the versions of its products, deleted ones too, and the answers to late requests.
 
 `versions.arrow`: product ids in the order of their UTF-8, each with its version, the version it had right behind the
-feed, and whether it was in the feed. Products without a version are listed only where changes were folded into them.
+feed, and, where changes were folded into it, whether it was in the feed. Others without a version are not listed.
 `requests.arrow`: request ids, the revisions of their entries, and the outcomes of their changes.
 """
 
@@ -19,7 +19,7 @@ VERSIONS_SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("version", pa.int64(), nullable=False),
         pa.field("version_at_cut", pa.int64(), nullable=False),
-        pa.field("in_feed", pa.bool_(), nullable=False),
+        pa.field("in_feed", pa.bool_()),
     ]
 )
 REQUESTS_SCHEMA = pa.schema(
@@ -37,9 +37,9 @@ class VersionFile:
     def __init__(self, path: Path) -> None:
         """Raises ReleaseError for a file that is none."""
         self.table = _read(path, VERSIONS_SCHEMA)
-        self._ids, *columns = (self.table.column(name).combine_chunks() for name in VERSIONS_SCHEMA.names)
-        self._version, self._at_cut = (column.to_numpy() for column in columns[:2])
-        self._in_feed = columns[2].to_numpy(zero_copy_only=False)
+        columns = [self.table.column(name).combine_chunks() for name in VERSIONS_SCHEMA.names]
+        self._ids, self._in_feed = columns[0], columns[3]
+        self._version, self._at_cut = (column.to_numpy() for column in columns[1:3])
 
     def __len__(self) -> int:
         return len(self._version)
@@ -55,9 +55,9 @@ class VersionFile:
         return int(self._at_cut[place]) if place >= 0 else 0
 
     def in_feed(self, product_id: str) -> bool | None:
-        """Whether the product was in the feed; None where the products of the release tell."""
+        """Whether the product was in the feed; None where the release's products tell, since it was not changed."""
         place = self._find(product_id)
-        return bool(self._in_feed[place]) if place >= 0 else None
+        return self._in_feed[place].as_py() if place >= 0 else None
 
     def _find(self, product_id: str) -> int:
         low, high = 0, len(self)

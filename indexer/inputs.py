@@ -32,6 +32,9 @@ class IndexOptions:
     On device `cuda`, or `auto` where there is a GPU and the towers have weights for it, that embeds the products.
 
     Without `synonyms`, those of the release in service stay. With a `sample`, only a part of the products is indexed.
+
+    `change_log` is its setting. The feed supersedes what was accepted until `as_of`, Unix time in
+    milliseconds; by default until its file was last modified.
     """
 
     index: IndexSettings = field(default_factory=IndexSettings)
@@ -41,6 +44,8 @@ class IndexOptions:
     synonyms: Synonyms | None = None
     device: Device = "cpu"
     sample: CatalogSample | None = None
+    change_log: str = ""
+    as_of: int | None = None
 
 
 def digest_feed(feed: Path) -> str:

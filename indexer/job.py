@@ -1,12 +1,13 @@
 """The index job: a feed and a model set become a published release.
 
-Stages: read and clean -> type columns -> embed -> tokenise -> index words -> index suggestions -> index vectors ->
-validate -> publish.
+Stages: read and clean -> fold changes -> type columns -> embed -> tokenise -> index words -> index suggestions ->
+index vectors -> validate -> publish.
 """
 
 import logging
 import shutil
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,19 @@ from pydantic import ValidationError
 from catalog.column_file import TYPED_COLUMNS_FILE, open_columns
 from catalog.table import ProductTable
 from catalog.tokens import OFFSETS_FILE, TOKENS_FILE
-from core.errors import ReleaseError
+from core.errors import ReleaseError, TandemError
 from core.manifest import ColumnsReport, LexicalReport, Manifest, SuggestionReport
-from core.progress import Steps
+from core.progress import Report, Steps, ignore
 from core.releases import ReleaseStore
 from engine.device import chosen_device
 from engine.half import has_half
 from engine.lexical.index import SYNONYMS_FILE, lexical_files
 from indexer.build import IndexReport, build_index
+from indexer.changes import Changes, drop_unneeded, open_changes
 from indexer.cleaning.mapping import FeedMapping
 from indexer.columns import ColumnSettings, write_columns
 from indexer.embed import embed_products, tokenize_products
+from indexer.fold import Folded, fold_into_feed, fold_into_release, plan_fold
 from indexer.inputs import (
     IndexOptions,
     digest_feed,
@@ -105,15 +108,27 @@ def index_feed(
         opened = open_models(models)
         inputs = digests | opened.digests()
         served = _release_in_service(store, market.catalog)
-        if served and is_unchanged(served, inputs, options) and _can_be_served(store, served):
-            return IndexOutcome(served, None)
-        with work_folder(store.folder(market.catalog) / WORK, [QUARANTINE_FILE]) as work:
-            with steps.step("clean") as report:
-                cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
-                if options.sample:
-                    keep_sample(cleaned.columns, options.sample)
-            job = _Job(opened, options, inputs, store, work, steps)
-            return _make_release(_clean_products(cleaned, market, mapping.types), job)
+        with open_changes(store, market.catalog, options.change_log) as changes:
+            if options.as_of is None:
+                changes.check_known(served)
+            cut = feed.stat().st_mtime_ns // 1_000_000 if options.as_of is None else options.as_of
+            plan = plan_fold(store, market.catalog, changes, served, cut)
+            unchanged = served and is_unchanged(served, inputs, options) and plan.holds_all()
+            if served and unchanged and _can_be_served(store, served):
+                return IndexOutcome(served, None)
+            with work_folder(store.folder(market.catalog) / WORK, [QUARANTINE_FILE]) as work:
+                with steps.step("clean") as report:
+                    cleaned = clean_feed(feed, mapping, work, report, options.max_rejected)
+                    if options.sample:
+                        keep_sample(cleaned.columns, options.sample)
+                job = _Job(opened, options, inputs, store, work, steps)
+                products = _clean_products(cleaned, market, mapping.types)
+                versions = None if options.sample else cleaned.versions
+                with _fold_step(steps, changes, versions is not None) as report:
+                    products = _with_changes(products, fold_into_feed(plan, store, cleaned.columns, versions, report))
+                outcome = _make_release(products, job)
+            _drop_changes(store, market.catalog, changes)
+            return outcome
 
 
 def apply_models(
@@ -131,10 +146,15 @@ def apply_models(
             store.verify(catalog, served.release_id, name)
         options = restore_settings(options, served)
         opened = open_models(models)
-        with work_folder(store.folder(catalog) / WORK, []) as work:
-            products = _copy_products(store, served, work)
-            job = _Job(opened, options, replace_models(served.inputs, options, opened), store, work, steps)
-            return _make_release(products, job)
+        with open_changes(store, catalog, options.change_log) as changes:
+            with work_folder(store.folder(catalog) / WORK, []) as work:
+                products = _copy_products(store, served, work)
+                job = _Job(opened, options, replace_models(served.inputs, options, opened), store, work, steps)
+                with _fold_step(steps, changes, False) as report:
+                    folded = fold_into_release(changes, store, served, products.columns, report)
+                outcome = _make_release(_with_changes(products, folded), job)
+            _drop_changes(store, catalog, changes)
+            return outcome
 
 
 def _make_release(products: CleanProducts, job: _Job) -> IndexOutcome:
@@ -231,6 +251,24 @@ def _lexical_paths(lexical: LexicalReport, work: Path) -> dict[str, Path]:
 def _clean_products(cleaned: CleanResult, market: Market, types: dict[str, str]) -> CleanProducts:
     extra = {QUARANTINE_FILE: cleaned.quarantine} if cleaned.quarantine.is_file() else {}
     return CleanProducts(market, cleaned.columns, cleaned.summary(), extra, types)
+
+
+def _fold_step(steps: Steps, changes: Changes, versioned: bool) -> AbstractContextManager[Report]:
+    """A step where there is anything to fold."""
+    return steps.step("fold changes") if changes.last or versioned else nullcontext(ignore)
+
+
+def _with_changes(products: CleanProducts, folded: Folded) -> CleanProducts:
+    files = {**products.extra_files, **folded.files}
+    return replace(products, columns=folded.columns, extra_files=files, changes=folded.report)
+
+
+def _drop_changes(store: ReleaseStore, catalog: str, changes: Changes) -> None:
+    """Drops what no release needs; the release is published, so a failure is a warning."""
+    try:
+        drop_unneeded(store, catalog, changes)
+    except TandemError as error:
+        log.warning("entries that no release needs stay in the change log: %s", error)
 
 
 def _copy_products(store: ReleaseStore, served: Manifest, work: Path) -> CleanProducts:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from catalog.product import CATALOG_SCHEMA
 from core.errors import FeedError
 from core.progress import Report, ignore
 from indexer.cleaning.codes import CodeSpelling
-from indexer.cleaning.mapping import FeedMapping, default_mapping
+from indexer.cleaning.mapping import VERSION, FeedMapping, default_mapping
 from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.row import RowCleaner
 from indexer.feed.batch import Batch
@@ -64,12 +65,14 @@ class CleanReport(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CleanResult:
-    """The catalog's columns (Arrow IPC, `CATALOG_SCHEMA`), the rows left out of it, the mapping used, the counts."""
+    """The catalog's columns (Arrow IPC, `CATALOG_SCHEMA`), the rows left out of it, the mapping used, the counts; and
+    the version of each product, 0 where it has none, shape (n,), where the mapping names a column of versions."""
 
     columns: Path
     quarantine: Path
     mapping: FeedMapping
     report: CleanReport
+    versions: NDArray[np.int64] | None = None
 
     def summary(self) -> dict[str, Any]:
         """The counts as a JSON value, for the manifest."""
@@ -116,9 +119,10 @@ def clean_feed(
                         _drop_repeats(spill, last, rows.numbers, surplus, columns, quarantine)
                 else:
                     spill.replace(target)
+                versions = np.array(rows.versions, np.int64)[last == np.arange(len(last))] if rows.versions else None
         finally:
             spill.unlink(missing_ok=True)
-    return CleanResult(target, quarantine.path, resolved, rows.report(columns, repeated))
+    return CleanResult(target, quarantine.path, resolved, rows.report(columns, repeated), versions)
 
 
 class _RowPass:
@@ -130,10 +134,12 @@ class _RowPass:
         self.rejected: Counter[str] = Counter()
         self.digests = bytearray()
         self.numbers = array("q")
+        self.versions = array("q")  # where the feed has any
         self.spellings = {name: CodeSpelling() for name in _CODES}
         self.skipped: Counter[str] = Counter()
         self.columns: dict[str, None] = dict.fromkeys(feed.format.columns)
         self._cleaner = RowCleaner(mapping)
+        self._versioned = VERSION in mapping.fields
         self._quarantine = quarantine
 
     def run(self, columns: "ColumnsWriter", report: Report) -> None:
@@ -179,6 +185,8 @@ class _RowPass:
             self._add_codes(product)
             self.digests += hashlib.blake2b(product[0].encode(), digest_size=16).digest()
             self.numbers.append(number)
+            if self._versioned:
+                self.versions.append(self._cleaner.version(row))
             yield product
 
     def _add_codes(self, product: tuple[Any, ...]) -> None:

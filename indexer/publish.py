@@ -8,6 +8,7 @@ from typing import Any
 
 from core.manifest import (
     CatalogSnapshot,
+    ChangesReport,
     ColumnsReport,
     FileEntry,
     LexicalReport,
@@ -40,14 +41,15 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class CleanProducts:
-    """Products to be indexed: the file of their columns, the report of the cleaning, files that go along, and
-    the types of fields that the mapping declares."""
+    """Products to be indexed: the file of their columns, the report of the cleaning, files that go along,
+    the types of fields that the mapping declares, and which changes were folded in."""
 
     market: Market
     columns: Path
     cleaning: dict[str, Any]
     extra_files: dict[str, Path] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    changes: ChangesReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def publish(draft: ReleaseDraft, store: ReleaseStore) -> Manifest:
             lexical=draft.lexical,
             suggestions=draft.suggestions,
             columns=draft.typed,
+            changes=draft.products.changes,
             files=files,
         ),
         validation=draft.validation,

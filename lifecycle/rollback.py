@@ -30,7 +30,7 @@ def rollback_release(store: ReleaseStore, catalog: str, release: str | None) -> 
     return release
 
 
-def rollback_models(store: ReleaseStore, catalog: str, model: str, steps: Steps) -> IndexOutcome:
+def rollback_models(store: ReleaseStore, catalog: str, model: str, steps: Steps, change_log: str = "") -> IndexOutcome:
     """Publishes the current products under an earlier model set, so that no old stock comes back.
 
     Raises ReleaseError when no release of the catalog has that model set, or its files or the products are damaged.
@@ -41,7 +41,7 @@ def rollback_models(store: ReleaseStore, catalog: str, model: str, steps: Steps)
         known = ", ".join(dict.fromkeys(entry.model.model_id for entry in manifests))
         raise ReleaseError(f"no release of catalog {catalog!r} has model set {quoted(model)}; there is: {known}")
     models = _models_of_any(store, catalog, [entry.release_id for entry in reversed(matching)])
-    return apply_models(catalog, models, IndexOptions(), store, steps)
+    return apply_models(catalog, models, IndexOptions(change_log=change_log), store, steps)
 
 
 def _models_of_any(store: ReleaseStore, catalog: str, releases: list[str]) -> ModelFolders:

@@ -142,12 +142,12 @@ async def _search(release: LoadedRelease, rules: RuleSet, text: str, top_k: int)
     return Side(products, answer.searched_query, answer.redirect, answer.rules)
 
 
-def read_time(text: str | None) -> datetime:
-    """A point in time, now without one. Raises TandemError."""
+def read_time(text: str | None, option: str = "--at") -> datetime:
+    """A point in time, now without one. Raises TandemError, which names the option."""
     if text is None:
         return datetime.now(UTC)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise TandemError(f"--at is {quoted(text)}; give a time such as 2026-12-01T09:00+01:00") from None
+        raise TandemError(f"{option} is {quoted(text)}; give a time such as 2026-12-01T09:00+01:00") from None
     return moment if moment.tzinfo else moment.astimezone()

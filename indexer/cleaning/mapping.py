@@ -9,6 +9,7 @@ id = "sku"                                          # a column; "offer.price" re
 title = { columns = ["name", "colour"], join = " " }
 price = { column = "cents", scale = 0.01 }          # decimal = "," where "1.234" means 1234
 currency = { constant = "EUR" }
+version = "revision"                                # whole numbers; a change with a newer one wins over the feed
 [attributes]
 include = ["attr_*"]                                # in the order of importance
 exclude = ["attr_internal_*"]
@@ -47,6 +48,7 @@ from indexer.feed.encoding import codec_name
 from indexer.feed.exports import Export
 
 FIELDS = ("id", "price", "currency", "popularity", *TEXT_FIELDS)
+VERSION = "version"  # only where a mapping names it: columns of that name may be of a product's own version
 REQUIRED = ("id", "title")
 
 # Names other systems use, most telling first. Case, spaces, dashes, underscores and a "g:" before them do not count.
@@ -227,7 +229,7 @@ class FeedMapping(_Strict):
 
     @model_validator(mode="after")
     def _check_fields(self) -> "FeedMapping":
-        _refuse_unknown(self.fields, FIELDS)
+        _refuse_unknown(self.fields, (*FIELDS, VERSION))
         lacking = [name for name in REQUIRED if self.fields and name not in self.fields]
         if lacking:
             raise ValueError(f"fields: no {lacking[0]}; every product needs one")

@@ -1,5 +1,6 @@
 """One row of a feed, under a mapping, becomes one product."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from catalog.product import CATALOG_SCHEMA, MOST_ATTRIBUTES
 from indexer.cleaning.availability import parse_availability
 from indexer.cleaning.codes import ID_LIMIT, parse_gtin, parse_id, plain_number
 from indexer.cleaning.currency import parse_currency
-from indexer.cleaning.mapping import FeedMapping, FieldSource
+from indexer.cleaning.mapping import VERSION, FeedMapping, FieldSource
 from indexer.cleaning.price import parse_price
 from indexer.cleaning.rejection import InvalidValue
 from indexer.cleaning.text import as_text, clean_link, clean_text, clip, parse_number
@@ -33,6 +34,7 @@ _RAW_TIMES, _RAW_LEAST = 5, 5000
 _JOINED = {"description": " ", "product_type": " > ", "color": "/", "size": "/", "material": "/"}
 _LINKS = ("image_link", "link")
 _SHOWN = 100
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,19}")
 _Parsed = TypeVar("_Parsed")
 
 
@@ -70,6 +72,10 @@ class RowCleaner:
             product[name] = self._read(name, row, parse)
         product["attributes"] = self._attributes(row) if self._mapping.attributes.include else None
         return tuple(map(product.get, CATALOG_SCHEMA.names))
+
+    def version(self, row: Row) -> int:
+        """The row's version, 1 to 2^63 - 1; 0 where it has none, or none that can be read."""
+        return self._read(VERSION, row, self._version) or 0 if VERSION in self._mapping.fields else 0
 
     def name(self, row: Row) -> str | None:
         """The row's id where it can be read."""
@@ -168,6 +174,15 @@ class RowCleaner:
         if number is None and as_text(value).strip():
             raise InvalidValue("no_number", f"{as_text(value)[:_SHOWN]!r} is no number")
         return number
+
+    def _version(self, row: Row, name: str) -> int | None:
+        value = self._value(row, name)
+        text = plain_number(as_text(value).strip())
+        if not text or value != value or text == "0":
+            return None
+        if not _WHOLE_NUMBER.fullmatch(text) or not 0 < int(text) < 1 << 63:
+            raise InvalidValue("no_version", f"{text[:_SHOWN]!r} is no whole number from 1 to 2^63 - 1")
+        return int(text)
 
     def _link(self, row: Row, name: str) -> str | None:
         text = as_text(self._value(row, name))

@@ -18,6 +18,15 @@ Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; de
 Address = Annotated[str, typer.Option(help="Host and port of the service.")]
 Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")]
 Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
+ChangeLogSetting = Annotated[
+    str,
+    typer.Option(
+        "--change-log",
+        envvar="TANDEM_SERVE_CHANGE_LOG",
+        show_envvar=False,
+        help="Where changes of products are kept, as for `tandem serve`: empty, or redis://HOST:PORT/DATABASE.",
+    ),
+]
 Judgments = Annotated[Path, typer.Option(help="Parquet, CSV or JSONL with query, product_id, grade and split.")]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
 TrackingUri = Annotated[

@@ -1,13 +1,14 @@
 """Releases and measures as tables on the terminal."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from core.manifest import ColumnsReport, Manifest
+from core.manifest import ChangesReport, ColumnsReport, Manifest
 from core.release import Release
 
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ _NAMES_SHOWN = 8
 _RELEASE_COLUMNS = {"": 1, "release": 27, "created (UTC)": 19, "model": 14, "catalog": 14, "products": 8, "index": 10}
 
 
-def show_releases(console: Console, releases: Sequence[Release], current: str | None) -> None:
-    """The releases of one catalog in their order, the one in service marked; what is damaged, and why, below."""
+def show_releases(
+    console: Console, releases: Sequence[Release], current: str | None, later: Mapping[str, int] | None = None
+) -> None:
+    """The releases of one catalog in their order, the one in service marked; what is damaged, and why, below.
+
+    `later` has, by release, how many requests changed products since, where there is a change log.
+    """
     table = Table()
     for name, width in _RELEASE_COLUMNS.items():
         table.add_column(name, min_width=width)
@@ -38,6 +44,10 @@ def show_releases(console: Console, releases: Sequence[Release], current: str | 
             mark, Text(release.name), *(_release_cells(release.manifest) if release.manifest else ["damaged"])
         )
     console.print(table)
+    for name, count in (later or {}).items():
+        if count:
+            line = f"{name}: {count:,} requests changed products since, which a service applies over it"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     for release in releases:
         if release.damage:
             show_damage(console, release.damage)
@@ -66,6 +76,8 @@ def show_release(console: Console, manifest: Manifest, embedded: int | None) -> 
     cleaning = ", ".join(f"{name} {value:,}" for name, value in counts(manifest).items())
     console.print(f"feed: {cleaning}", highlight=False)
     _show_cleaning(console, manifest.snapshot.cleaning)
+    if manifest.snapshot.changes is not None:
+        _show_changes(console, manifest.snapshot.changes)
     if manifest.snapshot.columns is not None:
         _show_columns(console, manifest.snapshot.columns)
     index = manifest.snapshot.index
@@ -88,6 +100,18 @@ def _show_cleaning(console: Console, cleaning: Mapping[str, Any]) -> None:
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_changes(console: Console, changes: ChangesReport) -> None:
+    """What of the change log the feed superseded, and what was folded in."""
+    if not changes.revision:
+        return
+    cut = f"{datetime.fromtimestamp(changes.cut / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    line = (
+        f"changes: {changes.superseded:,} requests until {cut} superseded by the feed, {changes.folded:,} later ones "
+        f"folded in: products upserted {changes.upserted:,}, updated {changes.updated:,}, deleted {changes.deleted:,}"
+    )
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_columns(console: Console, report: ColumnsReport) -> None:

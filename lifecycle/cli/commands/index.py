@@ -8,7 +8,7 @@ import typer
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
-from lifecycle.cli.options import RELEASES, Feed, Mapping, Releases, finite
+from lifecycle.cli.options import RELEASES, ChangeLogSetting, Feed, Mapping, Releases, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console
 
@@ -78,6 +78,14 @@ def index(
     device: Annotated[
         EmbedDevice, typer.Option(help="What embeds products; auto: a GPU, if there is one that can.")
     ] = EmbedDevice.AUTO,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Time of the feed, such as 2026-12-01T09:00+01:00: it supersedes changes accepted until then; "
+            "default: when its file was last modified."
+        ),
+    ] = None,
+    change_log: ChangeLogSetting = "",
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
     from indexer.build import IndexSettings
@@ -88,6 +96,7 @@ def index(
     from lifecycle.feeds import read_mapping
     from lifecycle.halves import add_halves
     from lifecycle.models import models_in, resolve_models
+    from lifecycle.rules import read_time
     from text.synonyms import Synonyms, read_synonyms
 
     if models and (encoder or ranker or final):
@@ -100,6 +109,8 @@ def index(
         golden=read_golden(golden) if golden else (),
         synonyms=(Synonyms() if synonyms == Path("off") else read_synonyms(synonyms)) if synonyms else None,
         device=device.value,
+        change_log=change_log,
+        as_of=None if as_of is None else int(read_time(as_of, "--as-of").timestamp() * 1000),
     )
     chosen = read_mapping(mapping, name)
     used = models_in(models) if models else resolve_models(encoder, ranker, store, chosen.catalog.name, final)

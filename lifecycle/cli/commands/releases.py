@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from core.errors import ReleaseError, TandemError
+from core.errors import ChangeLogError, ReleaseError, TandemError
 from core.releases import ReleaseStore
-from lifecycle.cli.options import RELEASES, Catalog, Releases
+from lifecycle.cli.options import RELEASES, Catalog, ChangeLogSetting, Releases
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_json
 from retrieval.server.settings import TRITON_FOLDER
@@ -16,21 +16,28 @@ def list_releases(
     releases: Releases = RELEASES,
     catalog: Catalog = None,
     keep: Annotated[int | None, typer.Option(min=1, help="Newest releases to keep; the others are removed.")] = None,
+    change_log: ChangeLogSetting = "",
 ) -> None:
     """List the releases of a catalog, and remove old ones if asked."""
+    from indexer.changes import count_later
     from lifecycle.cli.show import show_damage, show_releases
 
     store = ReleaseStore(releases)
     name = store.named(catalog)
     if keep is not None:
-        removed = _keep_newest(store, name, keep)
+        removed = _keep_newest(store, name, keep, change_log)
         console.print(f"removed {len(removed)} releases", highlight=False)
     try:
         current = store.current(name)
     except ReleaseError as error:
         current = None
         show_damage(console, str(error))
-    show_releases(console, store.listing(name), current)
+    try:
+        later = count_later(store, name, change_log)
+    except ChangeLogError as error:
+        later = None
+        show_damage(console, str(error))
+    show_releases(console, store.listing(name), current, later)
 
 
 def lineage(
@@ -59,8 +66,10 @@ def rollback(
     catalog: Catalog = None,
     to: Annotated[str | None, typer.Option(help="Release to return to; default: the one before.")] = None,
     model: Annotated[str | None, typer.Option(help="Model set to return to, on the current catalog.")] = None,
+    change_log: ChangeLogSetting = "",
 ) -> None:
     """Return to an earlier release, or to an earlier model set on the current catalog."""
+    from indexer.changes import count_later
     from lifecycle.cli.show import show_release
     from lifecycle.rollback import rollback_models, rollback_release
 
@@ -69,21 +78,27 @@ def rollback(
     if to and model:
         raise TandemError("give --to or --model, not both")
     if model:
-        outcome = rollback_models(store, name, model, Bars(console))
+        outcome = rollback_models(store, name, model, Bars(console), change_log)
         show_release(console, outcome.manifest, outcome.embedded)
     else:
-        console.print(f"catalog {name} is back at release {rollback_release(store, name, to)}", highlight=False)
+        release = rollback_release(store, name, to)
+        console.print(f"catalog {name} is back at release {release}", highlight=False)
+        if later := (count_later(store, name, change_log) or {}).get(release):
+            console.print(f"{later:,} requests that changed products since are applied over it", highlight=False)
 
 
-def _keep_newest(store: ReleaseStore, catalog: str, keep: int) -> list[str]:
-    """Removes all but the newest releases, and their models in Triton's repository; returns their names."""
+def _keep_newest(store: ReleaseStore, catalog: str, keep: int, change_log: str) -> list[str]:
+    """Removes all but the newest releases, their models in Triton's repository, and changes that none of the others
+    needs; returns their names."""
+    from indexer.changes import drop_unneeded, open_changes
+
     repository = store.root / TRITON_FOLDER
-    if not repository.is_dir():
-        with store.lock(catalog, exclusive=True):
-            return store.prune(catalog, keep)
-    from engine.triton.repository import remove_others
-
     with store.lock(catalog, exclusive=True):
         removed = store.prune(catalog, keep)
-        remove_others(repository, catalog, {release.name for release in store.releases(catalog)})
+        if repository.is_dir():
+            from engine.triton.repository import remove_others
+
+            remove_others(repository, catalog, {release.name for release in store.releases(catalog)})
+        with open_changes(store, catalog, change_log) as changes:
+            drop_unneeded(store, catalog, changes)
     return removed

@@ -21,7 +21,10 @@ IDS = ["", "a", "b", "ä", "zz", "\ue000", "😀"]  # in the order of their UTF-
 
 
 def write(path: Path, ids: list[str]) -> None:
-    rows = [{"id": name, "version": n + 1, "version_at_cut": n, "in_feed": n % 2 == 0} for n, name in enumerate(ids)]
+    rows = [
+        {"id": name, "version": n + 1, "version_at_cut": n, "in_feed": [True, False, None][n % 3]}
+        for n, name in enumerate(ids)
+    ]
     columns = {key: [row[key] for row in reversed(rows)] for key in ("id", "version", "version_at_cut", "in_feed")}
     write_versions(path, pa.table(columns))
 
@@ -35,7 +38,7 @@ def test_every_id_is_looked_up_and_no_other(tmp_path: Path, count: int) -> None:
         there = place < count
         assert file.version(name) == (place + 1 if there else 0)
         assert file.version_at_cut(name) == (place if there else 0)
-        assert file.in_feed(name) is ((place % 2 == 0) if there else None)
+        assert file.in_feed(name) is ([True, False, None][place % 3] if there else None)
     assert [file.version(name) for name in ("A", "aa", "c", "~", "😁")] == [0] * 5
 
 
