@@ -26,13 +26,33 @@ from retrieval.pipeline.result import SearchResult
 from retrieval.profiles.profiles import Profiles
 from retrieval.recommend.behaviour import Behaviour
 from retrieval.recommend.recommender import Recommender
-from retrieval.recommend.user import Subject
+from retrieval.recommend.user import Action, Subject, User, UserEvent
 from retrieval.release.loaded import LoadedRelease
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
 
 COUNT = 60
 NOW = 2_000_000.0
+
+
+def sold(
+    name: str, popularity: float, together: Sequence[int] = (), followed: Sequence[int] = (), again: float = 1.0
+) -> tuple[Any, ...]:
+    """A row of `PRODUCTS_SCHEMA`; weights of neighbours fall from .5 by halves."""
+    weights = [[0.5**place for place in range(1, len(one) + 1)] for one in (together, followed)]
+    numbers = (popularity, popularity, 1, 1, 10, 900, 2.0, again)
+    return (name, *numbers, list(together), weights[0], list(followed), weights[1])
+
+
+# Places: 0 p40, 1 p41, 2 p42, 3 p7.
+BEHAVIOUR = [sold("p40", 5.0, [3, 1]), sold("p41", 4.0, [0], [2]), sold("p42", 1.0), sold("p7", 2.0, again=4.0)]
+POPULAR = [("", "", [0, 1, 3, 2], [5.0, 4.0, 2.0, 1.0]), ("age=young", "", [2], [1.0]), ("", "web", [3], [1.0])]
+
+
+def user(*products: str, action: Action = Action.purchase, **fields: Any) -> Subject:
+    """A shopper who bought these, the first of them last, an hour apart."""
+    events = tuple(UserEvent(name, NOW - 3600 * place, action) for place, name in enumerate(products))
+    return Subject(user=User(events=events, **fields))
 
 
 def angle(number: float) -> Vectors:

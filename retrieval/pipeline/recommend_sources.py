@@ -159,25 +159,20 @@ class SameGroupSource(RecommendSource):
     """Further products of the groups of what the shopper knows, such as other colours of it."""
 
     async def find(self) -> Candidates:
-        """See `RecommendSource`: by the latest event with the group, then by popularity."""
-        context = self._context
-        rows, at = self._members()
-        popularity = context.recommender.popularity.of(context.view, rows)
-        order = np.lexsort((rows, -popularity, at))
-        order = order[_first_of_each(at[order], _EACH_GROUP)]
-        strengths = context.history.strengths[context.history.known]
-        return Candidates(rows[order], strengths[at[order]])
-
-    def _members(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The members of the history's groups that it does not have, and the event, of those known, by which each is
-        one; both (m,)."""
+        """See `RecommendSource`: by the latest event with the group, the most popular of each."""
         context, view = self._context, self._context.view
         known = context.history.rows[context.history.known]
         groups = [view.row(row, (GROUP_FIELD,))[GROUP_FIELD] for row in known.tolist()]
         first = {name: at for at, name in reversed(list(enumerate(groups))) if name}
         rows, places = context.recommender.groups.members(view, list(first))
-        fresh = ~np.isin(rows, context.history.rows)
-        return rows[fresh], np.array(list(first.values()), np.int64)[places[fresh]]
+        allowed = context.allows(rows)
+        rows, events = rows[allowed], np.array(list(first.values()), np.int64)[places[allowed]]
+        popularity = context.recommender.popularity.of(view, rows)
+        order = np.lexsort((rows, -popularity, events))
+        order = order[_first_of_each(events[order], _EACH_GROUP)]
+        order = order[~np.isin(rows[order], context.history.rows)]  # which another source brings
+        strengths = context.history.strengths[context.history.known]
+        return Candidates(rows[order], strengths[events[order]])
 
 
 class PopularSource(RecommendSource):

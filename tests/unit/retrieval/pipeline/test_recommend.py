@@ -5,14 +5,12 @@ import asyncio
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-from recommendations import COUNT, NOW, Tower, angle, ask, ids, make_rows, make_shop, segment_of
+from recommendations import BEHAVIOUR, COUNT, POPULAR, Tower, angle, ask, ids, make_rows, make_shop, segment_of, user
 
 from catalog.popularity import PopularityScale
 from catalog.view import CatalogView
@@ -25,27 +23,12 @@ from ranker.recommendation_features import RECOMMENDATION_NAMES
 from retrieval.listing.spec import Cap, Diversity, FacetSpec, GroupSpec, ListingSpec, SortKey
 from retrieval.pipeline.result import SearchResult
 from retrieval.recommend.recommender import Recommender
-from retrieval.recommend.user import Action, Relation, Subject, User, UserEvent
+from retrieval.recommend.user import Action, Relation, Subject, User
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.ruleset import RuleSet
 from retrieval.wire.violations import InvalidRequest
 
-PURCHASE = Action.purchase
 COUNTED = ListingSpec(count=True, digest=b"request ")
-
-
-def sold(
-    name: str, popularity: float, together: Sequence[int] = (), followed: Sequence[int] = (), again: float = 1.0
-) -> tuple[Any, ...]:
-    """A row of `PRODUCTS_SCHEMA`; weights of neighbours fall from .5 by halves."""
-    weights = [[0.5**place for place in range(1, len(one) + 1)] for one in (together, followed)]
-    numbers = (popularity, popularity, 1, 1, 10, 900, 2.0, again)
-    return (name, *numbers, list(together), weights[0], list(followed), weights[1])
-
-
-# Places: 0 p40, 1 p41, 2 p42, 3 p7.
-BEHAVIOUR = [sold("p40", 5.0, [3, 1]), sold("p41", 4.0, [0], [2]), sold("p42", 1.0), sold("p7", 2.0, again=4.0)]
-POPULAR = [("", "", [0, 1, 3, 2], [5.0, 4.0, 2.0, 1.0]), ("age=young", "", [2], [1.0]), ("", "web", [3], [1.0])]
 
 
 @pytest.fixture
@@ -58,12 +41,6 @@ def shop(tmp_path: Path) -> LoadedRelease:
 def sold_shop(tmp_path: Path) -> LoadedRelease:
     """With behaviour of four products."""
     return make_shop(tmp_path, BEHAVIOUR, POPULAR)
-
-
-def user(*products: str, action: Action = PURCHASE, **fields: Any) -> Subject:
-    """A shopper who bought these, the first of them last, an hour apart."""
-    events = tuple(UserEvent(name, NOW - 3600 * place, action) for place, name in enumerate(products))
-    return Subject(user=User(events=events, **fields))
 
 
 def path(result: SearchResult) -> str:
