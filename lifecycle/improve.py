@@ -34,7 +34,14 @@ Notify = Callable[[str], None]
 
 
 def improve(
-    shop: ShopFiles, store: ReleaseStore, output: Path, recipe: str, steps: Steps, tracker: Tracker, notify: Notify
+    shop: ShopFiles,
+    store: ReleaseStore,
+    output: Path,
+    recipe: str,
+    steps: Steps,
+    tracker: Tracker,
+    notify: Notify,
+    change_log: str = "",
 ) -> Improvement:
     """Leaves models, and what they are worth, in `output`; what is done there already is not done again.
 
@@ -53,7 +60,8 @@ def improve(
     result = Improvement.compare(catalog, split, replaced, before, after)
     if result.better:
         _keep_vectors(ReleaseStore(output / _CANDIDATE), store, catalog)
-        outcome = index_feed(shop.catalog, mapping, models, IndexOptions(), store, steps)
+        options = IndexOptions(change_log=change_log)
+        outcome = index_feed(shop.catalog, mapping, models, options, store, steps)
         result = result.model_copy(update={"release": outcome.manifest.release_id})
     write_json(output / IMPROVED_FILE, result.model_dump(mode="json"))
     return result

@@ -54,7 +54,9 @@ def run_shop(
     name = chosen.catalog.name
     with Bars(console).step("models to begin with"):
         models = resolve_models(None, None, store, name)
-    outcome = index_feed(shop.catalog, chosen, models, IndexOptions(), store, Bars(console))
+    outcome = index_feed(
+        shop.catalog, chosen, models, IndexOptions(change_log=settings.change_log), store, Bars(console)
+    )
     show_release(console, outcome.manifest, outcome.embedded)
     background = Background(store.root / _LOG)
     tour = Tour(console, shop, store, name, _training(shop, store, prepare), background)

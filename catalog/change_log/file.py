@@ -119,7 +119,7 @@ class FileChangeLog:
         """See `ChangeLog`. Whole segments go, the oldest first."""
         if not list_segments(self._folder):
             return
-        with self._refusals(), self._locked():
+        with self._group.turn, self._refusals(), self._locked():
             self._writer.recover()
             if through >= self._writer.next - 1 and self._writer.end > SEGMENT_HEADER:
                 create_segment(self._folder, self._writer.next, self._writer.log_id)
@@ -135,7 +135,7 @@ class FileChangeLog:
         self._closed = True
         with self._news:
             self._news.notify_all()
-        with self._reading:
+        with self._group.turn, self._reading:
             self._writer.close()
             self._reader.close()
 

@@ -19,13 +19,14 @@ class _Ticket:
 class GroupCommit:
     """Hands the payloads of all who wait to one call of `commit`, which returns the revision of the first.
 
-    A commit takes callers in the order they came, while they have at most `most_bytes` together.
+    A commit takes callers in the order they came, while they have at most `most_bytes` together. Who holds `turn` keeps
+    commits away.
     """
 
     def __init__(self, commit: Callable[[Sequence[bytes]], int], most_bytes: int) -> None:
         self._commit = commit
         self._most_bytes = most_bytes
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
         self._queue: list[_Ticket] = []
         self._queue_lock = threading.Lock()
 
@@ -35,7 +36,7 @@ class GroupCommit:
         with self._queue_lock:
             self._queue.append(ticket)
         while not ticket.done:
-            with self._turn:
+            with self.turn:
                 if not ticket.done:
                     self._serve()
         if ticket.error is not None:

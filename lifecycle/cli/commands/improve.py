@@ -9,7 +9,7 @@ import typer
 from core.config import load_settings
 from core.errors import TandemError
 from core.releases import ReleaseStore
-from lifecycle.cli.options import RELEASES, Feed, Judgments, Mapping, Releases, TrackingUri
+from lifecycle.cli.options import RELEASES, ChangeLogSetting, Feed, Judgments, Mapping, Releases, TrackingUri
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_line
 
@@ -22,6 +22,7 @@ def improve(
     output: Annotated[Path | None, typer.Option(help="Folder for the models; default: among the releases.")] = None,
     recipe: Annotated[str, typer.Option(help="The training: sample, home_depot or general.")] = "sample",
     track: TrackingUri = None,
+    change_log: ChangeLogSetting = "",
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
 ) -> None:
     """Train by a recipe, and publish the result unless it ranks worse than the release in service."""
@@ -40,6 +41,6 @@ def improve(
     output = output or trained_folder(shop, store)
     settings = load_settings(TrackingSettings, None, {"tracking": {"uri": track} if track else None})
     tracker = open_tracker(settings.tracking.uri, output, print_line)
-    improvement = improve(shop, store, output, recipe, Bars(console), tracker, print_line)
+    improvement = improve(shop, store, output, recipe, Bars(console), tracker, print_line, change_log)
     if not attached:
         show_improvement(console, improvement)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +111,26 @@ def test_a_log_that_was_moved_away_takes_no_more(log: FileChangeLog, tmp_path: P
     with pytest.raises(ChangeLogError, match="was moved away or replaced while it was used"):
         log.append([entry("b")])
     assert ids(FileChangeLog(tmp_path / "moved")) == ["a"]
+
+
+def test_closing_waits_for_an_append_that_is_under_way(
+    log: FileChangeLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, sync = threading.Event(), threading.Event(), tail.sync_data
+
+    def slow(handle: int) -> None:
+        begun.set()
+        go.wait(60)
+        sync(handle)
+
+    monkeypatch.setattr(tail, "sync_data", slow)
+    with ThreadPoolExecutor(2) as pool:
+        appending = pool.submit(log.append, [entry("b")])
+        begun.wait(60)
+        closing = pool.submit(log.close)
+        with pytest.raises(TimeoutError):
+            closing.result(0.1)
+        go.set()
+        assert appending.result()[0].revision == 2
+        closing.result()
+    assert ids(FileChangeLog(tmp_path / "log")) == ["a", "b"]
