@@ -16,6 +16,7 @@ from lifecycle.cli.commands.improve import improve
 from lifecycle.cli.commands.index import index
 from lifecycle.cli.commands.judgments import judgments
 from lifecycle.cli.commands.models import models
+from lifecycle.cli.commands.profiles import profiles
 from lifecycle.cli.commands.recommend import recommend
 from lifecycle.cli.commands.releases import lineage, list_releases, rollback
 from lifecycle.cli.commands.rules import rules
@@ -60,7 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "gate": gate,
 }
-_GROUPS = {"models": models, "triton": triton, "rules": rules}
+_GROUPS = {"models": models, "triton": triton, "rules": rules, "profiles": profiles}
 
 for name, command in _COMMANDS.items():
     app.command(name)(command)

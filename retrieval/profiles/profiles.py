@@ -64,6 +64,10 @@ class Profiles:
             self._expired = now
             store.expire(since)
 
+    def hash(self, user_id: str) -> bytes:
+        """The keyed hash of a shopper's id. Raises ProfileError."""
+        return self._open()[1].hash(user_id)
+
     async def forget(self, user_id: str) -> int:
         """Deletes a shopper's profiles, and lists the shopper as forgotten. Returns of how many catalogs there was one.
         Raises ProfileError."""

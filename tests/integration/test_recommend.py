@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,18 @@ async def test_the_command_prints_a_list_or_one_line_of_what_is_wrong(store: Rel
         wrong = command("recommend", *at, "--product", "a-0", "--user", "u")
         failed = await asyncio.to_thread(subprocess.run, wrong, capture_output=True, text=True, env=environment())
         assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and "--product goes without" in failed.stderr
+
+
+async def test_behaviour_is_loaded_into_the_profiles_that_a_service_reads(store: ReleaseStore, tmp_path: Path) -> None:
+    when = datetime.now(UTC).isoformat()
+    (tmp_path / "log.csv").write_text(f"user_id,product_id,time\n{SECRET},a-7,{when}\n{SECRET},a-8,{when}\n")
+    printed = await asyncio.to_thread(
+        run, "profiles", "import", str(tmp_path / "log.csv"), "--releases", str(store.root)
+    )
+    assert printed == "2 rows read, 2 events of 1 shoppers kept\n"
+    async with run_server(settings(store)) as server, AsyncSearchClient(server.address, timeout=20) as client:
+        answer = await client.recommend(RecommendRequest(user={"user_id": SECRET}))  # type: ignore[arg-type]
+    assert answer.products_used == 2 and sum("hose" in title for title in titles(answer)) >= 4
 
 
 async def test_a_search_states_that_it_was_not_personalised(store: ReleaseStore) -> None:
