@@ -1,12 +1,14 @@
 """Changes over the products of a feed or of a release: what becomes of each product that they touch."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from catalog.changes import Change, ChangeKind
 from catalog.product import CATALOG_SCHEMA
@@ -94,15 +96,12 @@ def write_products(table: ProductTable, states: Mapping[str, ProductState], path
         with ColumnsWriter(path) as writer:
             done = 0
             for batch in table.batches():
-                for part, name in _parts(batch, touched):
-                    if name is None:
-                        writer.add(part)
-                        continue
-                    seen.add(name)
-                    if states[name].exists:
-                        writer.add(_changed(part, states[name]))
-                    else:
-                        deleted += 1
+                places = pc.indices_nonzero(pc.is_in(batch.column("id"), value_set=touched)).to_numpy()
+                names = batch.column("id").take(places).to_pylist()
+                seen.update(names)
+                changed = _changed(batch, places, [states[name] for name in names])
+                deleted += batch.num_rows - changed.num_rows
+                writer.add(changed)
                 done += batch.num_rows
                 report(done, total)
             new = [state.row for name, state in states.items() if state.exists and state.row and name not in seen]
@@ -117,22 +116,25 @@ def write_products(table: ProductTable, states: Mapping[str, ProductState], path
     return Written(upserted, len(there) - upserted, deleted)
 
 
-def _parts(batch: pa.RecordBatch, touched: pa.Array) -> Iterable[tuple[pa.RecordBatch, str | None]]:
-    """The batch in pieces: runs of rows that no change touches, and each other row with its id."""
-    start, column = 0, batch.column("id")
-    for place in pc.indices_nonzero(pc.is_in(column, value_set=touched)).to_pylist():
-        if place > start:
-            yield batch.slice(start, place - start), None
-        yield batch.slice(place, 1), column[place].as_py()
-        start = place + 1
-    if start < batch.num_rows:
-        yield batch.slice(start), None
-
-
-def _changed(row: pa.RecordBatch, state: ProductState) -> pa.RecordBatch:
-    if state.row is not None:
-        return make_batch([_values(state.row)])
-    return make_batch([_values({**row.to_pylist()[0], **state.fields})])
+def _changed(batch: pa.RecordBatch, places: NDArray[np.uint64], states: Sequence[ProductState]) -> pa.RecordBatch:
+    """The batch with what became of the rows at these places, in its order."""
+    if not len(places):
+        return batch
+    rows = batch.take(pa.array(places)).to_pylist()
+    left = [
+        (place, row if state.row is None else state.row, state.fields)
+        for place, row, state in zip(places, rows, states, strict=True)
+        if state.exists
+    ]
+    keeps = np.ones(batch.num_rows, bool)
+    keeps[places] = False
+    if not left and not keeps.any():
+        return batch.slice(0, 0)
+    parts = [batch.filter(pa.array(keeps))]
+    if left:
+        parts.append(make_batch([_values({**row, **fields}) for _, row, fields in left]))
+    order = np.argsort(np.concatenate([np.flatnonzero(keeps), [place for place, _, _ in left]]))
+    return pa.Table.from_batches(parts, CATALOG_SCHEMA).take(pa.array(order)).combine_chunks().to_batches()[0]
 
 
 def _values(row: Mapping[str, Any]) -> tuple[Any, ...]:
