@@ -98,6 +98,8 @@ def _appended(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The array with others behind, in the room of its buffer, or in a larger one. What was there stays as it was."""
     length = len(array) + sum(map(len, added))
+    if length == len(array):  # its buffer may be another's
+        return buffer, array
     if length > len(buffer):
         buffer = np.empty(length + max(_LEAST_ROOM, length // _ROOM_SHARE), array.dtype)
         buffer[: len(array)] = array

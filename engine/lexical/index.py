@@ -14,7 +14,7 @@ from engine.lexical.alternatives import Alternative, added, added_to, holding
 from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
 from engine.lexical.fresh_terms import FreshTerms
 from engine.lexical.parts import PARTS_FILES, CompoundParts
-from engine.lexical.postings import Postings, merge_postings
+from engine.lexical.postings import Postings, merge_postings, scores_at
 from engine.lexical.statistics import STATISTICS_FILE, read_statistics
 from engine.protocol import Candidates
 from text.terms import Word
@@ -138,6 +138,8 @@ class LexicalIndex:
         self._fields = list(postings.values())
         self.terms = terms
         self.count = count
+        sparse = [one.numbers for one in self._fields if one.numbers is not None]
+        self._numbers = np.unique(np.concatenate(sparse)) if sparse else None
         self.compounds = compounds
         """Whether words within compounds were noted."""
 
@@ -205,7 +207,7 @@ class LexicalIndex:
 
         Of very many postings, those of the commonest terms, which discriminate least, are left out.
         """
-        totals = self._totals(self.affordable(terms), weights, synonyms)
+        totals = self._totals(self._present(self.affordable(terms)), weights, synonyms)
         if allowed is not None:
             totals[~allowed] = 0
         best = _best(totals, k)
@@ -220,7 +222,7 @@ class LexicalIndex:
         its best term in any field. Of very many postings, those of the commonest terms are left out, as in `search`;
         `terms` are those that are left, where that is known.
         """
-        terms = self.affordable(query.terms) if terms is None else terms
+        terms = self._present(self.affordable(query.terms) if terms is None else terms)
         covered = np.zeros(self.count, np.float32)
         known = {place for term in query.terms for place in term.words}
         known |= {place for alternatives in query.synonyms for one in alternatives for place in one.words}
@@ -253,6 +255,8 @@ class LexicalIndex:
             if weight := weights.get(name, 0.0):
                 for term in terms:
                     rows, scores = postings.lookup(term.number)
+                    if not len(rows):
+                        continue
                     totals[rows] += scores * np.float32(weight * term.weight * term.scale)
                 for alternatives in synonyms:
                     more, extra = added(alternatives, terms, postings)
@@ -265,12 +269,14 @@ class LexicalIndex:
         scores = np.zeros(shape, np.float32)
         matched = np.zeros((*shape, len(query.words)), np.float32)
         lengths = np.zeros(shape, np.int32)
+        terms = self._present(query.terms)
         for place, postings in enumerate(self._fields):
             lengths[:, place] = postings.lengths[rows]
-            for term in query.terms:
-                if not postings.frequency(term.number):
+            for term in terms:
+                holders, own = postings.lookup(term.number)
+                if not len(holders):
                     continue
-                values = postings.at(term.number, rows)
+                values = scores_at(holders, own, rows)
                 scores[:, place] += np.float32(term.weight * term.scale) * values
                 weight = (values > 0) * np.float32(term.weight)
                 for word in term.words:
@@ -282,6 +288,15 @@ class LexicalIndex:
                     for word in one.words:
                         np.maximum(matched[:, place, word], mask * np.float32(one.weight), out=matched[:, place, word])
         return Evidence(scores, matched, self._rivals(query, rows), lengths, self.fields)
+
+    def _present(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
+        """The terms that some product holds; all of them where that takes as long as looking them up."""
+        if self._numbers is None or not terms or not len(self._numbers):
+            return terms if self._numbers is None else ()
+        wanted = np.array([term.number for term in terms])
+        places = np.minimum(self._numbers.searchsorted(wanted), len(self._numbers) - 1)
+        there = self._numbers[places] == wanted
+        return [term for term, held in zip(terms, there.tolist(), strict=True) if held]
 
     def affordable(self, terms: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
         """The terms whose postings a search adds up."""

@@ -32,10 +32,7 @@ class Postings:
     def at(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The term's score in each of these rows, 0 where it is not found."""
         held, scores = self.lookup(number)
-        if not len(held):
-            return np.zeros(len(rows), np.float32)
-        places = np.minimum(np.searchsorted(held, rows), len(held) - 1)
-        return np.where(held[places] == rows, scores[places], np.float32(0))
+        return scores_at(held, scores, rows) if len(held) else np.zeros(len(rows), np.float32)
 
     def frequency(self, number: int) -> int:
         """How many products hold the term."""
@@ -57,6 +54,13 @@ class Postings:
         elif number >= self.terms:  # it came with a fresh segment
             return 0, 0
         return self.ends[place], self.ends[place + 1]
+
+
+def scores_at(held: NDArray[np.int32], scores: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The scores of p rows, p at least 1, in each of r others, 0 where it is none of them."""
+    # In one type, lest all of `held` is converted for a few rows.
+    places = np.minimum(held.searchsorted(rows.astype(held.dtype, copy=False)), len(held) - 1)
+    return np.where(held[places] == rows, scores[places], np.float32(0))
 
 
 def merge_postings(parts: Sequence[Postings], kept: Sequence[NDArray[np.bool_]]) -> Postings:

@@ -5,6 +5,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from engine.lexical.dictionary import COMPOUND, head_term, modifier_term
@@ -15,6 +16,7 @@ from indexer.product_words import SPLIT_FIELDS, product_terms, product_words
 from text.terms import COMPOUNDING, Analyser, Word
 
 _SHORTEST, _MOST_HEADS = 3, 2
+_KNOWN = 1 << 15  # terms of the base whose numbers are kept
 
 
 class FreshWords:
@@ -25,6 +27,7 @@ class FreshWords:
         self._base = base
         self._analyser = Analyser(language)
         self._splits = base.compounds and self._analyser.language in COMPOUNDING
+        self._known: LRUCache[str, int] = LRUCache(_KNOWN)
         self._lock = Lock()
 
     def build(self, rows: Sequence[Mapping[str, Any]]) -> LexicalIndex:
@@ -54,7 +57,9 @@ class FreshWords:
         return numbers
 
     def _number(self, term: str, spelling: str = "") -> int:
-        number = self._base.terms.find(term)
+        number = self._known.get(term)
+        if number is None and (number := self._base.terms.find(term)) is not None:
+            self._known[term] = number
         if number is not None:
             return number
         fresh = self._base.fresh_terms

@@ -46,6 +46,16 @@ def test_further_segments_come_behind_and_former_views_stay(kind: Kind) -> None:
         assert_same(merged.column("f", base, parts[:count], counts[:count]), seen[count][1])
 
 
+@pytest.mark.parametrize("kind", [Kind.string, Kind.strings])
+def test_a_segment_without_values_comes_behind(kind: Kind) -> None:
+    merged, base = MergedColumns(), column(kind, _VALUES[kind][0])
+    parts = [column(kind, [None]) for _ in range(2)]
+    for count in (0, 1, 2):
+        assert_same(
+            merged.column("f", base, parts[:count], [1] * count), merge_columns(base, parts[:count], [1] * count)
+        )
+
+
 @pytest.mark.parametrize("kind", _VALUES)
 def test_other_segments_in_the_same_place_are_merged_anew(kind: Kind) -> None:
     base, *others = (column(kind, values) for values in _VALUES[kind])
