@@ -11,7 +11,8 @@ from catalog.selection import Selection
 from catalog.view import CatalogView
 from core.filters import Filter, join_filters
 from core.plan import Plan
-from engine.protocol import Candidates, Vectors
+from encoder.users.tower import History as TowerHistory
+from engine.protocol import Candidates, EngineError, Vectors
 from retrieval.listing.match_set import LexicalMatches
 from retrieval.listing.page_token import PageToken
 from retrieval.pipeline.result import Degradation, SearchResult
@@ -57,6 +58,7 @@ class RequestContext:
     matches_depend_on_sources: bool = True
     history: History = EMPTY
     _history_vectors: "asyncio.Future[Vectors] | None" = None
+    _user_vector: "asyncio.Future[Vectors | None] | None" = None
 
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> Self:
@@ -79,6 +81,25 @@ class RequestContext:
             work = self.release.engine.vectors(self.history.rows[self.history.known], self.deadline, self.view)
             self._history_vectors = asyncio.ensure_future(work)
         return await asyncio.shield(self._history_vectors)
+
+    async def user_vector(self) -> Vectors | None:
+        """What the user tower makes of the history, shape (d,), once; None without a tower, or where the view knows
+        nothing of the history. Raises EngineError where the tower fails, and as `Engine.vectors`."""
+        if self._user_vector is None:
+            self._user_vector = asyncio.ensure_future(self._encode_history())
+        return await asyncio.shield(self._user_vector)
+
+    async def _encode_history(self) -> Vectors | None:
+        tower, history = self.release.recommender.tower, self.history
+        if tower is None or not len(history.known):
+            return None
+        items = await self.history_vectors()
+        known = TowerHistory(items, history.age_days[history.known], history.actions[history.known])
+        try:
+            [vector] = await asyncio.to_thread(tower.vectors, [known])
+        except Exception as error:  # whatever ONNX Runtime raises
+            raise EngineError(f"the user tower failed: {type(error).__name__}") from error
+        return vector
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None without one."""

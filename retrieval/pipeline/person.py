@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoder.users.tower import History as TowerHistory
-from engine.protocol import EngineError, Vectors
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.recommend_context import RecommendContext
 from retrieval.pipeline.result import PROFILE_FAILED, PersonReport
@@ -68,21 +66,6 @@ def _find(context: RequestContext, events: Sequence[UserEvent]) -> History:
         names = [events[at].product_id for at in lost.tolist()]
         places[lost] = -1 if known is None else known.places(names)
     return make_history(events, rows, places, context.now, recommender.half_life_days)
-
-
-async def user_vector(context: RequestContext) -> Vectors | None:
-    """What the user tower makes of the history, shape (d,); None without a tower or where the view knows nothing of the
-    history. Raises EngineError where the tower fails, and as `Engine.vectors`."""
-    tower, history = context.release.recommender.tower, context.history
-    if tower is None or not len(history.known):
-        return None
-    items = await context.history_vectors()
-    known = TowerHistory(items, history.age_days[history.known], history.actions[history.known])
-    try:
-        [vector] = await asyncio.to_thread(tower.vectors, [known])
-    except Exception as error:  # whatever ONNX Runtime raises
-        raise EngineError(f"the user tower failed: {type(error).__name__}") from error
-    return vector
 
 
 async def _read_profile(context: RequestContext, user: User, profiles: Profiles | None) -> list[UserEvent]:

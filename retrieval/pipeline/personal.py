@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.protocol import DeadlineExceeded, EngineError, Vectors
 from retrieval.pipeline.context import RequestContext
-from retrieval.pipeline.person import read_history, user_vector
+from retrieval.pipeline.person import read_history
 from retrieval.pipeline.prerank import Shortlist
 from retrieval.pipeline.result import SOURCE_FAILED, PersonReport
 from retrieval.profiles.profiles import Profiles
@@ -60,7 +60,7 @@ async def shift_to_shopper(context: RequestContext, shortlist: Shortlist) -> Vec
         return None
     try:
         async with asyncio.timeout_at(context.optional_until()):
-            vector = await user_vector(context)
+            vector = await context.user_vector()
             if vector is None:
                 return None
             rows = shortlist.candidates.rows

@@ -14,7 +14,6 @@ from ranker.recommendation_features import RECOMMENDATION_NAMES
 from retrieval.pipeline.arrange import RankedCandidates
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.final_score import MOST_EXPLAINED, feature_contributions
-from retrieval.pipeline.person import user_vector
 from retrieval.pipeline.prerank import Shortlist
 from retrieval.pipeline.ranking import Ranking
 from retrieval.pipeline.recommend_context import RecommendContext
@@ -55,7 +54,7 @@ async def _by_learned_order(context: RecommendContext, candidates: CandidateSet)
             mine = np.zeros((len(history.rows), vectors.shape[1]), np.float32)
             mine[history.known] = vectors
         theirs = await context.release.engine.vectors(candidates.rows, context.deadline, context.view)
-        vector = await user_vector(context)
+        vector = await context.user_vector()
         table, scores = await asyncio.to_thread(_score, context, candidates.rows, theirs, mine, vector)
         order = np.lexsort((candidates.rows, -scores))
         ranks = np.empty(len(order), np.intp)

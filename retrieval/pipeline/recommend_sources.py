@@ -15,7 +15,6 @@ from catalog.segment import Mask, Scores
 from catalog.selection import Selection
 from engine.protocol import Candidates, Vectors
 from retrieval.pipeline.candidates import Fusion
-from retrieval.pipeline.person import user_vector
 from retrieval.pipeline.recommend_context import RecommendContext
 from retrieval.pipeline.result import SOURCE_FAILED
 from retrieval.pipeline.sources import Completion, FailurePolicy, Source, SourceResult
@@ -97,7 +96,7 @@ class UserTowerSource(VectorSource):
 
     async def vector(self) -> Vectors | None:
         """See `VectorSource`."""
-        return await user_vector(self._context)
+        return await self._context.user_vector()
 
 
 class SimilarSource(VectorSource):
