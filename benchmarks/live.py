@@ -39,6 +39,7 @@ _PAUSE = 0.0005
 _DEADLINE = 5.0
 _WARM_SECONDS = 4.0
 _WIDTH = 120
+_AT_ONCE = 8  # calls, to find what can be answered
 
 
 @dataclass(slots=True)
@@ -116,17 +117,16 @@ def _measure(
 
 def _capacity(address: str, messages: Iterator[bytes]) -> float:
     """Answers a second at best, with as many calls at once as have places."""
-    connection = RawConnection(address, _METHOD)
     answered = 0
     for seconds in (_WARM_SECONDS / 2, _WARM_SECONDS):  # the first warms the service
+        connection = RawConnection(address, _METHOD)
         start = time.monotonic()
-        connection.calls.clear()
         while time.monotonic() < start + seconds:
-            while len(connection.open) < 8:
+            while len(connection.open) < _AT_ONCE:
                 connection.call(next(messages), _DEADLINE)
             _turn(connection)
         answered = sum(call.code == 0 for call in connection.calls.values())
-    connection.close()
+        connection.close()
     return answered / _WARM_SECONDS
 
 

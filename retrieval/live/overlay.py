@@ -14,6 +14,7 @@ from catalog.view import CatalogView
 from core.errors import ChangeLogError, ReleaseError, TandemError
 from retrieval.live.segments import Merge
 from retrieval.live.state import LiveState
+from retrieval.live.threads import stay_behind
 
 log = logging.getLogger("tandem.live")
 
@@ -21,7 +22,7 @@ _READ = 1000  # entries at once
 _WAIT_SECONDS = 0.25
 # Between two views lie at least so many seconds, and so many times what the last one took, up to a bound: changes leave
 # most of the time to searches, and are visible soon all the same.
-_LEAST_PAUSE, _MOST_PAUSE, _PAUSE_TIMES = 0.01, 0.08, 4.0
+_LEAST_PAUSE, _MOST_PAUSE, _PAUSE_TIMES = 0.1, 0.15, 4.0
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 10.0
 
 
@@ -43,7 +44,7 @@ class Overlay:
         self._waiting: dict[int, list[Future[None]]] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"live {name}", daemon=True)
-        self._merges = ThreadPoolExecutor(1, thread_name_prefix="merge")
+        self._merges = ThreadPoolExecutor(1, thread_name_prefix="merge", initializer=stay_behind)
         self._merging: tuple[Merge, Future[Segment]] | None = None
 
     @property
@@ -107,6 +108,7 @@ class Overlay:
         return future
 
     def _follow(self) -> None:
+        stay_behind()
         pause = _FIRST_RETRY
         while not self._closed.is_set():
             try:

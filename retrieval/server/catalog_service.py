@@ -76,8 +76,7 @@ class CatalogService:
         if self._open >= MOST_STREAMS:
             await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
         self._open += 1
-        turns = _Turns()
-        stream = OrderedStream(requests, partial(self._one, request_id(context), turns), self._draining, _AT_ONCE)
+        stream = OrderedStream(requests, partial(self._one, request_id(context)), self._draining, _AT_ONCE)
         try:
             async for response in stream.outcomes():
                 yield response
@@ -87,9 +86,8 @@ class CatalogService:
             self._open -= 1
             stream.cancel()
 
-    async def _one(self, stream: str, turns: "_Turns", request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
+    async def _one(self, stream: str, request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
         message = catalog_pb2.ChangeResponse(sequence=sequence)
-        turn = turns.take()
         try:
             if isinstance(request, Unreadable):
                 raise request.error
@@ -100,58 +98,17 @@ class CatalogService:
             if kind is None:
                 raise InvalidRequest([Violation("change", "is missing; send upsert, delete or update_fields")])
             async with asyncio.timeout(self._deadlines.longest):
-                answer = await self._answer(getattr(request, kind), turn)
+                answer = await self._answer(getattr(request, kind))
             getattr(message, kind).CopyFrom(answer)
         except Exception as error:
             message.error.CopyFrom(call_error(error, f"{stream}-{sequence}"))
-        finally:
-            await turn.give_up()
         return message
 
-    async def _answer(self, request: Request, turn: "_Turn | None" = None) -> Any:
+    async def _answer(self, request: Request) -> Any:
         check_changes(request)
         with self._manager.get(request.catalog).lease() as release:
             live, catalog = release.live, release.manifest.catalog
             if live is None:
                 raise NotChangeable(f"catalog {catalog!r} takes no changes in this process")
-            rows = await live.writer.clean(lambda: read_changes(request, live.cleaner))
-            turn = turn or _Turn(None)
-            outcome = await live.writer.write(rows, request.request_id, turn.come, turn.end)
+            outcome = await live.writer.write(partial(read_changes, request, live.cleaner), request.request_id)
             return written_message(_RESPONSES[type(request)], outcome, catalog)
-
-
-class _Turn:
-    """A request's turn at the log, behind that of the request before it."""
-
-    def __init__(self, before: "_Turn | None") -> None:
-        self._before = before
-        self._over = asyncio.Event()
-
-    async def come(self) -> None:
-        """Returns when it is this request's turn."""
-        if self._before is not None:
-            await self._before._over.wait()
-            self._before = None
-
-    def end(self) -> None:
-        """The next one may go."""
-        self._over.set()
-
-    async def give_up(self) -> None:
-        """Ends the turn when it would have come, if it is not over: the next request goes before no earlier one."""
-        try:
-            await self.come()
-        finally:
-            self.end()
-
-
-class _Turns:
-    """Gives the requests of a stream their turns, in the order in which they are taken."""
-
-    def __init__(self) -> None:
-        self._last: _Turn | None = None
-
-    def take(self) -> _Turn:
-        """The next turn."""
-        self._last = _Turn(self._last)
-        return self._last

@@ -15,6 +15,7 @@ from core.manifest import Manifest
 from core.memory import freeze_objects
 from core.releases import ReleaseStore
 from engine.cache import Caches
+from engine.vector.index import use_one_thread
 from retrieval.live.catalogs import LiveCatalogs
 from retrieval.processes.port import check_free, refused
 from retrieval.profiles.profiles import Profiles, open_profiles
@@ -74,6 +75,7 @@ async def run_server(
     `ReleaseManager`). Raises TandemError when the port is taken, no release can be served, or profiles
     cannot be kept as set.
     """
+    use_one_thread()  # the loop looks up a few vectors itself; helpers would spin for them while others need the cores
     profiles = open_profiles(settings.profile_settings)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     store = ReleaseStore(settings.releases)
