@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
+from shops import index, write_feed
 
 from core.releases import ReleaseStore
+from indexer.models import ModelFolders
 from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.client import AsyncSearchClient, DeleteRequest, FieldsUpdate, ProductDelete, ProductUpsert, UpsertRequest
@@ -135,3 +137,34 @@ async def test_a_new_release_keeps_what_came_since(store: ReleaseStore, tmp_path
             while (await ask(client, "zorblax")).release_id != name:
                 await asyncio.sleep(0.02)
         assert ids(await ask(client, "zorblax"))[0] == "new-1"
+
+
+async def test_an_index_job_folds_what_changed_while_it_is_served(models: ModelFolders, tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "releases")
+    feed = write_feed(tmp_path / "feed.jsonl", "a-")
+    first = index(feed, models, store).manifest.release_id
+    async with serving(store) as client:
+        fields = Struct()
+        fields.update({"price": "777 EUR"})
+        await client.upsert(UpsertRequest(products=[row(id="new-1", title="zorblax espresso machine")]))
+        await client.update_fields(
+            catalog_pb2.UpdateFieldsRequest(products=[FieldsUpdate(product_id="a-1", fields=fields)])
+        )
+        revision = (await client.delete(DeleteRequest(products=[ProductDelete(product_id="a-0")]))).revision
+        manifest = (await asyncio.to_thread(index, feed, models, store)).manifest
+        assert manifest.release_id != first and manifest.snapshot.products == 30
+        assert manifest.snapshot.changes is not None and manifest.snapshot.changes.revision == revision
+        async with asyncio.timeout(30):
+            while (await ask(client, "zorblax")).release_id != manifest.release_id:
+                await asyncio.sleep(0.02)
+        answer = await ask(client, "zorblax", top_k=30)
+        assert answer.overlay_revision == revision and ids(answer)[0] == "new-1" and "a-0" not in ids(answer)
+        later = await client.upsert(UpsertRequest(products=[row(id="new-2", title="zorblax grinder")]))
+        assert later.revision == revision + 1 and {"new-1", "new-2"} <= set(ids(await ask(client, "zorblax")))
+        # Back to the release before: its products, and all changes since over them.
+        store.point("default", first)
+        async with asyncio.timeout(30):
+            while (answer := await ask(client, "zorblax", top_k=40)).release_id != first:
+                await asyncio.sleep(0.02)
+        assert answer.overlay_revision == later.revision
+        assert {"new-1", "new-2"} <= set(ids(answer)) and "a-0" not in ids(answer) and len(ids(answer)) == 31
