@@ -176,7 +176,7 @@ async def _searching(
         for number, query in enumerate(queries):
             for place in range(len(names)):
                 name = names[(place + number) % len(names)]
-                fresh = CatalogView(published.base, latest.segments[1:], deleted, revision=9, before=latest)
+                fresh = CatalogView(published.base, latest.segments[1:], deleted, revision=9)
                 base.view = views.get(name, fresh)
                 start = time.perf_counter()
                 await search(Query(query, top_k=10), Plan(rerank_depth=0), base, Permit(), None)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.columns import Column, Kind
+from catalog.columns import Column, Columns, Kind
+from catalog.kept_masks import KeptMasks
 from catalog.merging import merge_columns, missing_column
 
 _LEAST_ROOM, _ROOM_SHARE = 4096, 8
@@ -22,6 +24,16 @@ class _Merged:
     rows: tuple[int, ...]
     column: Column
     buffers: dict[str, NDArray[Any]]
+
+
+_MERGED: "WeakKeyDictionary[KeptMasks, MergedColumns]" = WeakKeyDictionary()  # by what all versions share
+_LOCK = Lock()
+
+
+def merged_columns(base: Columns) -> "MergedColumns":
+    """Those of views over a base segment with these columns, or with earlier or later versions of them."""
+    with _LOCK:
+        return _MERGED.setdefault(base.masks, MergedColumns())
 
 
 class MergedColumns:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.columns import Column, Columns, Kind, UnknownField, unknown_field
-from catalog.growing import MergedColumns
+from catalog.growing import merged_columns
 from catalog.masks import MaskCache, check_filter, segment_mask
 from catalog.product import CATALOG_SCHEMA
 from catalog.segment import Mask, Rows, Scores, Segment
@@ -42,13 +42,11 @@ class CatalogView:
         fresh: Sequence[Segment] = (),
         deleted: Mask | None = None,
         revision: int = 0,
-        before: "CatalogView | None" = None,
     ) -> None:
         """`deleted`, of shape (rows,), marks products that were deleted or replaced; None where there are none.
 
         `revision` is that of the last change in it; 0 is the release as published. Views of one revision have the same
-        products, not always in the same rows. `before` is the view that this one replaces: what was computed of
-        segments that both have is taken from it.
+        products, not always in the same rows.
         """
         self.segments = (base, *fresh)
         self.revision = revision
@@ -63,7 +61,6 @@ class CatalogView:
             raise ValueError(f"the deleted rows have shape {deleted.shape}, and the view has {self.rows} rows")
         self._alive_parts = [self._part(number) for number in range(len(self.segments))]
         self._masks = MaskCache()
-        self._kept_columns: MergedColumns = MergedColumns() if before is None else before._kept_columns
         self._merged: dict[str, Column] = {}
         self._merging = Lock()
         self._products = self.rows if self._alive is None else int(np.count_nonzero(self._alive))
@@ -187,7 +184,7 @@ class CatalogView:
             if name not in self._merged:
                 fresh = [None if one.columns is None else one.columns.get(name) for one in self.segments[1:]]
                 rows = [len(one) for one in self.segments[1:]]
-                self._merged[name] = self._kept_columns.column(name, columns.column(name), fresh, rows)
+                self._merged[name] = merged_columns(columns).column(name, columns.column(name), fresh, rows)
             return self._merged[name]
 
     def column_parts(self, name: str, rows: Rows) -> Iterator[tuple[NDArray[np.intp], Column, Rows]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.vector.index import VectorIndex
+from engine.vector.index import VectorIndex, use_one_thread
 
 _CHUNK = 1024
 _UNIT = 1e-2  # that a norm may be off: half precision, and whoever sends vectors
@@ -21,6 +21,7 @@ def make_exact_search(vectors: NDArray[np.float32] | NDArray[np.float16]) -> Vec
     import faiss
 
     check_vectors(vectors)
+    use_one_thread()  # searches have the other cores
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     if len(vectors):
         index.add(np.ascontiguousarray(vectors, np.float32))
@@ -31,6 +32,7 @@ def merge_searches(parts: Sequence[VectorIndex], kept: Sequence[NDArray[np.bool_
     """An exact index of the kept vectors of several; `kept[i]` has shape (vectors of part i,)."""
     import faiss
 
+    use_one_thread()
     index = faiss.IndexScalarQuantizer(parts[0].dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     for part, mask in zip(parts, kept, strict=True):
         for start in range(0, part.count, _CHUNK):

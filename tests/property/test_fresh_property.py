@@ -115,7 +115,7 @@ class Shop:
             self.segments[number] = self.base.fresh.patch(self.segments[number], np.array([row]), [change])
             self.expected[name] = self.expected[name] | change
         deleted = ~np.concatenate(self.alive)
-        self.view = CatalogView(self.segments[0], self.segments[1:], deleted, 1, self.view)
+        self.view = CatalogView(self.segments[0], self.segments[1:], deleted, 1)
         for filter in _FILTERS:  # so that the next view finds what was kept
             self.view.mask(filter)
         for name in _FACETS:

@@ -181,3 +181,12 @@ def test_a_field_of_some_rows_is_read_segment_by_segment(tmp_path: Path) -> None
     ]
     with pytest.raises(UnknownField, match="did you mean"):
         list(view.column_parts("brnd", np.array([0])))
+
+
+def test_views_over_one_base_share_masks_and_merged_columns(tmp_path: Path) -> None:
+    base = segment(tmp_path, "a", [1, 2], columns=make_columns({"brand": ["b", "d"]}))
+    fresh = segment(tmp_path, "b", [2], columns=make_columns({"brand": ["b"]}))
+    first, second = CatalogView(base, [fresh]), CatalogView(base, [fresh], np.array([True, False, False]))
+    assert first.column("brand") is second.column("brand")
+    alone = [CatalogView(base).mask(Equal("brand", "b")) for _ in range(2)]
+    assert alone[0] is alone[1]
