@@ -55,6 +55,12 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
     "compression": (Table("", (ANY,), ("model",), _STUDENT, names={"difference": "nDCG@10 less that of the first"}),),
     "embedding": (Table("", ()),),
     "folds": (Table("", ("systems", ANY), ("system",), _SYSTEM),),
+    "fresh": (
+        Table("nDCG@10", ("quality",)),
+        Table("Searching, processor time", ("searching", ANY), ("fresh segments",)),
+        Table("Building and changing, milliseconds", (("building", "changing"),), ("segment",)),
+        Table("Merging", ("merging",)),
+    ),
     "fusion": (Table("", (ANY,), ("fusion",), (*_QUALITY, "nDCG@10 over reciprocal rank")),),
     "hybrid": (Table("", (ANY,), ("order by",), (*_QUALITY[:4], "nDCG@10 over final")),),
     "load": (

@@ -24,6 +24,7 @@ class FreshTerms:
         """The terms of the words within each of these terms that is a compound."""
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._words: list[tuple[str, int]] = []
         self._spellings: dict[int, set[str]] = defaultdict(set)
         # By the number of their letters: the letters of each spelling, and its term. Lists grow at their ends alone.
         self._letters: dict[int, list[str]] = defaultdict(list)
@@ -51,6 +52,8 @@ class FreshTerms:
                 number = self.first + len(self._names)
                 self._names.append(term)
                 self._numbers[term] = number
+                if may_be_misspelt(term):
+                    self._words.append((term, number))
             written = spelling or term
             if written not in self._spellings[number]:
                 self._spellings[number].add(written)
@@ -63,6 +66,10 @@ class FreshTerms:
     def all(self) -> list[str]:
         """All terms, in the order of their numbers."""
         return self._names[:]
+
+    def words(self) -> list[tuple[str, int]]:
+        """Terms of letters with their numbers: what is no code, of which every product brings one."""
+        return self._words[:]
 
     def similar(self, word: str, edits: int) -> Iterator[SimilarTerm]:
         """Terms that texts write within so many typing errors of a plain word; see `Terms.similar`."""
@@ -123,8 +130,8 @@ class ViewTerms(Terms):
         return sorted([*own, *best.values()], key=lambda one: (one.errors, one.number)) if best else own
 
     def _those(self, wanted: Callable[[str], bool]) -> Iterator[str]:
-        """The first few fresh terms like that."""
-        numbers = (self._fresh.first + place for place, term in enumerate(self._fresh.all()) if wanted(term))
+        """The first few fresh terms of letters like that."""
+        numbers = (number for term, number in self._fresh.words() if wanted(term))
         for number in islice(filter(self._held, numbers), MOST_NEIGHBOURS):
             yield self._fresh[number]
 
