@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.view import CatalogView
 from core.errors import TandemError
 from core.fusion import RANK_CONSTANT
 from engine.protocol import DeadlineExceeded, EngineError, Vectors
 from ranker.recommendation_features import RECOMMENDATION_NAMES
+from retrieval.listing.columns import first_codes
 from retrieval.pipeline.arrange import RankedCandidates
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.final_score import MOST_EXPLAINED, feature_contributions
@@ -92,20 +94,23 @@ def _facts(
     final, behaviour, view = context.recommender.final, context.recommender.behaviour, context.view
     assert final is not None and behaviour is not None
     known = rows >= 0
-    values = [view.row(row, (_GROUP, _TYPE)) if row >= 0 else {} for row in rows.tolist()]
     prices = np.full(len(rows), np.nan)
     if final.spec.prices == "catalog":
         prices[known] = view.prices(rows[known])
     else:
         sold = places >= 0
         prices[sold] = behaviour.price[places[sold]]
-    return _codes(values, _GROUP), _codes(values, _TYPE), prices.astype(np.float32)
+    return _codes(view, rows, _GROUP), _codes(view, rows, _TYPE), prices.astype(np.float32)
 
 
-def _codes(values: Sequence[Mapping[str, str | None]], name: str) -> NDArray[np.int32]:
-    """The same number for the same text; -1 without one."""
+def _codes(view: CatalogView, rows: NDArray[np.int64], name: str) -> NDArray[np.int32]:
+    """The same number for the same text; -1 without one. The columns of several segments number texts otherwise."""
+    columns = view.base.columns
+    column = columns.get(name) if columns is not None and len(view.segments) == 1 else None
+    if column is not None:
+        return np.where(rows < 0, -1, first_codes(column, np.maximum(rows, 0))).astype(np.int32)
     numbers: dict[str, int] = {}
-    texts = (value.get(name) for value in values)
+    texts = (view.row(row, (name,))[name] if row >= 0 else None for row in rows.tolist())
     return np.array([numbers.setdefault(text, len(numbers)) if text else -1 for text in texts], np.int32)
 
 

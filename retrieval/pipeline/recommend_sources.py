@@ -20,7 +20,6 @@ from retrieval.pipeline.result import SOURCE_FAILED
 from retrieval.pipeline.sources import Completion, FailurePolicy, Source, SourceResult
 from retrieval.recommend.behaviour import RELATIONS, Popular
 from retrieval.recommend.exploration import POOL
-from retrieval.recommend.groups import GROUP_FIELD
 from retrieval.recommend.weights import SourceName, source_weights
 
 _PURCHASE = 3
@@ -80,10 +79,10 @@ class VectorSource(RecommendSource):
         return found
 
     async def complete(self, fusion: Fusion) -> Completion:
-        """See `Source`."""
+        """See `Source`. A learned order compares all vectors itself."""
         context, missing = self._context, fusion.missing(self.name)
         scores = fusion.sources[self.name].scores.copy()
-        if self._vector is not None and len(missing):
+        if self._vector is not None and len(missing) and not context.learned:
             rows = fusion.rows[missing]
             scores[missing] = await context.release.engine.score_rows(
                 self._vector, rows, context.deadline, context.view
@@ -161,11 +160,9 @@ class SameGroupSource(RecommendSource):
         """See `RecommendSource`: by the latest event with the group, the most popular of each."""
         context, view = self._context, self._context.view
         known = context.history.rows[context.history.known]
-        groups = [view.row(row, (GROUP_FIELD,))[GROUP_FIELD] for row in known.tolist()]
-        first = {name: at for at, name in reversed(list(enumerate(groups))) if name}
-        rows, places = context.recommender.groups.members(view, list(first))
+        rows, events = context.recommender.groups.members(view, known)
         allowed = context.allows(rows)
-        rows, events = rows[allowed], np.array(list(first.values()), np.int64)[places[allowed]]
+        rows, events = rows[allowed], events[allowed]
         popularity = context.recommender.popularity.of(view, rows)
         order = np.lexsort((rows, -popularity, events))
         order = order[_first_of_each(events[order], _EACH_GROUP)]

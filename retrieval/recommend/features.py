@@ -87,9 +87,10 @@ def compute_features(behaviour: Behaviour, shopper: Shopper, candidates: Product
         "history_products": np.float32(len(np.unique(history.products.rows))),
         "history_days": np.float32(history.age_days[0]) if len(history.age_days) else MISSING,
     }
-    return np.stack([np.broadcast_to(columns[name], len(candidates)) for name in RECOMMENDATION_NAMES], 1).astype(
-        np.float32
-    )
+    table = np.empty((len(candidates), len(RECOMMENDATION_NAMES)), np.float32)
+    for place, name in enumerate(RECOMMENDATION_NAMES):
+        table[:, place] = columns[name]
+    return table
 
 
 def look_up(places: Places, sparse: Popular) -> Weights:

@@ -1,7 +1,6 @@
 """The products of item groups, such as the colours of one article."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -38,20 +37,22 @@ class Groups:
             if (column := _column(segment)) is not None:
                 self._of(column)
 
-    def members(self, view: CatalogView, names: Sequence[str]) -> tuple[Rows, NDArray[np.int64]]:
-        """All rows of the groups of these names, those of deleted products among them, and for each the place of its
-        group's name; both (m,), ascending by name and then by row."""
+    def members(self, view: CatalogView, known: Rows) -> tuple[Rows, NDArray[np.int64]]:
+        """All rows of the groups of these r rows, those of deleted products among them, and for each the place, among
+        these, of the first row of its group; both (m,), ascending by place and then by row."""
         rows, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number, segment in enumerate(view.segments):
             column = _column(segment)
             if column is None:
                 continue
             own = self._of(column)
-            codes = np.array([column.code(name) for name in names], np.int64)
-            known = np.flatnonzero(codes >= 0)
-            starts = np.searchsorted(own.ascending, codes[known], side="left")
-            ends = np.searchsorted(own.ascending, codes[known], side="right")
-            for place, start, end in zip(known.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            codes = _codes_in(view, number, column, known)
+            codes[_repeated(codes)] = -1
+            there = np.flatnonzero(codes >= 0)
+            wanted = codes[there].astype(own.ascending.dtype)  # else all rows' codes are converted each time
+            starts = np.searchsorted(own.ascending, wanted, side="left")
+            ends = np.searchsorted(own.ascending, wanted, side="right")
+            for place, start, end in zip(there.tolist(), starts.tolist(), ends.tolist(), strict=True):
                 rows.append(own.order[start:end] + view.start(number))
                 places.append(np.full(end - start, place, np.int64))
         every, at = np.concatenate(rows), np.concatenate(places)
@@ -78,3 +79,24 @@ def _column(segment: Segment) -> Column | None:
     """The column of groups, where the segment has one of single values of text."""
     column = None if segment.columns is None else segment.columns.get(GROUP_FIELD)
     return column if column is not None and column.kind is Kind.string else None
+
+
+def _codes_in(view: CatalogView, number: int, column: Column, rows: Rows) -> NDArray[np.int64]:
+    """The codes, in one segment's column, of the groups of r rows of the view, -1 where the segment has none."""
+    codes = np.full(len(rows), -1, np.int64)
+    for part in view.parts(rows):
+        if part.segment == number:
+            codes[part.places] = column.codes[part.rows]
+            continue
+        for place in part.places.tolist():  # another dictionary: by name
+            name = view.row(int(rows[place]), (GROUP_FIELD,))[GROUP_FIELD]
+            codes[place] = column.code(name) if name else -1
+    return codes
+
+
+def _repeated(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which codes stand further in front too."""
+    _, first = np.unique(codes, return_index=True)
+    repeated = np.ones(len(codes), np.bool_)
+    repeated[first] = False
+    return repeated
