@@ -1,8 +1,9 @@
 """Recommend beside Search without rescoring, at the same clients, in turns against one service.
 
-Each round asks for every kind of list for some seconds, one after the other, so that what else the machine does meets
-all of them. Ratios are of a round's own searches, and the median of the rounds is stated. Caches are off: a shopper's
-list is no one else's. Histories are of real purchases where a file of them is given, else drawn at random.
+Each round asks for every kind of list for a second, one after the other, so that what else the machine does meets all
+of them. Ratios are of a round's own searches, and the median of the rounds is stated; processor time of the service for
+each answer depends least on what else runs. Caches are off: a shopper's list is no one else's. Histories are of real
+purchases where a file of them is given, else drawn at random.
 
     python -m benchmarks.recommend_serving --releases releases [--purchases purchases.parquet]
 """
@@ -17,10 +18,9 @@ from random import Random
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.common import NO_CACHES, free_address, latencies, save, serving
+from benchmarks.common import NO_CACHES, cpu_seconds, free_address, latencies, save, serving
 from catalog.table import ProductTable
 from core.releases import ReleaseStore
 from tandem.client import RecommendRequest, SearchClient, SearchRequest
@@ -91,28 +91,31 @@ def measure(address: str, ask: Ask, clients: int, seconds: float) -> tuple[float
     return len(every) / (time.perf_counter() - began), every
 
 
-def compare(address: str, asked: dict[str, Ask], clients: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """A row for each kind: the medians over the rounds, and as ratios to the round's searches."""
+def compare(address: str, pid: int, asked: dict[str, Ask], clients: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """A row for each kind: medians over the rounds, and ratios to the round's searches; `pid` is the service's."""
     for ask in asked.values():  # nobody's first runs count
         measure(address, ask, clients, 0.5)
-    rates: dict[str, list[float]] = {name: [] for name in asked}
-    times: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
-    for _ in range(rounds):
-        for name, ask in asked.items():
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
+    for number in range(rounds):
+        turns = list(asked.items())
+        for name, ask in turns[number % len(turns) :] + turns[: number % len(turns)]:
+            before = cpu_seconds(pid)
             rate, took = measure(address, ask, clients, seconds)
-            rates[name].append(rate)
-            times[name].append(latencies(took))
-    base = list(zip(rates[SEARCH], (one["p99_ms"] for one in times[SEARCH]), strict=True))
-    rows = {}
-    for name in asked:
-        pairs = list(zip(rates[name], times[name], base, strict=True))
-        rows[name] = {
-            "queries_per_s": round(median(rates[name]), 1),
-            **{key: round(median(one[key] for one in times[name]), 2) for key in ("p50_ms", "p95_ms", "p99_ms")},
-            "queries/s to search": round(median(rate / other for rate, _, (other, _) in pairs), 2),
-            "p99 to search": round(median(one["p99_ms"] / other for _, one, (_, other) in pairs), 2),
-        }
-    return rows
+            cpu = 1000 * (cpu_seconds(pid) - before) / len(took)
+            runs[name].append({"queries_per_s": rate, "cpu_ms": cpu, **latencies(took)})
+    return {name: _row(own, runs[SEARCH]) for name, own in runs.items()}
+
+
+def _row(runs: Sequence[dict[str, float]], searches: Sequence[dict[str, float]]) -> dict[str, float]:
+    pairs = list(zip(runs, searches, strict=True))
+    ratios = {"queries/s": "queries_per_s", "p99": "p99_ms", "processor time": "cpu_ms"}
+    return {
+        **{key: round(median(run[key] for run in runs), 2) for key in runs[0]},
+        **{
+            f"{name} to search": round(median(one[key] / other[key] for one, other in pairs), 2)
+            for name, key in ratios.items()
+        },
+    }
 
 
 def _histories(purchases: Path | None, ids: Sequence[str], random: Random) -> list[list[str]]:
@@ -140,8 +143,8 @@ def main() -> None:
     parser.add_argument("--catalog", default="")
     parser.add_argument("--purchases", type=Path)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     store = ReleaseStore(options.releases)
     catalog = store.named(options.catalog or None)
@@ -152,8 +155,8 @@ def main() -> None:
     ids, titles = zip(*_sample(table, random), strict=True)
     asked = kinds(titles, ids, _histories(options.purchases, ids, random), catalog)
     address = free_address()
-    with serving(options.releases, address, {**NO_CACHES, **_PLAN}):
-        rows = compare(address, asked, options.clients, options.seconds, options.rounds)
+    with serving(options.releases, address, {**NO_CACHES, **_PLAN}) as pid:
+        rows = compare(address, pid, asked, options.clients, options.seconds, options.rounds)
     has_users = (store.path(catalog, release) / "users").is_dir()
     parameters = {
         **{"products": len(table), "clients": options.clients, "seconds": options.seconds, "rounds": options.rounds},
@@ -162,7 +165,6 @@ def main() -> None:
     print(save("recommend_serving", parameters, rows))
     worst = min((row["queries/s to search"], name) for name, row in rows.items() if name != SEARCH)
     print(f"at the least {worst[0]:.2f} times as many a second as searches: {worst[1]}")
-    print(np.array2string(np.array([row["p99 to search"] for row in rows.values()]), precision=2))
 
 
 if __name__ == "__main__":
