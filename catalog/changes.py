@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 
+from catalog.columns import ATTRIBUTES
 from core.errors import ChangeLogError
 
 _FORMAT = 1
@@ -96,3 +97,30 @@ def _change(
     if product is not None and product.get("attributes") is not None:
         product["attributes"] = [(name, value) for name, value in product["attributes"]]
     return Change(ChangeKind(kind), product_id, version, product, vector, encoder)
+
+
+def merge_fields(row: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The product with the fields of an update: all its attributes first, then those that are named."""
+    merged = {**row, **{name: value for name, value in changed.items() if not names_attribute(name)}}
+    named = {name.removeprefix(ATTRIBUTES): value for name, value in changed.items() if names_attribute(name)}
+    if named:
+        attributes = dict(merged["attributes"] or ())
+        for name, value in named.items():
+            if value is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
+        merged["attributes"] = list(attributes.items()) or None
+    return merged
+
+
+def join_fields(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of two updates as those of one."""
+    if ATTRIBUTES.removesuffix(".") in later:
+        earlier = {name: value for name, value in earlier.items() if not names_attribute(name)}
+    return {**earlier, **later}
+
+
+def names_attribute(field: str) -> bool:
+    """Whether a field of an update is one attribute, `attributes.NAME`."""
+    return field.startswith(ATTRIBUTES) and field != ATTRIBUTES

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from catalog.changes import merge_fields
 from catalog.table import ProductTable
 from catalog.version_file import (
     REQUESTS_FILE,
@@ -180,7 +181,7 @@ def _standing(plan: FoldPlan, store: ReleaseStore, history: History, ids: Set[st
     for name in ids:
         stands = overlay.states.setdefault(name, ProductState(name in rows))
         if stands.exists and stands.row is None and state is not None:
-            stands.row = {**state.table.row(rows[name]), **stands.fields}
+            stands.row = merge_fields(state.table.row(rows[name]), stands.fields)
     return overlay
 
 

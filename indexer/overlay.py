@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from catalog.changes import Change, ChangeKind
+from catalog.changes import Change, ChangeKind, join_fields, merge_fields
 from catalog.product import CATALOG_SCHEMA
 from catalog.table import ProductTable
 from catalog.versions import ChangeRules, Outcome
@@ -52,9 +52,9 @@ class Overlay:
         if change.kind is ChangeKind.update_fields:
             fields = change.product or {}
             if state.row is not None:
-                state.row |= fields
+                state.row = merge_fields(state.row, fields)
             else:
-                state.fields |= fields
+                state.fields = join_fields(state.fields, fields)
             return outcome
         state.exists = change.kind is ChangeKind.upsert
         state.row = dict(change.product or {}) if state.exists else None
@@ -132,7 +132,7 @@ def _changed(batch: pa.RecordBatch, places: NDArray[np.uint64], states: Sequence
         return batch.slice(0, 0)
     parts = [batch.filter(pa.array(keeps))]
     if left:
-        parts.append(make_batch([_values({**row, **fields}) for _, row, fields in left]))
+        parts.append(make_batch([_values(merge_fields(row, fields)) for _, row, fields in left]))
     order = np.argsort(np.concatenate([np.flatnonzero(keeps), [place for place, _, _ in left]]))
     return pa.Table.from_batches(parts, CATALOG_SCHEMA).take(pa.array(order)).combine_chunks().to_batches()[0]
 

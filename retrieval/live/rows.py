@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from catalog.changes import Change, ChangeKind
+from catalog.changes import Change, ChangeKind, names_attribute
 from catalog.columns import ATTRIBUTES
 from catalog.product import CATALOG_SCHEMA
 from core.errors import FeedError
@@ -87,13 +87,13 @@ class ChangeCleaner:
         """The columns that change, with their new values. Raises InvalidValue."""
         if not fields:
             raise InvalidValue("no_fields", "no field is given; send at least one")
-        named = {field.removeprefix(ATTRIBUTES): value for field, value in fields.items() if _is_attribute(field)}
+        named = {field.removeprefix(ATTRIBUTES): value for field, value in fields.items() if names_attribute(field)}
         for field in fields:
-            if field == "id" or (field not in FIELDS and field != _ATTRIBUTES and not _is_attribute(field)):
+            if field == "id" or (field not in FIELDS and field != _ATTRIBUTES and not names_attribute(field)):
                 raise InvalidValue("unknown_field", f"{quoted(field)} is no field that can change; {_known()}")
         if "currency" in fields and "price" not in fields:
             raise InvalidValue("no_price", "currency is given without price; send both")
-        row = {"title": "product", **{field: value for field, value in fields.items() if not _is_attribute(field)}}
+        row = {"title": "product", **{field: value for field, value in fields.items() if not names_attribute(field)}}
         if named:
             row[_ATTRIBUTES] = named
         values = dict(zip(CATALOG_SCHEMA.names, self._update.clean({**row, "id": product_id}), strict=True))
@@ -121,25 +121,6 @@ class ChangeCleaner:
     def _make_cleaner(self, columns: tuple[str, ...]) -> RowCleaner:
         mapping = default_mapping(columns, self._settings)
         return RowCleaner(mapping)
-
-
-def merge_fields(row: Row, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """The product with the changed columns; `attributes.NAME` sets one attribute, and None removes it."""
-    merged = {**row, **{name: value for name, value in changed.items() if not _is_attribute(name)}}
-    named = {name.removeprefix(ATTRIBUTES): value for name, value in changed.items() if _is_attribute(name)}
-    if named:
-        attributes = dict(merged["attributes"] or ())
-        for name, value in named.items():
-            if value is None:
-                attributes.pop(name, None)
-            else:
-                attributes[name] = value
-        merged["attributes"] = list(attributes.items()) or None
-    return merged
-
-
-def _is_attribute(field: str) -> bool:
-    return field.startswith(ATTRIBUTES) and field != ATTRIBUTES
 
 
 def _known() -> str:

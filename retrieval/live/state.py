@@ -6,13 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from catalog.changes import Change, ChangeKind, Entry
+from catalog.changes import Change, ChangeKind, Entry, merge_fields
 from catalog.patching import PATCHABLE
 from catalog.product import CATALOG_SCHEMA, product_text
 from catalog.versions import Answer, ChangeRules, Outcome
 from catalog.view import CatalogView
 from engine.protocol import Tokens, Vectors
-from retrieval.live.rows import merge_fields
 from retrieval.live.segments import Place, SegmentStack
 
 PATCHED = frozenset(PATCHABLE)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct
 from shops import index, write_feed
 
@@ -145,7 +146,7 @@ async def test_an_index_job_folds_what_changed_while_it_is_served(models: ModelF
     first = index(feed, models, store).manifest.release_id
     async with serving(store) as client:
         fields = Struct()
-        fields.update({"price": "777 EUR"})
+        fields.update({"price": "777 EUR", "attributes.voltage": "230 V"})
         await client.upsert(UpsertRequest(products=[row(id="new-1", title="zorblax espresso machine")]))
         await client.update_fields(
             catalog_pb2.UpdateFieldsRequest(products=[FieldsUpdate(product_id="a-1", fields=fields)])
@@ -159,6 +160,13 @@ async def test_an_index_job_folds_what_changed_while_it_is_served(models: ModelF
                 await asyncio.sleep(0.02)
         answer = await ask(client, "zorblax", top_k=30)
         assert answer.overlay_revision == revision and ids(answer)[0] == "new-1" and "a-0" not in ids(answer)
+        everything = FieldMask(paths=["*"])
+        [updated] = [
+            hit.product
+            for hit in (await ask(client, "kettle", top_k=30, product_mask=everything)).hits
+            if hit.product_id == "a-1"
+        ]
+        assert updated.price.units == 777 and updated.attributes["voltage"] == "230 V"
         later = await client.upsert(UpsertRequest(products=[row(id="new-2", title="zorblax grinder")]))
         assert later.revision == revision + 1 and {"new-1", "new-2"} <= set(ids(await ask(client, "zorblax")))
         # Back to the release before: its products, and all changes since over them.

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from live_states import entry, product
 
-from catalog.changes import Change, ChangeKind, Entry
+from catalog.changes import Change, ChangeKind, Entry, merge_fields
 from core.plan import Plan
 from core.releases import ReleaseStore
 from retrieval.live.catalogs import state_maker
-from retrieval.live.rows import merge_fields
 from retrieval.live.state import LiveState
 from retrieval.pipeline.search import search
 from retrieval.release.loaded import LoadedRelease, open_release

@@ -6,7 +6,7 @@ import pytest
 from builders import entry, make_manifest
 
 from catalog.changes import ChangeKind
-from retrieval.live.rows import ChangeCleaner, merge_fields
+from retrieval.live.rows import ChangeCleaner
 
 
 @pytest.fixture
@@ -83,16 +83,3 @@ def test_a_price_that_cannot_be_read_does_not_clear_the_price(cleaner: ChangeCle
     assert cleaned.change is None and "price" in cleaned.detail
     again = cleaner.update("a", {"price": "7"})
     assert again.change is not None
-
-
-def test_fields_are_merged_into_a_product() -> None:
-    row = {"id": "a", "title": "x", "price_micros": 1, "attributes": [("ram", "8 GB"), ("cpu", "old")]}
-    changed = {"price_micros": 2, "attributes.ram": "16 GB", "attributes.cpu": None, "attributes.new": "yes"}
-    assert merge_fields(row, changed) == {
-        "id": "a",
-        "title": "x",
-        "price_micros": 2,
-        "attributes": [("ram", "16 GB"), ("new", "yes")],
-    }
-    assert merge_fields(row, {"attributes": None, "attributes.new": "yes"})["attributes"] == [("new", "yes")]
-    assert merge_fields({**row, "attributes": [("ram", "8 GB")]}, {"attributes.ram": None})["attributes"] is None
