@@ -1,7 +1,6 @@
 """Terms that came behind a vocabulary, and the vocabulary of a view."""
 
 import threading
-from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -50,17 +49,14 @@ def test_a_view_has_the_fresh_terms_that_its_products_hold(base: Terms) -> None:
 
 
 def test_readers_are_not_disturbed_by_writers() -> None:
-    terms, names = (
-        FreshTerms(0),
-        [f"word{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(3000)],
-    )
-    ended, problems = threading.Event(), []
+    terms = FreshTerms(0)
+    names = [f"word{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(3000)]
+    ended = threading.Event()
+    problems: list[object] = []
 
     def read() -> None:
         while not ended.is_set():
-            for one in terms.similar("wordaaa", 2):
-                if terms[one.number] != one.spelling:
-                    problems.append(one)
+            problems.extend(one for one in terms.similar("wordaaa", 2) if terms[one.number] != one.spelling)
             count = len(terms)
             if count and terms.find(terms[count - 1]) != count - 1:
                 problems.append(count)
