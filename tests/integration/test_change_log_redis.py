@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from changes import entry
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
 from redis_servers import free_port, redis_server
 
 from catalog.change_log.open import open_change_log
@@ -195,3 +197,39 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "catalog.change_log.redis", raising=False)
     with pytest.raises(MissingPackageError, match=r"tandem-retrieval\[redis\]"):
         open_redis("redis://127.0.0.1/0")
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "error"), [([1, 0], ""), ([0, 0], "not confirmed"), (ResponseError("no AOF"), "not confirmed")]
+)
+def test_a_server_that_can_confirm_writes_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, confirmed: object, error: str
+) -> None:
+    """WAITAOF came with 7.2: where the server is older, its answer is made up and all else is real."""
+    execute = Pipeline.execute
+    asked: list[object] = []
+
+    def with_waitaof(pipeline: Pipeline, raise_on_error: bool = True) -> list[object]:
+        *rest, last = pipeline.command_stack
+        assert last[0][:3] == ("WAITAOF", 1, 0) and len(rest) == 1
+        asked.append(last)
+        pipeline.command_stack = rest
+        return [*execute(pipeline, raise_on_error), confirmed]
+
+    with redis_server(tmp_path, "--appendfsync", "everysec") as (port, _):
+        log = open_redis(f"redis://127.0.0.1:{port}/0")
+        monkeypatch.setattr("catalog.change_log.redis._version", lambda _: (7, 2))
+        monkeypatch.setattr(Pipeline, "execute", with_waitaof)
+        if error:
+            with pytest.raises(ChangeLogError, match=f"{error} them; it is unknown whether these changes are kept"):
+                log.append([entry("a")])
+        else:
+            assert log.append([entry("a")])[0].revision == 1
+        assert asked and ids(log) == ["a"]  # sent again, and in the log once
+
+
+@pytest.mark.parametrize(("text", "expected"), [("7.2.4", (7, 2)), ("7.0.15", (7, 0)), ("8.0", (8, 0)), ("", ())])
+def test_versions_of_servers_are_compared_by_number(text: str, expected: tuple[int, ...]) -> None:
+    from catalog.change_log.redis import _version
+
+    assert _version({"redis_version": text}) == expected
