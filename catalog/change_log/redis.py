@@ -146,7 +146,8 @@ class RedisChangeLog:
 
     def drop(self, through: int) -> None:
         """See `ChangeLog`."""
-        self._call(partial(self._client.xtrim, self._stream, minid=f"{through + 1}-0", approximate=False))
+        if through > 0:
+            self._call(partial(self._client.xtrim, self._stream, minid=f"{through + 1}-0", approximate=False))
 
     def close(self) -> None:
         """See `ChangeLog`."""

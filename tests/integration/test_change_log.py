@@ -149,6 +149,9 @@ def test_what_is_dropped_is_refused_and_revisions_go_on(open_log: Open) -> None:
     log, other = open_log(), open_log()
     log.append([entry(str(number)) for number in range(1, 6)])
     identity = log.id
+    for nothing in (0, -1, -50):
+        log.drop(nothing)
+        assert log.bounds() == (1, 5)
     other.drop(5)
     assert log.bounds() == other.bounds() == (6, 5)
     assert log.read(5) == []

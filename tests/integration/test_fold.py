@@ -1,17 +1,15 @@
 """Real index jobs over a change log: what is folded in, what is superseded, and jobs that are killed."""
 
 import os
-import random
-import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from changes import delete, entry, update
-from shops import command, environment, index, process, write_feed, write_rows
+from shops import command, environment, index, write_feed, write_rows
 
+from benchmarks.killing import kill_folds
 from catalog.change_log.file import FileChangeLog
 from catalog.change_log.open import open_change_log
 from catalog.changes import Change, ChangeKind
@@ -244,32 +242,13 @@ def test_a_log_in_redis_is_folded_in_too(models: ModelFolders, redis_url: str, t
 def test_a_killed_fold_loses_nothing(models: ModelFolders, tmp_path: Path) -> None:
     store = ReleaseStore(tmp_path / "releases")
     feed = make_feed(tmp_path / "feed.jsonl")
-    began = time.monotonic()
     index(feed, models, store)
-    chance, plain = random.Random(SEED), catalog(store)
-    seconds = time.monotonic() - began + 2
     assert models.encoder is not None
     arguments = ("index", "--catalog", feed, "--releases", store.root, "--encoder", models.encoder)
-    for kill in range(KILLS):
-        log = change_log(store)
-        for number in range(5):
-            name = f"{'p' if chance.random() < 0.5 else 'live'}{chance.randrange(30)}"
-            if chance.random() < 0.3:
-                log.append([entry(f"{kill}-{number}", delete(name), time=NOON + 1)])
-                plain.pop(name, None)
-            else:
-                log.append([entry(f"{kill}-{number}", upsert(name, f"mug {kill} {number}"), time=NOON + 1)])
-                plain[name] = f"mug {kill} {number}"
-        log.close()
-        after = chance.uniform(0, seconds)
-        print(f"seed {SEED}, kill {kill} after {after:.3f} s")
-        with process(*arguments) as job:
-            try:
-                job.wait(after)
-            except subprocess.TimeoutExpired:
-                job.send_signal(signal.SIGKILL)
-            job.wait()
-        assert catalog(store) == plain
+    line = ["env", f"PYTHONPATH={environment()['PYTHONPATH']}", *command(*arguments)]
+    losses = kill_folds(line, lambda: change_log(store), lambda: catalog(store), NOON + 1, KILLS, SEED)
+    assert (losses.lost, losses.ghosts) == (0, 0) and losses.acknowledged == 5 * KILLS
+    plain = catalog(store)
     index(feed, models, store)
     assert {name: row["title"] for name, row in rows_of(store).items()} == plain == catalog(store)
 

@@ -1,6 +1,6 @@
 """A process that writes into a change log until it is killed, and states what it sent and what was acknowledged.
 
-    python change_writer.py SETTING FOLDER CATALOG SEED RUN
+    python -m benchmarks.change_writer SETTING FOLDER CATALOG SEED RUN
 
 Lines on its output: `S id` before an entry is sent, `A revision id` once it is acknowledged.
 """
@@ -11,14 +11,16 @@ import sys
 import threading
 from pathlib import Path
 
-from changes import entry, upsert
-
 from catalog.change_log.file import FileChangeLog
 from catalog.change_log.open import open_change_log
+from catalog.changes import Change, ChangeKind, NewEntry
+
+_ROTATE_BYTES, _KEPT = 4000, 50
 
 
 def main(setting: str, folder: Path, catalog: str, seed: int, run: str) -> None:
-    log = FileChangeLog(folder, rotate_bytes=4000) if not setting else open_change_log(setting, folder, catalog)
+    """Writes from three threads; now and then drops what is old."""
+    log = FileChangeLog(folder, _ROTATE_BYTES) if not setting else open_change_log(setting, folder, catalog)
 
     def state(line: str) -> None:
         os.write(1, f"{line}\n".encode())  # one call: whole, however the process ends
@@ -29,14 +31,19 @@ def main(setting: str, folder: Path, catalog: str, seed: int, run: str) -> None:
             names = [f"{run}-{thread}-{number}-{place}" for place in range(chance.choice([1, 1, 1, 3]))]
             for name in names:
                 state(f"S {name}")
-            made = log.append([entry(name, upsert(name, title="x" * chance.randrange(400))) for name in names])
+            made = log.append([_entry(name, chance.randrange(400)) for name in names])
             for one in made:
                 state(f"A {one.revision} {one.request_id}")
             if chance.random() < 0.03:
-                log.drop(made[-1].revision - 50)
+                log.drop(made[-1].revision - _KEPT)
 
     for thread in range(3):
         threading.Thread(target=write, args=(thread,)).start()
+
+
+def _entry(name: str, size: int) -> NewEntry:
+    product = {"id": name, "title": "x" * size}
+    return NewEntry(0, name, (Change(ChangeKind.upsert, name, product=product),))
 
 
 if __name__ == "__main__":
