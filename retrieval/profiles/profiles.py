@@ -45,6 +45,7 @@ class Profiles:
     def events(self, catalog: str, user_id: str) -> list[UserEvent]:
         """The same, for threads."""
         store, key = self._open()
+        self._expire(store)
         return store.read(key.hash(user_id), catalog, self._clock() - self._seconds)[: self._most]
 
     async def remember(self, catalog: str, user_id: str, events: Iterable[UserEvent]) -> None:
@@ -60,9 +61,7 @@ class Profiles:
         kept = [event for event in timed if event.time is not None and event.time >= since]
         if kept:
             store.add(key.hash(user_id), catalog, kept, since, self._most)
-        if now - self._expired > _EXPIRY_SECONDS:  # shoppers who never come again expire too
-            self._expired = now
-            store.expire(since)
+        self._expire(store)
 
     def hash(self, user_id: str) -> bytes:
         """The keyed hash of a shopper's id. Raises ProfileError."""
@@ -84,6 +83,13 @@ class Profiles:
             if self._opened is not None:
                 self._opened[0].close()
             self._opened = None
+
+    def _expire(self, store: ProfileStore) -> None:
+        """Deletes, once an hour, what is old of shoppers who never come again."""
+        now = self._clock()
+        if now - self._expired > _EXPIRY_SECONDS:
+            self._expired = now
+            store.expire(now - self._seconds)
 
     def _forget(self, user_id: str) -> int:
         store, key = self._open()

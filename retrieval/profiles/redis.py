@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from core.errors import MissingPackageError
@@ -92,8 +93,12 @@ class RedisProfiles:
         """See `ProfileStore`."""
         deleted = 0
         with self._naming():
-            for name in self._redis.scan_iter(match=f"{_PREFIX}:{{*}}:*", count=_SCAN):
-                deleted += self._redis.zremrangebyscore(name, "-inf", f"({before!r}")
+            names = self._redis.scan_iter(match=f"{_PREFIX}:{{*}}:*", count=_SCAN)
+            while some := list(islice(names, _SCAN)):
+                pipeline = self._redis.pipeline(transaction=False)
+                for name in some:
+                    pipeline.zremrangebyscore(name, "-inf", f"({before!r}")
+                deleted += sum(pipeline.execute())
         return deleted
 
     def close(self) -> None:

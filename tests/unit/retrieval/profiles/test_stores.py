@@ -185,8 +185,12 @@ async def test_profiles_keep_by_id_for_as_long_as_is_set(tmp_path: Path) -> None
     await profiles.remember("shop", "anne", [event("old", 89 * DAY), event("a", 95 * DAY), UserEvent("b")])
     assert await profiles.read("shop", "anne") == [event("b", now), event("a", 95 * DAY)]
     assert await profiles.read("shop", "Anne") == []
+    now = 105.5 * DAY
+    profiles.add("shop", "ben", [event("bens", 95.6 * DAY)])  # which has more than an hour to go
+    assert b"bens" in _bytes(tmp_path)
     now = 106 * DAY
     assert await profiles.read("shop", "anne") == [event("b", 100 * DAY)]
+    assert b"bens" not in _bytes(tmp_path)  # whoever reads: ben never came again
     assert await profiles.forget("anne") == 1
     forgotten = profiles.forgotten()
     assert "anne" in forgotten and "ben" not in forgotten and len(forgotten) == 1
