@@ -1,7 +1,8 @@
 """Terms that a base vocabulary lacks: those of products that came while it is served."""
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 
@@ -25,6 +26,7 @@ class FreshTerms:
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
         self._words: list[tuple[str, int]] = []
+        self._orders: tuple[list[tuple[str, int]], list[tuple[str, int]]] = ([], [])  # forwards and backwards
         self._spellings: dict[int, set[str]] = defaultdict(set)
         # By the number of their letters: the letters of each spelling, and its term. Lists grow at their ends alone.
         self._letters: dict[int, list[str]] = defaultdict(list)
@@ -71,6 +73,21 @@ class FreshTerms:
         """Terms of letters with their numbers: what is no code, of which every product brings one."""
         return self._words[:]
 
+    def beginning(self, start: str) -> Iterator[int]:
+        """The numbers of terms of letters that begin so."""
+        return _starting(self._sorted()[0], start)
+
+    def ending(self, end: str) -> Iterator[int]:
+        """The numbers of terms of letters that end so."""
+        return _starting(self._sorted()[1], end[::-1])
+
+    def _sorted(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Terms of letters by how they begin, and by how they end, made anew where there are further ones."""
+        orders, words = self._orders, self.words()
+        if len(orders[0]) != len(words):
+            orders = self._orders = sorted(words), sorted((term[::-1], number) for term, number in words)
+        return orders
+
     def similar(self, word: str, edits: int) -> Iterator[SimilarTerm]:
         """Terms that texts write within so many typing errors of a plain word; see `Terms.similar`."""
         for length in range(len(word) - edits, len(word) + edits + 1):
@@ -79,6 +96,13 @@ class FreshTerms:
                 for _, errors, place in near:
                     if errors:
                         yield SimilarTerm(*self._forms[length][place], int(errors))
+
+
+def _starting(ordered: Sequence[tuple[str, int]], start: str) -> Iterator[int]:
+    for place in range(bisect_left(ordered, (start,)), len(ordered)):
+        if not ordered[place][0].startswith(start):
+            return
+        yield ordered[place][1]
 
 
 class ViewTerms(Terms):
@@ -108,17 +132,18 @@ class ViewTerms(Terms):
     def beginning(self, start: str) -> Iterator[str]:
         """See `Terms.beginning`."""
         yield from self._base.beginning(start)
-        yield from self._those(lambda term: term.startswith(start))
+        yield from self._those(self._fresh.beginning(start))
 
     def between(self, first: str, last: str) -> str | None:
         """See `Terms.between`."""
         own = self._base.between(first, last)
-        return own or next(self._those(lambda term: first <= term[:1] <= last), None)
+        numbers = (number for term, number in self._fresh.words() if first <= term[:1] <= last)
+        return own or next(self._those(numbers), None)
 
     def ending(self, end: str) -> Iterator[str]:
         """See `Terms.ending`."""
         yield from self._base.ending(end)
-        yield from self._those(lambda term: term.endswith(end))
+        yield from self._those(self._fresh.ending(end))
 
     def similar(self, word: str, edits: int) -> list[SimilarTerm]:
         """See `Terms.similar`."""
@@ -129,11 +154,9 @@ class ViewTerms(Terms):
         own = self._base.similar(word, edits)
         return sorted([*own, *best.values()], key=lambda one: (one.errors, one.number)) if best else own
 
-    def _those(self, wanted: Callable[[str], bool]) -> Iterator[str]:
-        """The first few fresh terms of letters like that."""
-        numbers = (number for term, number in self._fresh.words() if wanted(term))
-        for number in islice(filter(self._held, numbers), MOST_NEIGHBOURS):
-            yield self._fresh[number]
+    def _those(self, numbers: Iterator[int]) -> Iterator[str]:
+        """The first few of fresh terms that a product holds."""
+        return (self._fresh[number] for number in islice(filter(self._held, numbers), MOST_NEIGHBOURS))
 
     def _held(self, number: int) -> bool:
         self.consulted = True

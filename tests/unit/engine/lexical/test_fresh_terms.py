@@ -49,14 +49,16 @@ def test_a_view_has_the_fresh_terms_that_its_products_hold(base: Terms) -> None:
 
 
 def test_readers_are_not_disturbed_by_writers() -> None:
-    terms = FreshTerms(0)
-    names = [f"word{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(3000)]
-    ended = threading.Event()
-    problems: list[object] = []
+    terms, names = (
+        FreshTerms(0),
+        [f"word{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{chr(97 + i // 676)}" for i in range(3000)],
+    )
+    ended, problems = threading.Event(), []
 
     def read() -> None:
         while not ended.is_set():
-            problems.extend(one for one in terms.similar("wordaaa", 2) if terms[one.number] != one.spelling)
+            near = [*terms.similar("wordaaa", 2), *(SimilarTerm(n, terms[n], 1) for n in terms.beginning("wordb"))]
+            problems.extend(one for one in near if terms[one.number] != one.spelling)
             count = len(terms)
             if count and terms.find(terms[count - 1]) != count - 1:
                 problems.append(count)
