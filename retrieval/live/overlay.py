@@ -12,6 +12,7 @@ from catalog.segment import Segment
 from catalog.versions import Answer
 from catalog.view import CatalogView
 from core.errors import ChangeLogError, ReleaseError, TandemError
+from engine.vector.index import use_one_thread
 from retrieval.live.segments import Merge
 from retrieval.live.state import LiveState
 from retrieval.live.threads import stay_behind
@@ -22,7 +23,7 @@ _READ = 1000  # entries at once
 _WAIT_SECONDS = 0.25
 # Between two views lie at least so many seconds, and so many times what the last one took, up to a bound: changes leave
 # most of the time to searches, and are visible soon all the same.
-_LEAST_PAUSE, _MOST_PAUSE, _PAUSE_TIMES = 0.1, 0.15, 4.0
+_LEAST_PAUSE, _MOST_PAUSE, _PAUSE_TIMES = 0.06, 0.12, 4.0
 _FIRST_RETRY, _LONGEST_RETRY = 0.5, 10.0
 
 
@@ -108,7 +109,7 @@ class Overlay:
         return future
 
     def _follow(self) -> None:
-        stay_behind()
+        use_one_thread()
         pause = _FIRST_RETRY
         while not self._closed.is_set():
             try:

@@ -1,11 +1,15 @@
-"""Threads that change products: they leave the cores to searches."""
+"""Threads whose work is mostly a model's or an index's: they leave the cores to searches.
+
+Threads that run much Python keep their priority: while one of them waits for a core it may hold the interpreter, and
+all searches wait with it.
+"""
 
 import os
 import threading
 
 from engine.vector.index import use_one_thread
 
-_NICE = 0
+_NICE = 10
 
 
 def stay_behind() -> None:
