@@ -31,9 +31,9 @@ def _relative(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
 
 
 class ModelSet(_Frozen):
-    """The towers and, where there are any, the cross-encoder and the final score.
+    """The towers and, where there are any, the cross-encoder, the final score and what was learned of users.
 
-    Files stand under `encoder/`, `ranker/` and `final/`.
+    Files stand under `encoder/`, `ranker/`, `final/` and `users/`.
 
     `lineage` is what training left of each, where it is known; the same weights of two runs are the same model set.
     """
@@ -48,11 +48,15 @@ class ModelSet(_Frozen):
     final: dict[str, Any] | None = Field(
         default=None, description="Spec of the final score, as in `final/final.json`; none where the release has none."
     )
+    users: dict[str, Any] | None = Field(
+        default=None,
+        description="Spec of what was learned of users, as in `users/behaviour.json`; none where nothing was.",
+    )
     lineage: dict[str, Any] | None = Field(
         default=None, description="What training recorded of each model; none where nothing is known."
     )
     files: dict[str, FileEntry] = Field(
-        description="Files below `encoder/`, `ranker/` and `final/`, by their paths in the release."
+        description="Files below `encoder/`, `ranker/`, `final/` and `users/`, by their paths in the release."
     )
 
     _files_stay_inside = field_validator("files")(_relative)

@@ -133,7 +133,7 @@ def _unusable(release: str | Manifest, what: str, name: str = "") -> ReleaseErro
     """`name` is that of the file at fault. Models in it would not be taken from there again."""
     hint = ""
     if isinstance(release, Manifest):
-        hint = f" with --{Path(name).parent}" if name in release.model.files else ""
+        hint = f" with --{Path(name).parts[0]}" if name in release.model.files else ""
         release = release.release_id
     return ReleaseError(f"release {release}: {what}; index again{hint} or roll back")
 

@@ -77,7 +77,7 @@ def digest_settings(options: IndexOptions) -> str:
 
 def replace_models(inputs: dict[str, str], options: IndexOptions, models: OpenModels) -> dict[str, str]:
     """The digests of a release's inputs, with those of other options and models in their places."""
-    unchanged = {name: digest for name, digest in inputs.items() if name not in ("final", "half")}
+    unchanged = {name: digest for name, digest in inputs.items() if name not in ("final", "half", "users")}
     return {**unchanged, "settings": digest_settings(options), **models.digests()}
 
 

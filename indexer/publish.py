@@ -109,6 +109,7 @@ def _model_set(models: OpenModels, files: dict[str, FileEntry]) -> ModelSet:
         encoder=models.encoder.spec.model_dump(mode="json"),
         ranker=models.ranker.spec.model_dump(mode="json") if models.ranker else None,
         final=models.final.spec.model_dump(mode="json") if models.final else None,
+        users=models.users.spec if models.users else None,
         lineage=models.lineage,
         files=files,
     )

@@ -13,6 +13,7 @@ from core.manifest import Manifest
 from core.releases import ReleaseStore
 from encoder.bi_encoder import SPEC_FILE as TOWER_FILE
 from indexer.models import ModelFolders
+from indexer.user_models import SPEC_FILE as USERS_FILE
 from lifecycle.tracking.lineage import read_lineage
 from ranker.final import SPEC_FILE as FINAL_FILE
 from ranker.ranker import SPEC_FILE as RANKER_FILE
@@ -24,13 +25,19 @@ EXPORTED = "exported"  # of the release folder: models that were given in anothe
 
 
 def resolve_models(
-    encoder: str | None, ranker: str | None, store: ReleaseStore, catalog: str, final: Path | None = None
+    encoder: str | None,
+    ranker: str | None,
+    store: ReleaseStore,
+    catalog: str,
+    final: Path | None = None,
+    users: Path | None = None,
 ) -> ModelFolders:
-    """Folders of an encoder and, where there are any, a ranker and a final score.
+    """Folders of an encoder and, where there are any, a ranker, a final score and what was learned of users.
 
     Each model may be a folder that `tandem train` left, a sentence-transformers or Hugging Face folder, or a hub id;
     the latter are exported once and kept in the release folder. What is not given is taken from the release in service,
-    the final score only where both models are, since it was trained on their scores. Before the first release, the
+    the final score only where both models are, since it was trained on their scores, and what was learned of users only
+    where the encoder is, over whose vectors it was. Before the first release, the
     encoder is the bundled untuned one and there is no ranker. Raises ModelError, or ReleaseError when the release in
     service is damaged.
     """
@@ -40,26 +47,30 @@ def resolve_models(
     given = {"encoder": encoder, "ranker": ranker}
     if final is None and served and not encoder and not ranker:
         final = _final_of(store, catalog, served)
+    if users is None and served and not encoder:
+        users = _users_of(store, catalog, served)
     return with_lineage(
         _encoder(encoder, store) if encoder or not served else _encoder_of(store, catalog, served),
         _ranker(ranker, store) if ranker else _ranker_of(store, catalog, served) if served else None,
         {kind: run for kind, run in known.items() if not given.get(kind)},
         final,
+        users,
     )
 
 
 def models_in(folder: Path) -> ModelFolders:
-    """The models that a training left in a folder: `encoder`, and `ranker` and `final` where there are any.
+    """The models that trainings left in a folder: `encoder`, and `ranker`, `final` and `users` where there are any.
 
     Raises ModelError without an encoder.
     """
-    encoder, ranker, final = (folder / name for name in ("encoder", "ranker", "final"))
+    encoder, ranker, final, users = (folder / name for name in ("encoder", "ranker", "final", "users"))
     if not (encoder / TOWER_FILE).is_file():
         raise ModelError(f"{folder} holds no encoder/{TOWER_FILE}; give the folder that `tandem train --recipe` left")
     return with_lineage(
         encoder,
         ranker if (ranker / RANKER_FILE).is_file() else None,
         final=final if (final / FINAL_FILE).is_file() else None,
+        users=users if (users / USERS_FILE).is_file() else None,
     )
 
 
@@ -77,16 +88,20 @@ def models_of(store: ReleaseStore, catalog: str, release: str) -> ModelFolders:
     """The model folders inside a release, their digests verified. Raises ReleaseError where one does not match."""
     known = store.manifest(catalog, release).model.lineage
     folders = _encoder_of(store, catalog, release), _ranker_of(store, catalog, release)
-    return with_lineage(*folders, known, _final_of(store, catalog, release))
+    return with_lineage(*folders, known, _final_of(store, catalog, release), _users_of(store, catalog, release))
 
 
 def with_lineage(
-    encoder: Path, ranker: Path | None, known: Mapping[str, Any] | None = None, final: Path | None = None
+    encoder: Path,
+    ranker: Path | None,
+    known: Mapping[str, Any] | None = None,
+    final: Path | None = None,
+    users: Path | None = None,
 ) -> ModelFolders:
     """A model set with the lineage of each model: the known one, else `run.json` beside it. Raises ModelError."""
     runs = {kind: read_lineage(folder) for kind, folder in (("encoder", encoder), ("ranker", ranker)) if folder}
     lineage = {kind: run for kind, run in {**runs, **(known or {})}.items() if run and kind in runs}
-    return ModelFolders(encoder, ranker, lineage or None, final)
+    return ModelFolders(encoder, ranker, lineage or None, final, users)
 
 
 def _encoder_of(store: ReleaseStore, catalog: str, release: str) -> Path:
@@ -102,6 +117,11 @@ def _ranker_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
 def _final_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
     manifest = store.verify(catalog, release, "final/")
     return store.path(catalog, release) / "final" if manifest.model.final is not None else None
+
+
+def _users_of(store: ReleaseStore, catalog: str, release: str) -> Path | None:
+    manifest = store.verify(catalog, release, "users/")
+    return store.path(catalog, release) / "users" if manifest.model.users is not None else None
 
 
 def _encoder(location: str | None, store: ReleaseStore) -> Path:

@@ -38,6 +38,15 @@ class EmbedDevice(StrEnum):
     CUDA = "cuda"
 
 
+Users = Annotated[
+    Path | None, typer.Option(help="Folder that `tandem train users` wrote; default: the one in service, if any.")
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(help="Folder of trainings: takes its encoder and, if there, its ranker, final and users."),
+]
+
+
 def index(
     catalog: Feed,
     mapping: Mapping = None,
@@ -46,10 +55,8 @@ def index(
     final: Annotated[
         Path | None, typer.Option(help="Folder that `tandem train final` wrote; default: the one in service, if any.")
     ] = None,
-    models: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a training: takes its encoder and, where there are any, its ranker and final."),
-    ] = None,
+    models: Models = None,
+    users: Users = None,
     synonyms: Annotated[
         Path | None, typer.Option(help="Text file of synonyms and rewrites, or off; default: those in service.")
     ] = None,
@@ -99,8 +106,8 @@ def index(
     from lifecycle.rules import read_time
     from text.synonyms import Synonyms, read_synonyms
 
-    if models and (encoder or ranker or final):
-        raise TandemError("--models names the folder of all models: leave out --encoder, --ranker and --final")
+    if models and (encoder or ranker or final or users):
+        raise TandemError("--models names the folder of all models: leave out --encoder, --ranker, --final and --users")
     store = ReleaseStore(releases)
     options = IndexOptions(
         index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
@@ -113,7 +120,7 @@ def index(
         as_of=None if as_of is None else int(read_time(as_of, "--as-of").timestamp() * 1000),
     )
     chosen = read_mapping(mapping, name)
-    used = models_in(models) if models else resolve_models(encoder, ranker, store, chosen.catalog.name, final)
+    used = models_in(models) if models else resolve_models(encoder, ranker, store, chosen.catalog.name, final, users)
     if precision == Precision.FP16:
         add_halves(used, encoder, ranker, store)
     outcome = index_feed(catalog, chosen, used, options, store, Bars(console))
