@@ -17,6 +17,8 @@ from lifecycle.examples.mining import Mining
 from lifecycle.quality.gate import GateSettings
 from lifecycle.recipes.recipe import Recipe, RecipeSource
 from lifecycle.tracking.tracker import TrackingSettings
+from lifecycle.users.settings import UserTraining
+from ranker.recommendation import Limits
 from ranker.train.compress import RankerDistillation
 from ranker.train.final import FinalTraining
 from ranker.train.settings import RankerTraining
@@ -145,6 +147,19 @@ SECTIONS = (
         FinalTraining,
         "final",
         _TRAINING,
+    ),
+    Section(
+        "Learning lists for people",
+        "`tandem train users --config FILE`.",
+        UserTraining,
+        "users",
+        _TRAINING,
+    ),
+    Section(
+        "Candidates of a source of recommendations",
+        "`limits` of `[users]`, under which the order of recommendations is learned.",
+        Limits,
+        "users.limits",
     ),
     Section(
         "Compressing the bi-encoder",

@@ -31,8 +31,8 @@ class RecommendContext(RequestContext):
 
     @property
     def learned(self) -> bool:
-        """Whether a learned order ranks: it is one of lists for shoppers."""
-        return self.subject.user is not None and self.recommender.final is not None
+        """Whether a learned order ranks: it is one of lists for shoppers of whom something is known."""
+        return self.subject.user is not None and self.recommender.final is not None and len(self.history.known) > 0
 
     def allows(self, rows: Rows) -> Mask:
         """Which of r rows the answer may show, shape (r,): those that pass the filter, are not deleted, and are not the

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from core.config import load_settings, table
 from core.errors import TandemError
+from lifecycle.cli.commands.train_users import Behaviour, Columns, Forget, Models, UserOptions, train_users_of
 from lifecycle.cli.options import Config, Mapping, TrackingUri, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_line
@@ -18,13 +19,14 @@ from training.processes import is_main_process
 
 
 class TrainSettings(TrackingSettings):
-    """The `--config` file: `[tracking]`, `[mining]`, `[bases]`; settings in `[encoder]`, `[ranker]` and `[final]`."""
+    """The `--config` file: `[tracking]`, `[mining]`, `[bases]`; settings in a table of each model's name."""
 
     bases: BaseSources = Field(default=BaseSources(), description="Where the models that training starts from are.")
 
     encoder: dict[str, Any] = Field(default={}, description="Settings of training the bi-encoder.")
     ranker: dict[str, Any] = Field(default={}, description="Settings of training the cross-encoder.")
     final: dict[str, Any] = Field(default={}, description="Settings of training the final score.")
+    users: dict[str, Any] = Field(default={}, description="Settings of learning from behaviour.")
     mining: dict[str, Any] = Field(default={}, description="Settings of mining hard negatives, for `--mine`.")
 
 
@@ -54,6 +56,18 @@ Teacher = Annotated[
     Path | None,
     typer.Option(help="Folder of a trained ranker: towers learn its scores; --mine leaves out what it scores as good."),
 ]
+Encoder = Annotated[
+    Path | None, typer.Option(help="For the ranker: folder of the bi-encoder whose cosine its calibration uses.")
+]
+Mine = Annotated[
+    bool, typer.Option("--mine", help="Train on hard negatives too, mined from what BM25 and the towers retrieve.")
+]
+ServedReleases = Annotated[
+    Path | None, typer.Option(help="For final and users: folder of the releases; it is trained for the one in service.")
+]
+CatalogName = Annotated[
+    str | None, typer.Option(help="For final and users: catalog name; default: the only one there is.")
+]
 Shops = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +84,7 @@ class TrainableModel(StrEnum):
     ENCODER = "encoder"
     RANKER = "ranker"
     FINAL = "final"
+    USERS = "users"
 
 
 def train(
@@ -97,23 +112,22 @@ def train(
     base: StartingModel = None,
     epochs: Annotated[float | None, typer.Option(callback=finite, min=0.01, help="Passes over the examples.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed trains the same model.")] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="For the ranker: folder of the bi-encoder whose cosine its calibration uses.")
-    ] = None,
-    mine: Annotated[
-        bool, typer.Option("--mine", help="Train on hard negatives too, mined from what BM25 and the towers retrieve.")
-    ] = False,
+    encoder: Encoder = None,
+    mine: Mine = False,
     teacher: Teacher = None,
-    releases: Annotated[
-        Path | None, typer.Option(help="For final: folder of the releases; it is trained for the one in service.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="For final: catalog name; default: the only one there is.")] = None,
+    releases: ServedReleases = None,
+    name: CatalogName = None,
     shop: Shops = None,
     split: Annotated[str, typer.Option(help="For final: split to train on, which trained no model.")] = "valid",
+    behaviour: Behaviour = None,
+    column: Columns = None,
+    forget: Forget = None,
+    models: Models = None,
     track: TrackingUri = None,
     config: Config = None,
 ) -> None:
-    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score.
+    """Fine-tune the towers or the cross-encoder on judgments, or both by a recipe, or learn a release's final score, or
+    lists for people from their behaviour.
 
     A run that was interrupted continues.
     """
@@ -133,13 +147,17 @@ def train(
             recipe, data, catalog, judgments, mapping, output, stages, minutes, without, ranker, base, bases, tracker
         )
         return
-    if data or stages or without or ranker or minutes is not None:
-        raise TandemError(
-            "--data, --stages, --minutes, --without and --ranker go with --recipe; one model needs --catalog and "
-            "--judgments"
-        )
+    _refuse_of_recipes(data, stages, without, ranker, minutes is not None)
     knobs = _set_options(base=base, epochs=epochs, seed=seed)
     assert model is not None, "one of model and recipe is given"
+    users = UserOptions(behaviour, column, forget, models)
+    if model is TrainableModel.USERS:
+        if any((judgments, shop, base, epochs, *helpers)):
+            raise TandemError("lists for people are learned from behaviour: give --behaviour and --output")
+        train_users_of(users, catalog, mapping, releases, name, output, settings.users | knobs)
+        return
+    if any(users):
+        raise TandemError("--behaviour, --column, --forget and --models go with `tandem train users`")
     if model is TrainableModel.FINAL:
         if any((catalog, mapping, base, epochs, *helpers)):
             raise TandemError("the final score is learned from a release: give --releases, --judgments and --output")
@@ -151,11 +169,19 @@ def train(
     _train_one(model, catalog, mapping, judgments, helpers, output, settings, knobs)
 
 
+def _refuse_of_recipes(*given: object) -> None:
+    if any(given):
+        raise TandemError(
+            "--data, --stages, --minutes, --without and --ranker go with --recipe; one model needs --catalog and "
+            "--judgments"
+        )
+
+
 def _check_choice(model: TrainableModel | None, recipe: str | None, releases: object) -> None:
     if (model is None) == (recipe is None):
-        raise TandemError("name what to train: encoder, ranker or final, or --recipe for encoder and ranker")
-    if model is not TrainableModel.FINAL and releases:
-        raise TandemError("--releases, --name and --shop go with `tandem train final`")
+        raise TandemError("name what to train: encoder, ranker, final or users, or --recipe for encoder and ranker")
+    if model not in (TrainableModel.FINAL, TrainableModel.USERS) and releases:
+        raise TandemError("--releases, --name and --shop go with `tandem train final`, the first two with users too")
 
 
 class HelperModels(NamedTuple):

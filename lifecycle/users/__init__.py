@@ -1,0 +1,1 @@
+"""Learns lists for people from behaviour: `tandem train users`."""
