@@ -96,6 +96,16 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
         Table("", (ANY, ("embedded", "triton")), ("path", "engine"), (), ("answers_each_round",)),
         Table("Triton to embedded", (ANY, "triton_to_embedded"), ("path",)),
     ),
+    "recommend": (
+        Table("MAP@12 of customers of the day held out", ("MAP@12", ANY, ANY), ("customers", "order by"),
+              ("MAP@12", "times popularity", "over bought again or same group: difference",
+               "over bought again or same group: p")),
+        Table("MAP@12 of lists of new products alone, for those who bought one",
+              ("new products", ANY, "MAP@12", ANY, ("popularity", "user tower", "learned order")),
+              ("products", "customers", "order by")),
+        Table("Diversity, customers with a history", ("diversity", "products of a type, at most", ANY),
+              ("products of a type, at most",), (), ("over no cap",)),
+    ),
     "rerank_shares": (
         Table("nDCG@10 of fusion alone, and what is added by a share of the cross-encoder", (ANY, ANY),
               ("relevance", "set"), ("queries", "fused", *_SHARES), names=_SHARES),
