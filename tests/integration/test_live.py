@@ -1,6 +1,7 @@
 """Products change while they are served: real models, index, words, columns and log, one and two processes."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,3 +177,17 @@ async def test_an_index_job_folds_what_changed_while_it_is_served(models: ModelF
                 await asyncio.sleep(0.02)
         assert answer.overlay_revision == later.revision
         assert {"new-1", "new-2"} <= set(ids(answer)) and "a-0" not in ids(answer) and len(ids(answer)) == 31
+
+
+async def test_several_machines_follow_one_log_in_redis(store: ReleaseStore, redis_url: str, tmp_path: Path) -> None:
+    elsewhere = ReleaseStore(tmp_path / "elsewhere")
+    shutil.copytree(store.root, elsewhere.root)
+    log = f"{redis_url.rpartition('/')[0]}/5"
+    async with serving(store, change_log=log) as client, serving(elsewhere, change_log=log) as other:
+        revision = (
+            await client.upsert(UpsertRequest(products=[row(id="new-1", title="zorblax espresso machine")]))
+        ).revision
+        assert ids(await ask(other, "zorblax", least_revision=revision))[0] == "new-1"
+        deleted = await other.delete(DeleteRequest(products=[ProductDelete(product_id="new-1")]))
+        assert "new-1" not in ids(await ask(client, "zorblax", least_revision=deleted.revision, top_k=40))
+    assert not (store.folder("default") / "changes").exists()

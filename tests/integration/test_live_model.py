@@ -26,6 +26,7 @@ from retrieval.wire.request import read_query
 from tandem.v1 import search_pb2
 
 ENTRIES = min(160 * int(os.environ.get("TANDEM_TORTURE", "0")) or 250, 50_000)
+MOST_TOGETHER = 6 if ENTRIES < 1000 else 20  # entries between two comparisons
 SEED = int(os.environ.get("TANDEM_TORTURE_SEED", "23"))
 WORDS = (
     "anvil",
@@ -192,7 +193,7 @@ def test_a_changing_catalog_is_a_dictionary(indexed: ReleaseStore) -> None:
     merge = None
     while len(log) < ENTRIES:
         batch = []
-        for _ in range(draw.randrange(1, 6)):
+        for _ in range(draw.randrange(1, MOST_TOGETHER)):
             changes = []
             for _ in range(draw.randrange(1, 4)):
                 changes.append(draw_change(draw, plain))
