@@ -160,6 +160,7 @@ def make_shop(
     **engine: Any,
 ) -> LoadedRelease:
     """The shop as a release; `behaviour` has rows of `PRODUCTS_SCHEMA`, `popular` of `POPULAR_SCHEMA`."""
+    folder.mkdir(exist_ok=True)
     rows = make_rows(range(COUNT))
     release = make_release(folder, rows, ranker=False, engine=AngleEngine(COUNT, **engine))
     base = segment_of(folder, rows, "base")

@@ -12,7 +12,7 @@ from catalog.view import CatalogView
 from core.filters import Filter, join_filters
 from core.plan import Plan
 from encoder.users.tower import History as TowerHistory
-from engine.protocol import Candidates, EngineError, Vectors
+from engine.protocol import Candidates, Vectors
 from retrieval.listing.match_set import LexicalMatches
 from retrieval.listing.page_token import PageToken
 from retrieval.pipeline.result import Degradation, SearchResult
@@ -90,16 +90,13 @@ class RequestContext:
         return await asyncio.shield(self._user_vector)
 
     async def _encode_history(self) -> Vectors | None:
-        tower, history = self.release.recommender.tower, self.history
-        if tower is None or not len(history.known):
+        encoder, history = self.release.recommender.encoder, self.history
+        if encoder is None or not len(history.known):
             return None
         items = await self.history_vectors()
-        known = TowerHistory(items, history.age_days[history.known], history.actions[history.known])
-        try:
-            [vector] = await asyncio.to_thread(tower.vectors, [known])
-        except Exception as error:  # whatever ONNX Runtime raises
-            raise EngineError(f"the user tower failed: {type(error).__name__}") from error
-        return vector
+        return await encoder.encode(
+            TowerHistory(items, history.age_days[history.known], history.actions[history.known])
+        )
 
     def seconds_left(self) -> float | None:
         """Until the deadline; None without one."""

@@ -3,10 +3,10 @@
 from core.plan import Plan
 from retrieval.pipeline.arrange import arrange, arrange_matches
 from retrieval.pipeline.explore import explore, report_slots
-from retrieval.pipeline.fusing import fuse
 from retrieval.pipeline.listing import keep_matching, open_page, select
 from retrieval.pipeline.person import read_person
 from retrieval.pipeline.recommend_context import RecommendContext
+from retrieval.pipeline.recommend_fusing import fuse_sources
 from retrieval.pipeline.recommend_matches import find_recommendable
 from retrieval.pipeline.recommend_ranking import explain_hits, rank_recommended
 from retrieval.pipeline.recommend_sources import recommend_sources, report_sources
@@ -48,7 +48,7 @@ async def recommend(
             return context.result
         lists = await ask_sources(context, recommend_sources(context))
         report_sources(context, lists)
-        candidates = keep_matching(context, await fuse(context, lists), matches)
+        candidates = keep_matching(context, await fuse_sources(context, lists), matches)
         ranked, slots = explore(context, await rank_recommended(context, candidates))
         with context.result.stage("arrange", len(candidates.rows)) as stage:
             context.result.hits = await arrange(context, lists, matches, ranked, None)

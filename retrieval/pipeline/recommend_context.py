@@ -10,6 +10,8 @@ from retrieval.pipeline.context import RequestContext
 from retrieval.recommend.recommender import Recommender
 from retrieval.recommend.user import Subject
 
+_SOURCES_SHARE = 0.7
+
 
 @dataclass(slots=True)
 class RecommendContext(RequestContext):
@@ -33,6 +35,10 @@ class RecommendContext(RequestContext):
     def learned(self) -> bool:
         """Whether a learned order ranks: it is one of lists for shoppers of whom something is known."""
         return self.subject.user is not None and self.recommender.final is not None and len(self.history.known) > 0
+
+    def sources_until(self) -> float | None:
+        """The loop's time until which sources may take; what is left is for ranking and arranging what others have."""
+        return self.time_after(lambda seconds: _SOURCES_SHARE * self.release.reserve.usable(seconds))
 
     def allows(self, rows: Rows) -> Mask:
         """Which of r rows the answer may show, shape (r,): those that pass the filter, are not deleted, and are not the

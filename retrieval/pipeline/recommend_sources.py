@@ -45,7 +45,7 @@ class RecommendSource:
         """See `Source`."""
         context = self._context
         with context.result.stage(self.name, len(context.view)) as stage:
-            async with asyncio.timeout_at(context.optional_until()):
+            async with asyncio.timeout_at(context.sources_until()):
                 found = await self.find()
             kept = context.allows(found.rows)
             found = Candidates(found.rows[kept][: self._count], found.scores[kept][: self._count])

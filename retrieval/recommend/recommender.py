@@ -9,6 +9,7 @@ from core.manifest import Manifest
 from encoder.users.tower import UserTower
 from ranker.recommendation import RecommendationScore
 from retrieval.recommend.behaviour import FINAL, TOWER, USERS, Behaviour
+from retrieval.recommend.encoding import HistoryEncoder
 from retrieval.recommend.groups import Groups
 from retrieval.recommend.history import HALF_LIFE_DAYS, MOST_EVENTS
 from retrieval.recommend.popularity import Popularity
@@ -28,6 +29,7 @@ class Recommender:
         """`table` is the base segment's; `final`, the learned order of lists for shoppers, goes with behaviour."""
         self.behaviour = behaviour
         self.tower = tower
+        self.encoder = None if tower is None else HistoryEncoder(tower)
         self.final = final if behaviour is not None else None
         self.rows = ProductRows(table, behaviour)
         self.popularity = Popularity(self.rows, behaviour)

@@ -246,6 +246,17 @@ async def test_a_source_that_fails_is_left_out_and_named(tmp_path: Path) -> None
     assert len(alone.hits) == 10 and alone.degraded[0].detail == "similar failed"
 
 
+async def test_what_cannot_be_compared_loses_no_product(tmp_path: Path) -> None:
+    release = make_shop(tmp_path, BEHAVIOUR, POPULAR, broken=("score_rows",))
+    plan = Plan(candidates=30)
+    result = await ask(release, user("p41", "p40"), top_k=200, plan=plan)
+    assert result.degraded[0].detail == "similar failed when its scores were compared"
+    plain = await ask(
+        make_shop(tmp_path / "b", BEHAVIOUR, POPULAR), user("p41", "p40"), top_k=200, plan=Plan(candidates=30)
+    )
+    assert ids(result) == ids(plain)  # ranks order, and these are there
+
+
 async def test_vectors_that_cannot_be_read_leave_the_other_sources(tmp_path: Path) -> None:
     release = make_shop(tmp_path, BEHAVIOUR, POPULAR, broken=("vectors",))
     result = await ask(release, user("p41", "p40"))
@@ -303,7 +314,9 @@ async def test_a_learned_order_ranks_lists_for_shoppers_by_its_features(sold_sho
 
 async def test_a_learned_order_that_fails_leaves_the_order_of_the_sources(sold_shop: LoadedRelease) -> None:
     sold_shop.recommender.final = Learned("popularity")  # type: ignore[assignment]
-    sold_shop.recommender.tower = Tower(broken=True)  # type: ignore[assignment]
+    table, behaviour = sold_shop.view.base.table, sold_shop.recommender.behaviour
+    order = sold_shop.recommender.final
+    sold_shop.recommender = Recommender(table, behaviour, Tower(broken=True), order)  # type: ignore[arg-type]
     result = await ask(sold_shop, user("p41", "p40"))
     assert len(result.hits) == 10 and "the learned order failed" in result.degraded[-1].detail
 
@@ -411,5 +424,5 @@ async def test_without_behaviour_what_was_upserted_is_new(tmp_path: Path, shop: 
 async def test_a_deadline_that_passes_ends_the_request(tmp_path: Path) -> None:
 
     release = make_shop(tmp_path, BEHAVIOUR, POPULAR, delays={"retrieve": 30.0})
-    result = await ask(release, user("p40", "p41"), deadline=asyncio.get_running_loop().time() + 0.3)
+    result = await ask(release, user("p40", "p41"), deadline=asyncio.get_running_loop().time() + 1)
     assert len(result.hits) == 10 and [entry.detail for entry in result.degraded] == ["similar took too long"]
