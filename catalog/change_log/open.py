@@ -1,10 +1,12 @@
 """Opens the change log of a catalog by a setting."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from catalog.change_log.file import FileChangeLog
-from catalog.change_log.protocol import ChangeLog
 from core.errors import ChangeLogError
+
+if TYPE_CHECKING:  # settings read this module in processes that never open a log, and load no numpy
+    from catalog.change_log.protocol import ChangeLog
 
 CHANGES_FOLDER = "changes"  # in the catalog's folder
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -17,13 +19,15 @@ def change_log_setting(value: str) -> str:
     return value
 
 
-def open_change_log(setting: str, folder: Path, catalog: str) -> ChangeLog:
+def open_change_log(setting: str, folder: Path, catalog: str) -> "ChangeLog":
     """The change log of a catalog: files in `folder`, or where `setting` is a URL, a stream of that Redis server.
 
     Nothing is made before the first append. Raises ChangeLogError for another setting, MissingPackageError for Redis
     without its package.
     """
     if not setting:
+        from catalog.change_log.file import FileChangeLog
+
         return FileChangeLog(folder)
     try:
         change_log_setting(setting)
