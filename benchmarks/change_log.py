@@ -41,7 +41,7 @@ from indexer.product_files import ColumnsWriter, make_batch
 
 _THREADS, _APPENDS = (1, 8, 32), 300
 _BATCH = 500
-_FOLD_KILLS = 5  # one fold is killed for so many writers
+_FEWER_KILLS = 5  # one writer into Redis and one index job is killed for so many writers of files
 _DIMENSIONS = 384
 
 
@@ -62,9 +62,10 @@ def main() -> None:
         for kind, setting in (("file", ""), ("redis", options.redis)):
             if kind == "file" or setting:
                 rows += [{"of": f"appends, {kind}", **row} for row in _appends(setting, folder / "appends")]
-                losses = kill_writers(setting, folder / "killed", uuid.uuid4().hex, options.kills, options.seed)
+                kills = options.kills if kind == "file" else max(1, options.kills // _FEWER_KILLS)
+                losses = kill_writers(setting, folder / "killed", uuid.uuid4().hex, kills, options.seed)
                 rows.append({"of": f"writers killed, {kind}", **asdict(losses)})
-        kills = max(1, options.kills // _FOLD_KILLS)
+        kills = max(1, options.kills // _FEWER_KILLS)
         rows.append({"of": "index jobs killed, file", **_kill_jobs(folder / "jobs", kills, options.seed)})
     for row in rows:
         Console(width=200).print(row)

@@ -45,10 +45,20 @@ class Changes:
         report = manifest.snapshot.changes if manifest is not None else None
         return report if report is not None and report.log == self.id else NO_CHANGES
 
-    def check_known(self, served: Manifest | None) -> None:
-        """Raises ChangeLogError where the release in service holds changes of a log, and there is no log here."""
+    def check_known(self, served: Manifest | None, may_be_gone: bool = False) -> None:
+        """Raises ChangeLogError where the log lost entries that the release in service holds.
+
+        A log that is not there at all may be gone.
+        """
         held = served.snapshot.changes if served is not None else None
-        if not self.last and held is not None and held.log:
+        revision = self.of(served).revision
+        if revision > self.last:
+            raise ChangeLogError(
+                f"the change log ends at revision {self.last:,}, before {revision:,}, which the release in service holds: "
+                "put back what it lost, or begin a new one (move the folder away, or delete the keys in Redis) and give "
+                "--as-of with a feed that has all changes"
+            )
+        if not may_be_gone and not self.last and held is not None and held.log:
             raise ChangeLogError(
                 "the release in service holds changes of a change log that is not there: give --change-log if it is in "
                 "Redis, or --as-of if it is lost and the feed has all changes"

@@ -109,8 +109,7 @@ def index_feed(
         inputs = digests | opened.digests()
         served = _release_in_service(store, market.catalog)
         with open_changes(store, market.catalog, options.change_log) as changes:
-            if options.as_of is None:
-                changes.check_known(served)
+            changes.check_known(served, may_be_gone=options.as_of is not None)
             cut = feed.stat().st_mtime_ns // 1_000_000 if options.as_of is None else options.as_of
             plan = plan_fold(store, market.catalog, changes, served, cut)
             unchanged = served and is_unchanged(served, inputs, options) and plan.holds_all()
@@ -147,6 +146,7 @@ def apply_models(
         options = restore_settings(options, served)
         opened = open_models(models)
         with open_changes(store, catalog, options.change_log) as changes:
+            changes.check_known(served, may_be_gone=True)
             with work_folder(store.folder(catalog) / WORK, []) as work:
                 products = _copy_products(store, served, work)
                 job = _Job(opened, options, replace_models(served.inputs, options, opened), store, work, steps)

@@ -1,6 +1,7 @@
 """Real index jobs over a change log: what is folded in, what is superseded, and jobs that are killed."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,25 @@ def test_a_log_that_is_not_there_is_asked_for(models: ModelFolders, tmp_path: Pa
     assert "new" not in rows_of(store)
     change_log(store).append([entry("2", upsert("other", "tin can"), time=NOON + 9)])
     assert "other" in catalog(store)
+
+
+def test_a_log_that_lost_its_end_is_refused(models: ModelFolders, tmp_path: Path) -> None:
+    store = ReleaseStore(tmp_path / "releases")
+    feed, folder = make_feed(tmp_path / "feed.jsonl"), store.folder("default") / "changes"
+    log = change_log(store)
+    log.append([entry("1", upsert("a", "tin can"), time=NOON + 1)])
+    shutil.copytree(folder, tmp_path / "backup")
+    log.append([entry("2", upsert("b", "tin can"), time=NOON + 1)])
+    index(feed, models, store)
+    shutil.rmtree(folder)
+    (tmp_path / "backup").rename(folder)
+    for work in (
+        lambda: index(feed, models, store),
+        lambda: index_feed(feed, FeedMapping(), models, IndexOptions(as_of=NOON + 9), store, Silent()),
+        lambda: apply_models("default", models, IndexOptions(), store, Silent()),
+    ):
+        with pytest.raises(ChangeLogError, match="ends at revision 1, before 2, which the release in service holds"):
+            work()
 
 
 def test_a_log_in_redis_is_folded_in_too(models: ModelFolders, redis_url: str, tmp_path: Path) -> None:
