@@ -54,9 +54,9 @@ class Changes:
         revision = self.of(served).revision
         if revision > self.last:
             raise ChangeLogError(
-                f"the change log ends at revision {self.last:,}, before {revision:,}, which the release in service holds: "
-                "put back what it lost, or begin a new one (move the folder away, or delete the keys in Redis) and give "
-                "--as-of with a feed that has all changes"
+                f"the change log ends at revision {self.last:,}, before {revision:,}, which the release in service "
+                "holds: put back what it lost, or begin a new one (move the folder away, or delete the keys in Redis) "
+                "and give --as-of with a feed that has all changes"
             )
         if not may_be_gone and not self.last and held is not None and held.log:
             raise ChangeLogError(
