@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from behaving import NAN, baskets_of, events
 
 from lifecycle.users.counts import (
-    Baskets,
     count_again,
     count_products,
     counted,
@@ -13,30 +13,11 @@ from lifecycle.users.counts import (
     median_prices,
     popular_lists,
 )
-from lifecycle.users.events import Behaviours
 from retrieval.recommend.behaviour import DAY
 
 END = 10 * DAY
 
 
-def events(rows: list[tuple], channels: tuple[str, ...] = ("shop", "web")) -> Behaviours:
-    """Of (user, product, day, action, price, channel), in the order of users and times."""
-    user, product, day, action, price, channel = (np.array(column) for column in zip(*rows, strict=True))
-    return Behaviours(
-        user.astype(np.int32),
-        product.astype(np.int32),
-        np.round(day * DAY).astype(np.int64),
-        action.astype(np.int8),
-        price.astype(np.float32),
-        channel.astype(np.int16),
-        {},
-        int(user.max()) + 1,
-        channels,
-        {},
-    )
-
-
-NAN = float("nan")
 ROWS = [
     (0, 0, 10, 3, 2.0, 0),
     (0, 0, 10, 3, 4.0, 0),
@@ -89,15 +70,6 @@ def test_a_pause_ends_a_basket_and_a_product_is_in_it_once() -> None:
     assert baskets.basket.tolist() == [0, 0, 1, 2] and baskets.product.tolist() == [3, 5, 3, 3]
     np.testing.assert_allclose(baskets.time / DAY, [1.3, 1.6, 1.6])
     assert len(make_baskets(events(rows).take(np.zeros(5, bool)), 10, 6).user) == 0
-
-
-def baskets_of(rows: list[tuple[int, float, list[int]]]) -> Baskets:
-    """Of (user, day, products)."""
-    number = [at for at, (_, _, products) in enumerate(rows) for _ in products]
-    products = [product for _, _, products in rows for product in sorted(products)]
-    users, days = (np.array([row[column] for row in rows]) for column in (0, 1))
-    times = (days * DAY).astype(np.int64)
-    return Baskets(users.astype(np.int32), times, np.array(number, np.int64), np.array(products, np.int64))
 
 
 def test_how_probably_a_product_is_bought_again_by_its_age() -> None:

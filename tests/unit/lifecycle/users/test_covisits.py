@@ -4,23 +4,15 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from behaving import baskets_of
 
 from lifecycle.users import covisits
-from lifecycle.users.counts import Baskets
 from lifecycle.users.covisits import count_covisits
 from lifecycle.users.settings import UserTraining
 from retrieval.recommend.behaviour import DAY, Neighbours
 
 SETTINGS = UserTraining(pair_days=2, history_days=1, window_days=3)
 END = 4 * DAY
-
-
-def baskets_of(rows: list[tuple[int, float, list[int]]]) -> Baskets:
-    number = [at for at, (_, _, products) in enumerate(rows) for _ in products]
-    products = [product for _, _, products in rows for product in products]
-    users, days = (np.array([row[column] for row in rows]) for column in (0, 1))
-    times = (days * DAY).astype(np.int64)
-    return Baskets(users.astype(np.int32), times, np.array(number, np.int64), np.array(products, np.int64))
 
 
 def of(neighbours: Neighbours, product: int) -> dict[int, float]:
