@@ -176,7 +176,7 @@ class _Reader:
         users = read(fields["user"], self._user, pa.int64())
         products = read(fields["product"], self._product, pa.int32())
         times = _times(batch, fields["time"], read, self._latest)
-        actions = _filled(read(fields["action"], _action, pa.int8()), PURCHASE) if "action" in fields else None
+        actions = _filled(read(fields["action"], read_action, pa.int8()), PURCHASE) if "action" in fields else None
         prices = _filled(read(fields["price"], _price, pa.float32()), np.nan) if "price" in fields else None
         kept = pc.and_(pc.and_(pc.is_valid(users), pc.is_valid(products)), pc.is_valid(times))
         kept = kept.to_numpy(zero_copy_only=False) & ~faulty
@@ -257,7 +257,8 @@ def _filled(column: pa.Array, missing: float) -> NDArray[Any]:
     return pc.fill_null(column, missing).to_numpy(zero_copy_only=False)
 
 
-def _action(text: str | None) -> int | None:
+def read_action(text: str | None) -> int | None:
+    """What was done, None where nothing is stated. Raises ValueError for another word."""
     word = (text or "").strip().lower().replace("-", "_").replace(" ", "_")
     if not word:
         return None
@@ -293,10 +294,11 @@ def _times(batch: pa.RecordBatch, name: str, read: Callable[..., pa.Array], late
         if pc.all(pc.fill_null(within, True)).as_py():
             return column
         batch, name = pa.RecordBatch.from_arrays([column], [name]), name
-    return read(name, lambda text: _time(text, latest), pa.int64())
+    return read(name, lambda text: read_time(text, latest), pa.int64())
 
 
-def _time(text: str | None, latest: float) -> int | None:
+def read_time(text: str | None, latest: float) -> int | None:
+    """Seconds since 1970, None where there is none. Raises ValueError for what is no time, or is after `latest`."""
     text = (text or "").strip()
     if not text:
         return None

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import FeedError
-from lifecycle.profiles import choose_columns, import_profiles
+from lifecycle.profiles import import_profiles
 from retrieval.profiles.profiles import Profiles, open_profiles
 from retrieval.profiles.settings import ProfileSettings
 from retrieval.recommend.user import Action, UserEvent
@@ -82,21 +82,18 @@ def test_rows_that_cannot_be_used_are_counted_by_what_is_wrong_and_name_no_shopp
     ]
     lines = import_profiles(csv(tmp_path / "log.csv", *good, *bad), profiles, "shop").lines()
     assert lines[0] == "47 rows read, 40 events of 40 shoppers kept"
-    assert "1 rows left out: no user, first in row 41" in lines and len(lines) == 8
+    assert "1 rows left out: no user, first in row 41" in lines and len(lines) == 7
+    assert "2 rows left out: the time cannot be read, or is before 1970 or still to come, first in row 44" in lines
     assert "secret" not in str(lines)
     with pytest.raises(FeedError, match="load it again") as error:
         import_profiles(csv(tmp_path / "bad.csv", *bad), profiles, "shop")
     assert "secret" not in str(error.value)
 
 
-def test_columns_that_are_missing_are_named_with_what_to_do() -> None:
-    path = Path("log.csv")
-    assert choose_columns(path, ["User_ID", "sku", "Date"]) == {"user": "User_ID", "product": "sku", "time": "Date"}
+def test_columns_that_are_missing_are_named_with_what_to_do(tmp_path: Path, profiles: Profiles) -> None:
+    file = csv(tmp_path / "log.csv", f"anne,a,{iso(NOW)}", header="customer_id,thing,t_dat")
     with pytest.raises(FeedError, match="--column product=COLUMN"):
-        choose_columns(path, ["user", "time", "thing"])
-    assert choose_columns(path, ["user", "time", "thing"], ["product=thing"])["product"] == "thing"
-    for wrong in ("product", "what=thing", "product="):
-        with pytest.raises(FeedError, match="FIELD=COLUMN"):
-            choose_columns(path, ["user", "time", "thing"], [wrong])
-    with pytest.raises(FeedError, match="no column"):
-        choose_columns(path, ["user", "time", "thing"], ["product=gone"])
+        import_profiles(file, profiles, "shop")
+    with pytest.raises(FeedError, match="no column gone"):
+        import_profiles(file, profiles, "shop", ["product=gone"])
+    assert import_profiles(file, profiles, "shop", ["product=thing"]).events == 1
