@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.measures import Estimate
 from lifecycle.users.measure import mean_estimate
 
 if TYPE_CHECKING:
     from lifecycle.users.train import UserTrainingResult
+
+
+_WITH_INTERVALS = ("all", "with a history")  # more would not fit into the width of a terminal
+
+
+def _cell(name: str, value: Estimate) -> str:
+    if not value.queries:
+        return ""
+    interval = f" [{value.low:.4f}, {value.high:.4f}]" if name in _WITH_INTERVALS else ""
+    return f"{value.mean:.4f}{interval}"
 
 
 def show_users(console: Console, result: "UserTrainingResult", output: Path) -> None:
@@ -24,9 +35,7 @@ def show_users(console: Console, result: "UserTrainingResult", output: Path) -> 
     for name, group in groups.items():
         table.add_column(f"{name}, {int(group.sum()):,}", justify="right")
     for way, ranking in measured.ways.items():
-        estimates = [mean_estimate(ranking.values[group]) for group in groups.values()]
-        cells = (f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]" if one.queries else "" for one in estimates)
-        table.add_row(way, *cells)
+        table.add_row(way, *(_cell(name, mean_estimate(ranking.values[group])) for name, group in groups.items()))
     console.print(table)
     recall = ", ".join(f"{name} {values[known].mean():.3f}" for name, values in measured.recall.items() if known.any())
     console.print(f"recall of candidates, users with a history: {recall or 'none'}", highlight=False, style="dim")

@@ -49,5 +49,5 @@ class UserTraining(BaseModel):
     least: int = Field(default=200, ge=1, description="Candidates in a leaf, at least.")
     rounds: int = Field(default=400, ge=1, description="Trees, at most.")
     boosting_rate: float = Field(default=0.03, gt=0, le=1, description="Learning rate of boosting.")
-    threads: int = Field(default=0, ge=0, description="Threads; 0: one for each core.")
+    threads: int = Field(default=1, ge=0, description="Threads; 0: one for each core, which wait for each other.")
     seed: int = Field(default=0, description="Seed of all random choices.")

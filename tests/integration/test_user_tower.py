@@ -9,6 +9,7 @@ from core.errors import ModelError
 from encoder.train.user_export import example_histories, export_user_tower
 from encoder.train.user_fit import FittedTower, UserFit, UserSequences, fit_user_tower
 from encoder.users.tower import SPEC_FILE, History, UserTower
+from training.loop import torch_threads
 
 PRODUCTS, DIMENSIONS, MOST = 40, 16, 8
 
@@ -27,9 +28,10 @@ def sequences(users: int = 200, seed: int = 0) -> UserSequences:
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedTower:
-    knobs = {"width": 32, "layers": 1, "heads": 2, "dropout": 0.0, "most_history": MOST, "epochs": 80, "steps": 300}
+    knobs = {"width": 32, "layers": 1, "heads": 2, "dropout": 0.0, "most_history": MOST, "epochs": 60, "steps": 160}
     fit = UserFit(**knobs, batch_size=64, negatives=40, learning_rate=3e-3, seed=0)  # type: ignore[arg-type]
-    return fit_user_tower(sequences(), fit)
+    with torch_threads(1):
+        return fit_user_tower(sequences(), fit)
 
 
 @pytest.fixture(scope="module")
