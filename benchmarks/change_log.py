@@ -55,22 +55,25 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=200_000, help="of the feed they are folded into")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    appends: dict[str, Any] = {}
+    killed: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows.append({"of": "folding", **_fold(folder / "fold", options.entries, options.products, options.seed)})
+        folding = _fold(folder / "fold", options.entries, options.products, options.seed)
         for kind, setting in (("file", ""), ("redis", options.redis)):
             if kind == "file" or setting:
-                rows += [{"of": f"appends, {kind}", **row} for row in _appends(setting, folder / "appends")]
+                appends |= {
+                    f"{kind}, {row.pop('threads')} threads": row for row in _appends(setting, folder / "appends")
+                }
                 kills = options.kills if kind == "file" else max(1, options.kills // _FEWER_KILLS)
                 losses = kill_writers(setting, folder / "killed", uuid.uuid4().hex, kills, options.seed)
-                rows.append({"of": f"writers killed, {kind}", **asdict(losses)})
+                killed[f"writers, {kind}"] = asdict(losses)
         kills = max(1, options.kills // _FEWER_KILLS)
-        rows.append({"of": "index jobs killed, file", **_kill_jobs(folder / "jobs", kills, options.seed)})
-    for row in rows:
-        Console(width=200).print(row)
+        killed["index jobs, file"] = _kill_jobs(folder / "jobs", kills, options.seed)
+    results = {"killed": killed, "appends": appends, "folding": folding}
+    Console(width=120).print(results)
     names = ("kills", "seed", "entries", "products")
-    print(save("change_log", {name: getattr(options, name) for name in names}, rows, options.output))
+    print(save("change_log", {name: getattr(options, name) for name in names}, results, options.output))
 
 
 def _appends(setting: str, folder: Path) -> Iterator[dict[str, Any]]:

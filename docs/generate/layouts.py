@@ -52,6 +52,11 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
         Table("Ratio of queries/s to those without", ("ratio",)),
         Table("Share of lookups that hit", ("hit_rates",)),
     ),
+    "change_log": (
+        Table("Killed at random moments", ("killed", ANY), ("killed",)),
+        Table("Appends of one entry each", ("appends", ANY), ("appends",)),
+        Table("Folding", ("folding",)),
+    ),
     "compression": (Table("", (ANY,), ("model",), _STUDENT, names={"difference": "nDCG@10 less that of the first"}),),
     "embedding": (Table("", ()),),
     "folds": (Table("", ("systems", ANY), ("system",), _SYSTEM),),

@@ -46,7 +46,7 @@ def show_releases(
     console.print(table)
     for name, count in (later or {}).items():
         if count:
-            line = f"{name}: {count:,} requests changed products since, which a service applies over it"
+            line = f"{name}: changes since, which a service applies over it: {count:,} requests"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for release in releases:
         if release.damage:

@@ -286,9 +286,9 @@ def test_the_command_prints_what_was_folded(models: ModelFolders, tmp_path: Path
     ) in printed
     names = [release.name for release in store.releases("default")]
     listed = run("releases", "--releases", store.root).stdout
-    assert f"{names[0]}: 1 requests changed products since, which a service applies over it" in listed
+    assert f"{names[0]}: changes since, which a service applies over it: 1 requests" in listed
     assert f"{names[1]}: " not in listed
     returned = run("rollback", "--releases", store.root).stdout
-    assert "1 requests that changed products since are applied over it" in returned
+    assert "changes since, which a service applies over it: 1 requests" in returned
     failed = run(*arguments, "--as-of", "yesterday")
     assert failed.returncode == 2 and "--as-of is 'yesterday'; give a time such as" in failed.stderr

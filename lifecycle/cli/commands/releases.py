@@ -84,7 +84,7 @@ def rollback(
         release = rollback_release(store, name, to)
         console.print(f"catalog {name} is back at release {release}", highlight=False)
         if later := (count_later(store, name, change_log) or {}).get(release):
-            console.print(f"{later:,} requests that changed products since are applied over it", highlight=False)
+            console.print(f"changes since, which a service applies over it: {later:,} requests", highlight=False)
 
 
 def _keep_newest(store: ReleaseStore, catalog: str, keep: int, change_log: str) -> list[str]:
