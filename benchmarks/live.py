@@ -4,9 +4,10 @@
 
 Two services, each in a process of its own, serve a copy of the releases and follow one change log. Searches go to the
 first at half of what it can answer, sent when they are due. Quiet rounds and rounds with upserts take turns, so that
-each pair sees the same machine; upserts add products and replace the texts of others, and their segments are merged
-meanwhile. An upsert counts as searchable in the same process when it is acknowledged, which is when searches see it;
-in the other one, when a search that asks for its revision is answered there. Without `--rerank` nothing is rescored.
+each pair sees the same machine; upserts add products and replace the texts of others (`--texts`: of a share of them,
+while the rest changes prices alone), and their segments are merged meanwhile. An upsert counts as searchable in the
+same process when it is acknowledged, which is when searches see it; in the other one, when a search that asks for its
+revision is answered there. Without `--rerank` nothing is rescored.
 """
 
 import argparse
@@ -39,6 +40,8 @@ _PAUSE = 0.0005
 _DEADLINE = 5.0
 _WARM_SECONDS = 4.0
 _WIDTH = 120
+_PROBED = 25  # one of so many upserts is searched for in the other process: searches there take time from those here
+_LEFT_OUT = ("price_micros", "currency", "attributes")  # of the rows that change prices
 _AT_ONCE = 8  # calls, to find what can be answered
 
 
@@ -58,6 +61,9 @@ def main() -> None:
     parser.add_argument("--releases", type=Path, default=Path("releases"))
     parser.add_argument("--queries", type=Path, default=Path("releases/sample/judgments.parquet"))
     parser.add_argument("--rate", type=float, default=50.0, help="upserts a second")
+    parser.add_argument(
+        "--texts", type=float, default=1.0, help="share of upserts with a new text; others change prices"
+    )
     parser.add_argument("--load", type=float, default=0.5, help="searches, as a share of what can be answered")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3, help="pairs of a quiet round and one with upserts")
@@ -72,19 +78,19 @@ def main() -> None:
         releases = Path(folder) / "releases"
         shutil.copytree(options.releases, releases, symlinks=True)
         with serving(releases, addresses[0], environment) as server, serving(releases, addresses[1], environment):
-            rows = _measure(options, addresses, queries, server, ReleaseStore(releases))
+            changes = Changes(_products(ReleaseStore(releases), options.texts))
+            rows = _measure(options, addresses, queries, server, changes)
     _print(rows)
-    names = ("rate", "load", "seconds", "rounds", "rerank")
+    names = ("rate", "texts", "load", "seconds", "rounds", "rerank")
     parameters = {name: getattr(options, name) for name in names} | {"queries": len(queries)}
     print(save(options.name, parameters, rows, options.output))
 
 
 def _measure(
-    options: argparse.Namespace, addresses: tuple[str, str], queries: list[str], server: int, store: ReleaseStore
+    options: argparse.Namespace, addresses: tuple[str, str], queries: list[str], server: int, changes: Changes
 ) -> dict[str, Any]:
     messages = cycle(search_pb2.SearchRequest(query=query, top_k=10).SerializeToString() for query in queries)
     capacity = _capacity(addresses[0], messages)
-    changes = Changes(_products(store))
     quiet: list[float] = []
     changing: list[float] = []
     cores = []
@@ -167,7 +173,9 @@ async def _send_all(
             await asyncio.sleep(max(0.0, start + due - time.monotonic()))
             if stop.is_set():
                 break
-            tasks.append(asyncio.create_task(_change(client, other, changes, start + due, probe=len(tasks) % 5 == 0)))
+            tasks.append(
+                asyncio.create_task(_change(client, other, changes, start + due, probe=len(tasks) % _PROBED == 0))
+            )
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             changes.failed += isinstance(outcome, BaseException)
 
@@ -182,22 +190,29 @@ async def _change(
         changes.other.append(time.monotonic() - due)
 
 
-def _products(store: ReleaseStore) -> Iterator[ProductUpsert]:
-    """By turns a new product and another text for one that is there, of the catalog's own titles."""
+def _products(store: ReleaseStore, texts: float) -> Iterator[ProductUpsert]:
+    """By turns a new product and another text for one that is there, of the catalog's own titles; where the share of
+    texts leaves room, another price for one that is there."""
     [catalog] = store.catalogs()
     served = store.in_service(catalog)
     assert served is not None, "the releases have one in service"
     with pa.memory_map(str(store.path(catalog, served.release_id) / "products.arrow")) as file:
-        table = pa.ipc.open_file(file).read_all().select(["id", "title"])
-        ids, titles = (table.column(name).to_pylist() for name in ("id", "title"))
+        table = pa.ipc.open_file(file).read_all()
+        columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in _LEFT_OUT}
     random = np.random.default_rng(7)
     number = 0
     while True:
-        title, target = titles[random.integers(len(titles))], ids[random.integers(len(ids))]
-        number += 1
-        name = f"new-{number}" if number % 2 else target
+        place, target = (int(random.integers(len(table))) for _ in range(2))
+        price = f"{random.integers(1, 500)}.00"
+        if random.random() < texts:
+            number += 1
+            name = f"new-{number}" if number % 2 else columns["id"][target]
+            row = {"title": f"{columns['title'][place]} series {number}"}
+        else:
+            name = columns["id"][target]
+            row = {column: values[target] for column, values in columns.items() if values[target] is not None}
         upsert = ProductUpsert(product_id=name)
-        upsert.row.update({"title": f"{title} series {number}", "price": f"{random.integers(1, 500)}.00"})
+        upsert.row.update({**row, "price": price})
         yield upsert
 
 
