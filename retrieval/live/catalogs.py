@@ -1,6 +1,7 @@
 """The change logs of a process, one a catalog, and what follows them over the releases that are in service."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from retrieval.live.segments import SegmentStack
 from retrieval.live.state import LiveState, Models
 from retrieval.live.writer import ChangeWriter
 from retrieval.release.loaded import LoadedRelease
+
+log = logging.getLogger("tandem.live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,14 @@ def state_maker(release: LoadedRelease, folder: Path, models: Models, revision: 
 
 
 def _folded(release: LoadedRelease, entries: ChangeLog) -> int:
-    """The revision through which the release's base has the changes; 0 where they are of another log."""
+    """The revision through which the release's base has the changes of this log; 0 where its changes are of another."""
     changes = release.manifest.snapshot.changes
-    if changes is None or (changes.log and entries.id and changes.log != entries.id):
+    if changes is None or not changes.log:
         return 0
-    return int(changes.revision)
+    if changes.log == entries.id:
+        return int(changes.revision)
+    log.error(
+        "release %s: the change log that it was made with is gone: what it holds is served, later changes are lost",
+        release.release_id,
+    )
+    return 0

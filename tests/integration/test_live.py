@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Struct
 from shops import index, write_feed
@@ -191,3 +192,23 @@ async def test_several_machines_follow_one_log_in_redis(store: ReleaseStore, red
         deleted = await other.delete(DeleteRequest(products=[ProductDelete(product_id="new-1")]))
         assert "new-1" not in ids(await ask(client, "zorblax", least_revision=deleted.revision, top_k=40))
     assert not (store.folder("default") / "changes").exists()
+
+
+async def test_a_release_whose_log_is_gone_is_served_with_what_it_has(
+    models: ModelFolders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ReleaseStore(tmp_path / "releases")
+    feed = write_feed(tmp_path / "feed.jsonl", "a-")
+    index(feed, models, store)
+    async with serving(store) as client:
+        await client.upsert(UpsertRequest(products=[row(id="new-1", title="zorblax espresso machine")]))
+    index(feed, models, store)
+    shutil.rmtree(store.folder("default") / "changes")
+    async with serving(store) as client:
+        answer = await ask(client, "zorblax")
+        assert ids(answer)[0] == "new-1" and answer.overlay_revision == 0
+        later = await client.upsert(UpsertRequest(products=[row(id="new-2", title="zorblax grinder")]))
+        assert later.revision == 1 and {"new-1", "new-2"} <= set(ids(await ask(client, "zorblax")))
+    assert "the change log that it was made with is gone" in caplog.text
+    async with serving(store) as again:
+        assert {"new-1", "new-2"} <= set(ids(await ask(again, "zorblax")))
