@@ -31,10 +31,10 @@ def error(*arguments: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ("arguments", "fault"),
     [
         (("encoder",), "give --output, the folder for what is trained"),
-        (("--output", "out"), "name what to train: encoder, ranker or final, or --recipe for"),
+        (("--output", "out"), "name what to train: encoder, ranker, final or users, or --recipe for"),
         (
             (*ONE, "--recipe", "sample"),
-            "name what to train: encoder, ranker or final, or --recipe for",
+            "name what to train: encoder, ranker, final or users, or --recipe for",
         ),
         ((*ONE, "--releases", "r"), "--releases, --name and --shop go with `tandem train final`"),
         (("final", "--output", "o"), "give --releases and --judgments: the release in service"),
