@@ -4,19 +4,19 @@ them."""
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 import grpc
 
 from retrieval.release.manager import ReleaseManager
-from retrieval.server.batch import MOST_KEY, OrderedStream, call_error
 from retrieval.server.call_server import Call
-from retrieval.server.calls import Unreadable, guarded, guarded_stream, reader, request_id
+from retrieval.server.calls import Unreadable, guarded, guarded_stream, reader
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NotChangeable
+from retrieval.server.streams import MOST_KEY, OrderedStreams, call_error
 from retrieval.wire.changes import Request, check_changes, read_changes, written_message
-from retrieval.wire.status import abort
 from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import catalog_pb2
 
@@ -30,7 +30,6 @@ MOST_STREAMS = 16
 """Streams at a time; each holds up to sixteen requests."""
 _AT_ONCE = 16  # requests of a stream: they are appended one after the other, and become visible together
 _FULL = f"{MOST_STREAMS} streams of changes are open already; wait until one ends, or send the changes in one of them"
-_STOPPING = "the service is stopping; send the requests after sequence {} again"
 _RESPONSES: dict[type, Any] = {
     catalog_pb2.UpsertRequest: catalog_pb2.UpsertResponse,
     catalog_pb2.DeleteRequest: catalog_pb2.DeleteResponse,
@@ -45,8 +44,7 @@ class CatalogService:
         """Streams end when `draining` is set, with what they have begun."""
         self._manager = manager
         self._deadlines = deadlines
-        self._draining = draining
-        self._open = 0
+        self._streams: OrderedStreams[Any] = OrderedStreams(MOST_STREAMS, _AT_ONCE, _FULL, draining)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service's methods."""
@@ -73,18 +71,9 @@ class CatalogService:
 
     async def change_many(self, requests: AsyncIterator[Any], context: Call) -> AsyncIterator[Any]:
         """Answers a stream, in its order."""
-        if self._open >= MOST_STREAMS:
-            await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
-        self._open += 1
-        stream = OrderedStream(requests, partial(self._one, request_id(context)), self._draining, _AT_ONCE)
-        try:
-            async for response in stream.outcomes():
+        async with aclosing(self._streams.answer(requests, context, self._one)) as responses:
+            async for response in responses:
                 yield response
-            if not stream.ended:
-                await abort(context, grpc.StatusCode.UNAVAILABLE, _STOPPING.format(stream.sequence))
-        finally:
-            self._open -= 1
-            stream.cancel()
 
     async def _one(self, stream: str, request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
         message = catalog_pb2.ChangeResponse(sequence=sequence)
