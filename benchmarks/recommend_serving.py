@@ -37,7 +37,7 @@ Ask = Callable[[SearchClient, int], Any]
 def kinds(
     titles: Sequence[str], ids: Sequence[str], histories: Sequence[Sequence[str]], catalog: str
 ) -> dict[str, Ask]:
-    """What is asked, by name; each is given the number of the request."""
+    """The requests to measure, by name; each is given the number of the request."""
 
     def search(client: SearchClient, number: int) -> Any:
         words = titles[number % len(titles)].split()[:3]
@@ -91,13 +91,15 @@ def measure(address: str, ask: Ask, clients: int, seconds: float) -> tuple[float
     return len(every) / (time.perf_counter() - began), every
 
 
-def compare(address: str, pid: int, asked: dict[str, Ask], clients: int, seconds: float, rounds: int) -> dict[str, Any]:
+def compare(
+    address: str, pid: int, requests: dict[str, Ask], clients: int, seconds: float, rounds: int
+) -> dict[str, Any]:
     """A row for each kind: medians over the rounds, and ratios to the round's searches; `pid` is the service's."""
-    for ask in asked.values():  # nobody's first runs count
+    for ask in requests.values():  # nobody's first runs count
         measure(address, ask, clients, 0.5)
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in requests}
     for number in range(rounds):
-        turns = list(asked.items())
+        turns = list(requests.items())
         for name, ask in turns[number % len(turns) :] + turns[: number % len(turns)]:
             before = cpu_seconds(pid)
             rate, took = measure(address, ask, clients, seconds)
@@ -153,10 +155,10 @@ def main() -> None:
     random = Random(0)
     table = ProductTable(store.path(catalog, release) / "products.arrow")
     ids, titles = zip(*_sample(table, random), strict=True)
-    asked = kinds(titles, ids, _histories(options.purchases, ids, random), catalog)
+    requests = kinds(titles, ids, _histories(options.purchases, ids, random), catalog)
     address = free_address()
     with serving(options.releases, address, {**NO_CACHES, **_PLAN}) as pid:
-        rows = compare(address, pid, asked, options.clients, options.seconds, options.rounds)
+        rows = compare(address, pid, requests, options.clients, options.seconds, options.rounds)
     has_users = (store.path(catalog, release) / "users").is_dir()
     parameters = {
         **{"products": len(table), "clients": options.clients, "seconds": options.seconds, "rounds": options.rounds},

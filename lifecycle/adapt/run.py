@@ -124,17 +124,21 @@ class _Adaptation:
             words = ServedWords(shop, BiEncoder.open(start / ENCODER))
             train, held = self._ballots(words, towers, split)
             quality = voter_quality(train.queries, train.pools)
-            asked = self._ask_ranker(train, held, quality, shop)
-            if asked and asked.counts:
-                train, held, quality = asked.train, asked.held_out, quality | {RANKER_VOTER: asked.quality}
+            ranker_vote = self._ask_ranker(train, held, quality, shop)
+            if ranker_vote and ranker_vote.counts:
+                train, held, quality = (
+                    ranker_vote.train,
+                    ranker_vote.held_out,
+                    quality | {RANKER_VOTER: ranker_vote.quality},
+                )
             labels, held_labels = vote(train.pools, quality), vote(held.pools, quality)
-        report = report.model_copy(update=_opinions(labels, quality, asked))
+        report = report.model_copy(update=_opinions(labels, quality, ranker_vote))
         held_out = HeldOut(held.queries, held.read, words, held.pools, held_labels)
         report, kept = self._adapt_towers(report, shop, train, labels, held_out, towers[TOWERS])
-        if asked:
+        if ranker_vote:
             with self.clock.stage("ranker"):
-                ranker = self._ranker_stage(report, shop, train, labels, held_out, kept, asked.pace)
-                chosen = ranker.run(self.steps, self.tracker).model_copy(update={"queries": asked.queries})
+                ranker = self._ranker_stage(report, shop, train, labels, held_out, kept, ranker_vote.pace)
+                chosen = ranker.run(self.steps, self.tracker).model_copy(update={"queries": ranker_vote.queries})
             report = report.model_copy(update={"ranker": chosen})
         return self._gathered(report, start)
 
@@ -280,11 +284,11 @@ class _Adaptation:
         return report.model_copy(update={"notes": [*report.notes, *notes]})
 
 
-def _opinions(labels: Labels, quality: dict[str, float], asked: RankerVote | None) -> dict[str, dict[str, float]]:
+def _opinions(labels: Labels, quality: dict[str, float], ranker_vote: RankerVote | None) -> dict[str, dict[str, float]]:
     """For the report, with a cross-encoder that has no vote."""
     voters, qualities = dict(labels.weights), dict(quality)
-    if asked and not asked.counts:
-        voters[RANKER_VOTER], qualities[RANKER_VOTER] = 0.0, asked.quality
+    if ranker_vote and not ranker_vote.counts:
+        voters[RANKER_VOTER], qualities[RANKER_VOTER] = 0.0, ranker_vote.quality
     return {"voters": voters, "quality": qualities}
 
 

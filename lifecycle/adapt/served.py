@@ -69,8 +69,8 @@ class Served:
             return result
         firsts = [entry.candidates.rows[: self.depth] for entry in shortlists]
         texts = [[self.texts[row] for row in rows] for rows in firsts]
-        asked = [query.text for query, rows in zip(queries, firsts, strict=True) for _ in rows]
-        logits = self.ranker.logits(asked, [text for some in texts for text in some])
+        texts_of_queries = [query.text for query, rows in zip(queries, firsts, strict=True) for _ in rows]
+        logits = self.ranker.logits(texts_of_queries, [text for some in texts for text in some])
         ends = np.cumsum([len(rows) for rows in firsts])[:-1]
         for values, own, entry in zip(result, np.split(logits, ends), shortlists, strict=True):
             assert entry.candidates.dense is not None

@@ -86,26 +86,26 @@ def ask_ranker(
     """Asks the cross-encoder for the first few products of as many queries as there are `seconds` for.
 
     Half of them go to queries to learn from. Where the voters rank the known products of these no better with its vote
-    (`gains_by_ranker`), it is asked no further and does not count. Of a query that it was not asked for, its order is
+    (`gains_by_ranker`), it is scored no further and does not count. Of a query that it was not scored for, its order is
     the one served. `quality` is that of the other voters.
     """
     began = clock()
-    votes, asked = _ranker_votes(train, ranker, texts, seconds / 2, clock)
+    votes, scored = _ranker_votes(train, ranker, texts, seconds / 2, clock)
     pace = max(1, int(np.isfinite(votes).sum())) / max(clock() - began, 1e-6)
     voted = train.pools.with_vote(RANKER, votes)
-    some, queries = voted.take(slice(asked)), train.queries[:asked]
+    some, queries = voted.take(slice(scored)), train.queries[:scored]
     own = known_product_rank(queries, some, some.votes[RANKER])
     if not gains_by_ranker(queries, some, {**quality, RANKER: own}):
-        return RankerVote(train, held_out, own, False, asked, pace)
+        return RankerVote(train, held_out, own, False, scored, pace)
     held_votes, _ = _ranker_votes(held_out, ranker, texts, began + seconds - clock(), clock)
     held_pools = held_out.pools.with_vote(RANKER, held_votes)
-    return RankerVote(replace(train, pools=voted), replace(held_out, pools=held_pools), own, True, asked, pace)
+    return RankerVote(replace(train, pools=voted), replace(held_out, pools=held_pools), own, True, scored, pace)
 
 
 def _ranker_votes(
     ballot: Ballot, ranker: Teacher, texts: Sequence[str], seconds: float, clock: Callable[[], float]
 ) -> tuple[np.ndarray, int]:
-    """Its scores, -inf where it was not asked, and for how many queries it was: of some, however short the time."""
+    """Its scores, -inf where it was not scored, and for how many queries it was: of some, however short the time."""
     pools, until = ballot.pools, clock() + seconds
     votes = np.full(pools.rows.shape, -np.inf, np.float32)
     done = 0
@@ -113,8 +113,8 @@ def _ranker_votes(
         some = slice(done, done + _AT_ONCE)
         places, columns = np.nonzero(pools.rows[some, :SCORED] >= 0)
         rows = pools.rows[some][places, columns]
-        asked = [ballot.read[done + int(place)].text for place in places]
-        logits = ranker.logits(asked, [texts[row] for row in rows])
+        scored = [ballot.read[done + int(place)].text for place in places]
+        logits = ranker.logits(scored, [texts[row] for row in rows])
         similarity = pools.votes[TOWERS][some][places, columns]
         votes[done + places, columns] = ranker.ranker.spec.calibration.evidence(logits, similarity)
         done += _AT_ONCE

@@ -68,11 +68,6 @@ class SegmentStack:
         self.fresh = 0
         """Products in fresh segments that are not deleted."""
 
-    @property
-    def fresh_rows(self) -> int:
-        """Rows of fresh segments, those of deleted products among them."""
-        return sum(len(held.segment) for held in self._held[1:])
-
     def place(self, product_id: str) -> Place | None:
         """Where a product is that was changed since the base: None where it was not, or is where the base has it."""
         return self._places.get(product_id)

@@ -1,15 +1,17 @@
 """The service of changes through a real gRPC server, change log and client; segments and models are doubles."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from live_states import HashingModels, PlainSegments
+from live_states import HashingModels, PlainSegments, product
 from services import Service, failure
 
 from catalog.change_log.file import FileChangeLog
@@ -163,6 +165,29 @@ async def test_a_search_waits_for_the_revision_that_it_asks_for(service: LiveSer
         assert answer.overlay_revision == written[0].revision == 1
         error, _ = await failure(stub.Search(search_pb2.SearchRequest(query="3 shoes", least_revision=99), timeout=10))
         assert error.code() is grpc.StatusCode.UNAVAILABLE and "revision 99 is not here yet" in (error.details() or "")
+
+
+async def test_a_search_waits_until_the_process_has_applied_the_revision(service: LiveService) -> None:
+    applying, go_on = threading.Event(), threading.Event()
+    embed = service.models.embed
+
+    def embed_later(texts: Sequence[str]) -> np.ndarray:
+        applying.set()
+        assert go_on.wait(20)
+        return embed(texts)
+
+    service.models.embed = embed_later  # type: ignore[method-assign]
+    async with service.serve() as (channel, _):
+        stub = search_pb2_grpc.SearchServiceStub(channel)
+        change = Change(ChangeKind.upsert, "n1", 0, product("n1", "Lamp"))
+        await asyncio.to_thread(service.elsewhere.append, [NewEntry(1, "", (change,))])
+        assert await asyncio.to_thread(applying.wait, 20)
+        request = search_pb2.SearchRequest(query="3 shoes", least_revision=1)
+        waiting = asyncio.ensure_future(stub.Search(request, timeout=10))
+        before = await stub.Search(search_pb2.SearchRequest(query="3 shoes"), timeout=10)
+        assert before.overlay_revision == 0 and not waiting.done()
+        go_on.set()
+        assert (await waiting).overlay_revision == 1
 
 
 async def test_fresh_products_have_a_bound_with_a_warning_before_it(tmp_path: Path) -> None:
