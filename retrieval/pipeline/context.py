@@ -19,6 +19,7 @@ from retrieval.pipeline.result import Degradation, SearchResult
 from retrieval.recommend.history import EMPTY, History
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import NO_EFFECTS, RuleEffects
+from retrieval.rules.ruleset import NO_RULES, RuleSet
 from retrieval.wire.request import Query
 
 
@@ -27,8 +28,9 @@ class RequestContext:
     """One request to one release. `query` is replaced by the query as it is understood; `result` is filled by stages.
 
     `deadline` is a time of the running loop's clock, or None. `filter` is what products have to pass: the request's
-    filter and those of rules; `selection` is what passes, None where everything does. `rules` are the effects of
-    merchandising rules at `now`, in seconds since 1970.
+    filter and those of rules; `selection` is what passes, None where everything does. `ruleset` are the merchandising
+    rules that the request sees, others published meanwhile or not; `rules` are their effects at `now`, in seconds since
+    1970.
 
     `similar` are the most similar products and `lexical_matches` what each product holds of the query, both before the
     filter: the sources leave them where the request is answered from its match set.
@@ -47,6 +49,7 @@ class RequestContext:
     deadline: float | None
     result: SearchResult
     filter: Filter | None = None
+    ruleset: RuleSet = NO_RULES
     rules: RuleEffects = NO_EFFECTS
     now: float = field(default_factory=lambda: float(int(time.time())))
     selection: Selection | None = None
@@ -62,8 +65,8 @@ class RequestContext:
 
     @classmethod
     def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> Self:
-        """Takes the release's view of the catalog as it is now, for the whole request."""
-        return cls(query, plan, release, deadline, SearchResult(release.view), query.filter)
+        """Takes the release's view of the catalog and its rules as they are now, for the whole request."""
+        return cls(query, plan, release, deadline, SearchResult(release.view), query.filter, release.rules)
 
     @property
     def view(self) -> CatalogView:

@@ -15,8 +15,8 @@ _AT_ONCE, _FEW = 96, 16
 
 
 async def match_rules(context: RequestContext, texts: Sequence[str]) -> RuleMatch | None:
-    """What the forms of the query match of the release's rules; None where there are no rules."""
-    rules = context.release.rules
+    """What the forms of the query match of the request's rules; None where there are no rules."""
+    rules = context.ruleset
     if not rules:
         return None
     language = context.query.language or context.release.manifest.language
@@ -37,14 +37,14 @@ def rewrite_by_rule(context: RequestContext, match: RuleMatch | None) -> Rewrite
     """What a rule puts in place of the query."""
     if match is None or context.query.verbatim:
         return None
-    return context.release.rules.rewrite(match)
+    return context.ruleset.rewrite(match)
 
 
 async def apply_rules(context: RequestContext, match: RuleMatch | None, rewrite: Rewrite | None) -> None:
     """Sets the effects of the rules that match, and joins their filters with the request's."""
     if match is None:
         return
-    combine = context.release.rules.combine
+    combine = context.ruleset.combine
     if len(match.numbers) <= _FEW:
         effects = combine(match, product_types(context), rewrite)
     else:

@@ -15,7 +15,7 @@ from retrieval.pipeline.rules import product_types
 from retrieval.pipeline.understand import understand
 from retrieval.release.loaded import LoadedRelease
 from retrieval.rules.effects import NO_EFFECTS, Pin
-from retrieval.rules.ruleset import RuleSet
+from retrieval.rules.ruleset import NO_RULES, RuleSet
 from retrieval.wire.request import Query
 
 _ACME = Equal("brand", "Acme")
@@ -87,6 +87,24 @@ async def test_rules_match_the_query_as_typed_and_as_searched(served: LoadedRele
     assert context.query.text == "red mug"
     assert [(entry.rule_id, entry.action) for entry in context.result.rules] == [("r0", "redirect"), ("r1", "pin")]
     assert context.result.redirect == "/typed"
+
+
+async def test_rules_that_are_published_meanwhile_are_for_the_next_request(served: LoadedRelease) -> None:
+    rule = {"id": "r", "when": {"phrases": ["mug"]}, "rewrite": "cup", "redirect": "/mugs"}
+    served.rules = RuleSet(RulesFile.model_validate({"rules": [rule]}), "en", parse)
+    context = RequestContext.start(Query("mug"), Plan(), served, None)
+
+    class Publishing(FixedLexicalRetriever):
+        async def apply_rewrites(self, text: str) -> str:
+            served.rules = NO_RULES  # between what matches and what is made of it
+            return text
+
+    served.words = Publishing([0])
+    await understand(context)
+    assert context.query.text == "cup" and context.result.redirect == "/mugs"
+    later = RequestContext.start(Query("mug"), Plan(), served, None)
+    await understand(later)
+    assert later.query.text == "mug" and later.result.redirect == ""
 
 
 async def test_filters_of_rules_join_the_request(served: LoadedRelease) -> None:
