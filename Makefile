@@ -10,8 +10,8 @@ JUDGMENTS ?=
 ENGINE ?=
 # Processes that the unit and property tests run in.
 JOBS ?= 2
-# Processes that `make torture` kills.
-KILLS ?= 300
+# How much of the long forms of tests `make torture` runs, in percent.
+SCALE ?= 100
 # Python compiles what it imports, so that nothing is compiled that nobody imports.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
@@ -22,7 +22,7 @@ help:
 	@echo "make run    serve the sample shop (or your own), show five answers, train meanwhile, show them again"
 	@echo "            PORT=50051 RELEASES=releases CATALOG=feed MAPPING=feed.toml JUDGMENTS=file ENGINE=triton"
 	@echo "make test   lint, types, proto lint, unit and integration tests"
-	@echo "make torture  kill writers and index jobs at KILLS=300 random moments, and compare what is left"
+	@echo "make torture  the long forms of the tests that break things: SCALE=100 percent of each"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
 	@echo "make protos make the gRPC stubs anew"
 	@echo "make reference  make the generated pages of docs anew"
@@ -52,7 +52,7 @@ integration: $(VENV)/.test
 	$(BIN)/python -m pytest tests/integration
 
 torture: $(VENV)/.test
-	TANDEM_TORTURE=$(KILLS) $(BIN)/python -m pytest -m torture tests/integration
+	TANDEM_TORTURE=$(SCALE) $(BIN)/python -m pytest -m torture tests/integration
 
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/*.proto

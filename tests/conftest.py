@@ -17,6 +17,13 @@ settings.register_profile("tandem", deadline=None, derandomize=True)
 settings.load_profile("tandem")
 
 
+def pytest_report_header() -> str:
+    """The seed of random moments and inputs."""
+    from torture import SEED
+
+    return f"TANDEM_TORTURE_SEED={SEED}"
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's TANDEM_* variables change no test."""

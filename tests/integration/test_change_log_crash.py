@@ -1,18 +1,14 @@
-"""Writers killed at random moments of writing, rotating and dropping: nothing acknowledged is lost, nothing is made up.
+"""Writers killed at random moments of writing, rotating and dropping: nothing acknowledged is lost or made up."""
 
-TANDEM_TORTURE=300 sets how many are killed (`make torture`), TANDEM_TORTURE_SEED another choice of moments.
-"""
-
-import os
 import uuid
 from pathlib import Path
 
 import pytest
+from torture import SEED, amount
 
 from benchmarks.killing import kill_writers
 
-KILLS = int(os.environ.get("TANDEM_TORTURE", "10"))
-SEED = int(os.environ.get("TANDEM_TORTURE_SEED", "23"))
+KILLS = amount(10, 300)
 
 
 @pytest.mark.torture

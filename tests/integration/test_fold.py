@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from changes import delete, entry, update
 from shops import command, environment, index, write_feed, write_rows
+from torture import SEED, amount
 
 from benchmarks.killing import kill_folds
 from catalog.change_log.file import FileChangeLog
@@ -29,8 +30,7 @@ from indexer.overlay import Overlay
 from lifecycle.rollback import rollback_release
 
 NOON = 1_764_331_200_000  # 2025-11-28, 12:00 UTC, in milliseconds
-KILLS = max(3, int(os.environ.get("TANDEM_TORTURE", "10")) // 5)
-SEED = int(os.environ.get("TANDEM_TORTURE_SEED", "23"))
+KILLS = amount(3, 60)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

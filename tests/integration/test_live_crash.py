@@ -1,11 +1,7 @@
-"""A serving process is killed while products change and its segments are merged: nothing acknowledged is lost.
-
-TANDEM_TORTURE=300 sets how many are killed (`make torture`), TANDEM_TORTURE_SEED another choice of moments.
-"""
+"""A serving process is killed while products change and its segments are merged: nothing acknowledged is lost."""
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import subprocess
@@ -14,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from shops import command, environment
+from torture import SEED, amount
 
 from core.releases import ReleaseStore
 from tandem.client import (
@@ -27,8 +24,7 @@ from tandem.client import (
 )
 from tandem.v1 import search_pb2
 
-KILLS = max(2, int(os.environ.get("TANDEM_TORTURE", "10")) // 5)
-SEED = int(os.environ.get("TANDEM_TORTURE_SEED", "23"))
+KILLS = amount(2, 60)
 IDS = [f"n-{number}" for number in range(40)]
 
 

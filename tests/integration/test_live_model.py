@@ -1,10 +1,9 @@
 """A catalog that changes, against a plain dictionary: after each batch of changes, what Search shows is the same.
 
-Two changes an entry in the mean. TANDEM_TORTURE=300 makes 100,000 (`make torture`), TANDEM_TORTURE_SEED others.
+Two changes an entry in the mean: 100,000 in `make torture`.
 """
 
 import asyncio
-import os
 import random
 import zlib
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from live_states import entry, product
+from torture import SEED, amount
 
 from catalog.changes import Change, ChangeKind, Entry, merge_fields
 from core.plan import Plan
@@ -25,9 +25,8 @@ from retrieval.wire import response as wire
 from retrieval.wire.request import read_query
 from tandem.v1 import search_pb2
 
-ENTRIES = min(160 * int(os.environ.get("TANDEM_TORTURE", "0")) or 250, 50_000)
+ENTRIES = amount(250, 50_000)
 MOST_TOGETHER = 6 if ENTRIES < 1000 else 20  # entries between two comparisons
-SEED = int(os.environ.get("TANDEM_TORTURE_SEED", "23"))
 WORDS = (
     "anvil",
     "bucket",
