@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from retrieval.server.call_server import CallServer
 from retrieval.server.catalog_service import CATALOG_SERVICE, CHANGE_METHODS, MOST_CHANGE_BYTES, CatalogService
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.health import HEALTH, Health
+from retrieval.server.probes import probe_port
 from retrieval.server.recommend import (
     RECOMMEND_METHODS,
     RECOMMEND_SERVICE,
@@ -41,6 +42,7 @@ from retrieval.server.settings import ServeSettings
 
 log = logging.getLogger("tandem.server")
 
+_SERVICES = (SERVICE, RECOMMEND_SERVICE, CATALOG_SERVICE)
 # Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
 _NOTICE = 0.1
 _STREAMS = 100  # of a connection at once, at least
@@ -60,6 +62,7 @@ class RunningServer:
     address: str
     manager: ReleaseManager
     caches: Caches
+    health_address: str | None = None
 
 
 @asynccontextmanager
@@ -94,10 +97,14 @@ async def run_server(
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
     server, address = _server(settings, manager, draining, profiles)
+    probes = AsyncExitStack()
+    probed = await probes.enter_async_context(
+        probe_port(settings.health_address, _SERVICES, draining, settings.processes > 1)
+    )
     await server.start()
     watch = asyncio.create_task(manager.watch())
     try:
-        yield RunningServer(address, manager, caches)
+        yield RunningServer(address, manager, caches, probed)
     finally:
         watch.cancel()
         [ended] = await asyncio.gather(watch, return_exceptions=True)
@@ -106,6 +113,7 @@ async def run_server(
         draining.set()
         await asyncio.sleep(_NOTICE)
         await server.stop(settings.grace_seconds)
+        await probes.aclose()
         manager.close()
         if profiles is not None:
             profiles.close()
@@ -180,10 +188,9 @@ def _server(
     recommending = RecommendService(manager, settings.plan, deadlines, profiles)
     changing = CatalogService(manager, deadlines, draining)
     batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
-    names = [SERVICE, RECOMMEND_SERVICE, CATALOG_SERVICE]
-    reflection = Reflection([*names, HEALTH, *REFLECTIONS], draining)
+    reflection = Reflection([*_SERVICES, HEALTH, *REFLECTIONS], draining)
     searching = (service.handlers(), batch.handlers(), recommending.handlers())
-    handlers = (*searching, changing.handlers(), Health(names, draining).handlers(), *reflection.handlers())
+    handlers = (*searching, changing.handlers(), Health(_SERVICES, draining).handlers(), *reflection.handlers())
     server.add_generic_rpc_handlers(handlers)
     return server, _bind(server, settings.address)
 

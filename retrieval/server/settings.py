@@ -21,6 +21,10 @@ _CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
 _PLACES_A_CORE, _PLACES_ELSEWHERE = 6, 64
 
 
+def _address_or_none(text: str) -> str:
+    return listening_address(text) if text else ""
+
+
 class ServeSettings(BaseSettings):
     """Settings of `tandem serve`: a TOML file, `TANDEM_SERVE_*` variables, or options of the command."""
 
@@ -31,6 +35,10 @@ class ServeSettings(BaseSettings):
     releases: Path = Field(default=Path("releases"), description="Folder of the releases.")
     address: Annotated[str, AfterValidator(listening_address)] = Field(
         default="127.0.0.1:50051", description="Host and port to listen on, or unix:PATH for one process."
+    )
+    health_address: Annotated[str, AfterValidator(_address_or_none)] = Field(
+        default="",
+        description="Host and port for health alone, without TLS and keys, for probes of orchestrators; empty: none.",
     )
     processes: int = Field(default=1, ge=1, le=256, description="Serving processes that share the address.")
     lanes: int | None = Field(

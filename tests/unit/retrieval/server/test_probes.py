@@ -1,0 +1,80 @@
+"""The port of probes: health and nothing else, until the last call has ended."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import ValidationError
+from services import Service, failure, until
+
+from core.errors import TandemError
+from retrieval.release.manager import ReleaseManager
+from retrieval.server.main import run_server
+from retrieval.server.probes import probe_port
+from retrieval.server.settings import ServeSettings
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_probes_are_answered_until_the_last_call_has_ended(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    releases, none = service.store.root, "127.0.0.1:0"
+    settings = ServeSettings(address=none, health_address=none, releases=releases, grace_seconds=5)
+    serving = run_server(settings, ReleaseManager(service.store, 60, service.open))
+    server = await serving.__aenter__()
+    assert server.health_address and server.health_address != server.address
+    channel, probing = (grpc.aio.insecure_channel(each) for each in (server.address, server.health_address))
+    async with channel, probing:
+        check = health_pb2_grpc.HealthStub(probing).Check
+        for name in ("", "tandem.v1.SearchService", "tandem.v1.CatalogService"):
+            assert (await check(health_pb2.HealthCheckRequest(service=name), timeout=5)).status == SERVING
+        service.engine.calls.clear()
+        service.engine.delays = {"encode": 1}
+        slow = asyncio.ensure_future(search_pb2_grpc.SearchServiceStub(channel).Search(_request(), timeout=10))
+        await until(lambda: ("encode", 1) in service.engine.calls)
+        stopping = asyncio.create_task(serving.__aexit__(None, None, None))
+        async with asyncio.timeout(5):
+            while (await check(health_pb2.HealthCheckRequest(), timeout=5)).status != NOT_SERVING:
+                pass
+        assert not slow.done()
+        assert (await slow).hits
+        await stopping
+
+
+async def test_nothing_but_health_is_there(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve(health_address="127.0.0.1:0") as (_, server):
+        assert server.health_address is not None
+        async with grpc.aio.insecure_channel(server.health_address) as channel:
+            error, _ = await failure(search_pb2_grpc.SearchServiceStub(channel).Search(_request(), timeout=5))
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+            large = health_pb2.HealthCheckRequest(service="x" * 5000)
+            error, _ = await failure(health_pb2_grpc.HealthStub(channel).Check(large, timeout=5))
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_without_an_address_there_is_no_such_port(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve() as (_, server):
+        assert server.health_address is None
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(TandemError, match=f"cannot listen on {address}"):
+            async with probe_port(address, (), asyncio.Event(), shared=False):
+                raise AssertionError
+
+
+def test_what_is_no_address_is_refused() -> None:
+    with pytest.raises(ValidationError, match="is no address"):
+        ServeSettings(health_address="nowhere")
+
+
+def _request() -> search_pb2.SearchRequest:
+    return search_pb2.SearchRequest(query="3 shoes")
