@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.pace import Decaying
+from retrieval.server.caller import Priority
 
 _SMOOTHING = 0.1
 _LEAST_RETRY, _MOST_RETRY = 0.01, 5.0
@@ -86,8 +87,9 @@ class Admission:
         """Answers that are not sent yet."""
         return len(self._sending)
 
-    def take(self) -> Permit | None:
-        """A place, or None when all are taken, or too many answers have only just started to be sent.
+    def take(self, priority: Priority = Priority.INTERACTIVE) -> Permit | None:
+        """A place, or None when all are taken, or too many answers have only just started to be sent. Calls of a lower
+        priority leave half of the places free.
 
         A caller that has its answer may call again before this side notes that the answer was sent; it is not refused
         for that."""
@@ -96,7 +98,8 @@ class Admission:
             now = self.clock()
             if len(self._sending) >= _SENDING_SHARE * self.limit:
                 stuck = next(iter(self._sending))
-            full = len(self._working) >= self.limit
+            share = _BULK_SHARE if priority > Priority.INTERACTIVE else 1
+            full = share * len(self._working) >= self.limit
             if full or (stuck is not None and now - self._sending[stuck] < _SENDING_SECONDS):
                 self._refused.add(now)
                 return None

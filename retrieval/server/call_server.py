@@ -2,15 +2,16 @@
 
 grpc.aio takes each call by several turns of the loop that also answers. When more comes than can be answered, those
 turns are what is short: calls wait unseen until their deadlines have passed, and refusing one costs five times as much.
-Here gRPC's threaded server listens. Its one thread decides before anything of a request is read; an admitted call
-has a thread for its bytes, and its handler, written as for grpc.aio, runs on the loop.
+Here gRPC's threaded server listens. Its one thread decides before anything of a request is read: the gate says who
+calls and lets it in, and the admission has a place for it or not. An admitted call has a thread for its bytes, and its
+handler, written as for grpc.aio, runs on the loop. An observer sees how each call ended.
 """
 
 import asyncio
 import logging
 import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NoReturn
@@ -18,12 +19,14 @@ from typing import Any, NoReturn
 import grpc
 
 from retrieval.server.admission import Admission, Permit
+from retrieval.server.call_threads import CallThreads, OpenStreams
+from retrieval.server.caller import ANYONE, Caller
+from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
+from retrieval.server.observer import CallObserver, NoObserver
 from retrieval.wire.status import Metadata, refusal
 
 log = logging.getLogger("tandem.requests")
 
-# Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
-_SHORT_CALLS, _STREAMS = 4, 1000
 _REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refusal
 _SWEEP_SECONDS = 0.5
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
@@ -32,10 +35,6 @@ _NO_DEADLINE = 1e8  # seconds; gRPC's threaded server has a time without end for
 _LAST = object()
 _FAILED = "the service failed on this request; its log has the reason"
 _FULL = "too many streams are open; close some, or ask another process"
-
-
-def _nothing() -> None:
-    """The end of a call without a place."""
 
 
 class CallAborted(grpc.aio.AbortError):
@@ -47,12 +46,14 @@ class CallAborted(grpc.aio.AbortError):
 
 
 class Call:
-    """What a handler gets: the part of `grpc.aio.ServicerContext` that handlers here use, and the call's place."""
+    """What a handler gets: the part of `grpc.aio.ServicerContext` that handlers here use, the call's place, and who
+    calls."""
 
-    def __init__(self, context: grpc.ServicerContext, permit: Permit) -> None:
+    def __init__(self, context: grpc.ServicerContext, permit: Permit, caller: Caller = ANYONE) -> None:
         """`permit` holds no place where the method needs none."""
         self._context = context
         self.permit = permit
+        self.caller = caller
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """Ends the call with this status."""
@@ -72,10 +73,18 @@ class CallServer(grpc.GenericRpcHandler):
     """Serves handlers that run on an event loop. Calls of `bounded` methods need a place of their admission."""
 
     def __init__(
-        self, bounded: Mapping[Admission, Collection[str]], options: Sequence[tuple[str, int]], sending: float
+        self,
+        bounded: Mapping[Admission, Collection[str]],
+        options: Sequence[tuple[str, int]],
+        sending: float,
+        gate: Gate | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         """`bounded` has for each admission the full names of its methods, of one request and one answer. Answers that
-        take longer than `sending` seconds to be sent are given up. For use on a running event loop."""
+        take longer than `sending` seconds to be sent are given up. Without a gate everybody comes in. For use on a
+        running event loop."""
+        self._gate = gate or OpenGate()
+        self._observer = observer or NoObserver()
         self._places = {
             name: places for admission, names in bounded.items() for places in [_Places(admission)] for name in names
         }
@@ -83,9 +92,9 @@ class CallServer(grpc.GenericRpcHandler):
         self._loop = asyncio.get_running_loop()
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, grpc.RpcMethodHandler | None] = {}
-        self._threads = _Threads()
-        self._streams = _Streams(_STREAMS)
-        self._full = _refusing(_FULL)
+        self._threads = CallThreads()
+        self._streams = OpenStreams()
+        self._full = _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
         self._server = grpc.server(self._threads, handlers=[self], options=list(options))
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
@@ -112,23 +121,37 @@ class CallServer(grpc.GenericRpcHandler):
             places.threads.shutdown(wait=False)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """Called by gRPC on its one thread for each call, before anything of its request is read; see `_Threads`."""
+        """Called by gRPC on its one thread for each call, before anything of its request is read; see `CallThreads`."""
         name = str(details.method)
         method = self._methods[name] if name in self._methods else self._find(name, details)
         if method is None:
+            self._observer.refuse("", grpc.StatusCode.UNIMPLEMENTED, "unknown_method")
             return None
+        metadata = tuple(details.invocation_metadata or ())
+        try:
+            caller = self._gate.enter(name, metadata)
+        except Exception as error:
+            return self._refuse(name, error if isinstance(error, Refused) else _unexpected(error))
+        passage = _Passage(name, caller, metadata, self._observer)
         if method.request_streaming or method.response_streaming:
-            return self._stream(method)
+            return self._stream(method, passage)
         places = self._places.get(name)
         if places is None:
-            self._threads.assign(self._threads.short)
-            return self._unary(method, Permit())
-        permit = places.admission.take()
+            self._threads.assign(self._threads.short, passage.leave)
+            return self._unary(method, passage)
+        permit = places.admission.take(priority_of(caller, metadata))
         if permit is None:
+            self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "overload")
             self._threads.assign(None)
             return places.refused.handler
-        self._threads.assign(places.threads, permit.release_unused)
-        return self._unary(method, permit)
+        passage.permit = permit
+        self._threads.assign(places.threads, passage.leave)
+        return self._unary(method, passage)
+
+    def _refuse(self, name: str, refused: Refused) -> grpc.RpcMethodHandler:
+        self._observer.refuse(name, refused.code, refused.reason)
+        self._threads.assign(None)
+        return _refusing(refused.code, str(refused), refused.metadata)
 
     def _find(self, name: str, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         methods = (handler.service(details) for handler in self._handlers)
@@ -137,48 +160,78 @@ class CallServer(grpc.GenericRpcHandler):
             self._methods[name] = method
         return method
 
-    def _unary(self, method: grpc.RpcMethodHandler, permit: Permit) -> grpc.RpcMethodHandler:
-        answer = partial(self._answer, method, permit)
+    def _unary(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
+        answer = partial(self._answer, method, passage)
         return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request_deserializer)
 
-    def _answer(self, method: grpc.RpcMethodHandler, permit: Permit, request: Any, context: Any) -> bytes:
+    def _answer(self, method: grpc.RpcMethodHandler, passage: "_Passage", request: Any, context: Any) -> bytes:
         """Runs a handler on the loop and waits for it, on the call's own thread."""
+        permit = passage.permit
         permit.in_use = True
         handler: Any = method.unary_unary
-        future = asyncio.run_coroutine_threadsafe(_outcome(handler(request, Call(context, permit))), self._loop)
+        work = self._identified(passage, context, lambda caller: handler(request, Call(context, permit, caller)))
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         # Called when the call has ended, however that came about, and all that was to be sent has been.
         if not context.add_callback(partial(_end, future, permit)):
             _end(future, permit)
         serialize: Any = method.response_serializer
         try:
-            answer = _result(future, context)
+            answer = passage.result(future, context)
         finally:
             permit.start_sending(context.cancel)
         return answer if serialize is None else serialize(answer)
 
-    def _stream(self, method: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    def _identified(
+        self, passage: "_Passage", context: Any, work: Callable[[Caller], Awaitable[Any]]
+    ) -> Coroutine[Any, Any, Any]:
+        """The outcome of the work for the caller as the connection identifies it, or of not letting it in."""
+        try:
+            passage.caller = self._gate.identify(passage.caller, passage.method, context)
+        except Exception as error:
+            return _failing(error)
+        return _outcome(work(passage.caller))
+
+    def _stream(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
         if not self._streams.enter():
+            self._observer.refuse(passage.method, grpc.StatusCode.RESOURCE_EXHAUSTED, "streams")
             self._threads.assign(None)
             return self._full
-        self._threads.assign(self._threads.streams, self._streams.leave)
+
+        def leave() -> None:
+            self._streams.leave()
+            passage.leave()
+
+        self._threads.assign(self._threads.streams, leave)
         kinds = {"request_deserializer": method.request_deserializer, "response_serializer": method.response_serializer}
         if method.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(partial(self._answers, method.stream_stream, True), **kinds)
-        return grpc.unary_stream_rpc_method_handler(partial(self._answers, method.unary_stream, False), **kinds)
+            several = partial(self._answers, passage, method.stream_stream, True)
+            return grpc.stream_stream_rpc_method_handler(several, **kinds)
+        return grpc.unary_stream_rpc_method_handler(
+            partial(self._answers, passage, method.unary_stream, False), **kinds
+        )
 
-    def _answers(self, handler: Any, several: bool, request: Any, context: Any) -> Iterator[Any]:
+    def _answers(self, passage: "_Passage", handler: Any, several: bool, request: Any, context: Any) -> Iterator[Any]:
         """Runs a handler of a stream on the loop, one answer after the other, on the stream's own thread."""
-        answers = handler(self._requests(request) if several else request, Call(context, Permit()))
         waiting: list[Future] = []
         context.add_callback(lambda: [future.cancel() for future in waiting])
+        answers: Any = None
+
+        def begin(caller: Caller) -> Awaitable[Any]:
+            nonlocal answers
+            answers = handler(self._requests(request) if several else request, Call(context, Permit(), caller))
+            return anext(answers, _LAST)
+
+        work = self._identified(passage, context, begin)
         try:
             while context.is_active():
-                waiting[:] = [asyncio.run_coroutine_threadsafe(_outcome(anext(answers, _LAST)), self._loop)]
-                if (answer := _result(waiting[0], context)) is _LAST:
+                waiting[:] = [asyncio.run_coroutine_threadsafe(work, self._loop)]
+                if (answer := passage.result(waiting[0], context)) is _LAST:
                     return
                 yield answer
+                work = _outcome(anext(answers, _LAST))
         finally:
-            asyncio.run_coroutine_threadsafe(answers.aclose(), self._loop)
+            if answers is not None:
+                asyncio.run_coroutine_threadsafe(answers.aclose(), self._loop)
 
     async def _requests(self, requests: Iterator[Any]) -> AsyncIterator[Any]:
         while (request := await self._loop.run_in_executor(self._threads.readers, _read, requests)) is not _LAST:
@@ -192,36 +245,44 @@ class CallServer(grpc.GenericRpcHandler):
                 places.admission.cancel_sending(self._sending)
 
 
-class _Threads(ThreadPoolExecutor):
-    """The threads of calls. gRPC submits each call right after `CallServer.service`, which assigns its pool here."""
+class _Passage:
+    """One call from the gate to its end, which the observer sees once."""
 
-    def __init__(self) -> None:
-        super().__init__(1)  # never used itself
-        self.short = ThreadPoolExecutor(_SHORT_CALLS, thread_name_prefix="short")
-        self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
-        self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
-        self._next: tuple[ThreadPoolExecutor | None, Callable[[], None]] = (None, _nothing)
+    __slots__ = ("_ended", "_observer", "_since", "caller", "metadata", "method", "permit")
 
-    def assign(self, pool: ThreadPoolExecutor | None, on_end: Callable[[], None] = _nothing) -> None:
-        """Has the next call run in this pool; at once where it is None. `on_end` is called when it ended."""
-        self._next = (pool, on_end)
+    def __init__(self, method: str, caller: Caller, metadata: Metadata, observer: CallObserver) -> None:
+        self.method, self.caller, self.metadata = method, caller, metadata
+        self.permit = Permit()
+        self._observer, self._since, self._ended = observer, time.monotonic(), False
 
-    def submit(self, work: Callable, /, *arguments: Any, **named: Any) -> Any:
-        """As of any executor. What runs at once has no future."""
-        pool, on_end = self._next
-        if pool is None:
-            work(*arguments, **named)
-            return None
+    def result(self, future: Future, context: Any) -> Any:
+        """The handler's result, or that a stream has no more. A failure becomes the call's status."""
         try:
-            return pool.submit(_work, on_end, work, arguments, named)
-        except RuntimeError:  # it was shut down
-            on_end()
-            raise
+            outcome = future.result()
+        except CancelledError:  # the caller has gone
+            outcome = CallAborted(grpc.StatusCode.CANCELLED, "", ())
+        if not isinstance(outcome, Exception):
+            if self.permit.in_use or outcome is _LAST:
+                self._end(grpc.StatusCode.OK)
+            return outcome
+        if isinstance(outcome, Refused):
+            outcome = CallAborted(outcome.code, str(outcome), outcome.metadata)
+        elif not isinstance(outcome, CallAborted):
+            log.error("a call failed", exc_info=outcome)
+            outcome = CallAborted(grpc.StatusCode.INTERNAL, _FAILED, ())
+        self._end(outcome.code)
+        context.set_trailing_metadata(outcome.metadata)
+        context.abort(outcome.code, outcome.details)
 
-    def close(self) -> None:
-        """Ends all threads once what runs is done."""
-        for pool in (self, self.short, self.streams, self.readers):
-            pool.shutdown(wait=False)
+    def leave(self) -> None:
+        """The call's thread is done with it; what did not end by then was given up by its caller."""
+        self.permit.release_unused()
+        self._end(grpc.StatusCode.CANCELLED)
+
+    def _end(self, code: grpc.StatusCode) -> None:
+        if not self._ended:
+            self._ended = True
+            self._observer.end(self.method, code, time.monotonic() - self._since, self.caller, self.metadata)
 
 
 class _Places:
@@ -231,26 +292,6 @@ class _Places:
         self.admission = admission
         self.threads = ThreadPoolExecutor(2 * admission.limit, thread_name_prefix="call")
         self.refused = _Refusals(admission)
-
-
-class _Streams:
-    """Counts open streams. They enter on gRPC's thread and leave on any."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._open = limit, 0
-        self._lock = threading.Lock()
-
-    def enter(self) -> bool:
-        """Whether there was room for one more."""
-        with self._lock:
-            entered = self._open < self._limit
-            self._open += entered
-            return entered
-
-    def leave(self) -> None:
-        """One has ended."""
-        with self._lock:
-            self._open -= 1
 
 
 class _Refusals:
@@ -267,16 +308,16 @@ class _Refusals:
         now = self._admission.clock()
         if self._handler is None or now >= self._until:
             message, metadata = refusal(self._admission.refusal())
-            self._handler = _refusing(message, metadata)
+            self._handler = _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, message, metadata)
             self._until = now + _REFUSAL_SECONDS
         return self._handler
 
 
-def _refusing(message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
+def _refusing(code: grpc.StatusCode, message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
     """A handler that ends calls before their requests are read. It is a stream's, since for others gRPC reads first."""
 
     def refuse(_: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
-        context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        context.set_code(code)
         context.set_details(message)
         context.set_trailing_metadata(metadata)
         return iter(())
@@ -284,31 +325,14 @@ def _refusing(message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _work(on_end: Callable[[], None], work: Callable, arguments: tuple, named: dict) -> Any:
-    try:
-        return work(*arguments, **named)
-    finally:
-        on_end()
+def _unexpected(error: Exception) -> Refused:
+    log.error("the gate failed", exc_info=error)
+    return Refused(grpc.StatusCode.INTERNAL, _FAILED, "failed")
 
 
 def _end(future: Future, permit: Permit) -> None:
     future.cancel()
     permit.release()
-
-
-def _result(future: Future, context: Any) -> Any:
-    """The handler's result. A failure becomes the call's status."""
-    try:
-        outcome = future.result()
-    except CancelledError:  # the caller has gone
-        outcome = CallAborted(grpc.StatusCode.CANCELLED, "", ())
-    if not isinstance(outcome, Exception):
-        return outcome
-    if not isinstance(outcome, CallAborted):
-        log.error("a call failed", exc_info=outcome)
-        outcome = CallAborted(grpc.StatusCode.INTERNAL, _FAILED, ())
-    context.set_trailing_metadata(outcome.metadata)
-    context.abort(outcome.code, outcome.details)
 
 
 async def _outcome(work: Awaitable[Any]) -> Any:
@@ -317,6 +341,10 @@ async def _outcome(work: Awaitable[Any]) -> Any:
         return await work
     except Exception as error:
         return error
+
+
+async def _failing(error: Exception) -> Exception:
+    return error
 
 
 def _read(requests: Iterator[Any]) -> Any:

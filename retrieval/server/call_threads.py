@@ -1,0 +1,72 @@
+"""The threads of calls, and how many streams are open."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+# Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
+_SHORT_CALLS, _STREAMS = 4, 1000
+
+
+def _nothing() -> None:
+    """The end of a call without a place."""
+
+
+class CallThreads(ThreadPoolExecutor):
+    """The threads of calls. gRPC submits each call right after `CallServer.service`, which assigns its pool here."""
+
+    def __init__(self) -> None:
+        super().__init__(1)  # never used itself
+        self.short = ThreadPoolExecutor(_SHORT_CALLS, thread_name_prefix="short")
+        self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
+        self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
+        self._next: tuple[ThreadPoolExecutor | None, Callable[[], None]] = (None, _nothing)
+
+    def assign(self, pool: ThreadPoolExecutor | None, on_end: Callable[[], None] = _nothing) -> None:
+        """Has the next call run in this pool; at once where it is None. `on_end` is called when it ended."""
+        self._next = (pool, on_end)
+
+    def submit(self, work: Callable, /, *arguments: Any, **named: Any) -> Any:
+        """As of any executor. What runs at once has no future."""
+        pool, on_end = self._next
+        if pool is None:
+            work(*arguments, **named)
+            return None
+        try:
+            return pool.submit(_work, on_end, work, arguments, named)
+        except RuntimeError:  # it was shut down
+            on_end()
+            raise
+
+    def close(self) -> None:
+        """Ends all threads once what runs is done."""
+        for pool in (self, self.short, self.streams, self.readers):
+            pool.shutdown(wait=False)
+
+
+class OpenStreams:
+    """Counts open streams. They enter on gRPC's thread and leave on any."""
+
+    def __init__(self, limit: int = _STREAMS) -> None:
+        self._limit, self._open = limit, 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        """Whether there was room for one more."""
+        with self._lock:
+            entered = self._open < self._limit
+            self._open += entered
+            return entered
+
+    def leave(self) -> None:
+        """One has ended."""
+        with self._lock:
+            self._open -= 1
+
+
+def _work(on_end: Callable[[], None], work: Callable, arguments: tuple, named: dict) -> Any:
+    try:
+        return work(*arguments, **named)
+    finally:
+        on_end()
