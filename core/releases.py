@@ -4,6 +4,7 @@
     <root>/catalogs/<catalog>/<release>/         hard links to objects, manifest.json and its SHA-256
     <root>/catalogs/<catalog>/current            the release to serve, and those served before it
     <root>/catalogs/<catalog>/work/              what index jobs keep between runs; serving never reads it
+    <root>/audit.jsonl                           who published, rolled back, and so on
 
 Publishing writes data first and the pointer last, each made durable before the next, so that a crash at any
 moment leaves either the old release or the new one in service and never a part of one.
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.audit import AUDIT_LOG, AuditLog
 from core.durable import FAILURES, remove, sync
 from core.errors import ReleaseError
 from core.manifest import FileEntry, Manifest
@@ -37,6 +39,7 @@ class ReleaseStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.audit = AuditLog(root / AUDIT_LOG)
         self._objects = Objects(root / "objects")
 
     def catalogs(self) -> list[str]:
@@ -166,8 +169,8 @@ class ReleaseStore:
             raise
         return manifest
 
-    def point(self, catalog: str, release: str) -> None:
-        """Swaps the catalog's pointer to a release that is there, by rename."""
+    def point(self, catalog: str, release: str, action: str = "publish") -> None:
+        """Swaps the catalog's pointer to a release that is there, by rename. The audit log has the `action` before."""
         manifest, digest = self._read(catalog, release)
         target = PointerContent(release, digest, manifest.sequence)
         try:
@@ -175,6 +178,7 @@ class ReleaseStore:
         except ReleaseError:  # what was served is unknown: use what was published before
             trail = self._pointed_before((manifest.sequence, release), catalog)
         there = [entry for entry in step(trail, target) if entry.sha256 and self.path(catalog, entry.release).is_dir()]
+        self.audit.record(action, catalog, release=release, before=trail[0].release if trail else "")
         write_pointer(self.folder(catalog) / _POINTER, there)
 
     def prune(self, catalog: str, keep: int) -> list[str]:

@@ -48,6 +48,7 @@ class RuleStore:
     def __init__(self, store: ReleaseStore, catalog: str) -> None:
         """Raises ReleaseError for a name that no catalog can have."""
         self.catalog = catalog
+        self._audit = store.audit
         self.folder = store.folder(catalog) / "rules"
 
     def trail(self) -> tuple[PointerContent, ...]:
@@ -96,7 +97,7 @@ class RuleStore:
             name = f"rules-{number}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{digest[:16]}"
             try:
                 replace_text(self._path(name), text)
-                self._point(trail, PointerContent(name, digest, number))
+                self._point(trail, PointerContent(name, digest, number), "publish rules")
             except FAILURES:
                 if not self._is_served(name):
                     self._path(name).unlink(missing_ok=True)
@@ -149,8 +150,9 @@ class RuleStore:
     def _is_served(self, name: str) -> bool:
         return any(entry.release == name for entry in self._readable_trail()[:1])
 
-    def _point(self, trail: tuple[PointerContent, ...], target: PointerContent) -> None:
+    def _point(self, trail: tuple[PointerContent, ...], target: PointerContent, action: str = "rollback rules") -> None:
         there = [entry for entry in step(trail, target) if entry.sha256 and self._path(entry.release).is_file()]
+        self._audit.record(action, self.catalog, rules=target.release, before=trail[0].release if trail else "")
         write_pointer(self.folder / _POINTER, there)
 
     def _drop_old(self, served: str) -> None:

@@ -26,7 +26,7 @@ def rollback_release(store: ReleaseStore, catalog: str, release: str | None) -> 
             release = _last_whole_release(store, catalog)
         else:
             store.verify(catalog, release)
-        store.point(catalog, release)
+        store.point(catalog, release, "rollback")
     return release
 
 

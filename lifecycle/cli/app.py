@@ -8,6 +8,7 @@ import typer
 
 from engine.device import check_packages
 from lifecycle.cli.commands.adapt import adapt
+from lifecycle.cli.commands.audit import audit
 from lifecycle.cli.commands.changes import delete, update, upsert
 from lifecycle.cli.commands.compress import compress
 from lifecycle.cli.commands.evaluate import evaluate, gate
@@ -44,6 +45,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "releases": list_releases,
     "lineage": lineage,
     "rollback": rollback,
+    "audit": audit,
     "serve": serve,
     "upsert": upsert,
     "update": update,

@@ -36,11 +36,13 @@ def import_file(
     from retrieval.server.settings import ServeSettings
 
     settings = load_settings(ServeSettings, config, {"releases": releases})
-    name = ReleaseStore(settings.releases).named(catalog)
+    releases_there = ReleaseStore(settings.releases)
+    name = releases_there.named(catalog)
     store = open_profiles(settings.profile_settings)
     if store is None:
         raise TandemError("profiles are off; set `profiles` to embedded or to the URL of a Redis")
     try:
+        releases_there.audit.record("import profiles", name, file=str(file))
         report = import_profiles(file, store, name, column or ())
     finally:
         store.close()
