@@ -1,12 +1,12 @@
 """Bulk embedding: by length, so that almost nothing is padded, on every core."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.cores import available_cores
 from core.progress import Report, ignore
 from engine.onnx.session import TOKEN_BUDGET, OnnxModel, length_batches
 
@@ -20,7 +20,7 @@ def embed_items(
     `workers` threads share the work, by default one a core.
     """
     batches = length_batches([len(sequence) for sequence in tokens], token_budget)
-    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)), thread_name_prefix="embed") as pool:
+    with ThreadPoolExecutor(workers or available_cores(), thread_name_prefix="embed") as pool:
         yield from zip(batches, pool.map(lambda places: model.run([tokens[i] for i in places]), batches), strict=True)
 
 

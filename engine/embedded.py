@@ -3,7 +3,6 @@
 On processors they are ONNX Runtime's and FAISS's; on a GPU those of `engine.gpu`, which one lane owns.
 """
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from catalog.segment import VectorSearch
 from catalog.selection import Selection
 from catalog.view import CatalogView
+from core.cores import available_cores
 from engine.lanes import Lanes, WorkQueue
 from engine.protocol import Candidates, EngineError, Pair, Tokens, Vectors
 from engine.vector.index import use_one_thread
@@ -100,7 +100,7 @@ class EmbeddedEngine:
             WorkQueue("score_rows", self._score_rows, batches.retrieve),
             WorkQueue("rescore", self._rescore, batches.rescore, batches.least_rescore, batches.padding),
         ]
-        self._lanes = Lanes(kinds, lanes or len(os.sched_getaffinity(0)), use_one_thread, batches.urgent)
+        self._lanes = Lanes(kinds, lanes or available_cores(), use_one_thread, batches.urgent)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""

@@ -1,6 +1,5 @@
 """What fine-tuning a tower and a cross-encoder have in common. torch and transformers are imported when called."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.cores import available_cores
 from core.errors import ModelError
 from core.progress import Report
 from evaluation.measures import Grades
@@ -93,7 +93,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) // processes.count_here()))
+    torch.set_num_threads(count or max(1, available_cores() // processes.count_here()))
     try:
         yield
     finally:

@@ -1,7 +1,6 @@
 """Makes smaller towers from trained ones: pruned, then distilled to reproduce the teacher's vectors."""
 
 import itertools
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
 from torch import Tensor
 
+from core.cores import available_cores
 from core.digest import value_digest
 from core.errors import ModelError
 from core.formats import ENCODER
@@ -232,7 +232,7 @@ def compute_teacher_vectors(
 
     key = value_digest([teacher.digest, settings.side, list(queries), list(products)])
     shape = (len(tokens), teacher.spec.dimensions)
-    workers = settings.threads or len(os.sched_getaffinity(0))
+    workers = settings.threads or available_cores()
     return compute_once(output / TEACHER / f"{key}.npy", shape, batches, compute, workers, report)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from core.cores import available_cores
 from core.errors import ModelError, ReleaseError
 from engine.triton.config import WARM_TOKENS, Layout, TextModel, index_config, text_config
 
@@ -93,7 +94,7 @@ def prepare(models: ReleaseModels, repository: Path, layout: Layout | None = Non
     Each appears whole or not at all. Raises ReleaseError when the folder cannot be written, ModelError for a file
     that is not a model.
     """
-    layout = layout or Layout(rescore_instances=len(os.sched_getaffinity(0)))
+    layout = layout or Layout(rescore_instances=available_cores())
     written = []
     try:
         for call in reversed(models.calls):  # the one with the lease comes last

@@ -1,6 +1,5 @@
 """Exported models that score pairs of a query and a product for the training of another."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.cores import available_cores
 from core.progress import Report, ignore
 from encoder.bi_encoder import BiEncoder
 from encoder.embed import embed_all
@@ -62,7 +62,7 @@ class Teacher:
         def run(batch: NDArray[np.int64]) -> None:
             logits[batch] = self._model.run([pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="teach") as pool:
+        with ThreadPoolExecutor(available_cores(), thread_name_prefix="teach") as pool:
             list(pool.map(run, length_batches([len(tokens) for tokens, _ in pairs])))
         return logits
 

@@ -1,7 +1,6 @@
 """Makes a smaller cross-encoder from a trained one: pruned, then distilled to reproduce the teacher's scores."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy.special import expit
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss, MarginMSELoss, MSELoss
 
+from core.cores import available_cores
 from core.digest import value_digest
 from core.errors import ModelError
 from core.progress import Report, ignore
@@ -168,7 +168,7 @@ def compute_teacher_logits(
 
     lengths = list(map(len, tokens))
     path = output / TEACHER / f"{value_digest([teacher.digest, list(pairs)])}.npy"
-    workers = threads or len(os.sched_getaffinity(0))
+    workers = threads or available_cores()
     return compute_once(path, (len(pairs),), length_batches(lengths), compute, workers, report)
 
 

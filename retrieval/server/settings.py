@@ -1,6 +1,5 @@
 """The settings of the online service."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.change_log.open import change_log_setting
 from core.address import listening_address, tcp_address
+from core.cores import available_cores
 from core.plan import Plan
 from engine.device import Device
 from retrieval.profiles.settings import MOST_KEPT, ProfileSettings
@@ -178,12 +178,12 @@ class ServeSettings(BaseSettings):
     @property
     def lanes_each(self) -> int:
         """Worker threads of the embedded engine in each process: as set, or the cores divided, at least 1."""
-        return self.lanes or max(1, len(os.sched_getaffinity(0)) // self.processes)
+        return self.lanes or max(1, available_cores() // self.processes)
 
     @property
     def places(self) -> int:
         """Requests in flight at most, of all processes: as set, or as many as answer in good time."""
-        by_cores = _PLACES_A_CORE * len(os.sched_getaffinity(0))
+        by_cores = _PLACES_A_CORE * available_cores()
         elsewhere = self.engine == "triton" or self.device == "cuda"
         return self.max_in_flight or (max(by_cores, _PLACES_ELSEWHERE) if elsewhere else by_cores)
 

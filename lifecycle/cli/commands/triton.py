@@ -1,6 +1,5 @@
 """`tandem triton`: install a server, prepare the models it serves, run it."""
 
-import os
 import signal
 import time
 from enum import StrEnum
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from core.cores import available_cores
 from core.errors import ReleaseError
 from core.releases import ReleaseStore
 from lifecycle.cli.options import RELEASES, Releases
@@ -72,7 +72,7 @@ def prepare(
         backend=backend.value,
         index_device=index_device.value,
         encode_instances=encode_instances,
-        rescore_instances=rescore_instances or len(os.sched_getaffinity(0)),
+        rescore_instances=rescore_instances or available_cores(),
         queue=queue,
     )
     if release is not None and catalog is None:
