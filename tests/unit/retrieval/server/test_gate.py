@@ -176,3 +176,9 @@ def test_a_call_may_lower_its_priority_and_not_raise_it() -> None:
     assert priority_of(Caller(), batch) is priority_of(Caller(priority=Priority.BATCH), ()) is Priority.BATCH
     other = (("x-priority", "interactive"),)
     assert priority_of(Caller(priority=Priority.BATCH), other) is Priority.BATCH
+
+
+def test_a_caller_uses_its_catalogs_alone() -> None:
+    assert Caller().may_use("shop")
+    assert Caller(catalogs=frozenset({"shop"})).may_use("shop")
+    assert not Caller(catalogs=frozenset({"shop"})).may_use("other")
