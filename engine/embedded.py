@@ -16,6 +16,7 @@ from catalog.view import CatalogView
 from core.cores import available_cores
 from engine.lanes import Lanes, WorkQueue
 from engine.protocol import Candidates, EngineError, Pair, Tokens, Vectors
+from engine.soundness import check_directions, check_logits, finite_candidates, finite_scores
 from engine.vector.index import use_one_thread
 from engine.vector.segments import score_view_rows, search_view, view_vectors
 
@@ -104,7 +105,8 @@ class EmbeddedEngine:
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
-        return np.stack(await self._lanes.submit("encode", queries, [len(q) for q in queries], deadline))
+        costs = [len(query) for query in queries]
+        return check_directions(np.stack(await self._lanes.submit("encode", queries, costs, deadline)))
 
     async def retrieve(
         self,
@@ -125,11 +127,11 @@ class EmbeddedEngine:
         """See `engine.protocol.Engine`."""
         if len(rows) <= self._at_once:
             try:
-                return score_view_rows(self._index, view, vector, rows)
+                return finite_scores(score_view_rows(self._index, view, vector, rows))
             except Exception as error:
                 raise EngineError(f"{type(error).__name__}: {error}") from error
         [similarities] = await self._lanes.submit("score_rows", [(vector, rows, view)], [1], deadline)
-        return similarities
+        return finite_scores(similarities)
 
     async def vectors(
         self, rows: NDArray[np.int64], deadline: float | None, view: CatalogView | None = None
@@ -143,7 +145,7 @@ class EmbeddedEngine:
     async def rescore(self, pairs: Sequence[Pair], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""
         costs = [len(pair.tokens) for pair in pairs]
-        return np.array(await self._lanes.submit("rescore", pairs, costs, deadline), np.float32)
+        return check_logits(np.array(await self._lanes.submit("rescore", pairs, costs, deadline), np.float32))
 
     def close(self) -> None:
         """See `engine.protocol.Engine`."""
@@ -162,7 +164,7 @@ class EmbeddedEngine:
             rows, scores = search_view(self._index, one.view, queries, widest, one.selection, one.exact)
             for i, place in enumerate(places):
                 k = payloads[place].k
-                result[place] = _candidates(rows[i, :k], scores[i, :k])
+                result[place] = finite_candidates(rows[i, :k], scores[i, :k])
         return [result[place] for place in range(len(payloads))]
 
     def _score_rows(self, payloads: list[tuple[Vectors, NDArray[np.int64], CatalogView | None]]) -> list[Vectors]:
@@ -172,8 +174,3 @@ class EmbeddedEngine:
         if self._cross_encoder is None:
             raise EngineError("this release has no cross-encoder")
         return self._cross_encoder.run([pair.tokens for pair in pairs], [pair.segments for pair in pairs])
-
-
-def _candidates(rows: np.ndarray, scores: np.ndarray) -> Candidates:
-    real = rows >= 0  # an approximate index may return fewer than k
-    return Candidates(rows[real], scores[real])

@@ -23,6 +23,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
+from engine.soundness import finite_candidates
 from engine.triton.config import ENCODE_ROWS, NEIGHBOURS, RETRIEVE_ROWS, SCORES
 from engine.triton.repository import ENCODE, RESCORE, RETRIEVE
 from engine.triton.watch import PATIENCE_SECONDS, PROBE_SECONDS, Watch
@@ -32,6 +33,7 @@ from engine.triton.wire import (
     infer_request,
     named_outputs,
     only_output,
+    query_vectors,
     search_tensors,
     text_tensors,
 )
@@ -154,7 +156,7 @@ class TritonEngine:
     async def _encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         shape = (len(queries), self._served.dimensions)
         tensors = text_tensors(self._served.inputs[ENCODE], queries)
-        return await self._ask(ENCODE, tensors, deadline, lambda answer: only_output(answer, shape))
+        return await self._ask(ENCODE, tensors, deadline, lambda answer: query_vectors(answer, shape))
 
     async def _retrieve(self, vectors: Vectors, k: int, deadline: float | None) -> list[Candidates]:
         shape = (len(vectors), min(k, self._served.products))
@@ -172,8 +174,10 @@ class TritonEngine:
         rows, scores = named_outputs(answer, _OUTPUTS, shape)
         if rows.max(initial=-1) >= self._served.products:
             raise WrongAnswer(f"{answer.model_name} found row {rows.max()} of {self._served.products} products")
-        valid = rows >= 0  # an approximate index may find fewer than k
-        return [Candidates(rows[i, valid[i]], scores[i, valid[i]]) for i in range(len(rows))]
+        candidates = [finite_candidates(*each) for each in zip(rows, scores, strict=True)]
+        if any(len(np.unique(each.rows)) < len(each.rows) for each in candidates):
+            raise WrongAnswer(f"{answer.model_name} found the same row twice")
+        return candidates
 
     async def _ask(
         self,

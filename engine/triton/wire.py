@@ -8,6 +8,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from engine.onnx.session import SEGMENTS, padded_inputs
 from engine.protocol import EngineError, Tokens, Vectors
+from engine.soundness import check_directions
 from engine.triton.config import BULK, INTERACTIVE, ROWS, VECTOR, K
 
 _NAMES = {np.dtype(np.int64): "INT64", np.dtype(np.int32): "INT32", np.dtype(np.float32): "FP32"}
@@ -58,6 +59,15 @@ def only_output(answer: pb.ModelInferResponse, shape: tuple[int, int]) -> NDArra
     if len(answer.outputs) != 1:
         raise WrongAnswer(f"{answer.model_name} answered with {len(answer.outputs)} outputs in place of one")
     return _read(answer, 0, np.dtype(np.float32), shape)
+
+
+def query_vectors(answer: pb.ModelInferResponse, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The one output of a tower, of which every vector has a direction. Raises WrongAnswer for anything else."""
+    vectors = only_output(answer, shape)
+    try:
+        return check_directions(vectors)
+    except EngineError as error:
+        raise WrongAnswer(f"{answer.model_name}: {error}") from None
 
 
 def named_outputs(

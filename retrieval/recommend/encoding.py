@@ -8,6 +8,7 @@ from collections import deque
 
 from encoder.users.tower import History, UserTower
 from engine.protocol import EngineError, Vectors
+from engine.soundness import check_directions
 
 _MOST = 32  # histories of a run
 
@@ -44,4 +45,11 @@ class HistoryEncoder:
                 continue
             for (_, future), vector in zip(wanted, vectors, strict=True):
                 if not future.done():
-                    future.set_result(vector)
+                    _settle(future, vector)
+
+
+def _settle(future: "asyncio.Future[Vectors]", vector: Vectors) -> None:
+    try:
+        future.set_result(check_directions(vector))
+    except EngineError as error:
+        future.set_exception(error)

@@ -155,14 +155,14 @@ async def works(engine: TritonEngine) -> None:
 
 async def test_every_call_is_answered_in_order() -> None:
     async with connected(Server()) as engine:
-        queries = [tokens(*range(n % 9 + 1)) for n in range(70)]
+        queries = [tokens(*range(1, n % 9 + 2)) for n in range(70)]
         vectors = await engine.encode(queries, None)
         assert vectors[:, 0].tolist() == [float(query.sum()) for query in queries]
         result = await engine.retrieve(vectors[:40], 3, soon(LONG))
-        assert len(result) == 40 and result[3].rows.tolist() == [0, 1, 2] and result[3].scores.tolist() == [6, 5, 4]
+        assert len(result) == 40 and result[3].rows.tolist() == [0, 1, 2] and result[3].scores.tolist() == [10, 9, 8]
         assert len((await engine.retrieve(vectors[:1], 99, None))[0].rows) == PRODUCTS
         scores = await engine.score_rows(vectors[3], np.array([9, 0], np.int64), None)
-        assert scores.tolist() == [-3, 6]
+        assert scores.tolist() == [1, 10]
         pairs = [Pair(tokens(*[7] * (n % 5), n), tokens(*[0] * (n % 5), 1)) for n in range(50)]
         assert (await engine.rescore(pairs, None)).tolist() == list(range(50))
 
@@ -332,6 +332,9 @@ def _more(asked: str, outputs: dict[str, np.ndarray]) -> None:
         (_changed("encode", "output", lambda v: np.concatenate([v, v])), r"\[2, 4\] in place of"),
         (_changed("encode", "output", lambda v: v.astype(np.int64)), "is INT64"),
         (_changed("encode", "output", lambda v: v * np.nan), "not numbers"),
+        (_changed("encode", "output", lambda v: v * 0), "without a direction"),
+        (_changed("encode", "output", lambda v: v + np.float32("inf")), "not numbers"),
+        (_changed("retrieve", "found", lambda v: v * 0), "found the same row twice"),
         (_changed("retrieve", "found", lambda v: v + PRODUCTS), "found row 1[0-9] of 10"),
         (_changed("retrieve", "found", lambda v: v.astype(np.int32)), "is INT32"),
         (_changed("rescore", "logits", lambda v: v[:, 0]), r"\[2\] in place of FP32 \[2, 1\]"),

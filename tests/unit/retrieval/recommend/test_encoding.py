@@ -34,14 +34,14 @@ def history(age: float) -> History:
 async def test_what_comes_while_the_tower_runs_shares_the_next_run_and_each_gets_its_own_vector() -> None:
     tower = SlowTower()
     encoder = HistoryEncoder(tower)  # type: ignore[arg-type]
-    first = asyncio.ensure_future(encoder.encode(history(0)))
+    first = asyncio.ensure_future(encoder.encode(history(1)))
     await asyncio.to_thread(tower.started.wait, 10)
-    others = [asyncio.ensure_future(encoder.encode(history(age))) for age in range(1, 41)]
+    others = [asyncio.ensure_future(encoder.encode(history(age))) for age in range(2, 42)]
     await asyncio.sleep(0)
     others[4].cancel()
     tower.go_on.set()
     vectors = await asyncio.gather(first, *(one for place, one in enumerate(others) if place != 4))
-    assert [vector.tolist() for vector in vectors] == [[float(age)] for age in range(41) if age != 5]
+    assert [vector.tolist() for vector in vectors] == [[float(age)] for age in range(1, 42) if age != 6]
     assert tower.runs == [1, 31, 8]  # 32 at a time, without the one whose caller has gone
 
 
@@ -55,3 +55,14 @@ async def test_a_failure_is_of_its_run_alone() -> None:
     assert "secret" not in str(error.value)
     tower.broken = False
     assert (await encoder.encode(history(2))).tolist() == [2.0]
+
+
+async def test_a_vector_without_a_direction_is_an_error_for_its_own_history() -> None:
+    tower = SlowTower()
+    tower.go_on.set()
+    encoder = HistoryEncoder(tower)  # type: ignore[arg-type]
+    given = [encoder.encode(history(age)) for age in (1, float("nan"), 0, 2)]
+    sound, nan, zero, last = await asyncio.gather(*given, return_exceptions=True)
+    assert isinstance(nan, EngineError) and isinstance(zero, EngineError)
+    assert not isinstance(sound, BaseException) and sound.tolist() == [1.0]
+    assert not isinstance(last, BaseException) and last.tolist() == [2.0]
