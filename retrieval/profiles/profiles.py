@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
+from typing import TypeVar
 
+from core.breaker import Breaker
 from retrieval.profiles.keys import KEY_FILE, ShopperKey, read_key, read_or_make_key
 from retrieval.profiles.protocol import ProfileError, ProfileStore
 from retrieval.profiles.redis import RedisProfiles
@@ -16,10 +19,20 @@ from retrieval.recommend.behaviour import DAY
 from retrieval.recommend.user import UserEvent
 
 _EXPIRY_SECONDS = 3600.0
+# A store that hangs keeps its threads busy, and no others: what else runs on threads goes on.
+_THREADS, _FORGETTING = 8, 4
+# Seconds without an answer after which the store counts as gone, and between two tries then.
+_PATIENCE, _PAUSE = 0.6, 0.5
+_GONE = "the store of profiles does not answer, and is tried again every half second"
+
+_Result = TypeVar("_Result")
 
 
 class Profiles:
-    """For any number of tasks and threads. Nothing of a profile is kept in memory."""
+    """For any number of tasks and threads. Nothing of a profile is kept in memory.
+
+    Requests do not wait for a store that has stopped answering: they fail at once, until it answers again.
+    """
 
     def __init__(
         self,
@@ -37,10 +50,13 @@ class Profiles:
         self._most = most
         self._clock = clock
         self._expired = 0.0
+        self._breaker = Breaker(_PATIENCE, _PAUSE)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="profile")
+        self._forgetting = ThreadPoolExecutor(_FORGETTING, thread_name_prefix="forget")
 
     async def read(self, catalog: str, user_id: str) -> list[UserEvent]:
         """The latest events of a shopper, the latest first. Raises ProfileError."""
-        return await asyncio.to_thread(self.events, catalog, user_id)
+        return await self._ask(partial(self.events, catalog, user_id))
 
     def events(self, catalog: str, user_id: str) -> list[UserEvent]:
         """The same, for threads."""
@@ -50,7 +66,7 @@ class Profiles:
 
     async def remember(self, catalog: str, user_id: str, events: Iterable[UserEvent]) -> None:
         """Adds what a shopper did; events without a time are of now. Raises ProfileError."""
-        await asyncio.to_thread(self.add, catalog, user_id, list(events))
+        await self._ask(partial(self.add, catalog, user_id, list(events)))
 
     def add(self, catalog: str, user_id: str, events: Iterable[UserEvent]) -> None:
         """The same, for threads."""
@@ -70,7 +86,7 @@ class Profiles:
     async def forget(self, user_id: str) -> int:
         """Deletes a shopper's profiles, and lists the shopper as forgotten. Returns of how many catalogs there was one.
         Raises ProfileError."""
-        return await asyncio.to_thread(self._forget, user_id)
+        return await asyncio.get_running_loop().run_in_executor(self._forgetting, self._forget, user_id)
 
     def forgotten(self) -> "Forgotten":
         """The shoppers to leave out of a training. Raises ProfileError."""
@@ -79,10 +95,28 @@ class Profiles:
 
     def close(self) -> None:
         """Ends connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._forgetting.shutdown(wait=False)
         with self._opening:
             if self._opened is not None:
                 self._opened[0].close()
             self._opened = None
+
+    async def _ask(self, work: Callable[[], _Result]) -> _Result:
+        """Runs this on a thread. Raises ProfileError, at the latest when patience ends."""
+        if not self._breaker.admits():
+            raise ProfileError(_GONE)
+
+        def watched() -> _Result:
+            with self._breaker.watching():
+                return work()
+
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, watched)
+        except TimeoutError:
+            self._breaker.trip()
+            raise ProfileError(_GONE) from None
 
     def _expire(self, store: ProfileStore) -> None:
         """Deletes, once an hour, what is old of shoppers who never come again."""

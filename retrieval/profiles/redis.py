@@ -19,7 +19,7 @@ from retrieval.recommend.user import Action, UserEvent
 
 _PREFIX = "tandem:profile"
 _FORGOTTEN = f"{_PREFIX}:forgotten"
-_SECONDS = 2.0
+_SECONDS = 1.0
 _SCAN = 1000
 # Adds events to a profile, cuts it by time and number, and renews what expires. Atomic: nothing is added between the
 # parts of forgetting.
@@ -40,11 +40,17 @@ class RedisProfiles:
         """Connects at first use. Raises ProfileError where the URL is none, MissingPackageError without `redis`."""
         try:
             import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise MissingPackageError("profiles in Redis", "redis") from None
         self._errors = redis.RedisError
+        # A connection that broke is made anew, once; a server that says nothing is not asked a second time.
+        retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
         try:
-            self._redis: Any = redis.Redis.from_url(url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS)
+            self._redis: Any = redis.Redis.from_url(
+                url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS, retry=retry
+            )
             self._add = self._redis.register_script(_ADD)
         except ValueError:
             raise ProfileError("the address of profiles is no Redis URL, such as redis://host:6379/0") from None
@@ -53,7 +59,7 @@ class RedisProfiles:
         """See `ProfileStore`."""
         with self._naming():
             entries = self._redis.zrevrangebyscore(_profile(shopper, catalog), "+inf", since, withscores=True)
-        events = [_read(member, score) for member, score in entries]
+            events = [_read(member, score) for member, score in entries]
         return sorted(events, key=lambda event: (-(event.time or 0), -_RANKS[event.action], event.product_id))
 
     def add(self, shopper: bytes, catalog: str, events: Sequence[UserEvent], since: float, most: int) -> None:
@@ -107,10 +113,13 @@ class RedisProfiles:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """Errors of Redis may hold what was sent: their kind alone is passed on."""
+        """Errors of Redis may hold what was sent: their kind alone is passed on. A server that answers something else
+        than was asked for makes its library raise errors of any kind."""
         try:
             yield
-        except self._errors as error:
+        except Exception as error:
+            if not isinstance(error, self._errors):  # what else it sent may wait on any connection
+                self._redis.connection_pool.disconnect(inuse_connections=False)
             raise ProfileError(f"the Redis of profiles failed: {type(error).__name__}") from None
 
 

@@ -1,0 +1,170 @@
+"""What stands beside a service fails in every way: each search is answered, says what it lacks, and is soon whole."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from proxy import Proxy, proxy
+from redis_servers import redis_server
+from torture import SCALE, amount
+
+from core.releases import ReleaseStore
+from retrieval.server.main import run_server
+from retrieval.server.settings import ServeSettings
+from tandem.v1 import search_pb2, search_pb2_grpc
+
+PROFILE_FAILED = search_pb2.DEGRADATION_REASON_PROFILE_FAILED
+DEADLINE = 1.0
+FOUND, RECOVERED = 1.0, 5.0  # seconds, of the long form; machines that run the short one are busy with others
+_SLACK = 1 if SCALE else 5
+SOON = 30.0
+KEY = "a secret of sixteen"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One call of an ordinary shopper: when it was sent, its seconds, its code, and what the answer lacked."""
+
+    sent: float
+    seconds: float
+    code: str
+    degraded: frozenset[int]
+
+
+class Shoppers:
+    """Callers who ask one question after the other, each with a profile of theirs."""
+
+    def __init__(self, address: str, count: int = 4) -> None:
+        self.answers: list[Answer] = []
+        self._address = address
+        self._count = count
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator["Shoppers"]:
+        tasks = [asyncio.create_task(self._ask(number)) for number in range(self._count)]
+        try:
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def until(self, condition: Callable[[Answer], bool]) -> float:
+        """Waits for a whole round of answers, sent from now on, of which the condition holds; returns after how many
+        seconds the first of these was sent."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.timeout(SOON):
+            while True:
+                since = [answer for answer in self.answers if answer.sent >= began]
+                recent = since[-2 * self._count :]
+                if len(recent) == 2 * self._count and all(map(condition, recent)):
+                    return recent[0].sent - began
+                await asyncio.sleep(0.01)
+
+    async def _ask(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        async with grpc.aio.insecure_channel(self._address) as channel:
+            stub = search_pb2_grpc.SearchServiceStub(channel)
+            while True:
+                user = search_pb2.UserContext(user_id=f"shopper {number}", remember=True)
+                user.products.add(product_id="a-1")
+                request = search_pb2.SearchRequest(query="red kettle", user=user)
+                sent = loop.time()
+                try:
+                    answer = await stub.Search(request, timeout=DEADLINE)
+                    code, degraded = "OK", frozenset(entry.reason for entry in answer.degraded)
+                    assert answer.hits
+                except grpc.aio.AioRpcError as error:
+                    code, degraded = error.code().name, frozenset()
+                self.answers.append(Answer(sent, loop.time() - sent, code, degraded))
+
+
+@asynccontextmanager
+async def serving(store: ReleaseStore, **settings: Any) -> AsyncIterator[str]:
+    usual: dict[str, Any] = {"plan": {"personalisation": 0.5}, "grace_seconds": 2}
+    chosen = ServeSettings(releases=store.root, address="127.0.0.1:0", **(usual | settings))
+    async with run_server(chosen) as server:
+        yield server.address
+
+
+def lacks_profile(answer: Answer) -> bool:
+    return PROFILE_FAILED in answer.degraded
+
+
+def is_whole(answer: Answer) -> bool:
+    return not answer.degraded
+
+
+class Trouble:
+    """A Redis behind a proxy, and what can befall it."""
+
+    def __init__(self, server: "subprocess.Popen[bytes]", between: Proxy) -> None:
+        self._server = server
+        self._between = between
+
+    def begin(self, kind: str) -> None:
+        if kind == "stopped":
+            os.kill(self._server.pid, signal.SIGSTOP)
+        self._between.closed = kind == "gone"
+        self._between.silent = kind == "silent"
+        self._between.delay = 5.0 if kind == "slow" else 0.0
+        self._between.lie = LIES.get(kind, b"")
+
+    def end(self) -> None:
+        os.kill(self._server.pid, signal.SIGCONT)
+        self.begin("nothing")
+
+
+@asynccontextmanager
+async def troubled_redis(folder: Path) -> AsyncIterator[tuple[str, Trouble]]:
+    """The address of a Redis, and what troubles it."""
+    with redis_server(folder) as (port, server):
+        async with proxy(port) as between:
+            trouble = Trouble(server, between)
+            try:
+                yield f"redis://127.0.0.1:{between.port}/0", trouble
+            finally:
+                trouble.end()
+
+
+# Answers of other shapes than were asked for: no protocol, a number, an array of what are no events, an error, nesting.
+LIES = {
+    "noise": b"\x00\xff\xfe no protocol\r\n",
+    "number": b":7\r\n" * 4,
+    "entries": b"*2\r\n$8\r\nno event\r\n$3\r\nnan\r\n" * 3,
+    "error": b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n" * 3,
+    "lengths": b"*99999999\r\n$abc\r\n",
+}
+KINDS = ("stopped", "gone", "silent", "slow", *LIES) if SCALE else ("stopped", "gone", "slow", "entries", "number")
+
+
+@pytest.mark.torture
+async def test_searches_go_on_whatever_befalls_the_store_of_profiles(indexed: ReleaseStore, tmp_path: Path) -> None:
+    async with (
+        troubled_redis(tmp_path) as (url, trouble),
+        serving(indexed, profiles=url, profile_key=KEY) as address,
+        Shoppers(address).asking() as shoppers,
+    ):
+        await shoppers.until(is_whole)
+        for _ in range(amount(1, 5)):
+            for kind in KINDS:
+                trouble.begin(kind)
+                found = await shoppers.until(lacks_profile)
+                trouble.end()
+                whole = await shoppers.until(is_whole)
+                print(f"{kind}: found after {found:.2f} s, whole again after {whole:.2f} s")
+                assert found <= FOUND * _SLACK and whole <= RECOVERED * _SLACK, kind
+    codes = Counter(answer.code for answer in shoppers.answers)
+    assert codes["OK"] >= 0.999 * codes.total(), codes
