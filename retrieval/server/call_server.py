@@ -175,10 +175,12 @@ class CallServer(grpc.GenericRpcHandler):
         if not context.add_callback(partial(_end, future, permit)):
             _end(future, permit)
         serialize: Any = method.response_serializer
+        answered = False
         try:
             answer = passage.result(future, context)
+            answered = True
         finally:
-            permit.start_sending(context.cancel)
+            permit.start_sending(context.cancel, answered)
         return answer if serialize is None else serialize(answer)
 
     def _identified(
@@ -290,7 +292,7 @@ class _Places:
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
-        self.threads = ThreadPoolExecutor(2 * admission.limit, thread_name_prefix="call")
+        self.threads = ThreadPoolExecutor(2 * admission.ceiling, thread_name_prefix="call")
         self.refused = _Refusals(admission)
 
 

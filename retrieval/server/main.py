@@ -175,7 +175,7 @@ def _server(
 ) -> tuple[CallServer, str]:
     # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
     seconds = max(release.warm_seconds for release in manager.loaded.values())
-    admission = Admission(settings.places, seconds)
+    admission = Admission(settings.places, seconds, floor=settings.least_places, objective=settings.latency_objective)
     admissions = {
         admission: (*METHODS, *RECOMMEND_METHODS),
         Admission(_SHORT_CALLS): SHORT_METHODS,

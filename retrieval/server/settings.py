@@ -19,6 +19,8 @@ _CONNECTION_AGE, _SHARED_CONNECTION_AGE = 600.0, 60.0
 # With 12 admitted, two cores that rescore 32 of Home Depot keep a p99 of 600 ms at twice the load that they can answer.
 # How much a GPU or a Triton server answers does not depend on the cores here.
 _PLACES_A_CORE, _PLACES_ELSEWHERE = 6, 64
+# Two a core keep the cores busy: fewer places would cost answers, and make none of them sooner.
+_FLOOR_SHARE = 3
 
 
 def _address_or_none(text: str) -> str:
@@ -58,8 +60,26 @@ class ServeSettings(BaseSettings):
         ge=1,
         le=100_000,
         description=(
-            "Requests in flight of all processes; more are refused at once. None: 6 for each core, and at "
+            "Requests in flight of all processes, at most; more are refused at once. None: 6 for each core, and at "
             "least 64 with Triton or device cuda."
+        ),
+    )
+    least_in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description=(
+            "Requests in flight of all processes that are let in however long answers take; max_in_flight or more: "
+            "the limit does not move. None: a third of max_in_flight."
+        ),
+    )
+    latency_objective: float = Field(
+        default=0.6,
+        ge=0.01,
+        le=60,
+        description=(
+            "Seconds that 99 of 100 answers to searches are to be made in: while they take longer under load, fewer "
+            "are let in."
         ),
     )
     hang_seconds: float = Field(
@@ -188,6 +208,11 @@ class ServeSettings(BaseSettings):
         return self.max_in_flight or (max(by_cores, _PLACES_ELSEWHERE) if elsewhere else by_cores)
 
     @property
+    def least_places(self) -> int:
+        """Requests in flight that the limit never falls below: as set, or a third of `places`."""
+        return min(self.places, self.least_in_flight or -(-self.places // _FLOOR_SHARE))
+
+    @property
     def connection_age(self) -> float:
         """Seconds after which a client has to connect anew."""
         return self.max_connection_age or (_CONNECTION_AGE if self.processes == 1 else _SHARED_CONNECTION_AGE)
@@ -202,4 +227,6 @@ class ServeSettings(BaseSettings):
             name: getattr(self, name) // self.processes
             for name in ("query_cache_bytes", "candidate_cache_bytes", "score_cache_bytes")
         }
-        return self.model_copy(update={"max_in_flight": max(1, places + (number < more)), **caches})
+        own = max(1, places + (number < more))
+        least = self.least_in_flight and max(1, round(self.least_in_flight * own / self.places))
+        return self.model_copy(update={"max_in_flight": own, "least_in_flight": least, **caches})

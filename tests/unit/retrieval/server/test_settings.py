@@ -54,3 +54,12 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_SERVE_PROCESSES", "0")
     with pytest.raises(TandemError, match=r"setting processes: .*greater than or equal to 1"):
         load_settings(ServeSettings, None, {})
+
+
+def test_the_floor_is_a_third_of_the_places_unless_it_is_set_and_shared_out_too() -> None:
+    assert [ServeSettings(max_in_flight=places).least_places for places in (1, 3, 12, 64)] == [1, 1, 4, 22]
+    assert ServeSettings(max_in_flight=12, least_in_flight=6).least_places == 6
+    assert ServeSettings(max_in_flight=12, least_in_flight=40).least_places == 12
+    shares = [ServeSettings(processes=3, max_in_flight=64, least_in_flight=30).share(n) for n in range(3)]
+    assert [share.least_places for share in shares] == [10, 10, 10]
+    assert ServeSettings(processes=8, max_in_flight=16, least_in_flight=2).share(0).least_places == 1
