@@ -181,12 +181,13 @@ async def ask(
     profiles: Profiles | None = None,
     request_id: str = "r",
     deadline: float | None = None,
+    pressure: float = 0.0,
     **query: Any,
 ) -> SearchResult:
     """One answer of the whole pipeline."""
     asked = Query("", top_k=top_k, listing=listing, **query)
     return await recommend(
-        asked, subject or Subject(), plan or Plan(), release, Permit(), deadline, profiles, request_id
+        asked, subject or Subject(), plan or Plan(), release, Permit(pressure=pressure), deadline, profiles, request_id
     )
 
 

@@ -41,6 +41,8 @@ class RequestContext:
     `history` is what the shopper did, of recommendations and of searches that are personalised.
 
     `matches_depend_on_sources`: whether the match set is made of what the sources retrieved, as that of a search is.
+
+    `pressure`, from 0 to 1, is how much of its quality the answer should give up; see `retrieval.pipeline.quality`.
     """
 
     query: Query
@@ -59,14 +61,18 @@ class RequestContext:
     steps: int = 0
     left_out: Mask | None = None
     matches_depend_on_sources: bool = True
+    pressure: float = 0.0
     history: History = EMPTY
     _history_vectors: "asyncio.Future[Vectors] | None" = None
     _user_vector: "asyncio.Future[Vectors | None] | None" = None
 
     @classmethod
-    def start(cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None) -> Self:
+    def start(
+        cls, query: Query, plan: Plan, release: LoadedRelease, deadline: float | None, pressure: float = 0.0
+    ) -> Self:
         """Takes the release's view of the catalog and its rules as they are now, for the whole request."""
-        return cls(query, plan, release, deadline, SearchResult(release.view), query.filter, release.rules)
+        result = SearchResult(release.view)
+        return cls(query, plan, release, deadline, result, query.filter, release.rules, pressure=pressure)
 
     @property
     def view(self) -> CatalogView:

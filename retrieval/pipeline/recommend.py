@@ -35,7 +35,7 @@ async def recommend(
     `deadline` is a time of the running loop's clock, or None. A source that fails or is late is left out, and the
     result names it. Raises InvalidRequest, DeadlineExceeded, or EngineError where every source failed.
     """
-    context = RecommendContext.start(query, plan, release, deadline)
+    context = RecommendContext.start(query, plan, release, deadline, permit.pressure)
     context.subject, context.request_id = subject, request_id
     with context.result.naming_fallback():
         open_page(context)

@@ -15,6 +15,7 @@ from catalog.segment import Mask, Scores
 from catalog.selection import Selection
 from engine.protocol import Candidates, Vectors
 from retrieval.pipeline.candidates import Fusion
+from retrieval.pipeline.quality import shed_sources
 from retrieval.pipeline.recommend_context import RecommendContext
 from retrieval.pipeline.result import SOURCE_FAILED
 from retrieval.pipeline.sources import Completion, FailurePolicy, Source, SourceResult
@@ -277,7 +278,11 @@ def recommend_sources(context: RecommendContext) -> list[Source]:
         SourceName.new: context.plan.exploration > 0,
     }
     weights = source_weights(context.subject)
-    return [_CLASSES[name](context, name, weight) for name, weight in weights.items() if possible[name]]
+    names = [name for name in weights if possible[name]]
+    optional = {SourceName.new, SourceName.same_group}
+    if possible[SourceName.user_tower]:  # else it is what fills the list
+        optional.add(SourceName.similar)
+    return [_CLASSES[name](context, name, weights[name]) for name in shed_sources(context, names, optional)]
 
 
 def report_sources(context: RecommendContext, lists: Sequence[SourceResult]) -> None:

@@ -8,6 +8,7 @@ from engine.protocol import DeadlineExceeded, EngineError, Vectors
 from ranker.features import MISSING
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.pipeline.context import RequestContext
+from retrieval.pipeline.quality import shed_rescoring
 from retrieval.pipeline.result import RERANK_FAILED, RERANK_REDUCED, RERANK_SKIPPED
 
 # What rescoring that was cut off is assumed to need, as a multiple of the time that it had.
@@ -36,7 +37,8 @@ async def _rescore(context: RequestContext, candidates: CandidateSet, most: int)
     assert candidates.dense is not None
     with context.result.stage("rescore", len(candidates.rows)) as stage:
         work = release.rescoring(context.query.text, candidates.rows[:most], context.view)
-        depth = _affordable_depth(context, work.costs())
+        costs = work.costs()
+        depth = _affordable_depth(context, costs[: shed_rescoring(context, costs)])
         if not depth:
             return none
         until = context.optional_until()

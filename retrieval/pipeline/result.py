@@ -25,6 +25,8 @@ RESPONSE_TRUNCATED = "RESPONSE_TRUNCATED"
 EXPLANATION_SKIPPED = "EXPLANATION_SKIPPED"
 SOURCE_FAILED = "SOURCE_FAILED"
 PROFILE_FAILED = "PROFILE_FAILED"
+RERANK_SHED = "RERANK_SHED"
+SOURCE_SHED = "SOURCE_SHED"
 
 # Rules that move products whatever the final score, by the names that stand among its features, and their labels.
 CODE_MATCH_RULE, PRICE_RULE, NEGATION_RULE = "code_match_rule", "price_bounds_rule", "negation_rule"

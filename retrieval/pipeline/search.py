@@ -32,7 +32,7 @@ async def search(
     `deadline` is a time of the running loop's clock, or None. Raises DeadlineExceeded or EngineError when no source
     returned candidates in time; a stage that can be left out degrades the result and names itself.
     """
-    context = RequestContext.start(query, plan, release, deadline)
+    context = RequestContext.start(query, plan, release, deadline, permit.pressure)
     with context.result.naming_fallback():
         open_page(context)
         bounds = await understand(context)

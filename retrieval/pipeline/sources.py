@@ -17,6 +17,7 @@ from retrieval.pipeline.budget import before_words
 from retrieval.pipeline.candidates import DENSE, LEXICAL, Fusion
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
+from retrieval.pipeline.quality import sheds_words
 from retrieval.pipeline.result import DENSE_FAILED, LEXICAL_FAILED
 from retrieval.understanding.result import OFF
 
@@ -190,7 +191,7 @@ class LexicalSource:
 def search_sources(context: RequestContext) -> list[Source]:
     """The sources of a search, in the order of precedence: what only the first can do is never left out."""
     sources: list[Source] = [DenseSource(context)]
-    if context.release.words is not None and context.plan.lexical_candidates:
+    if context.release.words is not None and context.plan.lexical_candidates and not sheds_words(context):
         sources.append(LexicalSource(context))
     return sources
 

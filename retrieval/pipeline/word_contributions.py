@@ -10,6 +10,7 @@ from catalog.product import product_text
 from engine.protocol import DeadlineExceeded, EngineError, Pair
 from ranker.ranker import Ranker
 from retrieval.pipeline.context import RequestContext
+from retrieval.pipeline.quality import sheds_explanation
 from retrieval.pipeline.result import EXPLANATION_SKIPPED, Hit, WordContribution
 from text.scripts import runs
 
@@ -61,7 +62,7 @@ async def explain_words(context: RequestContext) -> None:
     takes one batch of pairs; those of the next are begun when it is done.
     """
     wanted = context.result.hits[: context.query.explain_words]
-    if not wanted:
+    if not wanted or sheds_explanation(context):
         return
     if context.release.ranker is None:
         context.degrade(EXPLANATION_SKIPPED, "the release has no cross-encoder whose words could be explained")

@@ -63,6 +63,8 @@ class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_REASON_EXPLANATION_SKIPPED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_SOURCE_FAILED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_PROFILE_FAILED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_RERANK_SHED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_SOURCE_SHED: _ClassVar[DegradationReason]
 
 class SuggestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -103,6 +105,8 @@ DEGRADATION_REASON_RESPONSE_TRUNCATED: DegradationReason
 DEGRADATION_REASON_EXPLANATION_SKIPPED: DegradationReason
 DEGRADATION_REASON_SOURCE_FAILED: DegradationReason
 DEGRADATION_REASON_PROFILE_FAILED: DegradationReason
+DEGRADATION_REASON_RERANK_SHED: DegradationReason
+DEGRADATION_REASON_SOURCE_SHED: DegradationReason
 SUGGESTION_KIND_UNSPECIFIED: SuggestionKind
 SUGGESTION_KIND_QUERY: SuggestionKind
 SUGGESTION_KIND_PRODUCT_TYPE: SuggestionKind
