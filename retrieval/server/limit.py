@@ -12,7 +12,6 @@ _MEAN_SHARE = 0.45
 # Seconds of observation for each step, and answers in it; with fewer of them it waits for longer.
 _LEAST_WINDOW, _LEAST_ANSWERS, _LONGEST_WINDOW = 0.5, 8, 2.0
 _FOLLOWING_SECONDS = 2.0  # time constant of the limit's way to where it belongs
-_RISING_SECONDS = 5.0  # and of its way back to the ceiling while nobody is refused
 _MOST_CHANGE = 2.0  # of what one window asks for, up or down
 _USED = 2  # a limit is used where so many times the requests in flight reach it; else it is too high to be at fault
 _CLOSE = 1.1  # means nearer than by this factor to what is aimed at change nothing
@@ -62,14 +61,7 @@ class ConcurrencyLimit:
         mean = self._seconds / self._answers if self._answers else (math.inf if reached else 0.0)
         if self._aim / _CLOSE < mean < self._aim * _CLOSE:
             return self._limit
-        if mean > self._aim and not used:  # for reasons that are not of this limit's making
+        if mean > self._aim and not used:  # it is not the limit that makes answers slow
             return self._limit
-        if mean < self._aim and not reached:
-            return self.ceiling - (self.ceiling - self._limit) * _left(elapsed, _RISING_SECONDS)
         wanted = min(max(self._aim / mean if mean else _MOST_CHANGE, 1 / _MOST_CHANGE), _MOST_CHANGE)
-        return self._limit * wanted ** (1 - _left(min(elapsed, _LONGEST_WINDOW), _FOLLOWING_SECONDS))
-
-
-def _left(elapsed: float, constant: float) -> float:
-    """The share of a distance that is left after so long."""
-    return math.exp(-elapsed / constant)
+        return self._limit * wanted ** (1 - math.exp(-elapsed / _FOLLOWING_SECONDS))

@@ -29,9 +29,9 @@ class Pressure:
         self._share += elapsed / (elapsed + _SMOOTHING_SECONDS) * (taken - self._share)
         if (step := _step(self._share)) > self._step:
             self._move(step, now)
-        elif self._step and now - self._since >= _LASTING_SECONDS:
-            passed = self._step - int((now - self._since) / _LASTING_SECONDS)
-            if (lower := max(_step(self._share + _GIVE), passed)) < self._step:
+        elif self._step:
+            lasting = self._step - int((now - self._since) / _LASTING_SECONDS)
+            if (lower := max(_step(self._share + _GIVE), lasting)) < self._step:
                 self._move(lower, now)
 
     def _move(self, step: int, now: float) -> None:

@@ -1,7 +1,14 @@
 """Whatever callers do, and whenever: the limit stays between its bounds, no place is lost, and all come back."""
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from retrieval.server.admission import Admission, Permit
 from retrieval.server.caller import Priority
@@ -92,4 +99,5 @@ class Admitting(RuleBasedStateMachine):
         assert self.admission.limit == self.ceiling and self.admission.pressure == 0
 
 
-TestAdmitting = Admitting.TestCase
+def test_the_limit_keeps_its_bounds_and_no_place_is_lost() -> None:
+    run_state_machine_as_test(Admitting)

@@ -11,7 +11,7 @@ from tandem.client.async_batches import AsyncOutbox
 from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
 from tandem.client.changes import named
 from tandem.client.errors import search_error
-from tandem.client.retries import channel_options, seconds_to_wait
+from tandem.client.retries import RetryBudget, channel_options
 from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _STATUS_SECONDS = 1.0
@@ -30,6 +30,7 @@ class AsyncSearchClient:
         """As `SearchClient` takes them."""
         self._address = address
         self._timeout = timeout
+        self._retries = RetryBudget()
         every = channel_options(options)
         self._channel = (
             grpc.aio.insecure_channel(address, every)
@@ -127,9 +128,11 @@ class AsyncSearchClient:
         attempt = 1
         while True:
             try:
-                return await method(request, timeout=until - loop.time(), metadata=metadata)
+                answer = await method(request, timeout=until - loop.time(), metadata=metadata)
+                self._retries.note_answer()
+                return answer
             except grpc.aio.AioRpcError as error:
-                seconds = seconds_to_wait(error, attempt, until - loop.time())
+                seconds = self._retries.seconds_to_wait(error, attempt, until - loop.time())
                 if seconds is None:
                     raise search_error(error, self._address) from None
             await asyncio.sleep(seconds)

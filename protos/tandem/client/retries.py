@@ -1,6 +1,7 @@
 """Which calls are sent again, and when."""
 
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,9 @@ ATTEMPTS = 3
 """Calls that one search makes at most."""
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+# Of a client's retries, gRPC's own and of refused calls: a failure takes a token, an answer gives a part back, and with
+# half of them gone nothing is sent again.
+_TOKENS, _GIVEN_BACK = 10, 0.1
 
 
 class FailedCall(Protocol):
@@ -48,8 +52,7 @@ def service_config() -> str:
         # `search_many` opens streams again itself, where it knows what was answered.
         {"name": [{"service": search, "method": "BatchSearch"}, {"service": catalog, "method": "Change"}]},
     ]
-    # A failure takes a token and an answer gives a tenth back; with half of them gone nothing is sent again.
-    throttling = {"maxTokens": 10, "tokenRatio": 0.1}
+    throttling = {"maxTokens": _TOKENS, "tokenRatio": _GIVEN_BACK}
     return json.dumps({"methodConfig": methods, "retryThrottling": throttling})
 
 
@@ -58,15 +61,36 @@ def channel_options(options: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]
     return [("grpc.service_config", service_config()), *options]
 
 
-def seconds_to_wait(error: FailedCall, attempt: int, seconds_left: float) -> float | None:
-    """Seconds until a refused call may be sent again; None where it must not be, or there is no time.
+class RetryBudget:
+    """What a client may send again of refused calls, all calls together; for any thread.
 
-    `attempt` counts from 1.
+    Callers who each send three times make of a small overload three times the load. So a client stops sending again
+    while it is refused more often than about once in ten calls.
     """
-    if attempt >= ATTEMPTS:
-        return None
-    seconds = pushback(error)
-    return seconds if seconds is not None and seconds < seconds_left else None
+
+    def __init__(self) -> None:
+        self._tokens = float(_TOKENS)
+        self._lock = threading.Lock()
+
+    def note_answer(self) -> None:
+        """A call was answered."""
+        with self._lock:
+            self._tokens = min(self._tokens + _GIVEN_BACK, _TOKENS)
+
+    def seconds_to_wait(self, error: FailedCall, attempt: int, seconds_left: float) -> float | None:
+        """Seconds until a call that failed may be sent again; None where it must not be, or there is no time.
+
+        `attempt` counts from 1.
+        """
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return None
+        with self._lock:
+            self._tokens = max(self._tokens - 1, 0.0)
+            exhausted = self._tokens < _TOKENS / 2
+        seconds = pushback(error)
+        if exhausted or attempt >= ATTEMPTS or seconds is None or seconds >= seconds_left:
+            return None
+        return seconds
 
 
 def pushback(error: FailedCall) -> float | None:

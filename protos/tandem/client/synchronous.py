@@ -10,7 +10,7 @@ import grpc
 from tandem.client.batches import Outbox, Progress, Request
 from tandem.client.changes import named
 from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
-from tandem.client.retries import channel_options, seconds_to_wait
+from tandem.client.retries import RetryBudget, channel_options
 from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
 _PROBE_SECONDS = 0.2
@@ -32,6 +32,7 @@ class SearchClient:
         """
         self._address = address
         self._timeout = timeout
+        self._retries = RetryBudget()
         every = channel_options(options)
         self._channel = (
             grpc.insecure_channel(address, every)
@@ -57,7 +58,8 @@ class SearchClient:
     def search(
         self, request: search_pb2.SearchRequest, timeout: float | None = None, request_id: str = ""
     ) -> search_pb2.SearchResponse:
-        """The response. A refused call is sent again when the service says, if the deadline allows.
+        """The response. A refused call is sent again when the service says, if the deadline allows, and not while many
+        are refused.
 
         `timeout` in seconds replaces the client's; `request_id` names the call in the service's log.
 
@@ -141,10 +143,12 @@ class SearchClient:
         attempt = 1
         while True:
             try:
-                return method(request, timeout=until - time.monotonic(), metadata=metadata)
+                answer = method(request, timeout=until - time.monotonic(), metadata=metadata)
+                self._retries.note_answer()
+                return answer
             except grpc.RpcError as error:
                 assert isinstance(error, grpc.Call)
-                seconds = seconds_to_wait(error, attempt, until - time.monotonic())
+                seconds = self._retries.seconds_to_wait(error, attempt, until - time.monotonic())
                 if seconds is None:
                     raise search_error(error, self._address) from None
             time.sleep(seconds)

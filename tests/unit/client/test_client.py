@@ -155,6 +155,18 @@ def test_a_call_is_sent_three_times_at_most(search: Search, waits: list[float]) 
     assert len(script.metadata) == 3
 
 
+def test_a_client_that_is_refused_often_sends_nothing_again(waits: list[float]) -> None:
+    """Of ten tokens five are for retries: two calls are sent three times, and then each once."""
+    with serving(*[(REFUSED, pushback("10"))] * 12) as (address, script), SearchClient(address, 20) as client:
+        counts = []
+        for _ in range(5):
+            before = len(script.metadata)
+            with pytest.raises(SearchError):
+                client.search(REQUEST)
+            counts.append(len(script.metadata) - before)
+    assert counts == [3, 3, 1, 1, 1]
+
+
 def test_a_delay_is_told_in_seconds(search: Search) -> None:
     info = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=250_000_000))
     with serving((REFUSED, (*pushback("-1"), *details(info)))) as (address, _), pytest.raises(SearchError) as error:

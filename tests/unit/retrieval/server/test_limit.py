@@ -78,7 +78,15 @@ def test_a_service_that_hung_comes_back() -> None:
     assert load.answered(25, 40, OBJECTIVE) >= 0.9 * CAPACITY
 
 
-@pytest.mark.parametrize("objective", [0.3, 0.05])  # the second aims at a mean of 22.5 ms, amid the jitter
+def test_a_service_that_answers_nothing_lets_few_in() -> None:
+    """Whoever is let in then waits in vain."""
+    limit = ConcurrencyLimit(2, 20, 1.0)
+    for tick in range(100):
+        limit.note(tick / 5, 20)
+    assert limit.value == 2
+
+
+@pytest.mark.parametrize("objective", [0.3, 0.05, 0.047])  # a mean of 22.5 ms, amid the jitter, and one of 21 ms
 def test_jitter_does_not_move_the_limit(objective: float) -> None:
     """Answers take 20 to 25 ms, however many are in flight."""
     load = Load(
