@@ -49,10 +49,10 @@ unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/property
 
 integration: $(VENV)/.test
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest -m "not long" tests/integration
 
 torture: $(VENV)/.test
-	TANDEM_TORTURE=$(SCALE) $(BIN)/python -m pytest -m torture tests/integration
+	TANDEM_TORTURE=$(SCALE) $(BIN)/python -m pytest -m "torture or long" tests
 
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/*.proto

@@ -56,7 +56,7 @@ def report_of(folder: Path) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("kind", ["encoder", "ranker"])
+@pytest.mark.parametrize("kind", ["encoder", pytest.param("ranker", marks=pytest.mark.long)])
 def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None:
     write = tiny.write_base if kind == "encoder" else tiny.write_ranker_base
     base, output, epochs = write(tmp_path / "base"), tmp_path / "models" / kind, 0.1
@@ -76,6 +76,7 @@ def test_two_processes_leave_one_whole_result(kind: str, tmp_path: Path) -> None
     assert not (output / "scratch").exists()
 
 
+@pytest.mark.long
 def test_two_processes_that_were_killed_go_on_to_the_same_result(tmp_path: Path) -> None:
     base, shop = tiny.write_ranker_base(tmp_path / "base"), tiny.write_shop(tmp_path)
     config = tmp_path / "train.toml"
@@ -97,6 +98,7 @@ def test_a_divided_batch_learns_what_the_whole_one_does(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
 
 
+@pytest.mark.long
 def test_every_option_trains_in_two_processes(tmp_path: Path) -> None:
     small = {
         "max_steps": 2,
