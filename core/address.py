@@ -37,6 +37,19 @@ def tcp_address(text: str) -> str:
     return _host_and_port(text, 1, _SHAPE)
 
 
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches a listening address."""
+    return address.startswith(UNIX) or is_local_host(address.rpartition(":")[0].strip("[]"))
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a host is this machine by itself: a loopback address, or localhost."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _unix(text: str) -> str:
     path = text.removeprefix(UNIX)
     if path.startswith("//") and not path.startswith("///"):

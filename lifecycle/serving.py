@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from core.address import UNIX
+from retrieval.server.exposure import check_exposure
 from retrieval.server.settings import ServeSettings
 
 Ready = Callable[[str, dict[str, str]], None]
@@ -20,6 +21,7 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     Of several processes this one supervises, and never loads gRPC or a model.
     """
     # Requests share the cores already: a product of small matrices that wakes threads of its own takes twice the time.
+    check_exposure(settings)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if settings.processes > 1:
         from retrieval.processes.supervisor import supervise

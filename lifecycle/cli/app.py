@@ -16,6 +16,7 @@ from lifecycle.cli.commands.explain import explain
 from lifecycle.cli.commands.improve import improve
 from lifecycle.cli.commands.index import index
 from lifecycle.cli.commands.judgments import judgments
+from lifecycle.cli.commands.keys import keys
 from lifecycle.cli.commands.models import models
 from lifecycle.cli.commands.profiles import profiles
 from lifecycle.cli.commands.recommend import recommend
@@ -63,7 +64,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "gate": gate,
 }
-_GROUPS = {"models": models, "triton": triton, "rules": rules, "profiles": profiles}
+_GROUPS = {"models": models, "triton": triton, "rules": rules, "profiles": profiles, "keys": keys}
 
 for name, command in _COMMANDS.items():
     app.command(name)(command)

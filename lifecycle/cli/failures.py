@@ -26,7 +26,9 @@ _REMEDIES = {
 }
 # The extras that install what a command may miss; all other libraries are of `train`.
 _EXTRAS = {
+    "cryptography": "identity",
     "faiss": "cpu",
+    "jwt": "identity",
     "lightgbm": "train",
     "matplotlib": "track",
     "mlflow": "track",

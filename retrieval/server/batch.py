@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import grpc
 from retrieval.server.admission import Permit
 from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import Call
+from retrieval.server.caller import Caller
 from retrieval.server.calls import Unreadable, guarded_stream, reader
 from retrieval.server.streams import MOST_KEY, OrderedStreams, call_error
 from retrieval.wire.request import InvalidRequest, Violation
@@ -22,7 +24,7 @@ MOST_STREAMS = 16
 _AT_ONCE = 4  # searches of a stream
 _FULL = f"{MOST_STREAMS} batches are open already; wait until one ends, or send the searches in one of them"
 
-Answer = Callable[[search_pb2.SearchRequest, str, float, Permit], Awaitable[search_pb2.SearchResponse]]
+Answer = Callable[[search_pb2.SearchRequest, str, float, Permit, Caller], Awaitable[search_pb2.SearchResponse]]
 
 
 class BatchSearch:
@@ -49,11 +51,11 @@ class BatchSearch:
 
     async def search(self, requests: AsyncIterator[Any], context: Call) -> AsyncIterator["_Outcome"]:
         """Answers a stream. The next request is read when fewer than four are being answered or wait to be sent."""
-        async with aclosing(self._streams.answer(requests, context, self._one)) as outcomes:
+        async with aclosing(self._streams.answer(requests, context, partial(self._one, context.caller))) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
-    async def _one(self, stream: str, request: Any, sequence: int) -> "_Outcome":
+    async def _one(self, caller: Caller, stream: str, request: Any, sequence: int) -> "_Outcome":
         message = search_pb2.BatchSearchResponse(sequence=sequence)
         name = f"{stream}-{sequence}"
         try:
@@ -62,18 +64,20 @@ class BatchSearch:
             message.key = request.key[:MOST_KEY]
             if len(request.key) > MOST_KEY:
                 raise InvalidRequest([Violation("key", f"has {len(request.key)} characters; send at most {MOST_KEY}")])
-            return _Outcome(message, await self._by_deadline(request.search, name))
+            return _Outcome(message, await self._by_deadline(request.search, name, caller))
         except Exception as error:
             message.error.CopyFrom(call_error(error, name))
         return _Outcome(message)
 
-    async def _by_deadline(self, request: search_pb2.SearchRequest, name: str) -> search_pb2.SearchResponse:
+    async def _by_deadline(
+        self, request: search_pb2.SearchRequest, name: str, caller: Caller
+    ) -> search_pb2.SearchResponse:
         """Answers a search once there is a place for it."""
         permit = await self._queue.take()
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds
             async with asyncio.timeout_at(deadline):
-                return await self._answer(request, name, deadline, permit)
+                return await self._answer(request, name, deadline, permit, caller)
         finally:
             permit.release()
 

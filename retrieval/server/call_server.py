@@ -105,6 +105,10 @@ class CallServer(grpc.GenericRpcHandler):
         """The port that is listened on. Raises RuntimeError."""
         return self._server.add_insecure_port(address)
 
+    def add_secure_port(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        """The same with TLS."""
+        return self._server.add_secure_port(address, credentials)
+
     async def start(self) -> None:
         """Takes calls from now on."""
         sys.setswitchinterval(min(_SWITCH_SECONDS, sys.getswitchinterval()))

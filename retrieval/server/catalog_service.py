@@ -12,7 +12,9 @@ import grpc
 
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.call_server import Call
+from retrieval.server.caller import Caller
 from retrieval.server.calls import Unreadable, guarded, guarded_stream, reader
+from retrieval.server.catalogs import find_release
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NotChangeable
 from retrieval.server.streams import MOST_KEY, OrderedStreams, call_error
@@ -67,15 +69,15 @@ class CatalogService:
 
     async def change(self, request: Request, context: Call) -> Any:
         """Answers a call that has its place. Raises InvalidRequest."""
-        return await self._deadlines.run(context, lambda name, deadline: self._answer(request))
+        return await self._deadlines.run(context, lambda name, deadline: self._answer(request, context.caller))
 
     async def change_many(self, requests: AsyncIterator[Any], context: Call) -> AsyncIterator[Any]:
         """Answers a stream, in its order."""
-        async with aclosing(self._streams.answer(requests, context, self._one)) as responses:
+        async with aclosing(self._streams.answer(requests, context, partial(self._one, context.caller))) as responses:
             async for response in responses:
                 yield response
 
-    async def _one(self, stream: str, request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
+    async def _one(self, caller: Caller, stream: str, request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
         message = catalog_pb2.ChangeResponse(sequence=sequence)
         try:
             if isinstance(request, Unreadable):
@@ -87,15 +89,15 @@ class CatalogService:
             if kind is None:
                 raise InvalidRequest([Violation("change", "is missing; send upsert, delete or update_fields")])
             async with asyncio.timeout(self._deadlines.longest):
-                answer = await self._answer(getattr(request, kind))
+                answer = await self._answer(getattr(request, kind), caller)
             getattr(message, kind).CopyFrom(answer)
         except Exception as error:
             message.error.CopyFrom(call_error(error, f"{stream}-{sequence}"))
         return message
 
-    async def _answer(self, request: Request) -> Any:
+    async def _answer(self, request: Request, caller: Caller) -> Any:
         check_changes(request)
-        with self._manager.get(request.catalog).lease() as release:
+        with find_release(self._manager, request.catalog, caller).lease() as release:
             live, catalog = release.live, release.manifest.catalog
             if live is None:
                 raise NotChangeable(f"catalog {catalog!r} takes no changes in this process")

@@ -10,6 +10,7 @@ from engine.protocol import DeadlineExceeded, EngineError
 from retrieval.live.writer import RequestIdInUse, RevisionNotThere, TooManyFresh
 from retrieval.profiles.protocol import ProfileError
 from retrieval.release.manager import NotReady, UnknownCatalog
+from retrieval.server.catalogs import NotAllowed
 
 log = logging.getLogger("tandem.requests")
 
@@ -17,11 +18,15 @@ LATE = "no answer was ready within the deadline; give the call more time or ask 
 _ENGINE_FAILED = "the engine failed; try again, or look up request id {} in the service's log"
 _PROFILES_FAILED = "the store of profiles failed; try again, or look up request id {} in the service's log"
 
-
+_NOT_LOGGED = "the audit log cannot be written, and nothing was deleted; look up request id {} in the service's log"
 _LOG_FAILED = (
     "the change log could not be written, and the change may or may not be in it: send it again with the same "
     "request_id, or look up request id {} in the service's log"
 )
+
+
+class NotLogged(Exception):
+    """The audit log cannot be written."""
 
 
 class NotChangeable(Exception):
@@ -49,6 +54,8 @@ def failure_of(error: Exception, request_id: str) -> Failure | None:
     match error:
         case UnknownCatalog():
             return Failure(grpc.StatusCode.NOT_FOUND, str(error))
+        case NotAllowed():
+            return Failure(grpc.StatusCode.PERMISSION_DENIED, str(error))
         case NotReady():
             return Failure(grpc.StatusCode.UNAVAILABLE, "no release is loaded yet; try again shortly")
         case DeadlineExceeded() | TimeoutError():
@@ -58,6 +65,9 @@ def failure_of(error: Exception, request_id: str) -> Failure | None:
         case ProfileError():
             log.error("request %s: profiles failed: %s", request_id, error)
             return Failure(grpc.StatusCode.UNAVAILABLE, _PROFILES_FAILED.format(request_id))
+        case NotLogged():
+            log.error("request %s: the audit log: %s", request_id, error)
+            return Failure(grpc.StatusCode.UNAVAILABLE, _NOT_LOGGED.format(request_id))
         case NotChangeable():
             return Failure(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         case TooManyFresh():

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from core.address import UNIX
+from core.address import UNIX, is_local
+from core.audit import AuditLog
 from core.errors import TandemError
 from core.manifest import Manifest
 from core.memory import freeze_objects
@@ -28,7 +29,10 @@ from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import CallServer
 from retrieval.server.catalog_service import CATALOG_SERVICE, CHANGE_METHODS, MOST_CHANGE_BYTES, CatalogService
 from retrieval.server.deadlines import Deadlines
+from retrieval.server.exposure import check_exposure
 from retrieval.server.health import HEALTH, Health
+from retrieval.server.identity.settings import Identity, open_identity
+from retrieval.server.identity.tls import ServerTls
 from retrieval.server.probes import probe_port
 from retrieval.server.recommend import (
     RECOMMEND_METHODS,
@@ -63,6 +67,7 @@ class RunningServer:
     manager: ReleaseManager
     caches: Caches
     health_address: str | None = None
+    tls: ServerTls | None = None
 
 
 @asynccontextmanager
@@ -78,6 +83,7 @@ async def run_server(
     `ReleaseManager`). Raises TandemError when the port is taken, no release can be served, or profiles
     cannot be kept as set.
     """
+    check_exposure(settings)
     use_one_thread()  # the loop looks up a few vectors itself; helpers would spin for them while others need the cores
     profiles = open_profiles(settings.profile_settings)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
@@ -96,29 +102,30 @@ async def run_server(
         why = "; ".join(manager.refusals) or "make one with `tandem index`"
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
-    server, address = _server(settings, manager, draining, profiles)
-    probes = AsyncExitStack()
-    probed = await probes.enter_async_context(
-        probe_port(settings.health_address, _SERVICES, draining, settings.processes > 1)
-    )
-    await server.start()
-    watch = asyncio.create_task(manager.watch())
-    try:
-        yield RunningServer(address, manager, caches, probed)
-    finally:
-        watch.cancel()
-        [ended] = await asyncio.gather(watch, return_exceptions=True)
-        if not isinstance(ended, asyncio.CancelledError):
-            log.error("watching for new releases had ended: %r", ended)
-        draining.set()
-        await asyncio.sleep(_NOTICE)
-        await server.stop(settings.grace_seconds)
-        await probes.aclose()
-        manager.close()
-        if profiles is not None:
-            profiles.close()
-        live.close()
-        log.info("caches: %s", caches)
+    async with AsyncExitStack() as probes:
+        identity = probes.enter_context(open_identity(settings))
+        server, address = _server(settings, manager, draining, profiles, identity)
+        probed = await probes.enter_async_context(
+            probe_port(settings.health_address, _SERVICES, draining, settings.processes > 1)
+        )
+        await server.start()
+        watch = asyncio.create_task(manager.watch())
+        try:
+            yield RunningServer(address, manager, caches, probed, identity.tls)
+        finally:
+            watch.cancel()
+            [ended] = await asyncio.gather(watch, return_exceptions=True)
+            if not isinstance(ended, asyncio.CancelledError):
+                log.error("watching for new releases had ended: %r", ended)
+            draining.set()
+            await asyncio.sleep(_NOTICE)
+            await server.stop(settings.grace_seconds)
+            await probes.aclose()
+            manager.close()
+            if profiles is not None:
+                profiles.close()
+            live.close()
+            log.info("caches: %s", caches)
 
 
 def _open_live(open_one: OpenRelease, live: LiveCatalogs, folder: Path, manifest: Manifest) -> LoadedRelease:
@@ -171,7 +178,11 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
 
 
 def _server(
-    settings: ServeSettings, manager: ReleaseManager, draining: asyncio.Event, profiles: Profiles | None
+    settings: ServeSettings,
+    manager: ReleaseManager,
+    draining: asyncio.Event,
+    profiles: Profiles | None,
+    identity: Identity,
 ) -> tuple[CallServer, str]:
     # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
     seconds = max(release.warm_seconds for release in manager.loaded.values())
@@ -182,25 +193,28 @@ def _server(
         Admission(_FORGETTING): RECOMMEND_SHORT_METHODS,
         Admission(_CHANGES): CHANGE_METHODS,
     }
-    server = CallServer(admissions, _options(settings), settings.sending_seconds)
+    server = CallServer(admissions, _options(settings), settings.sending_seconds, identity.gate)
     deadlines = Deadlines(settings.default_deadline, settings.longest_deadline)
     service = SearchService(manager, settings.plan, deadlines, profiles)
-    recommending = RecommendService(manager, settings.plan, deadlines, profiles)
+    audit = AuditLog(settings.audit_file)
+    recommending = RecommendService(manager, settings.plan, deadlines, profiles, audit)
     changing = CatalogService(manager, deadlines, draining)
     batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
     reflection = Reflection([*_SERVICES, HEALTH, *REFLECTIONS], draining)
     searching = (service.handlers(), batch.handlers(), recommending.handlers())
-    handlers = (*searching, changing.handlers(), Health(_SERVICES, draining).handlers(), *reflection.handlers())
+    reflects = is_local(settings.address) if settings.reflection is None else settings.reflection
+    reflecting = reflection.handlers() if reflects else ()
+    handlers = (*searching, changing.handlers(), Health(_SERVICES, draining).handlers(), *reflecting)
     server.add_generic_rpc_handlers(handlers)
-    return server, _bind(server, settings.address)
+    return server, _bind(server, settings.address, identity.tls)
 
 
-def _bind(server: CallServer, address: str) -> str:
+def _bind(server: CallServer, address: str, tls: ServerTls | None) -> str:
     """The address with its port, which is chosen where it is 0. Raises TandemError when it cannot be listened on."""
     if address.startswith(UNIX):
         check_free(Path(address.removeprefix(UNIX)))
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.credentials())
     except RuntimeError:
         port = 0
     if not port:

@@ -6,16 +6,19 @@ from functools import partial
 
 import grpc
 
+from core.audit import AuditError, AuditLog
 from core.plan import Plan
 from retrieval.pipeline.recommend import recommend
 from retrieval.profiles.profiles import Profiles
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.server.call_server import Call
+from retrieval.server.caller import Caller
 from retrieval.server.calls import guarded, reader
+from retrieval.server.catalogs import check_remember, find_release
 from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
-from retrieval.server.failures import NoProfiles
+from retrieval.server.failures import NoProfiles, NotLogged
 from retrieval.server.revisions import reach_revision
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.recommend import read_forgotten, read_recommendation, recommend_response
@@ -29,13 +32,22 @@ RECOMMEND_SHORT_METHODS = (f"/{RECOMMEND_SERVICE}/ForgetUser",)
 """Methods with places of their own."""
 
 
+ANONYMOUS = "a caller without a credential"
+
+
 class RecommendService:
     """`tandem.v1.RecommendService` over the releases of a holder."""
 
     def __init__(
-        self, manager: ReleaseManager, plan: Plan, deadlines: Deadlines, profiles: Profiles | None = None
+        self,
+        manager: ReleaseManager,
+        plan: Plan,
+        deadlines: Deadlines,
+        profiles: Profiles | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
-        """`profiles` are the stored ones of shoppers, None where there are none."""
+        """`profiles` are the stored ones of shoppers, None where there are none; `audit` has who deletes some."""
+        self._audit = audit
         self._manager = manager
         self._plan = plan
         self._deadlines = deadlines
@@ -66,7 +78,7 @@ class RecommendService:
         Raises InvalidRequest."""
 
         def work(name: str, deadline: float) -> Awaitable[recommend_pb2.RecommendResponse]:
-            return self._answer(request, name, deadline, context.permit)
+            return self._answer(request, name, deadline, context.permit, context.caller)
 
         return await self._deadlines.run(context, work)
 
@@ -74,13 +86,19 @@ class RecommendService:
         self, request: recommend_pb2.ForgetUserRequest, context: Call
     ) -> recommend_pb2.ForgetUserResponse:
         """Deletes what is stored of a shopper; failures as of `recommend`."""
-        return await self._deadlines.run(context, partial(self._forget, request))
+        return await self._deadlines.run(context, partial(self._forget, request, context.caller))
 
     async def _answer(
-        self, request: recommend_pb2.RecommendRequest, request_id: str, deadline: float, permit: Permit
+        self,
+        request: recommend_pb2.RecommendRequest,
+        request_id: str,
+        deadline: float,
+        permit: Permit,
+        caller: Caller,
     ) -> recommend_pb2.RecommendResponse:
         read = read_recommendation(request)
-        with self._manager.get(request.catalog).lease() as release:
+        check_remember(request.user.remember, caller)
+        with find_release(self._manager, request.catalog, caller).lease() as release:
             await reach_revision(release, request.least_revision, deadline)
             check_market(read.query, release.manifest.language, release.manifest.country)
             check_filter_fields(read.query.filter, release.view.field_kinds)
@@ -91,11 +109,21 @@ class RecommendService:
             return await recommend_response(request, read.query, answer, release, request_id)
 
     async def _forget(
-        self, request: recommend_pb2.ForgetUserRequest, request_id: str, _: float
+        self, request: recommend_pb2.ForgetUserRequest, caller: Caller, request_id: str, _: float
     ) -> recommend_pb2.ForgetUserResponse:
         user_id = read_forgotten(request)
         if self._profiles is None:
             raise NoProfiles("this service keeps no profiles; ask one that does (setting `profiles`)")
+        if self._audit is not None:  # without the id, of which nothing is to be left
+            await asyncio.to_thread(self._record, caller, request_id)
         # To its end, whatever the deadline: half of it would have to be asked for again.
         deleted = await asyncio.shield(self._profiles.forget(user_id))
         return recommend_pb2.ForgetUserResponse(request_id=request_id, profiles_deleted=deleted)
+
+    def _record(self, caller: Caller, request_id: str) -> None:
+        """Raises NotLogged, and then nothing is deleted."""
+        assert self._audit is not None, "asked for where there is a log alone"
+        try:
+            self._audit.record("forget a shopper", who=caller.name or ANONYMOUS, request=request_id)
+        except (AuditError, OSError) as error:
+            raise NotLogged(str(error)) from error

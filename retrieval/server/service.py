@@ -12,7 +12,9 @@ from retrieval.profiles.profiles import Profiles
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
 from retrieval.server.call_server import Call
+from retrieval.server.caller import Caller
 from retrieval.server.calls import guarded, reader
+from retrieval.server.catalogs import check_remember, find_release
 from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoSuggestions
@@ -65,19 +67,21 @@ class SearchService:
         Raises InvalidRequest."""
 
         def work(name: str, deadline: float) -> Awaitable[search_pb2.SearchResponse]:
-            return self.answer(request, name, deadline, context.permit)
+            return self.answer(request, name, deadline, context.permit, context.caller)
 
         return await self._deadlines.run(context, work)
 
     async def suggest(self, request: search_pb2.SuggestRequest, context: Call) -> search_pb2.SuggestResponse:
         """Completes what is typed so far; failures as of `search`."""
-        return await self._deadlines.run(context, partial(self._complete, request))
+        return await self._deadlines.run(context, partial(self._complete, request, context.caller))
 
     async def answer(
-        self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit
+        self, request: search_pb2.SearchRequest, request_id: str, deadline: float, permit: Permit, caller: Caller
     ) -> search_pb2.SearchResponse:
+        """Answers one search of a call or of a stream. Raises InvalidRequest, and what `failure_of` knows."""
         query = read_query(request)
-        with self._manager.get(request.catalog).lease() as release:
+        check_remember(request.user.remember, caller)
+        with find_release(self._manager, request.catalog, caller).lease() as release:
             await reach_revision(release, request.least_revision, deadline)
             check_market(query, release.manifest.language, release.manifest.country)
             check_filter_fields(query.filter, release.view.field_kinds)
@@ -88,10 +92,10 @@ class SearchService:
             return message
 
     async def _complete(
-        self, request: search_pb2.SuggestRequest, request_id: str, _: float
+        self, request: search_pb2.SuggestRequest, caller: Caller, request_id: str, _: float
     ) -> search_pb2.SuggestResponse:
         prefix = read_prefix(request)
-        with self._manager.get(request.catalog).lease() as release:
+        with find_release(self._manager, request.catalog, caller).lease() as release:
             if release.suggester is None:
                 raise NoSuggestions(f"catalog {release.manifest.catalog!r} has no suggestions: index it again")
             completions = await release.suggester.suggest(prefix.text, prefix.limit)

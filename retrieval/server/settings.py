@@ -8,10 +8,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.change_log.open import change_log_setting
 from core.address import listening_address, tcp_address
+from core.audit import AUDIT_LOG
 from core.cores import available_cores
 from core.plan import Plan
 from engine.device import Device
 from retrieval.profiles.settings import MOST_KEPT, ProfileSettings
+from retrieval.server.identity.key_file import KEY_FILE
 
 TRITON_FOLDER, PROFILES_FOLDER = "triton", "profiles"  # among the releases, unless others are set
 # Seconds. Connections are shared out anew by age: with several processes soon, since each stays with the one it met.
@@ -41,6 +43,38 @@ class ServeSettings(BaseSettings):
     health_address: Annotated[str, AfterValidator(_address_or_none)] = Field(
         default="",
         description="Host and port for health alone, without TLS and keys, for probes of orchestrators; empty: none.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Listen on an address that other machines reach without TLS or without keys: everybody may do all.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the service's certificate, with those that lead to its CA; read again once changed.",
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's private key.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="PEM file of the CAs that sign clients' certificates; with it every client needs one."
+    )
+    keys: Path | None = Field(
+        default=None,
+        description="File of keys, as `tandem keys` makes it; none: `keys.json` among the releases, once it is there.",
+    )
+    jwt_jwks: str = Field(
+        default="", description="Public keys (JWKS) of the issuer of tokens: a file, or an https:// address."
+    )
+    jwt_issuer: str = Field(default="", description="The `iss` of tokens.")
+    jwt_audience: str = Field(default="", description="The `aud` of tokens.")
+    jwt_skew_seconds: float = Field(
+        default=30.0, ge=0, le=300, description="Seconds by which the clocks of issuer and service may differ."
+    )
+    audit_log: Path | None = Field(
+        default=None, description="File of what administrators did; none: `audit.jsonl` among the releases."
+    )
+    reflection: bool | None = Field(
+        default=None,
+        description="Answer gRPC reflection, to callers with a credential; none: where only this machine reaches the "
+        "address.",
     )
     processes: int = Field(default=1, ge=1, le=256, description="Serving processes that share the address.")
     lanes: int | None = Field(
@@ -185,6 +219,16 @@ class ServeSettings(BaseSettings):
         default=200, ge=1, le=MOST_KEPT, description="Latest products of a profile that are kept."
     )
     plan: Plan = Plan()
+
+    @property
+    def key_file(self) -> Path:
+        """The file of keys, which need not be there."""
+        return self.keys or self.releases / KEY_FILE
+
+    @property
+    def audit_file(self) -> Path:
+        """The file of what administrators did."""
+        return self.audit_log or self.releases / AUDIT_LOG
 
     @property
     def profile_settings(self) -> ProfileSettings:

@@ -12,7 +12,6 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from retrieval.server.admission import Overloaded
 from retrieval.wire.violations import Violation
 
 STATUS_KEY = "grpc-status-details-bin"
@@ -42,6 +41,15 @@ class Context(Protocol):
         ...
 
 
+class ComeLater(Protocol):
+    """Why a call is refused that may come again: an exception whose text is for people."""
+
+    retry_after: float
+    """Seconds."""
+    hopeless: bool
+    """Whether automatic retries would only add to it."""
+
+
 def bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
     """The detail that names the fields at fault, as many as there is room for."""
     detail = error_details_pb2.BadRequest()
@@ -58,7 +66,7 @@ def retry_info(seconds: float) -> error_details_pb2.RetryInfo:
     return error_details_pb2.RetryInfo(retry_delay=duration(seconds))
 
 
-def refusal(error: Overloaded) -> tuple[str, Metadata]:
+def refusal(error: ComeLater) -> tuple[str, Metadata]:
     """The message and the trailing metadata of RESOURCE_EXHAUSTED, for people and for gRPC's clients."""
     message = brief(str(error))
     wait = _NEVER if error.hopeless else str(round(error.retry_after * 1000))

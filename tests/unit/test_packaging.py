@@ -22,6 +22,8 @@ OPTIONAL = {
     "onnx",
     "scikit-learn",
     "mlflow-skinny",
+    "pyjwt",
+    "cryptography",
 }
 
 
@@ -52,6 +54,7 @@ def test_each_extra_installs_what_it_is_named_for() -> None:
     assert "rjieba" in installed_with("chinese")
     assert {"lightgbm", "scipy"} <= installed_with("explain")
     assert "tritonclient" in installed_with("triton")
+    assert {"pyjwt", "cryptography"} <= installed_with("identity")
     assert {"lightgbm", "scipy", "torch"} <= installed_with("train")
 
 

@@ -18,6 +18,10 @@ def serve(
     lanes: Annotated[
         int | None, typer.Option(help="Worker threads of each process's models; default: its share of the cores.")
     ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Listen where other machines reach it without TLS or keys: all may do all."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
     max_in_flight: Annotated[int | None, typer.Option(help="Requests in flight; more are refused at once.")] = None,
     default_deadline: Annotated[
@@ -48,6 +52,7 @@ def serve(
         "triton_url": triton_url,
         "triton_repository": triton_repository,
         "fallback": fallback,
+        "insecure": insecure,
     }
     settings = load_settings(ServeSettings, config, options)
     run_service(settings, partial(announce, console, settings))

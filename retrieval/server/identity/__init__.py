@@ -1,0 +1,1 @@
+"""Who calls, and what they may do: keys, tokens, certificates, and the limits of each tenant."""
