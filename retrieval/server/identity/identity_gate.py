@@ -4,16 +4,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import grpc
 
 from retrieval.server.caller import ANYONE, Caller
 from retrieval.server.gate import Refused
 from retrieval.server.identity.access import ACCESS, OF_ALL_CATALOGS, Need, Scope
+from retrieval.server.identity.key_sets import NoPublicKeys
 from retrieval.server.identity.key_store import NO_TENANT, Keys, KeyStore, narrowed
-from retrieval.server.identity.limits import OverQuota, TenantLimits
-from retrieval.server.identity.tokens import NoPublicKeys, Tokens, TooManyWrong
+from retrieval.server.identity.limits import OverQuota, TenantLimits, TooManyWrong
 from retrieval.wire.status import Metadata, refusal
+
+if TYPE_CHECKING:  # PyJWT is not installed everywhere
+    from retrieval.server.identity.tokens import Tokens
 
 log = logging.getLogger("tandem.identity")
 
@@ -39,7 +43,7 @@ class IdentityGate:
     def __init__(
         self,
         keys: KeyStore,
-        tokens: Tokens | None = None,
+        tokens: "Tokens | None" = None,
         certificates: bool = False,
         limits: TenantLimits | None = None,
         access: Mapping[str, Scope | Need] = ACCESS,

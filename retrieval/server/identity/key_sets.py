@@ -29,6 +29,10 @@ KeySet = Mapping[str, Any]
 """Keys (`jwt.PyJWK`) by their id, the empty one for a key without."""
 
 
+class NoPublicKeys(Exception):
+    """No public key could be read yet."""
+
+
 class KeySetError(TandemError):
     """A set of public keys cannot be used."""
 

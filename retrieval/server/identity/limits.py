@@ -20,6 +20,14 @@ class OverQuota(Exception):
         self.retry_after, self.hopeless = retry_after, hopeless
 
 
+class TooManyWrong(Exception):
+    """So many wrong tokens came that no others are verified for a while. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("too many wrong tokens come; send one that was accepted before, or try again")
+        self.retry_after, self.hopeless = retry_after, False
+
+
 @dataclass(slots=True)
 class _Usage:
     tokens: float

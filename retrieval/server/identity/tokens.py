@@ -11,8 +11,9 @@ import jwt
 
 from retrieval.server.caller import Caller
 from retrieval.server.identity.access import SCOPES
-from retrieval.server.identity.key_sets import KeySet, KeySets
+from retrieval.server.identity.key_sets import KeySet, KeySets, NoPublicKeys
 from retrieval.server.identity.key_store import Known
+from retrieval.server.identity.limits import TooManyWrong
 
 _MOST_CHARACTERS = 8192
 _MOST_KNOWN, _MOST_BAD = 10_000, 10_000
@@ -22,18 +23,6 @@ _MOST_CATALOGS = 1_000
 # thread that takes all calls.
 _MOST_WRONG, _WRONG_A_SECOND = 200.0, 200.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:|-]{0,127}")
-
-
-class NoPublicKeys(Exception):
-    """No public key could be read yet."""
-
-
-class TooManyWrong(Exception):
-    """So many wrong tokens came that no others are verified for a while. `retry_after` is in seconds."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("too many wrong tokens come; send one that was accepted before, or try again")
-        self.retry_after, self.hopeless = retry_after, False
 
 
 class Tokens:

@@ -10,8 +10,9 @@ import pytest
 from credentials import AUDIENCE, ISSUER, Issuer, claims_of, public_pem, shared_issuer, unsigned
 
 from retrieval.server.caller import Caller
-from retrieval.server.identity.key_sets import ALGORITHMS, KeySets, parse_key_set
-from retrieval.server.identity.tokens import NoPublicKeys, Tokens, TooManyWrong
+from retrieval.server.identity.key_sets import ALGORITHMS, KeySets, NoPublicKeys, parse_key_set
+from retrieval.server.identity.limits import TooManyWrong
+from retrieval.server.identity.tokens import Tokens
 
 
 class FixedKeys(KeySets):
