@@ -96,6 +96,15 @@ class RawConnection:
         self.open.add(stream)
         return stream
 
+    def send(self, data: bytes) -> None:
+        """Queues bytes as they are."""
+        self._out += data
+
+    def end(self, stream: int) -> int:
+        """Queues the end of what this side sends of a call; its stream's number."""
+        self._out += frame(_DATA, _END_STREAM, stream)
+        return stream
+
     def allow(self, stream: int, size: int) -> None:
         """Queues room for so many more bytes of an answer."""
         self._out += frame(_WINDOW, 0, stream, struct.pack(">I", size))

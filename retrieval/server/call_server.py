@@ -20,20 +20,25 @@ import grpc
 
 from retrieval.server.admission import Admission, Permit
 from retrieval.server.call_threads import CallThreads, OpenStreams
-from retrieval.server.caller import ANYONE, Caller
+from retrieval.server.caller import ANYONE, Caller, Priority
 from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
 from retrieval.server.observer import CallObserver, NoObserver
+from retrieval.server.receiving import GaveWay, Receiving
 from retrieval.wire.status import Metadata, refusal
 
 log = logging.getLogger("tandem.requests")
 
 _REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refusal
 _SWEEP_SECONDS = 0.5
+# A call whose request has not come after so many seconds gives way to another that finds no place. Callers send both
+# at once. Of short calls without a place, so many may wait for their requests.
+_RECEIVING_SECONDS, _MOST_RECEIVING = 0.1, 32
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
 _SWITCH_SECONDS = 0.001
 _NO_DEADLINE = 1e8  # seconds; gRPC's threaded server has a time without end for calls without one
 _LAST = object()
 _FAILED = "the service failed on this request; its log has the reason"
+_NO_REQUEST = "the call ended without a request: send one"
 _FULL = "too many streams are open; close some, or ask another process"
 
 
@@ -93,6 +98,7 @@ class CallServer(grpc.GenericRpcHandler):
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, grpc.RpcMethodHandler | None] = {}
         self._threads = CallThreads()
+        self._receiving = Receiving()  # of calls without a place
         self._streams = OpenStreams()
         self._full = _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
         self._server = grpc.server(self._threads, handlers=[self], options=list(options))
@@ -136,19 +142,20 @@ class CallServer(grpc.GenericRpcHandler):
             caller = self._gate.enter(name, metadata)
         except Exception as error:
             return self._refuse(name, error if isinstance(error, Refused) else _unexpected(error))
-        passage = _Passage(name, caller, metadata, self._observer)
+        passage = _Passage(name, caller, metadata, self._observer, self._receiving)
         if method.request_streaming or method.response_streaming:
             return self._stream(method, passage)
         places = self._places.get(name)
         if places is None:
+            self._make_room()
             self._threads.assign(self._threads.short, passage.leave)
             return self._unary(method, passage)
-        permit = places.admission.take(priority_of(caller, metadata))
+        permit = places.take(priority_of(caller, metadata))
         if permit is None:
             self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "overload")
             self._threads.assign(None)
             return places.refused.handler
-        passage.permit = permit
+        passage.permit, passage.receiving = permit, places.receiving
         self._threads.assign(places.threads, passage.leave)
         return self._unary(method, passage)
 
@@ -164,12 +171,19 @@ class CallServer(grpc.GenericRpcHandler):
             self._methods[name] = method
         return method
 
-    def _unary(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
-        answer = partial(self._answer, method, passage)
-        return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request_deserializer)
+    def _make_room(self) -> None:
+        """For one more call that waits for its request without a place."""
+        if len(self._receiving) >= _MOST_RECEIVING:
+            self._receiving.give_way()
 
-    def _answer(self, method: grpc.RpcMethodHandler, passage: "_Passage", request: Any, context: Any) -> bytes:
+    def _unary(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
+        """As if of several requests: of one, gRPC waits for it before anything here can end the call."""
+        answer = partial(self._answer, method, passage)
+        return grpc.stream_unary_rpc_method_handler(answer, request_deserializer=method.request_deserializer)
+
+    def _answer(self, method: grpc.RpcMethodHandler, passage: "_Passage", requests: Any, context: Any) -> bytes:
         """Runs a handler on the loop and waits for it, on the call's own thread."""
+        request = passage.receive(requests, context)
         permit = passage.permit
         permit.in_use = True
         handler: Any = method.unary_unary
@@ -212,19 +226,20 @@ class CallServer(grpc.GenericRpcHandler):
         if method.request_streaming:
             several = partial(self._answers, passage, method.stream_stream, True)
             return grpc.stream_stream_rpc_method_handler(several, **kinds)
-        return grpc.unary_stream_rpc_method_handler(
-            partial(self._answers, passage, method.unary_stream, False), **kinds
-        )
+        self._make_room()
+        one = partial(self._answers, passage, method.unary_stream, False)
+        return grpc.stream_stream_rpc_method_handler(one, **kinds)
 
-    def _answers(self, passage: "_Passage", handler: Any, several: bool, request: Any, context: Any) -> Iterator[Any]:
+    def _answers(self, passage: "_Passage", handler: Any, several: bool, requests: Any, context: Any) -> Iterator[Any]:
         """Runs a handler of a stream on the loop, one answer after the other, on the stream's own thread."""
+        request = self._requests(requests) if several else passage.receive(requests, context)
         waiting: list[Future] = []
         context.add_callback(lambda: [future.cancel() for future in waiting])
         answers: Any = None
 
         def begin(caller: Caller) -> Awaitable[Any]:
             nonlocal answers
-            answers = handler(self._requests(request) if several else request, Call(context, Permit(), caller))
+            answers = handler(request, Call(context, Permit(), caller))
             return anext(answers, _LAST)
 
         work = self._identified(passage, context, begin)
@@ -249,17 +264,33 @@ class CallServer(grpc.GenericRpcHandler):
             await asyncio.sleep(_SWEEP_SECONDS)
             for places in set(self._places.values()):
                 places.admission.cancel_sending(self._sending)
+                places.receiving.end(self._sending)
+            self._receiving.end(self._sending)
 
 
 class _Passage:
     """One call from the gate to its end, which the observer sees once."""
 
-    __slots__ = ("_ended", "_observer", "_since", "caller", "metadata", "method", "permit")
+    __slots__ = ("_ended", "_observer", "_since", "caller", "metadata", "method", "permit", "receiving")
 
-    def __init__(self, method: str, caller: Caller, metadata: Metadata, observer: CallObserver) -> None:
+    def __init__(
+        self, method: str, caller: Caller, metadata: Metadata, observer: CallObserver, receiving: Receiving
+    ) -> None:
         self.method, self.caller, self.metadata = method, caller, metadata
-        self.permit = Permit()
+        self.permit, self.receiving = Permit(), receiving
         self._observer, self._since, self._ended = observer, time.monotonic(), False
+
+    def receive(self, requests: Iterator[Any], context: Any) -> Any:
+        """The one request of a call. Where its caller goes, or it gives way to others, an error ends the call."""
+        try:
+            with self.receiving.waiting(self.permit, context.cancel):
+                request = next(requests, _LAST)
+        except GaveWay:
+            context.abort(grpc.StatusCode.CANCELLED, _NO_REQUEST)
+        if request is _LAST:
+            self._end(grpc.StatusCode.INVALID_ARGUMENT)
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, _NO_REQUEST)
+        return request
 
     def result(self, future: Future, context: Any) -> Any:
         """The handler's result, or that a stream has no more. A failure becomes the call's status."""
@@ -298,6 +329,14 @@ class _Places:
         self.admission = admission
         self.threads = ThreadPoolExecutor(2 * admission.ceiling, thread_name_prefix="call")
         self.refused = _Refusals(admission)
+        self.receiving = Receiving(admission.clock)
+
+    def take(self, priority: Priority) -> Permit | None:
+        """A place of the admission, in the last resort that of a call whose request does not come."""
+        permit = self.admission.take(priority)
+        if permit is None and self.receiving.give_way(_RECEIVING_SECONDS):
+            permit = self.admission.take(priority)
+        return permit
 
 
 class _Refusals:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 # Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
-_SHORT_CALLS, _STREAMS = 4, 1000
+_SHORT_CALLS, _STREAMS = 64, 1000
 
 
 def _nothing() -> None:

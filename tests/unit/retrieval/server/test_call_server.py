@@ -18,7 +18,7 @@ from retrieval.server.call_server import CallServer
 from retrieval.server.settings import ServeSettings
 
 METHOD = "/t.T/Ask"
-OK, CANCELLED, EXHAUSTED = 0, 1, 8
+OK, CANCELLED, INVALID, EXHAUSTED = 0, 1, 3, 8
 
 
 class Clock:
@@ -33,10 +33,14 @@ class Clock:
 
 @asynccontextmanager
 async def serving(
-    ask: Callable[[bytes, Any], Awaitable[bytes]], admission: Admission, sending: float = 30, options: Sequence = ()
+    ask: Callable[[bytes, Any], Awaitable[bytes]],
+    admission: Admission,
+    sending: float = 30,
+    options: Sequence = (),
+    place: bool = True,
 ) -> AsyncIterator[str]:
     method = grpc.unary_unary_rpc_method_handler(ask, request_deserializer=bytes, response_serializer=bytes)
-    gate = CallServer({admission: {METHOD}}, options, sending)
+    gate = CallServer({admission: {METHOD}} if place else {}, options, sending)
     gate.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Ask": method}),))
     port = gate.add_insecure_port("127.0.0.1:0")
     await gate.start()
@@ -105,6 +109,55 @@ async def test_a_call_that_ends_before_its_request_came_leaves_its_place() -> No
         await until(lambda: admission.in_flight == 1, connection)
         connection.reset(stream)
         await until(lambda: admission.in_flight == 0, connection)
+        assert await codes(connection, connection.call(b"x")) == [OK]
+        connection.close()
+
+
+async def test_calls_whose_requests_do_not_come_give_way_to_new_calls() -> None:
+    clock = Clock()
+    admission = Admission(3, clock=clock)
+    async with serving(echo, admission) as address:
+        silent, other = RawConnection(address, METHOD), RawConnection(address, METHOD)
+        streams = [silent.begin() for _ in range(3)]
+        await until(lambda: admission.in_flight == 3, silent)
+        assert await codes(other, other.call(b"x")) == [EXHAUSTED]  # they may have only just begun
+        clock.now += 0.2
+        for _ in range(5):
+            assert await codes(other, other.call(b"x")) == [OK]
+        await until(lambda: silent.calls[streams[0]].code is not None, silent)
+        assert [silent.calls[stream].code for stream in streams] == [CANCELLED, None, None]  # one was needed
+        assert admission.limit == 3 and admission.refusal().retry_after < 0.2  # nobody's work took so long
+        silent.close()
+        other.close()
+
+
+async def test_requests_that_take_too_long_to_come_are_given_up() -> None:
+    admission = Admission(1)
+    async with serving(echo, admission, sending=0.0) as address:
+        silent = RawConnection(address, METHOD)
+        assert await codes(silent, silent.begin()) == [CANCELLED]
+        await until(lambda: admission.in_flight == 0, silent)
+        silent.close()
+
+
+async def test_calls_without_a_place_wait_for_their_requests_in_a_bounded_number() -> None:
+    async with serving(echo, Admission(1), place=False) as address:
+        silent, other = RawConnection(address, METHOD), RawConnection(address, METHOD)
+        for _ in range(90):
+            silent.begin()
+        silent.write()
+        for _ in range(20):
+            assert await codes(other, other.call(b"x")) == [OK]
+        await until(lambda: len(silent.open) <= 32, silent)
+        assert len(silent.open) > 24
+        silent.close()
+        other.close()
+
+
+async def test_a_call_without_a_request_is_the_callers_fault() -> None:
+    async with serving(echo, Admission(1)) as address:
+        connection = RawConnection(address, METHOD)
+        assert await codes(connection, connection.end(connection.begin())) == [INVALID]
         assert await codes(connection, connection.call(b"x")) == [OK]
         connection.close()
 
