@@ -58,13 +58,24 @@ def replace_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing, each durable. Nothing happens where it is there."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which then takes the place of `target`; on failure nothing is left of it.
+    """A folder to fill, which then takes the place of `target`, durably; on failure nothing is left of it.
 
     It is locked meanwhile, so that others remove what killed processes left, and nothing else.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     for leftover in target.parent.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), _locked(leftover):
             shutil.rmtree(leftover)
@@ -73,8 +84,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
         try:
             folder.chmod(0o755)
             yield folder
+            for path in (*folder.rglob("*"), folder):
+                sync(path)
             remove(target)
             folder.rename(target)
+            sync(target.parent)
         except FAILURES:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from core.digest import file_digest
-from core.durable import FAILURES, sync
+from core.durable import FAILURES, make_folder, sync
 from core.errors import ReleaseError
 from core.manifest import FileEntry
 
@@ -34,7 +34,7 @@ class Objects:
         """Moves a finished file in and returns its content. The file at `path` is gone afterwards."""
         entry = _entry(path)
         if not self._holds(entry):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             sync(path)
             path.chmod(_READ_ONLY)
             try:
@@ -52,7 +52,7 @@ class Objects:
         """Like `add`, but leaves the file where it is, and copies nothing that is here already."""
         entry = _entry(path)
         if not self._holds(entry):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._copy(path, entry)
         return entry
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.digest import bytes_digest, file_digest
-from core.durable import read_file, sync, write_text
+from core.durable import make_folder, read_file, sync, write_text
 from core.errors import ReleaseError
 from core.formats import MANIFEST
 from core.manifest import MANIFEST_NAME, Manifest
@@ -43,7 +43,8 @@ class Release:
 
 def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
     """Fills a new folder: files by hard link, the manifest, and its digest as `sha256sum -c` reads it. All durable."""
-    folder.mkdir(parents=True)
+    make_folder(folder.parent)
+    folder.mkdir()
     for name, entry in manifest.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.audit import AUDIT_LOG, AuditLog
-from core.durable import FAILURES, remove, sync
+from core.durable import FAILURES, make_folder, remove, sync
 from core.errors import ReleaseError
 from core.manifest import FileEntry, Manifest
 from core.objects import Objects
@@ -160,7 +160,8 @@ class ReleaseStore:
             write_release(manifest, self._objects, staging)
             staging.rename(folder)
             made = folder
-            sync(folder.parent)
+            for path in (folder.parent, self.root / "catalogs", self.root):  # who made them may have ended at once
+                sync(path)
             self.point(manifest.catalog, manifest.release_id)
         except FAILURES:
             if not self._points_to(manifest):
@@ -193,6 +194,8 @@ class ReleaseStore:
         folder = self.folder(catalog)
         for name in gone:
             (folder / name).rename(folder / f"{_GONE}{name}")
+        if gone:
+            sync(folder)  # before files go, so that none is missing of a release that is listed
         for path in folder.glob(f"{_GONE}*"):  # now, or in a pruning that was cut off
             remove(path)
         self._drop_unused_objects()
@@ -208,7 +211,7 @@ class ReleaseStore:
         folder = self.folder(catalog)
         with contextlib.ExitStack() as stack:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 whole, one = (stack.enter_context((path / ".lock").open("w")) for path in (self.root, folder))
                 fcntl.flock(whole, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
                 fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)

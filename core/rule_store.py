@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.digest import bytes_digest
-from core.durable import FAILURES, read_file, replace_text
+from core.durable import FAILURES, make_folder, read_file, replace_text
 from core.errors import ReleaseError, RulesError
 from core.pointer import PointerContent, read_pointer, step, write_pointer
 from core.releases import ReleaseStore
@@ -165,7 +165,7 @@ class RuleStore:
     def _lock(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 file = stack.enter_context((self.folder / ".lock").open("w"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

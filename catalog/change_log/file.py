@@ -25,7 +25,7 @@ from catalog.change_log.segments import (
 )
 from catalog.change_log.tail import Tail
 from catalog.changes import Entry, NewEntry, decode_entry, encode_entry
-from core.durable import sync
+from core.durable import make_folder, sync
 from core.errors import ChangeLogError, EntriesDropped
 
 ROTATE_BYTES = 16 << 20
@@ -142,7 +142,7 @@ class FileChangeLog:
     def _commit(self, payloads: Sequence[bytes]) -> int:
         """Writes one frame durably and returns its first revision."""
         with self._refusals():
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             with self._locked():
                 tail = self._writer
                 tail.recover()

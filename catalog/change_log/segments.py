@@ -28,6 +28,7 @@ _FRAME_MAGIC = b"TFr1"
 _FRAME = struct.Struct("<4sIQII")
 _CONFIRMED = _FRAME.size + _CRC.size  # the place of the byte in a frame
 FRAME_HEADER = _CONFIRMED + 1
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,13 @@ def read_frame(handle: int, offset: int, log_id: bytes) -> Frame | None:
 def is_whole(handle: int, frame: Frame) -> bool:
     """Whether its payload is what was written."""
     return _payload(handle, frame) is not None
+
+
+def write_again(handle: int, frame: Frame) -> None:
+    """Writes a frame's bytes over themselves, so that the next sync writes them whatever came of those before."""
+    place = frame.offset
+    while place < frame.end:
+        place += os.pwrite(handle, os.pread(handle, min(frame.end - place, _CHUNK), place), place)
 
 
 def read_entries(handle: int, frame: Frame, path: Path) -> list[bytes]:

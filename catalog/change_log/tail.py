@@ -16,6 +16,7 @@ from catalog.change_log.segments import (
     read_frame,
     read_segment_header,
     segment_path,
+    write_again,
 )
 from core.durable import FAILURES
 from core.errors import ChangeLogError
@@ -71,6 +72,7 @@ class Tail:
         while self.is_behind():
             frame = self._frame()
             if frame is not None and is_whole(self._handle, frame):
+                write_again(self._handle, frame)  # after a sync that failed, another one alone would write nothing
                 sync_data(self._handle)
                 confirm(self._handle, frame.offset)
                 self.advance()

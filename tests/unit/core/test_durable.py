@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.durable import allocate, read_file, replace_text, whole_folder
+from core import durable
+from core.durable import allocate, make_folder, read_file, replace_text, whole_folder
 from core.errors import ReleaseError
 
 
@@ -48,6 +49,24 @@ def test_a_refused_replacement_leaves_the_file_and_nothing_else(
     with pytest.raises(OSError, match="full"):
         replace_text(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_new_folders_are_durable_in_what_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync", synced.append)
+    make_folder(tmp_path / "a" / "b" / "c")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+
+
+def test_a_whole_folder_is_synced_before_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(durable, "sync", lambda path: synced.append(path.name))
+    with whole_folder(tmp_path / "model") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "weights").write_text("x")
+    assert synced == ["inner", "weights", folder.name, tmp_path.name]
 
 
 def test_a_folder_is_whole_or_as_it_was(tmp_path: Path) -> None:

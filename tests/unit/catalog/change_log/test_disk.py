@@ -46,6 +46,28 @@ def test_a_full_disk_keeps_nothing_of_an_append(
     assert ids(log) == ids(FileChangeLog(tmp_path / "log")) == ["a", "c"]
 
 
+def test_what_a_failed_sync_left_is_written_again_before_it_counts(
+    log: FileChangeLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync that fails leaves clean pages behind: another one alone would report success and write nothing."""
+    steps: list[str] = []
+    sync, pwrite = tail.sync_data, os.pwrite
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tail, "sync_data", fail)
+        patch.setattr(os, "ftruncate", fail)
+        with pytest.raises(ChangeLogError, match="it is unknown whether the changes are kept"):
+            log.append([entry("b")])
+    monkeypatch.setattr(tail, "sync_data", lambda handle: (steps.append("sync"), sync(handle))[1])
+    monkeypatch.setattr(os, "pwrite", lambda *call: (steps.append("write"), pwrite(*call))[1])
+    [after] = log.append([entry("c")])
+    assert after.revision == 3 and ids(log) == ["a", "b", "c"]
+    assert steps[:2] == ["write", "sync"]
+
+
 def test_what_the_disk_did_not_confirm_is_taken_back_before_anyone_reads_it(
     log: FileChangeLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
