@@ -91,7 +91,9 @@ class Publishing:
         store = ReleaseStore(root / "releases")
         if store.current(self._draft.catalog) == self._draft.release_id:
             return []
-        left = {name for name in files(store.root) - before if not name.endswith(".lock")}
+        left = {
+            name for name in files(store.root) - before if not name.startswith("audit.jsonl") and ".lock" not in name
+        }
         return [f"left behind: {name}" for name in sorted(left)]
 
     def _publish(self, root: Path, manifest: Manifest) -> None:
@@ -178,7 +180,7 @@ class Rules:
     def given_back(self, root: Path, before: set[str], lines: list[str]) -> list[str]:
         store = _rules_of(root)
         served = store.trail()[0].release
-        left = files(root) - before if not lines else set()
+        left = {name for name in files(root) - before if "audit.jsonl" not in name} if not lines else set()
         return [f"left behind: {name}" for name in sorted(left) if served not in name and not name.endswith(".lock")]
 
 
