@@ -30,9 +30,9 @@ class Fixed:
 
 @asynccontextmanager
 async def engine_of(vector: object = (1.0, 0.0), logit: float = 0.5) -> AsyncIterator[EmbeddedEngine]:
-    """Products 0 to 2 lie at 0°, 90° and 180° of the query (1, 0), and that of row 3 has no direction."""
+    """Products 0 to 2 lie at 0°, 90° and 180° of the query (1, 0), and those of rows 3 and 4 have no direction."""
     flat = faiss.IndexFlatIP(2)
-    flat.add(np.array([[1, 0], [0, 1], [-1, 0], [NAN, 0]], np.float32))
+    flat.add(np.array([[1, 0], [0, 1], [-1, 0], [NAN, 0], [INFINITY, 0]], np.float32))
     engine = EmbeddedEngine(Fixed(vector), VectorIndex(flat), Fixed(logit), lanes=1)
     try:
         yield engine
@@ -58,9 +58,9 @@ async def test_logits_that_are_no_numbers_are_an_error(logit: float) -> None:
 async def test_a_product_without_a_direction_is_in_no_list_and_unlike_everything(exact: bool) -> None:
     async with engine_of() as engine:
         query = await engine.encode(TOKENS, None)
-        [candidates] = await engine.retrieve(query, 4, None, exact=exact)
+        [candidates] = await engine.retrieve(query, 5, None, exact=exact)
         assert candidates.rows.tolist() == [0, 1, 2] and candidates.scores.tolist() == [1, 0, -1]
-        assert (await engine.score_rows(query[0], np.array([3, 0, 1]), None)).tolist() == [-1, 1, 0]
+        assert (await engine.score_rows(query[0], np.array([3, 4, 0, 1]), None)).tolist() == [-1, -1, 1, 0]
 
 
 async def test_a_vector_that_is_no_number_retrieves_nothing() -> None:
