@@ -141,7 +141,7 @@ class ChangeWriter:
         return Written(request.name, answer.revision, rows, each, warnings)
 
     async def _work(self) -> None:
-        """Writes what waits, until nothing does. Whoever called may have gone: it is written all the same."""
+        """Writes what waits, until nothing does. What was begun is written though its caller goes meanwhile."""
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
@@ -158,7 +158,9 @@ class ChangeWriter:
             self._working = None
 
     def _write(self, batch: Sequence[_Request]) -> None:
-        """Cleans, embeds and appends a batch. A request that fails leaves the others alone, but for a failing log."""
+        """Cleans, embeds and appends a batch, but for what nobody waits for any more. A request that fails leaves the
+        others alone, but for a failing log."""
+        batch = [request for request in batch if not request.done.done()]
         self._coming = {revision: n for revision, n in self._coming.items() if revision > self._overlay.revision}
         for request in batch:
             try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from core.errors import TandemError
+from engine.expiry import on_thread
 from engine.protocol import Vectors
 from ranker.features import FEATURE_NAMES
 from retrieval.pipeline.context import RequestContext
@@ -23,7 +24,7 @@ async def final_scores(release: LoadedRelease, table: Vectors, rescored: bool) -
     assert release.final is not None
     if len(table) <= _AT_ONCE:
         return release.final.scores(table, rescored)
-    return await asyncio.to_thread(release.final.scores, table, rescored)
+    return await on_thread(release.final.scores, table, rescored)
 
 
 async def explain(
@@ -37,7 +38,7 @@ async def explain(
     assert context.release.final is not None
     try:
         async with asyncio.timeout_at(context.optional_until()):
-            gains = await asyncio.to_thread(context.release.final.contributions, table, rescored)
+            gains = await on_thread(context.release.final.contributions, table, rescored)
     except TimeoutError:
         context.degrade(EXPLANATION_SKIPPED, "explaining the scores took too long")
         return []

@@ -1,6 +1,5 @@
 """The lexical retriever of a release, on a thread of its own."""
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 
 from catalog.selection import Selection
 from catalog.view import CatalogView
+from engine.expiry import check_expiry, on_thread
 from engine.lexical.index import Evidence, LexicalIndex, LexicalQuery
 from engine.lexical.query_parser import LexicalQueryParser, ViewParser
 from engine.lexical.segments import evidence_of_view, matches_in_view, search_view
-from engine.protocol import Candidates
+from engine.protocol import Candidates, DeadlineExceeded
 from retrieval.understanding.attributes import NO_ATTRIBUTES, AttributeReader
 from retrieval.understanding.negated import NegationReader
 from retrieval.understanding.result import StatedAttribute
@@ -84,6 +84,7 @@ class LexicalRetriever:
 
         def work() -> LexicalMatches:
             query = self._parse(text, view)
+            check_expiry()
             candidates = search_view(self.index, view, query, self._weights, k, selection)
             return LexicalMatches(query, candidates, self._read(text))
 
@@ -119,7 +120,9 @@ class LexicalRetriever:
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await on_thread(work, pool=self._pool)
+        except DeadlineExceeded:  # the request's own
+            raise
         except Exception as error:  # whatever it is, the dense source still answers
             raise LexicalFailed(f"{type(error).__name__}: {error}") from error
 

@@ -1,6 +1,5 @@
 """Lists what a request matches: its filter, its match set, its page."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,6 +12,7 @@ from catalog.segment import Mask
 from catalog.selection import Selection
 from core.filters import InvalidFilter, filter_digest
 from core.strings import quoted
+from engine.expiry import on_thread
 from engine.protocol import EngineError
 from engine.vector.filtering import EXACT_KIND, plan_filter
 from retrieval.listing.diversity import MMR_WINDOW, spread_by_vectors
@@ -251,7 +251,7 @@ async def _spread(context: RequestContext, head: Head) -> Head:
     except EngineError as error:
         context.degrade(DENSE_FAILED, "hits are not spread: their vectors could not be read", error)
         return head
-    order = await asyncio.to_thread(spread_by_vectors, vectors, strength)  # some milliseconds
+    order = await on_thread(spread_by_vectors, vectors, strength)  # some milliseconds
     places = np.concatenate([order, np.arange(len(first), len(head.rows))])
     moved = frozenset(first[order][order != np.arange(len(first))].tolist())
     return Head(head.rows[places], head.scores[places], moved)
@@ -319,4 +319,4 @@ def _rules_digest(context: RequestContext) -> bytes:
 
 
 async def _off_loop(rows: int, work: Callable[[], _Result]) -> _Result:
-    return work() if rows <= _AT_ONCE else await asyncio.to_thread(work)
+    return work() if rows <= _AT_ONCE else await on_thread(work)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine.expiry import on_thread
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.recommend_context import RecommendContext
 from retrieval.pipeline.result import PROFILE_FAILED, PersonReport
@@ -20,7 +21,7 @@ async def read_person(context: RecommendContext, profiles: Profiles | None) -> N
     """Sets the shopper's history or the product's row, and leaves in the result what is used of it and the path."""
     recommender, view, subject = context.recommender, context.view, context.subject
     if not recommender.is_ready(view):
-        await asyncio.to_thread(recommender.prepare, view)
+        await on_thread(recommender.prepare, view)
     report = context.result.person = PersonReport()
     if subject.user is not None:
         context.history = await read_history(context, subject.user, profiles, report)
@@ -50,7 +51,7 @@ async def read_history(context: RequestContext, user: User, profiles: Profiles |
     if len(events) <= _AT_ONCE:
         history = _find(context, events)
     else:
-        history = await asyncio.to_thread(_find, context, events)
+        history = await on_thread(_find, context, events)
     report.products = history.used
     report.unknown = len({event.product_id for event, row in zip(events, history.rows, strict=True) if row < 0})
     return history

@@ -8,6 +8,7 @@ import asyncio
 
 import numpy as np
 
+from engine.expiry import on_thread
 from engine.protocol import DeadlineExceeded, EngineError, Vectors
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.person import read_history
@@ -35,7 +36,7 @@ async def read_shopper(context: RequestContext, profiles: Profiles | None) -> No
         return
     recommender = context.release.recommender
     if not recommender.is_ready(context.view):
-        await asyncio.to_thread(recommender.prepare, context.view)
+        await on_thread(recommender.prepare, context.view)
     context.history = await read_history(context, user, profiles, report)
     report.reason = _reason(context, wanted, context.history)
     report.strength = 0.0 if report.reason else wanted

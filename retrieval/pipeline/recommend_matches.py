@@ -4,10 +4,9 @@ It depends neither on sources nor on the shopper, so all pages of a list agree, 
 totals are exact. What no source returned stands in the order of popularity.
 """
 
-import asyncio
-
 import numpy as np
 
+from engine.expiry import on_thread
 from retrieval.listing.match_set import MatchSet
 from retrieval.pipeline.recommend_context import RecommendContext
 
@@ -20,7 +19,7 @@ async def find_recommendable(context: RecommendContext) -> MatchSet | None:
         return None
     if context.view.rows <= _AT_ONCE:
         return _make(context)
-    return await asyncio.to_thread(_make, context)
+    return await on_thread(_make, context)
 
 
 def _make(context: RecommendContext) -> MatchSet:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from catalog.view import CatalogView
 from core.errors import TandemError
 from core.fusion import RANK_CONSTANT
+from engine.expiry import on_thread
 from engine.protocol import DeadlineExceeded, EngineError, Vectors
 from ranker.recommendation_features import RECOMMENDATION_NAMES
 from retrieval.listing.columns import first_codes
@@ -57,7 +58,7 @@ async def _by_learned_order(context: RecommendContext, candidates: CandidateSet)
             mine[history.known] = vectors
         theirs = await context.release.engine.vectors(candidates.rows, context.deadline, context.view)
         vector = await context.user_vector()
-        table, scores = await asyncio.to_thread(_score, context, candidates.rows, theirs, mine, vector)
+        table, scores = await on_thread(_score, context, candidates.rows, theirs, mine, vector)
         order = np.lexsort((candidates.rows, -scores))
         ranks = np.empty(len(order), np.intp)
         ranks[order] = np.arange(1, len(order) + 1)
@@ -139,7 +140,7 @@ async def _learned_reasons(
     scored = [place for hit in hits if (place := places.get(hit.row)) is not None]
     try:
         async with asyncio.timeout_at(context.optional_until()):
-            gains = await asyncio.to_thread(final.contributions, table[scored])
+            gains = await on_thread(final.contributions, table[scored])
     except (TimeoutError, TandemError) as error:
         context.degrade(EXPLANATION_SKIPPED, "this service cannot explain scores, or not in time", error)
         return [()] * len(hits)

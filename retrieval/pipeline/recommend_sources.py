@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from catalog.segment import Mask, Scores
 from catalog.selection import Selection
+from engine.expiry import on_thread
 from engine.protocol import Candidates, Vectors
 from retrieval.pipeline.candidates import Fusion
 from retrieval.pipeline.quality import shed_sources
@@ -179,7 +180,7 @@ class PopularSource(RecommendSource):
         """See `RecommendSource`. Everything that passes the filter is popular in some degree: there is always some."""
         context = self._context
         if context.selection is not None and context.view.rows > _AT_ONCE:
-            return await asyncio.to_thread(self._find)
+            return await on_thread(self._find)
         return self._find()
 
     def _find(self) -> Candidates:
@@ -213,7 +214,7 @@ class NewSource(SimilarSource):
         """See `RecommendSource`."""
         context = self._context
         self._vector = None
-        mask = await asyncio.to_thread(self._new)
+        mask = await on_thread(self._new)
         rows = np.flatnonzero(mask)
         if (context.row >= 0 or len(context.history.known)) and len(rows):
             self._vector = await self.vector()

@@ -1,10 +1,10 @@
 """Applies merchandising rules to a request: to its query and its filter, and leaves their effects to listing."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.filters import And, Equal, Filter, OneOf, join_filters
+from engine.expiry import on_thread
 from retrieval.pipeline.context import RequestContext
 from retrieval.rules.ruleset import Rewrite, RuleMatch
 
@@ -22,7 +22,7 @@ async def match_rules(context: RequestContext, texts: Sequence[str]) -> RuleMatc
     language = context.query.language or context.release.manifest.language
     if sum(map(len, set(texts))) <= _AT_ONCE:
         return rules.match(texts, language, context.now)
-    return await asyncio.to_thread(rules.match_apart, texts, language, context.now)
+    return await on_thread(rules.match_apart, texts, language, context.now)
 
 
 async def extend_match(context: RequestContext, match: RuleMatch | None, text: str) -> RuleMatch | None:
@@ -48,7 +48,7 @@ async def apply_rules(context: RequestContext, match: RuleMatch | None, rewrite:
     if len(match.numbers) <= _FEW:
         effects = combine(match, product_types(context), rewrite)
     else:
-        effects = await asyncio.to_thread(combine, match, product_types(context), rewrite)
+        effects = await on_thread(combine, match, product_types(context), rewrite)
     context.rules = effects
     context.result.rules, context.result.redirect = effects.reports, effects.redirect
     context.filter = join_filters(context.filter, effects.filter)

@@ -10,6 +10,7 @@ from catalog.segment import Mask, Rows
 from catalog.selection import Selection
 from core.digest import value_digest
 from core.filters import join_filters
+from engine.expiry import on_thread
 from engine.protocol import DeadlineExceeded, EngineError
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed, LexicalRetriever
@@ -56,7 +57,7 @@ async def _with_conditions(context: RequestContext, stated: Understanding, text:
     with contextlib.suppress(LexicalFailed):  # the lexical source reports it
         if words is not None:
             stated = replace(stated, attributes=await words.attributes(text))
-    filter = await asyncio.to_thread(hard_filter, stated, context.view, context.filter)
+    filter = await on_thread(hard_filter, stated, context.view, context.filter)
     context.filter = join_filters(context.filter, filter)
     return replace(stated, filter=filter)
 
@@ -101,14 +102,14 @@ async def leave_out(context: RequestContext) -> None:
     selected = context.selection.mask if context.selection is not None else view.mask(None)
     counted = selected
     if context.query.filter is not None and any(facet.exclude_own_filter for facet in context.query.listing.facets):
-        counted = await asyncio.to_thread(view.mask, context.added_filter)  # these facets count more than passes
-    rows = await asyncio.to_thread(_rows_of, counted, view.rows)
+        counted = await on_thread(view.mask, context.added_filter)  # these facets count more than passes
+    rows = await on_thread(_rows_of, counted, view.rows)
     try:
         conflicts = await words.conflicts(phrases, rows, view)
     except LexicalFailed as error:
         context.degrade(LEXICAL_FAILED, "what the query negates could not be matched", error)
         return
-    left_out, mask, count = await asyncio.to_thread(_without, rows[conflicts > 0], selected, view.rows)
+    left_out, mask, count = await on_thread(_without, rows[conflicts > 0], selected, view.rows)
     if count:
         context.left_out = left_out
         condition = "" if context.selection is None else context.selection.condition

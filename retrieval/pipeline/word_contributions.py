@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import regex
 
 from catalog.product import product_text
+from engine.expiry import on_thread
 from engine.protocol import DeadlineExceeded, EngineError, Pair
 from ranker.ranker import Ranker
 from retrieval.pipeline.context import RequestContext
@@ -91,7 +92,7 @@ async def _contributions(
     context: RequestContext, ranker: Ranker, hit: Hit, until: float | None
 ) -> tuple[WordContribution, ...] | None:
     """None where there is too little time."""
-    work = await asyncio.to_thread(_prepare, ranker, context.query.text, product_text(context.view.row(hit.row)))
+    work = await on_thread(_prepare, ranker, context.query.text, product_text(context.view.row(hit.row)))
     seconds = context.seconds_left()
     lengths = [len(pair.tokens) for pair in work.pairs]
     cost = context.release.rerank_cost

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from engine.expiry import expiring_at
 from retrieval.server.admission import Permit
 from retrieval.server.bulk import BulkQueue
 from retrieval.server.call_server import Call
@@ -77,7 +78,8 @@ class BatchSearch:
         try:
             deadline = asyncio.get_running_loop().time() + self._seconds
             async with asyncio.timeout_at(deadline):
-                return await self._answer(request, name, deadline, permit, caller)
+                with expiring_at(deadline):
+                    return await self._answer(request, name, deadline, permit, caller)
         finally:
             permit.release()
 

@@ -209,7 +209,7 @@ class CallServer(grpc.GenericRpcHandler):
             passage.caller = self._gate.identify(passage.caller, passage.method, context)
         except Exception as error:
             return _failing(error)
-        return _outcome(work(passage.caller))
+        return _outcome(work(passage.caller), context.is_active)
 
     def _stream(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
         if not self._streams.enter():
@@ -249,7 +249,7 @@ class CallServer(grpc.GenericRpcHandler):
                 if (answer := passage.result(waiting[0], context)) is _LAST:
                     return
                 yield answer
-                work = _outcome(anext(answers, _LAST))
+                work = _outcome(anext(answers, _LAST), context.is_active)
         finally:
             if answers is not None:
                 asyncio.run_coroutine_threadsafe(answers.aclose(), self._loop)
@@ -380,8 +380,12 @@ def _end(future: Future, permit: Permit) -> None:
     permit.release()
 
 
-async def _outcome(work: Awaitable[Any]) -> Any:
-    """The result or the error: of a call that has ended meanwhile nobody reads either."""
+async def _outcome(work: Any, is_active: Callable[[], bool]) -> Any:
+    """The result or the error: of a call that has ended meanwhile nobody reads either. Of one that ended while it
+    waited for the loop nothing is begun."""
+    if not is_active():
+        work.close()
+        return CallAborted(grpc.StatusCode.CANCELLED, "", ())
     try:
         return await work
     except Exception as error:

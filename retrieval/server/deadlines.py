@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import grpc
 
+from engine.expiry import expiring_at
 from retrieval.server.call_server import Call
 from retrieval.server.calls import request_id
 from retrieval.server.failures import LATE, failure_of
@@ -33,7 +34,8 @@ class Deadlines:
             await abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, LATE)
         try:
             async with asyncio.timeout_at(deadline):
-                return await work(name, deadline)
+                with expiring_at(deadline):
+                    return await work(name, deadline)
         except Exception as error:
             failure = failure_of(error, name)
             if failure is None:

@@ -1,10 +1,10 @@
 """The suggestions of a release, on a thread of their own."""
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from cachetools import LRUCache
 
+from engine.expiry import on_thread
 from engine.suggest.index import SuggestionIndex
 from retrieval.suggest.complete import Completions, complete
 from text.completion import prefix_key
@@ -29,8 +29,7 @@ class Suggester:
             return Completions([])
         known = self._answers.get((key, limit))
         if known is None:
-            loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(self._pool, complete, self._index, key, limit)
+            known = await on_thread(complete, self._index, key, limit, pool=self._pool)
             self._answers[key, limit] = known
         return known
 

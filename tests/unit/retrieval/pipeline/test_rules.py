@@ -133,7 +133,7 @@ async def test_long_queries_and_many_matches_leave_the_event_loop(
         threads.append(work.__name__)
         return work(*arguments)
 
-    monkeypatch.setattr(applying.asyncio, "to_thread", to_thread)
+    monkeypatch.setattr(applying, "on_thread", to_thread)
     one = {"when": {"phrases": ["mug"]}, "pin": ["p1"]}
     assert (await understood(served, "mug", one)).rules.pins and not threads
     assert (await understood(served, f"mug {'x' * 400}", one)).rules.pins and threads == ["match_apart"]

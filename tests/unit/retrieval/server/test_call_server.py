@@ -252,3 +252,33 @@ async def test_rapid_resets_of_one_connection_cost_a_bystander_no_call() -> None
         ends = [bystander.calls[stream].code for stream in asked]
         assert set(ends) <= {OK, EXHAUSTED} and OK in ends and not bystander.ended
         bystander.close()
+
+
+async def test_a_call_that_ended_while_it_waited_for_the_loop_is_not_begun() -> None:
+    """The loop is held up until the caller's deadline has passed."""
+    held, release, begun = threading.Event(), threading.Event(), []
+
+    async def ask(request: bytes, _: Any) -> bytes:
+        begun.append(request)
+        if request == b"first":
+            held.set()
+            assert release.wait(20)
+        return request
+
+    def clients(address: str) -> grpc.StatusCode:
+        with grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+            call = channel.unary_unary(METHOD)
+            first = call.future(b"first", timeout=20)
+            assert held.wait(20)
+            with pytest.raises(grpc.RpcError) as error:
+                call(b"second", timeout=0.1)
+            while admission.in_flight > 1:  # its end is known here before the loop goes on
+                pass
+            release.set()
+            assert first.result() == b"first"
+            return error.value.code()
+
+    admission = Admission(4)
+    async with serving(ask, admission) as address:
+        code = await asyncio.to_thread(clients, address)
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED and begun == [b"first"]

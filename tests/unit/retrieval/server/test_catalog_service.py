@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from core.errors import ChangeLogError
 from core.manifest import Manifest
 from retrieval.live.catalogs import LiveRelease
 from retrieval.live.overlay import Overlay
-from retrieval.live.rows import ChangeCleaner
+from retrieval.live.rows import ChangeCleaner, CleanedRow
 from retrieval.live.segments import SegmentStack
 from retrieval.live.state import LiveState
 from retrieval.live.writer import ChangeWriter
@@ -275,3 +276,30 @@ async def test_a_log_that_cannot_be_written_fails_the_change_and_nothing_else(
         assert (await client.search(search_pb2.SearchRequest(query="3 shoes"))).hits
         monkeypatch.undo()
         assert (await client.upsert(rows({"id": "n1", "title": "Lamp"}))).revision == 1
+
+
+async def test_changes_whose_callers_left_before_they_were_begun_are_not_written(service: LiveService) -> None:
+    """Those that are being written are: their callers send them again under the same name."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def read(name: str) -> list[CleanedRow]:
+        if name == "a":
+            begun.set()
+            assert go_on.wait(20)
+        change = Change(ChangeKind.delete, name)
+        return [CleanedRow(name, change)]
+
+    async with service.client():
+        assert service.release.live is not None
+        writer = service.release.live.writer
+        tasks = {"a": asyncio.ensure_future(writer.write(partial(read, "a"), "a"))}
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        tasks |= {name: asyncio.ensure_future(writer.write(partial(read, name), name)) for name in ("b", "c")}
+        await asyncio.sleep(0)
+        tasks["a"].cancel()
+        tasks["b"].cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        assert (await tasks["c"]).revision == 2
+    assert [entry.request_id for entry in service.elsewhere.read(0, 10)] == ["a", "c"]
