@@ -27,6 +27,20 @@ def listening_address(text: str) -> str:
     return _unix(text) if text.startswith(UNIX) else _host_and_port(text, 0, _SHAPE + _ALSO)
 
 
+def optional_address(text: str) -> str:
+    """The address if one can listen there by host and port, 0 for one that is chosen; or an empty one. Raises
+    AddressError."""
+    return text and _host_and_port(text, 0, _SHAPE)
+
+
+def trace_url(text: str) -> str:
+    """The URL of a receiver of traces, http://HOST:PORT or https://HOST:PORT; or an empty one. Raises AddressError."""
+    scheme, _, rest = text.partition("://")
+    if text and scheme not in ("http", "https"):
+        raise AddressError(f"{quoted(text)} is no URL: give http://HOST:PORT, or https:// where the receiver has TLS")
+    return text and f"{scheme}://{_host_and_port(rest.rstrip('/'), 1, _SHAPE)}"
+
+
 def target_address(text: str) -> str:
     """The address if it can be called: HOST:PORT, gRPC's dns:///HOST:PORT, or unix:PATH. Raises AddressError."""
     return _unix(text) if text.startswith(UNIX) else _host_and_port(text, 1, _SHAPE + _ALSO)

@@ -14,7 +14,7 @@ from catalog.segment import VectorSearch
 from catalog.selection import Selection
 from catalog.view import CatalogView
 from core.cores import available_cores
-from engine.lanes import Lanes, WorkQueue
+from engine.lanes import Lanes, ObserveBatch, WorkQueue, ignore_batch
 from engine.protocol import Candidates, EngineError, Pair, Tokens, Vectors
 from engine.soundness import check_directions, check_logits, finite_candidates, finite_scores
 from engine.vector.index import use_one_thread
@@ -89,9 +89,10 @@ class EmbeddedEngine:
         cross_encoder: Model | None,
         lanes: int | None = None,
         batches: Batches = CPU_BATCHES,
+        observe: ObserveBatch = ignore_batch,
     ) -> None:
         """`index` has the base segment's vectors. `lanes` is the number of worker threads, each bound to one core's
-        worth of work; default: one a core."""
+        worth of work; default: one a core. `observe` is called after each batch."""
         self._index = index
         self._at_once = batches.score_at_once
         self._cross_encoder = cross_encoder
@@ -101,7 +102,7 @@ class EmbeddedEngine:
             WorkQueue("score_rows", self._score_rows, batches.retrieve),
             WorkQueue("rescore", self._rescore, batches.rescore, batches.least_rescore, batches.padding),
         ]
-        self._lanes = Lanes(kinds, lanes or available_cores(), use_one_thread, batches.urgent)
+        self._lanes = Lanes(kinds, lanes or available_cores(), use_one_thread, batches.urgent, observe)
 
     async def encode(self, queries: Sequence[Tokens], deadline: float | None) -> Vectors:
         """See `engine.protocol.Engine`."""

@@ -93,6 +93,11 @@ class FallbackEngine:
             deadline,
         )
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the first engine answers nothing; None while it does, or does not say."""
+        return getattr(self._first, "trouble", None)
+
     def close(self) -> None:
         """See `engine.protocol.Engine`."""
         self._first.close()

@@ -23,6 +23,15 @@ _NEAR = 6.0
 _SLOWER, _FASTER = 0.5, 0.02  # how far a batch moves what the longest took, up and down
 
 
+ObserveBatch = Callable[[str, int, float, float], None]
+"""Called on a lane's thread after each batch: its kind, how many items it had, and for how many seconds the first of
+them waited and all of them ran. It takes microseconds and raises nothing."""
+
+
+def ignore_batch(kind: str, size: int, waited: float, took: float) -> None:
+    """Observes nothing."""
+
+
 @dataclass(slots=True)
 class WorkQueue:
     """One kind of work. `run` takes the payloads of a batch and returns a result for each, in their order.
@@ -73,6 +82,7 @@ class _Item:
     place: int
     payload: Any
     cost: int
+    since: float
 
 
 class Lanes:
@@ -89,12 +99,14 @@ class Lanes:
         lanes: int,
         prepare: Callable[[], None] = lambda: None,
         urgent: Collection[str] = (),
+        observe: ObserveBatch = ignore_batch,
     ) -> None:
         """`prepare` runs once on each worker thread, to bound the threads that libraries start on it."""
         self._kinds = {kind.name: kind for kind in kinds}
         # The lock guards the queues and these: lanes without a batch, and those of them that nothing has woken.
         self._free = self._asleep = lanes
         self._closed = False
+        self._observe = observe
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=prepare)
         self._urgent = frozenset(urgent)
@@ -109,13 +121,14 @@ class Lanes:
             return []
         loop = asyncio.get_running_loop()
         call = _Call(loop, loop.create_future(), [None] * len(payloads), len(payloads), deadline)
-        items = [_Item(call, place, *entry) for place, entry in enumerate(zip(payloads, costs, strict=True))]
+        now = loop.time()
+        items = [_Item(call, place, *entry, now) for place, entry in enumerate(zip(payloads, costs, strict=True))]
         with self._lock:
             if self._closed:
                 raise EngineError("the engine was closed")
             queue = self._kinds[kind].bulk if deadline is None else self._kinds[kind].interactive
             queue.extend(items)
-            if not self._asleep and self._is_urgent(kind, deadline, loop.time()):
+            if not self._asleep and self._is_urgent(kind, deadline, now):
                 self._urgent_pool.submit(self._run_urgent, kind)
             for _ in range(min(self._asleep, len(items))):
                 self._asleep -= 1
@@ -136,15 +149,15 @@ class Lanes:
         """Runs batches on a lane's thread until there is nothing to do."""
         while work := self._take_next():
             kind, batch = work
-            began = time.monotonic()
-            self._run(kind, batch)
+            took = self._run(kind, batch)
             with self._lock:
                 self._free += 1
                 if kind.name not in self._urgent:
-                    took = time.monotonic() - began
                     self._longest += (_SLOWER if took > self._longest else _FASTER) * (took - self._longest)
 
-    def _run(self, kind: WorkQueue, batch: list[_Item]) -> None:
+    def _run(self, kind: WorkQueue, batch: list[_Item]) -> float:
+        """Runs a batch and delivers what came of it. Returns the seconds that it took."""
+        began = time.monotonic()
         try:
             results = kind.run([item.payload for item in batch])
             if len(results) != len(batch):
@@ -153,6 +166,9 @@ class Lanes:
             _fail(batch, error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}"))
         else:
             batch[0].call.call_soon(_deliver, batch, results)
+        took = time.monotonic() - began
+        self._observe(kind.name, len(batch), began - batch[0].since, took)
+        return took
 
     def _is_urgent(self, kind: str, deadline: float | None, now: float) -> bool:
         return kind in self._urgent and deadline is not None and deadline - now < _NEAR * self._longest

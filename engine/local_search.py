@@ -61,6 +61,11 @@ class LocalSearchEngine:
         """See `engine.protocol.Engine`."""
         return await self.remote.rescore(pairs, deadline)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the remote engine answers nothing; None while it does, or does not say."""
+        return getattr(self.remote, "trouble", None)
+
     def close(self) -> None:
         """See `engine.protocol.Engine`."""
         self.remote.close()

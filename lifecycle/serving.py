@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 
 from core.address import UNIX
+from core.logs import configure_logging
 from retrieval.server.exposure import check_exposure
 from retrieval.server.settings import ServeSettings
 
@@ -23,6 +24,8 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     # Requests share the cores already: a product of small matrices that wakes threads of its own takes twice the time.
     check_exposure(settings)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if settings.log_format != "text":  # which the command has set up already
+        configure_logging(settings.log_format)
     if settings.processes > 1:
         from retrieval.processes.supervisor import supervise
 

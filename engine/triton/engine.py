@@ -24,6 +24,7 @@ from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.protocol import Candidates, DeadlineExceeded, EngineError, Pair, Tokens, Vectors
 from engine.soundness import finite_candidates
+from engine.spans import remote_call
 from engine.triton.config import ENCODE_ROWS, NEIGHBOURS, RETRIEVE_ROWS, SCORES
 from engine.triton.repository import ENCODE, RESCORE, RETRIEVE
 from engine.triton.watch import PATIENCE_SECONDS, PROBE_SECONDS, Watch
@@ -43,6 +44,7 @@ log = logging.getLogger("tandem.triton")
 # Pairs of one request: one query's are divided among the model's instances, and a batch holds several requests.
 RESCORE_PAIRS = 16
 _LOAD_PAUSE_SECONDS = 2.0
+_SERVICE = "inference.GRPCInferenceService"
 _LONGEST_SECONDS = 30.0  # of calls without a deadline
 _OUTPUTS: dict[str, np.dtype] = {NEIGHBOURS: np.dtype(np.int64), SCORES: np.dtype(np.float32)}
 _OPTIONS = (
@@ -143,6 +145,12 @@ class TritonEngine:
             logits[part] = values
         return logits
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a model answers nothing; None while all answer, and before the first call."""
+        watches = () if self._loop is None else self._watches.values()
+        return next((watch.trouble for watch in watches if watch.trouble is not None), None)
+
     def close(self) -> None:
         """See `engine.protocol.Engine`. The last process to use the release unloads its models."""
         if self._closed:
@@ -195,7 +203,9 @@ class TritonEngine:
             raise DeadlineExceeded
         request = infer_request(watch.name, tensors, seconds, deadline is not None)
         try:
-            return await watch.follow(self._stub.ModelInfer(request, timeout=seconds), read)
+            with remote_call(_SERVICE, "ModelInfer", watch.name) as metadata:
+                sent = self._stub.ModelInfer(request, timeout=seconds, metadata=metadata)
+                return await watch.follow(sent, read)
         except DeadlineExceeded:
             if deadline is None:
                 raise EngineError(f"Triton: {watch.name} took longer than {_LONGEST_SECONDS:.0f} s") from None

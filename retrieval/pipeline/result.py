@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from catalog.selection import Selection
 from catalog.view import CatalogView
 from engine.fallback import collect_notes
-from engine.protocol import Vectors
+from engine.protocol import Candidates, Vectors
 from retrieval.listing.facets import FacetCounts
 from retrieval.pipeline.candidates import CandidateSet
 from retrieval.rules.effects import RuleReport
@@ -118,12 +119,13 @@ class Hit:
 
 @dataclass(slots=True)
 class StageReport:
-    """What one stage did: wall seconds, candidates in and out."""
+    """What one stage did: when it began, a time of the loop's clock, wall seconds, candidates in and out."""
 
     name: str
     candidates_in: int
     candidates_out: int = 0
     seconds: float = 0.0
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,16 @@ class Degradation:
     reason: str
     detail: str
     cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A search of the vector index with a vector of shape (d,), among a selection of the view, and what it returned."""
+
+    vector: Vectors
+    view: CatalogView
+    selection: Selection | None
+    candidates: Candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +191,7 @@ class SearchResult:
     `offset` is how many hits are on earlier pages. `total`, `groups`, `facets` and `next_page_token` are of requests
     that are answered from their match set.
     `person` is what was used of a shopper, of recommendations and of searches with a user.
+    `lookup` is the search of the vector index behind it, where that one need not be exact.
     `filter_violations` counts products that a source returned although they fail the filter; no hit is one of them.
     """
 
@@ -201,6 +214,7 @@ class SearchResult:
     filter: FilterReport | None = None
     filter_violations: int = 0
     person: PersonReport | None = None
+    lookup: "Lookup | None" = None
 
     @contextmanager
     def naming_fallback(self) -> Iterator[None]:
@@ -214,9 +228,9 @@ class SearchResult:
     @contextmanager
     def stage(self, name: str, candidates_in: int) -> Iterator[StageReport]:
         """Times a stage and adds it to the result's reports, in the order in which stages start."""
-        report = StageReport(name, candidates_in)
-        self.stages.append(report)
         start = asyncio.get_running_loop().time()
+        report = StageReport(name, candidates_in, began=start)
+        self.stages.append(report)
         try:
             yield report
         finally:

@@ -18,7 +18,7 @@ from retrieval.pipeline.candidates import DENSE, LEXICAL, Fusion
 from retrieval.pipeline.context import RequestContext
 from retrieval.pipeline.lexical import LexicalFailed
 from retrieval.pipeline.quality import sheds_words
-from retrieval.pipeline.result import DENSE_FAILED, LEXICAL_FAILED
+from retrieval.pipeline.result import DENSE_FAILED, LEXICAL_FAILED, Lookup
 from retrieval.understanding.result import OFF
 
 # What a source raises when it fails or is late; anything else is a fault of the program and fails the request.
@@ -128,7 +128,9 @@ class DenseSource:
         count = context.plan.candidates  # of a list, whatever the size of its pages
         if not listing.needs_matches:
             count = max(count, context.query.top_k)
-            return await models.retrieve(self._vector, count, deadline, context.view, selection)
+            candidates = await models.retrieve(self._vector, count, deadline, context.view, selection)
+            context.result.lookup = Lookup(self._vector, context.view, selection, candidates)
+            return candidates
         # The size of a page changes nothing: what is not ranked is listed all the same.
         exact = not listing.approximate
         if listing.match_all:

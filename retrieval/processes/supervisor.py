@@ -5,6 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +13,8 @@ from core.errors import TandemError
 from retrieval.processes.port import reserve_address
 from retrieval.processes.workers import Message, Worker, start_worker
 from retrieval.server.settings import ServeSettings
+from retrieval.telemetry.optional import load_for
+from retrieval.telemetry.state import State
 
 log = logging.getLogger("tandem.supervisor")
 
@@ -58,6 +61,7 @@ class Member:
     alive: bool = False  # whether its event loop gave a sign of life
     silent: int = 0  # looks since it last did
     loading: int = 0  # looks since it was started, until it serves
+    state: State = field(default_factory=dict)  # its gauges, where metrics are served
 
 
 def swappable(members: Mapping[int, Member]) -> list[int]:
@@ -88,18 +92,28 @@ class Supervisor:
         start: Callable[[int], Awaitable[Worker]],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ended: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`ready` is called once, when all serve, with each catalog's release; `start` starts a process by number."""
+        """`ready` is called once, when all serve, with each catalog's release; `start` starts a process by number, and
+        `ended` is called with the pid of each that has ended."""
         self._count = settings.processes
         self._grace = settings.grace_seconds
         self._hang = settings.hang_seconds
         self._load = settings.load_seconds
         self._ready = ready
         self._start = start
+        self._ended = ended
         self._clock = clock
         self._sleep = sleep
         self._members: dict[int, Member] = {}
         self._complete = False  # once all have served
+        self.restarts = 0
+        """How often a process was started again."""
+
+    @property
+    def states(self) -> list[State]:
+        """The gauges of each process, as it reported them last."""
+        return [member.state for member in list(self._members.values()) if member.state]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then drains. Raises TandemError when the processes cannot be made to serve."""
@@ -127,6 +141,7 @@ class Supervisor:
                 self._hear(member, message)
             status = await worker.wait()
             del self._members[number]
+            self._ended(worker.pid)
             self._swap()  # others may have waited for it
             why = member.failed or f"it ended with status {status}{_hint(status)}"
             if not self._complete:
@@ -134,11 +149,12 @@ class Supervisor:
                 raise TandemError(member.failed or ended)
             served = 0.0 if member.served_from is None else self._clock() - member.served_from
             pause = restarts.pause(served)
-            if restarts.hopeless and not self._serving:
+            if restarts.hopeless and not self.serving:
                 raise TandemError(f"no serving process can be kept up; the last one after {served:.0f} s: {why}")
             line = "process %d (pid %d) is started again in %.1f s; %d of %d serve: %s"
-            log.error(line, number + 1, worker.pid, pause, self._serving, self._count, why)
+            log.error(line, number + 1, worker.pid, pause, self.serving, self._count, why)
             await self._sleep(pause)
+            self.restarts += 1
 
     async def _listen(self) -> None:
         """Ends processes that hang, serving or loading: `_keep` starts them again.
@@ -161,8 +177,9 @@ class Supervisor:
                     member.worker.kill()
 
     @property
-    def _serving(self) -> int:
-        return sum(member.served_from is not None for member in self._members.values())
+    def serving(self) -> int:
+        """Processes that accept calls."""
+        return sum(member.served_from is not None for member in list(self._members.values()))
 
     def _hear(self, member: Member, message: Message) -> None:
         member.silent = 0
@@ -171,8 +188,8 @@ class Supervisor:
                 member.failed = why
             case {"serves": dict(releases)}:
                 member.serves, member.served_from, member.loading = dict(releases), self._clock(), 0
-                log.info("process with pid %d serves; %d of %d", member.worker.pid, self._serving, self._count)
-                if not self._complete and self._serving == self._count:
+                log.info("process with pid %d serves; %d of %d", member.worker.pid, self.serving, self._count)
+                if not self._complete and self.serving == self._count:
                     self._complete = True
                     self._ready(releases)
             case {"waits": [str(catalog), str(release)]}:
@@ -180,6 +197,9 @@ class Supervisor:
                 asyncio.get_running_loop().call_later(_SWAP_SECONDS, self._too_long, member, member.waits)
             case {"lives": True}:
                 member.alive = True
+                return
+            case {"state": dict(state)}:
+                member.state = state
                 return
         self._swap()
 
@@ -220,6 +240,19 @@ async def supervise(settings: ServeSettings, ready: Ready) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    with reserve_address(settings.address) as address:
+    with reserve_address(settings.address) as address, ExitStack() as stack:
         shared = settings.model_copy(update={"address": address})
-        await Supervisor(shared, partial(ready, address), partial(start_worker, shared)).run(stop)
+        tell = partial(ready, address)
+        if not settings.metrics_address:
+            await Supervisor(shared, tell, partial(start_worker, shared, {})).run(stop)
+            return
+        exposition = load_for("metrics_address", "metrics", "exposition")
+        folder = stack.enter_context(exposition.counts_folder())
+        counts = exposition.SharedCounts(folder)
+        start = partial(start_worker, shared, {exposition.SHARED_FOLDER: str(folder)})
+        supervisor = Supervisor(shared, tell, start, ended=counts.absorb)
+        processes = exposition.Supervision(lambda: supervisor.serving, settings.processes, lambda: supervisor.restarts)
+        gauges = exposition.ProcessGauges(lambda: supervisor.states)
+        url = stack.enter_context(exposition.serve_metrics(settings.metrics_address, [counts, gauges, processes]))
+        log.info("metrics are at %s", url)
+        await supervisor.run(stop)

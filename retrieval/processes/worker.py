@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import faulthandler
 import json
-import logging
 import os
 import signal
 import socket
@@ -18,8 +17,10 @@ import time
 from typing import Any
 
 from core.errors import TandemError
+from core.logs import configure_logging
 from retrieval.server.main import RunningServer, serve
 from retrieval.server.settings import ServeSettings
+from retrieval.telemetry.state import State
 
 _PULSE = 1.0  # seconds between two signs of life
 _MARGIN = 5.0  # seconds beyond the grace, for a process that cannot drain
@@ -33,6 +34,7 @@ class Link:
         self._connection = connection
         self._lines = connection.makefile("rb")
         self._serving = False
+        self._unsent = b""  # the rest of a line that was begun
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def read(self) -> dict[str, Any]:
@@ -42,14 +44,16 @@ class Link:
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends the supervisor a message, if it is there."""
+        line, self._unsent = self._unsent + json.dumps(message).encode() + b"\n", b""
         with contextlib.suppress(OSError):  # it is gone, and `watch_supervisor` has this process end
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
+            self._connection.sendall(line)
 
     async def serve(self, settings: ServeSettings) -> None:
         """Serves, and reports meanwhile, while it loads too, that the event loop turns."""
         pulse = asyncio.create_task(self._live())
         try:
-            await serve(settings, self.serves, self.wait_for_swap)
+            publish = self.publish if settings.metrics_address else None
+            await serve(settings, self.serves, self.wait_for_swap, publish)
         finally:
             pulse.cancel()
 
@@ -59,11 +63,21 @@ class Link:
         self.send({"serves": releases})
         self._serving = True
 
+    def publish(self, state: State) -> None:
+        """Reports the gauges of this process, unless the supervisor does not listen."""
+        self._offer(json.dumps({"state": state}).encode() + b"\n")
+
     async def _live(self) -> None:
         while True:
-            with contextlib.suppress(OSError):  # one that does not listen must not stop this process
-                self._connection.send(b'{"lives": true}\n', socket.MSG_DONTWAIT)
+            self._offer(b'{"lives": true}\n')
             await asyncio.sleep(_PULSE)
+
+    def _offer(self, line: bytes) -> None:
+        """Sends a line if there is room for it: a supervisor that does not listen must not stop this process."""
+        if not self._unsent:  # else this line is left out, and others come
+            self._unsent = line
+        with contextlib.suppress(OSError):
+            self._unsent = self._unsent[self._connection.send(self._unsent, socket.MSG_DONTWAIT) :]
 
     async def wait_for_swap(self, catalog: str, release: str) -> None:
         """Returns when the supervisor has the processes swap; at once while this one starts."""
@@ -95,10 +109,8 @@ def main() -> None:
     first = link.read()
     if not first:
         return
-    number = first["number"] + 1
-    logging.basicConfig(format=f"%(asctime)s %(levelname)s %(name)s [process {number}] %(message)s")
-    logging.getLogger("tandem").setLevel(logging.INFO)
     settings = ServeSettings.model_validate(first["settings"])
+    configure_logging(settings.log_format, first["number"] + 1)
     threading.Thread(target=link.watch_supervisor, args=(settings.grace_seconds,), daemon=True).start()
     try:
         asyncio.run(link.serve(settings))

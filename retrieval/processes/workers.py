@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from retrieval.server.settings import ServeSettings
@@ -58,8 +59,9 @@ class Worker:
         return status
 
 
-async def start_worker(settings: ServeSettings, number: int) -> Worker:
-    """Starts the serving process of this number, from 0, with its share of the settings.
+async def start_worker(settings: ServeSettings, environment: Mapping[str, str], number: int) -> Worker:
+    """Starts the serving process of this number, from 0, with its share of the settings, and with this environment
+    beside the own.
 
     A fresh interpreter, since gRPC does not survive a fork, and a session of its own, since Ctrl-C is for the
     supervisor, which drains.
@@ -71,7 +73,8 @@ async def start_worker(settings: ServeSettings, number: int) -> Worker:
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
+            env=os.environ | environment,
         )
     worker = Worker(process, *await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE))
-    worker.send({"number": number, "settings": settings.share(number).model_dump(mode="json")})
+    worker.send({"number": number, "settings": settings.share(number).for_process()})
     return worker

@@ -11,6 +11,7 @@ from engine.device import chosen_device
 from engine.embedded import GPU_BATCHES, EmbeddedEngine
 from engine.fallback import FallbackEngine
 from engine.half import half_path
+from engine.lanes import ObserveBatch, ignore_batch
 from engine.local_search import LocalSearchEngine
 from engine.protocol import Engine, EngineError
 from engine.vector.index import VectorIndex
@@ -24,26 +25,31 @@ if TYPE_CHECKING:
 log = logging.getLogger("tandem.engines")
 
 
-def engine_maker(settings: ServeSettings) -> MakeEngine:
-    """What makes the engine of each release.
+def engine_maker(settings: ServeSettings, observe: ObserveBatch = ignore_batch) -> MakeEngine:
+    """What makes the engine of each release. `observe` is called after each batch that runs in this process.
 
     Raises TandemError where a GPU is requested and cannot be used, or Triton's client is not installed.
     """
     if settings.engine == "embedded":
-        return _in_process(settings)
+        return _in_process(settings, observe)
     import engine.triton  # noqa: F401
 
-    return partial(triton_engine, settings)
+    return partial(triton_engine, settings, observe=observe)
 
 
-def _in_process(settings: ServeSettings) -> MakeEngine:
+def _in_process(settings: ServeSettings, observe: ObserveBatch) -> MakeEngine:
     if chosen_device(settings.device) == "cuda":
-        return partial(gpu_engine, settings)
-    return partial(embedded_engine, lanes=settings.lanes_each)
+        return partial(gpu_engine, settings, observe=observe)
+    return partial(embedded_engine, lanes=settings.lanes_each, observe=observe)
 
 
 def gpu_engine(
-    settings: ServeSettings, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None
+    settings: ServeSettings,
+    folder: Path,
+    manifest: Manifest,
+    tower: BiEncoder,
+    ranker: Ranker | None,
+    observe: ObserveBatch = ignore_batch,
 ) -> Engine:
     """The release's models and index on a GPU of this process.
 
@@ -58,11 +64,12 @@ def gpu_engine(
     if lacking and settings.device == "auto":
         message = "release %s has no %s and runs on processors: index the catalog with --precision fp16 for the GPU"
         log.warning(message, manifest.release_id, " and ".join(lacking))
-        return embedded_engine(folder, manifest, tower, ranker, settings.lanes_each)
+        return embedded_engine(folder, manifest, tower, ranker, settings.lanes_each, observe)
     index = VectorIndex.open(folder / "index.faiss", manifest.snapshot.index)
     on_gpu = copy_to_gpus(index, settings.gpus, settings.gpu_spread, settings.gpu_search)
     query_tower, *others = map(PackedModel.open, models)
-    return EmbeddedEngine(query_tower, on_gpu, others[0] if others else None, lanes=1, batches=GPU_BATCHES)
+    ranker_model = others[0] if others else None
+    return EmbeddedEngine(query_tower, on_gpu, ranker_model, lanes=1, batches=GPU_BATCHES, observe=observe)
 
 
 def repository_of(settings: ServeSettings) -> Path:
@@ -77,7 +84,12 @@ def release_models(folder: Path, manifest: Manifest) -> "ReleaseModels":
 
 
 def triton_engine(
-    settings: ServeSettings, folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None
+    settings: ServeSettings,
+    folder: Path,
+    manifest: Manifest,
+    tower: BiEncoder,
+    ranker: Ranker | None,
+    observe: ObserveBatch = ignore_batch,
 ) -> Engine:
     """The release's models, loaded into the Triton server, with what the settings fall back to.
 
@@ -100,7 +112,7 @@ def triton_engine(
         served = ServedModels(names, residence.inputs, dimensions, manifest.snapshot.products)
         engine: Engine = TritonEngine(settings.triton_url, served, residence.load, residence.leave)
         if settings.fallback != "lexical":
-            engine = FallbackEngine(engine, _in_process(settings)(folder, manifest, tower, ranker))
+            engine = FallbackEngine(engine, _in_process(settings, observe)(folder, manifest, tower, ranker))
         open_index = partial(VectorIndex.open, folder / "index.faiss", manifest.snapshot.index)
         return LocalSearchEngine(engine, open_index, settings.lanes_each)
     except BaseException:

@@ -26,6 +26,7 @@ from engine.cache import Caches
 from engine.embedded import EmbeddedEngine
 from engine.folder import TOKENIZER_FILE
 from engine.half import half_path
+from engine.lanes import ObserveBatch, ignore_batch
 from engine.lexical.index import FORMAT, SYNONYMS_FILE, LexicalIndex
 from engine.onnx.session import OnnxModel
 from engine.protocol import Engine, Pair, Tokens
@@ -214,14 +215,21 @@ class LoadedRelease:
 
 
 def embedded_engine(
-    folder: Path, manifest: Manifest, tower: BiEncoder, ranker: Ranker | None, lanes: int | None = None
+    folder: Path,
+    manifest: Manifest,
+    tower: BiEncoder,
+    ranker: Ranker | None,
+    lanes: int | None = None,
+    observe: ObserveBatch = ignore_batch,
 ) -> Engine:
-    """The release's models and index in this process; `lanes` is the number of worker threads, default: one a core."""
+    """The release's models and index in this process; `lanes` is the number of worker threads, default: one a core.
+    `observe` is called after each batch."""
     return EmbeddedEngine(
         OnnxModel(tower.model_path("query"), mapped=True),
         VectorIndex.open(folder / "index.faiss", manifest.snapshot.index),
         OnnxModel(ranker.model_path, mapped=True) if ranker is not None else None,
         lanes,
+        observe=observe,
     )
 
 

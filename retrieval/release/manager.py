@@ -96,6 +96,11 @@ class ReleaseManager:
             f"{refusal.release} was refused: {' '.join(refusal.reason.split())}" for refusal in self._refused.values()
         ]
 
+    @property
+    def refused_catalogs(self) -> set[str]:
+        """Catalogs of which the published release was refused, or whose pointer cannot be read."""
+        return {*self._refused, *self._unreadable}
+
     def get(self, catalog: str) -> LoadedRelease:
         """The release in service of the named catalog, or of the only one for an empty name.
 

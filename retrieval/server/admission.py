@@ -112,6 +112,11 @@ class Admission:
         return len(self._working) + len(self._sending)
 
     @property
+    def bulk(self) -> int:
+        """Bulk work that has a place."""
+        return len(self._bulk)
+
+    @property
     def sending(self) -> int:
         """Answers that are not sent yet."""
         return len(self._sending)

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from core.logs import request_scope
 from engine.expiry import expiring_at
 from retrieval.server.admission import Permit
 from retrieval.server.bulk import BulkQueue
@@ -57,8 +58,12 @@ class BatchSearch:
                 yield outcome
 
     async def _one(self, caller: Caller, stream: str, request: Any, sequence: int) -> "_Outcome":
-        message = search_pb2.BatchSearchResponse(sequence=sequence)
         name = f"{stream}-{sequence}"
+        with request_scope(name):
+            return await self._outcome(caller, request, sequence, name)
+
+    async def _outcome(self, caller: Caller, request: Any, sequence: int, name: str) -> "_Outcome":
+        message = search_pb2.BatchSearchResponse(sequence=sequence)
         try:
             if isinstance(request, Unreadable):
                 raise request.error

@@ -22,7 +22,7 @@ from retrieval.server.admission import Admission, Permit
 from retrieval.server.call_threads import CallThreads, OpenStreams
 from retrieval.server.caller import ANYONE, Caller, Priority
 from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
-from retrieval.server.observer import CallObserver, NoObserver
+from retrieval.server.observer import CallObserver, NoObserver, in_trace
 from retrieval.server.receiving import GaveWay, Receiving
 from retrieval.wire.status import Metadata, refusal
 
@@ -142,12 +142,12 @@ class CallServer(grpc.GenericRpcHandler):
             caller = self._gate.enter(name, metadata)
         except Exception as error:
             return self._refuse(name, error if isinstance(error, Refused) else _unexpected(error))
-        passage = _Passage(name, caller, metadata, self._observer, self._receiving)
         if method.request_streaming or method.response_streaming:
-            return self._stream(method, passage)
+            return self._stream(method, name, caller, metadata)
         places = self._places.get(name)
         if places is None:
             self._make_room()
+            passage = _Passage(name, caller, metadata, self._observer, self._receiving)
             self._threads.assign(self._threads.short, passage.leave)
             return self._unary(method, passage)
         permit = places.take(priority_of(caller, metadata))
@@ -155,6 +155,7 @@ class CallServer(grpc.GenericRpcHandler):
             self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "overload")
             self._threads.assign(None)
             return places.refused.handler
+        passage = _Passage(name, caller, metadata, self._observer, self._receiving)
         passage.permit, passage.receiving = permit, places.receiving
         self._threads.assign(places.threads, passage.leave)
         return self._unary(method, passage)
@@ -188,7 +189,8 @@ class CallServer(grpc.GenericRpcHandler):
         permit.in_use = True
         handler: Any = method.unary_unary
         work = self._identified(passage, context, lambda caller: handler(request, Call(context, permit, caller)))
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with in_trace(passage.trace):
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         # Called when the call has ended, however that came about, and all that was to be sent has been.
         if not context.add_callback(partial(_end, future, permit)):
             _end(future, permit)
@@ -211,11 +213,14 @@ class CallServer(grpc.GenericRpcHandler):
             return _failing(error)
         return _outcome(work(passage.caller), context.is_active)
 
-    def _stream(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
+    def _stream(
+        self, method: grpc.RpcMethodHandler, name: str, caller: Caller, metadata: Metadata
+    ) -> grpc.RpcMethodHandler:
         if not self._streams.enter():
-            self._observer.refuse(passage.method, grpc.StatusCode.RESOURCE_EXHAUSTED, "streams")
+            self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "streams")
             self._threads.assign(None)
             return self._full
+        passage = _Passage(name, caller, metadata, self._observer, self._receiving)
 
         def leave() -> None:
             self._streams.leave()
@@ -271,12 +276,13 @@ class CallServer(grpc.GenericRpcHandler):
 class _Passage:
     """One call from the gate to its end, which the observer sees once."""
 
-    __slots__ = ("_ended", "_observer", "_since", "caller", "metadata", "method", "permit", "receiving")
+    __slots__ = ("_ended", "_observer", "_since", "caller", "method", "permit", "receiving", "trace")
 
     def __init__(
         self, method: str, caller: Caller, metadata: Metadata, observer: CallObserver, receiving: Receiving
     ) -> None:
-        self.method, self.caller, self.metadata = method, caller, metadata
+        self.method, self.caller = method, caller
+        self.trace = observer.begin(method, metadata)
         self.permit, self.receiving = Permit(), receiving
         self._observer, self._since, self._ended = observer, time.monotonic(), False
 
@@ -319,7 +325,7 @@ class _Passage:
     def _end(self, code: grpc.StatusCode) -> None:
         if not self._ended:
             self._ended = True
-            self._observer.end(self.method, code, time.monotonic() - self._since, self.caller, self.metadata)
+            self._observer.end(self.method, code, time.monotonic() - self._since, self.caller, self.trace)
 
 
 class _Places:

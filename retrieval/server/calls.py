@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from core.logs import request_id_now, request_scope
 from retrieval.wire.status import Context, abort, bad_request
 from retrieval.wire.violations import InvalidRequest, Violation
 
@@ -54,12 +55,13 @@ def guarded(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any]
 
     @wraps(method)
     async def call(request: Any, context: Context) -> Any:
-        try:
-            if isinstance(request, Unreadable):
-                raise request.error
-            return await method(request, context)
-        except Exception as error:
-            await _fail(error, context)
+        with request_scope(request_id(context)):
+            try:
+                if isinstance(request, Unreadable):
+                    raise request.error
+                return await method(request, context)
+            except Exception as error:
+                await _fail(error, context)
 
     return call
 
@@ -82,7 +84,10 @@ def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable
 
 
 def request_id(context: Context) -> str:
-    """The caller's `x-request-id`, or one made up where it is missing, too long or not to be printed."""
+    """The caller's `x-request-id`, or one made up where it is missing, too long or not to be printed; while a call is
+    worked on, always the same."""
+    if known := request_id_now.get():
+        return known
     for key, value in context.invocation_metadata() or ():
         if key == "x-request-id" and 0 < len(value) <= _MOST_REQUEST_ID:
             text = value if isinstance(value, str) else value.decode(errors="replace")

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from core.logs import request_scope
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.call_server import Call
 from retrieval.server.caller import Caller
@@ -18,6 +19,7 @@ from retrieval.server.catalogs import find_release
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NotChangeable
 from retrieval.server.streams import MOST_KEY, OrderedStreams, call_error
+from retrieval.telemetry.telemetry import QUIET, Telemetry
 from retrieval.wire.changes import Request, check_changes, read_changes, written_message
 from retrieval.wire.violations import InvalidRequest, Violation
 from tandem.v1 import catalog_pb2
@@ -42,8 +44,11 @@ _RESPONSES: dict[type, Any] = {
 class CatalogService:
     """`tandem.v1.CatalogService` over the releases of a holder."""
 
-    def __init__(self, manager: ReleaseManager, deadlines: Deadlines, draining: asyncio.Event) -> None:
-        """Streams end when `draining` is set, with what they have begun."""
+    def __init__(
+        self, manager: ReleaseManager, deadlines: Deadlines, draining: asyncio.Event, telemetry: Telemetry = QUIET
+    ) -> None:
+        """Streams end when `draining` is set, with what they have begun. `telemetry` notes what becomes of changes."""
+        self._telemetry = telemetry
         self._manager = manager
         self._deadlines = deadlines
         self._streams: OrderedStreams[Any] = OrderedStreams(MOST_STREAMS, _AT_ONCE, _FULL, draining)
@@ -78,6 +83,11 @@ class CatalogService:
                 yield response
 
     async def _one(self, caller: Caller, stream: str, request: Any, sequence: int) -> catalog_pb2.ChangeResponse:
+        name = f"{stream}-{sequence}"
+        with request_scope(name):
+            return await self._outcome(caller, request, sequence, name)
+
+    async def _outcome(self, caller: Caller, request: Any, sequence: int, name: str) -> catalog_pb2.ChangeResponse:
         message = catalog_pb2.ChangeResponse(sequence=sequence)
         try:
             if isinstance(request, Unreadable):
@@ -92,7 +102,7 @@ class CatalogService:
                 answer = await self._answer(getattr(request, kind), caller)
             getattr(message, kind).CopyFrom(answer)
         except Exception as error:
-            message.error.CopyFrom(call_error(error, f"{stream}-{sequence}"))
+            message.error.CopyFrom(call_error(error, name))
         return message
 
     async def _answer(self, request: Request, caller: Caller) -> Any:
@@ -102,4 +112,5 @@ class CatalogService:
             if live is None:
                 raise NotChangeable(f"catalog {catalog!r} takes no changes in this process")
             outcome = await live.writer.write(partial(read_changes, request, live.cleaner), request.request_id)
+            self._telemetry.note_changes(outcome)
             return written_message(_RESPONSES[type(request)], outcome, catalog)

@@ -43,6 +43,7 @@ from retrieval.server.recommend import (
 from retrieval.server.reflection import REFLECTIONS, Reflection
 from retrieval.server.service import METHODS, SERVICE, SHORT_METHODS, SearchService
 from retrieval.server.settings import ServeSettings
+from retrieval.telemetry.telemetry import Publish, Telemetry, open_telemetry
 
 log = logging.getLogger("tandem.server")
 
@@ -76,20 +77,23 @@ async def run_server(
     manager: ReleaseManager | None = None,
     swap_barrier: SwapBarrier = swap_at_once,
     after_swap: Callable[[], None] = lambda: None,
+    publish: Publish | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Serves while the block runs, then drains: health turns, new calls are refused, calls in flight end.
 
     `swap_barrier` is awaited before a loaded release is swapped in, and `after_swap` called afterwards (see
-    `ReleaseManager`). Raises TandemError when the port is taken, no release can be served, or profiles
-    cannot be kept as set.
+    `ReleaseManager`). `publish` takes the gauges of one of several processes; one alone serves its metrics itself.
+    Raises TandemError when a port is taken, no release can be served, a library is missing, or profiles cannot be kept
+    as set.
     """
     check_exposure(settings)
     use_one_thread()  # the loop looks up a few vectors itself; helpers would spin for them while others need the cores
     profiles = open_profiles(settings.profile_settings)
+    telemetry = open_telemetry(settings, profiles)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
     store = ReleaseStore(settings.releases)
     live = LiveCatalogs(store, settings.change_log, settings.max_fresh)
-    open_one = partial(open_release, make_engine=engine_maker(settings), caches=caches)
+    open_one = partial(open_release, make_engine=engine_maker(settings, telemetry.note_batch), caches=caches)
     manager = manager or ReleaseManager(
         store,
         settings.poll_seconds,
@@ -102,12 +106,16 @@ async def run_server(
         why = "; ".join(manager.refusals) or "make one with `tandem index`"
         raise TandemError(f"no release can be served from {settings.releases}: {why}")
     draining = asyncio.Event()
+    admission = _admission(settings, manager)
+    queue = BulkQueue(admission)
     async with AsyncExitStack() as probes:
         identity = probes.enter_context(open_identity(settings))
-        server, address = _server(settings, manager, draining, profiles, identity)
+        server, address = _server(settings, manager, draining, profiles, identity, admission, queue, telemetry)
         probed = await probes.enter_async_context(
             probe_port(settings.health_address, _SERVICES, draining, settings.processes > 1)
         )
+        watching = telemetry.watch(settings, manager, caches, admission, lambda: queue.waiting, publish)
+        await probes.enter_async_context(watching)
         await server.start()
         watch = asyncio.create_task(manager.watch())
         try:
@@ -125,6 +133,7 @@ async def run_server(
             if profiles is not None:
                 profiles.close()
             live.close()
+            telemetry.close()
             log.info("caches: %s", caches)
 
 
@@ -143,13 +152,15 @@ async def serve(
     settings: ServeSettings,
     ready: Callable[[RunningServer], None] = lambda _: None,
     swap_barrier: SwapBarrier = swap_at_once,
+    publish: Publish | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. `ready` is called with the server once calls are accepted."""
+    """Serves until SIGTERM or SIGINT, then drains. `ready` is called with the server once calls are accepted; see
+    `run_server` for the others."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    async with run_server(settings, swap_barrier=swap_barrier, after_swap=freeze_objects) as server:
+    async with run_server(settings, swap_barrier=swap_barrier, after_swap=freeze_objects, publish=publish) as server:
         ready(server)
         await stop.wait()
         log.info("draining")
@@ -177,29 +188,35 @@ def _options(settings: ServeSettings) -> list[tuple[str, int]]:
     ]
 
 
+def _admission(settings: ServeSettings, manager: ReleaseManager) -> Admission:
+    # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
+    seconds = max(release.warm_seconds for release in manager.loaded.values())
+    return Admission(settings.places, seconds, floor=settings.least_places, objective=settings.latency_objective)
+
+
 def _server(
     settings: ServeSettings,
     manager: ReleaseManager,
     draining: asyncio.Event,
     profiles: Profiles | None,
     identity: Identity,
+    admission: Admission,
+    queue: BulkQueue,
+    telemetry: Telemetry,
 ) -> tuple[CallServer, str]:
-    # The slowest of the releases in service: callers that are refused before any request was answered wait so long.
-    seconds = max(release.warm_seconds for release in manager.loaded.values())
-    admission = Admission(settings.places, seconds, floor=settings.least_places, objective=settings.latency_objective)
     admissions = {
         admission: (*METHODS, *RECOMMEND_METHODS),
         Admission(_SHORT_CALLS): SHORT_METHODS,
         Admission(_FORGETTING): RECOMMEND_SHORT_METHODS,
         Admission(_CHANGES): CHANGE_METHODS,
     }
-    server = CallServer(admissions, _options(settings), settings.sending_seconds, identity.gate)
+    server = CallServer(admissions, _options(settings), settings.sending_seconds, identity.gate, telemetry)
     deadlines = Deadlines(settings.default_deadline, settings.longest_deadline)
-    service = SearchService(manager, settings.plan, deadlines, profiles)
+    service = SearchService(manager, settings.plan, deadlines, profiles, telemetry)
     audit = AuditLog(settings.audit_file)
-    recommending = RecommendService(manager, settings.plan, deadlines, profiles, audit)
-    changing = CatalogService(manager, deadlines, draining)
-    batch = BatchSearch(service.answer, BulkQueue(admission), settings.longest_deadline, draining)
+    recommending = RecommendService(manager, settings.plan, deadlines, profiles, audit, telemetry)
+    changing = CatalogService(manager, deadlines, draining, telemetry)
+    batch = BatchSearch(service.answer, queue, settings.longest_deadline, draining)
     reflection = Reflection([*_SERVICES, HEALTH, *REFLECTIONS], draining)
     searching = (service.handlers(), batch.handlers(), recommending.handlers())
     reflects = is_local(settings.address) if settings.reflection is None else settings.reflection

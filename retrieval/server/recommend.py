@@ -20,6 +20,8 @@ from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoProfiles, NotLogged
 from retrieval.server.revisions import reach_revision
+from retrieval.telemetry.answered import Answered
+from retrieval.telemetry.telemetry import QUIET, Telemetry
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.recommend import read_forgotten, read_recommendation, recommend_response
 from retrieval.wire.request import check_market
@@ -45,9 +47,12 @@ class RecommendService:
         deadlines: Deadlines,
         profiles: Profiles | None = None,
         audit: AuditLog | None = None,
+        telemetry: Telemetry = QUIET,
     ) -> None:
-        """`profiles` are the stored ones of shoppers, None where there are none; `audit` has who deletes some."""
+        """`profiles` are the stored ones of shoppers, None where there are none; `audit` has who deletes some, and
+        `telemetry` notes each answer."""
         self._audit = audit
+        self._telemetry = telemetry
         self._manager = manager
         self._plan = plan
         self._deadlines = deadlines
@@ -106,7 +111,11 @@ class RecommendService:
                 read.query, read.subject, self._plan, release, permit, deadline, self._profiles, request_id
             )
             self._causes.log(answer, request_id)
-            return await recommend_response(request, read.query, answer, release, request_id)
+            message = await recommend_response(request, read.query, answer, release, request_id)
+            experiment = request.experiment.experiment_id, request.experiment.variant_id
+            answered = Answered("Recommend", request_id, read.query, answer, release, experiment, permit)
+            self._telemetry.note_answer(answered)
+            return message
 
     async def _forget(
         self, request: recommend_pb2.ForgetUserRequest, caller: Caller, request_id: str, _: float

@@ -19,6 +19,8 @@ from retrieval.server.causes import Causes
 from retrieval.server.deadlines import Deadlines
 from retrieval.server.failures import NoSuggestions
 from retrieval.server.revisions import reach_revision
+from retrieval.telemetry.answered import Answered
+from retrieval.telemetry.telemetry import QUIET, Telemetry
 from retrieval.wire import response as wire
 from retrieval.wire.filters import check_filter_fields
 from retrieval.wire.request import check_market, read_query
@@ -36,9 +38,15 @@ class SearchService:
     """`tandem.v1.SearchService` over the releases of a holder."""
 
     def __init__(
-        self, manager: ReleaseManager, plan: Plan, deadlines: Deadlines, profiles: Profiles | None = None
+        self,
+        manager: ReleaseManager,
+        plan: Plan,
+        deadlines: Deadlines,
+        profiles: Profiles | None = None,
+        telemetry: Telemetry = QUIET,
     ) -> None:
-        """`profiles` are the stored ones of shoppers, None where there are none."""
+        """`profiles` are the stored ones of shoppers, None where there are none. `telemetry` notes each answer."""
+        self._telemetry = telemetry
         self._profiles = profiles
         self._manager = manager
         self._plan = plan
@@ -89,6 +97,8 @@ class SearchService:
             self._causes.log(answer, request_id)
             message = await wire.response(request, query, answer, release, request_id)
             release.reserve.observe(asyncio.get_running_loop().time() - answer.arranging_since)
+            experiment = request.experiment.experiment_id, request.experiment.variant_id
+            self._telemetry.note_answer(Answered("Search", request_id, query, answer, release, experiment, permit))
             return message
 
     async def _complete(

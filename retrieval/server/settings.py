@@ -1,15 +1,16 @@
 """The settings of the online service."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from catalog.change_log.open import change_log_setting
-from core.address import listening_address, tcp_address
+from core.address import listening_address, optional_address, tcp_address, trace_url
 from core.audit import AUDIT_LOG
 from core.cores import available_cores
+from core.logs import LogFormat
 from core.plan import Plan
 from engine.device import Device
 from retrieval.profiles.settings import MOST_KEPT, ProfileSettings
@@ -218,7 +219,40 @@ class ServeSettings(BaseSettings):
     profile_products: int = Field(
         default=200, ge=1, le=MOST_KEPT, description="Latest products of a profile that are kept."
     )
+    metrics_address: Annotated[str, AfterValidator(optional_address)] = Field(
+        default="",
+        description="Host and port where Prometheus finds the metrics of all processes, such as 127.0.0.1:9464; empty: "
+        "nowhere.",
+    )
+    log_format: LogFormat = Field(
+        default="text", description="Lines of the log: for people (text), or one JSON object each (json)."
+    )
+    request_log: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of requests that get a line in the request log; those of an experiment get one always.",
+    )
+    trace_endpoint: Annotated[str, AfterValidator(trace_url)] = Field(
+        default="",
+        description="Receiver of traces, OTLP over gRPC, such as http://127.0.0.1:4317; empty: no traces.",
+    )
+    trace_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of calls traced among those whose callers send no trace."
+    )
+    probe_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of searches searched again exactly, in the background, to measure recall; needs metrics.",
+    )
     plan: Plan = Plan()
+
+    def for_process(self) -> dict[str, Any]:
+        """These settings as JSON for another process, secrets among them, which every other text of them hides."""
+        values = self.model_dump(mode="json")
+        secrets = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
+        return values | secrets
 
     @property
     def key_file(self) -> Path:

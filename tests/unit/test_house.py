@@ -18,6 +18,7 @@ TRAINING = {"torch", "transformers", "sentence_transformers", "datasets", "accel
 # What only some installations have, or only indexing and training use.
 OPTIONAL = {"rjieba", "bm25s", "scipy", "tritonclient", "lightgbm", "sklearn", "ir_measures", "onnx", "onnxscript"}
 OPTIONAL |= {"joblib", "dill", "mlflow", "matplotlib", "safetensors", "openvino", "pandas", "jwt", "cryptography"}
+OPTIONAL |= {"prometheus_client", "opentelemetry", "phonenumbers", "stdnum"}
 WITH_A_RELEASE = {"faiss", "onnxruntime"}  # loaded once there is an index or a model to open
 PICKLES = {"pickle", "cPickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
 

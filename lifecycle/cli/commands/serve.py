@@ -30,6 +30,10 @@ def serve(
     engine: Annotated[str | None, typer.Option(help="What runs the models: embedded or triton.")] = None,
     device: Annotated[str | None, typer.Option(help="Where the embedded engine runs: cpu, cuda or auto.")] = None,
     triton_url: Annotated[str | None, typer.Option(help="Host and port of Triton's gRPC service.")] = None,
+    metrics_address: Annotated[
+        str | None, typer.Option(help="Host and port where Prometheus finds metrics; default: nowhere.")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="Lines of the log: text or json.")] = None,
     triton_repository: Annotated[
         Path | None, typer.Option(help="Model repository, the folder that Triton reads.")
     ] = None,
@@ -51,6 +55,8 @@ def serve(
         "device": device,
         "triton_url": triton_url,
         "triton_repository": triton_repository,
+        "metrics_address": metrics_address,
+        "log_format": log_format,
         "fallback": fallback,
         "insecure": insecure,
     }

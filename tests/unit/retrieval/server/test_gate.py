@@ -14,6 +14,7 @@ from retrieval.server.admission import Admission
 from retrieval.server.call_server import Call, CallServer
 from retrieval.server.caller import Caller, Priority
 from retrieval.server.gate import OpenGate, Refused, priority_of
+from retrieval.server.observer import Trace
 from retrieval.wire.status import Metadata
 
 _CODES = grpc.StatusCode
@@ -25,12 +26,17 @@ class Seen:
     def __init__(self) -> None:
         self.refused: list[tuple[str, grpc.StatusCode, str]] = []
         self.ended: list[tuple[str, grpc.StatusCode, str]] = []
+        self.trace: Any = None
 
     def refuse(self, method: str, code: grpc.StatusCode, reason: str) -> None:
         self.refused.append((method, code, reason))
 
-    def end(self, method: str, code: grpc.StatusCode, seconds: float, caller: Caller, metadata: Metadata) -> None:
-        assert 0 <= seconds < 60 and ("key", "ann") in metadata
+    def begin(self, method: str, metadata: Metadata) -> Trace | None:
+        assert ("key", "ann") in metadata
+        return self.trace
+
+    def end(self, method: str, code: grpc.StatusCode, seconds: float, caller: Caller, trace: Trace | None) -> None:
+        assert 0 <= seconds < 60 and trace is self.trace
         self.ended.append((method, code, caller.name))
 
 

@@ -1,8 +1,10 @@
 """What each of several serving processes gets."""
 
+import json
 import os
 
 import pytest
+from pydantic import SecretStr
 
 from core.config import load_settings
 from core.errors import TandemError
@@ -63,3 +65,10 @@ def test_the_floor_is_a_third_of_the_places_unless_it_is_set_and_shared_out_too(
     shares = [ServeSettings(processes=3, max_in_flight=64, least_in_flight=30).share(n) for n in range(3)]
     assert [share.least_places for share in shares] == [10, 10, 10]
     assert ServeSettings(processes=8, max_in_flight=16, least_in_flight=2).share(0).least_places == 1
+
+
+def test_a_serving_process_gets_the_secrets_that_no_text_shows() -> None:
+    settings = ServeSettings(profile_key=SecretStr("sixteen letters!"), processes=2)
+    again = ServeSettings.model_validate(json.loads(json.dumps(settings.share(1).for_process())))
+    assert again == settings.share(1) and again.profile_key.get_secret_value() == "sixteen letters!"
+    assert "sixteen" not in f"{settings}{settings.model_dump_json()}"
