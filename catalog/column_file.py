@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalog.arrow_file import first_line, open_batches
 from catalog.columns import BOOLEANS, Column, Columns, Kind, SparseColumn, Texts, thin_column
 from core.errors import ReleaseError
 from core.formats import TYPED_COLUMNS
@@ -69,22 +70,20 @@ class ColumnsFile:
 def open_columns(path: Path) -> Columns:
     """The columns of a file, memory-mapped. Raises ReleaseError for what is none, or has another format."""
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        metadata = reader.schema.metadata or {}
+        schema, batches = open_batches(path)
+        metadata = schema.metadata or {}
         if problem := TYPED_COLUMNS.problem(int(metadata[_FORMAT]), "run `tandem index`"):
             raise ReleaseError(f"{path}: {problem}")
         arrays: dict[str, dict[str, NDArray[Any]]] = {}
         types: dict[str, tuple[Kind, str]] = {}
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
+        for batch in batches:
             field, kind, unit, array, _ = (batch.column(i)[0].as_py() for i in range(5))
             types[field] = Kind(kind), unit
             arrays.setdefault(field, {})[array] = _mapped(batch.column(5), _TYPES[array])
         rows = int(metadata[_ROWS])
         return Columns({name: _column(*types[name], parts, rows) for name, parts in arrays.items()}, rows)
-    except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
-        detail = (str(error).splitlines() or ["it is empty"])[0]
-        raise ReleaseError(f"{path} holds no typed columns: {detail}; run `tandem index` again") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"{path} holds no typed columns: {first_line(error)}; run `tandem index` again") from None
 
 
 def _text_arrays(values: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalog.arrow_file import first_line, open_batches
 from catalog.product import ADDED_COLUMNS, CATALOG_SCHEMA
 from core.errors import ReleaseError
 from core.formats import PRODUCT_TABLE
@@ -27,13 +28,12 @@ class ProductTable:
         Raises ReleaseError when the file is not a catalog's columns, or has columns of another format.
         """
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-            if not reader.schema.equals(CATALOG_SCHEMA):
-                _check_columns(reader.schema, path)
+            schema, batches = open_batches(path)
+            if not schema.equals(CATALOG_SCHEMA):
+                _check_columns(schema, path)
                 batches = [_with_all_columns(batch) for batch in batches]
-        except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-            raise ReleaseError(f"{path} is not a catalog's columns: {str(error).splitlines()[0]}") from None
+        except (OSError, ValueError) as error:
+            raise ReleaseError(f"{path} is not a catalog's columns: {first_line(error)}") from None
         self._set(batches)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import map_array
 from core.errors import ReleaseError
 
 TOKENS_FILE = "ranker_tokens.npy"
@@ -19,9 +20,8 @@ class ProductTokens:
     def __init__(self, folder: Path) -> None:
         """Raises ReleaseError when the two files do not fit together."""
         try:
-            # A plain array over the mapped file: slices of a memmap cost several times as much.
-            self.tokens: NDArray[Any] = np.asarray(np.load(folder / TOKENS_FILE, mmap_mode="r"))
-            self.offsets: NDArray[np.int64] = np.load(folder / OFFSETS_FILE)
+            self.tokens: NDArray[Any] = map_array(folder / TOKENS_FILE)
+            self.offsets: NDArray[np.int64] = map_array(folder / OFFSETS_FILE)
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder}: the ranker's product tokens cannot be read: {error}") from None
         if self.offsets.ndim != 1 or not len(self.offsets) or self.offsets[-1] != len(self.tokens):

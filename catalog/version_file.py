@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from catalog.arrow_file import first_line, open_batches
 from catalog.versions import Answer, ChangeRules, Outcome
 from core.errors import ReleaseError
 
@@ -107,9 +108,10 @@ def open_rules(folder: Path) -> ChangeRules:
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise ReleaseError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        own, batches = open_batches(path)
+        table = pa.Table.from_batches(batches, own)
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path} cannot be read: {first_line(error)}") from None
     if not table.schema.equals(schema):
         raise ReleaseError(f"{path} has other columns than this version knows: run `tandem index` again")
     return table

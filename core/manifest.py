@@ -1,5 +1,6 @@
 """The manifest: what ties a model set to a catalog snapshot, with a SHA-256 for every file."""
 
+import re
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -9,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from core.digest import value_digest
 
 MANIFEST_NAME = "manifest.json"
+
+
+# Folders and files of letters, digits and the like, none hidden; the manifest's own names are not for others.
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*){0,7}")
 
 
 class _Frozen(BaseModel):
@@ -27,6 +32,8 @@ def _relative(files: dict[str, FileEntry]) -> dict[str, FileEntry]:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise ValueError(f"file name {name!r} leaves the release")
+        if str(path) != name or not _FILE_NAME.fullmatch(name) or name.casefold().startswith("manifest."):
+            raise ValueError(f"file name {name!r} is none that a release has")
     return files
 
 

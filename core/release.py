@@ -17,6 +17,7 @@ from core.objects import Objects
 
 DIGEST_NAME = "manifest.sha256"
 _MOST_MANIFEST, _MOST_DIGEST = 64 << 20, 1 << 10
+_DATA = (".arrow", ".npy", ".faiss")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 Digests = dict[tuple[int, int], str]
@@ -50,7 +51,7 @@ def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         objects.link(entry, path)
     text = manifest.model_dump_json(indent=2) + "\n"
-    write_text(folder / DIGEST_NAME, f"{bytes_digest(text.encode())}  {MANIFEST_NAME}\n")
+    write_text(folder / DIGEST_NAME, _digest_line(bytes_digest(text.encode())))
     write_text(folder / MANIFEST_NAME, text)
     for path in {folder, *(inner for inner in folder.rglob("*") if inner.is_dir())}:
         sync(path)
@@ -103,12 +104,31 @@ def check_sizes(folder: Path, manifest: Manifest, part: str = "") -> None:
 def check_files(folder: Path, manifest: Manifest, part: str = "", known: Digests | None = None) -> None:
     """Reads every file, or every one whose name begins with `part`. Raises ReleaseError with the first at fault."""
     check_sizes(folder, manifest, part)
+    _check_beside(folder, manifest)
     for name, entry in manifest.files.items():
         if name.startswith(part) and _digest(folder / name, known) != entry.sha256:
             raise _unusable(manifest, f"{name} differs from its manifest", name)
     for name in _unlisted(folder, manifest):
         if name.startswith(part):
             raise _unusable(manifest, f"{name} is not in its manifest; take it away")
+
+
+def _check_beside(folder: Path, manifest: Manifest) -> None:
+    """The digest file has to be as it was written; it is not needed where the pointer knows the digest."""
+    expected = _digest_line(file_digest(folder / MANIFEST_NAME)).encode()
+    try:
+        beside = read_file(folder / DIGEST_NAME, _MOST_DIGEST)
+    except FileNotFoundError:
+        return
+    except (OSError, ReleaseError):
+        beside = b""
+    if beside != expected:
+        raise _unusable(manifest, f"{DIGEST_NAME} is damaged")
+
+
+def _digest_line(digest: str) -> str:
+    """As `sha256sum -c` reads it."""
+    return f"{digest}  {MANIFEST_NAME}\n"
 
 
 def _plain_size(folder: Path, name: str) -> int | None:
@@ -140,8 +160,9 @@ def _unusable(release: str | Manifest, what: str, name: str = "") -> ReleaseErro
 
 
 def _unlisted(folder: Path, manifest: Manifest) -> list[str]:
-    """Unlisted files in the folders of models and words, whose files are all loaded; hidden files are ignored."""
-    paths = (path for path in folder.glob("*/**/*") if not path.is_dir() and not path.name.startswith("."))
+    """Unlisted files that would be loaded: all in the folders of models and words, but hidden ones, and data."""
+    inner = (path for path in folder.glob("*/**/*") if not path.is_dir() and not path.name.startswith("."))
+    paths = (*inner, *(path for path in folder.iterdir() if path.suffix in _DATA))
     return sorted({path.relative_to(folder).as_posix() for path in paths} - manifest.files.keys())
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import regex
 from numpy.typing import NDArray
 from rapidfuzz.distance import OSA
 
+from core.arrays import map_array
 from text.letters import plain
 from text.scripts import has_unspaced
 
@@ -49,16 +49,16 @@ class Terms:
 
     def __init__(self, folder: Path) -> None:
         """Maps what `write_terms` left in a folder."""
-        self._bytes = mapped(folder / TERMS_FILE)
-        self._ends = mapped(folder / _ENDS)
-        self._forms = mapped(folder / _FORMS)
-        self._form_ends = mapped(folder / _FORM_ENDS)
-        self._form_terms = mapped(folder / _FORM_TERMS)
+        self._bytes = map_array(folder / TERMS_FILE)
+        self._ends = map_array(folder / _ENDS)
+        self._forms = map_array(folder / _FORMS)
+        self._form_ends = map_array(folder / _FORM_ENDS)
+        self._form_terms = map_array(folder / _FORM_TERMS)
         self._lengths = self._read_lengths(folder)
-        self._backwards = mapped(folder / _BACKWARDS) if (folder / _BACKWARDS).is_file() else None
-        self._grams = mapped(folder / _GRAMS)
-        self._gram_ends = mapped(folder / _GRAM_ENDS)
-        self._gram_forms = mapped(folder / _GRAM_FORMS)
+        self._backwards = map_array(folder / _BACKWARDS) if (folder / _BACKWARDS).is_file() else None
+        self._grams = map_array(folder / _GRAMS)
+        self._gram_ends = map_array(folder / _GRAM_ENDS)
+        self._gram_forms = map_array(folder / _GRAM_FORMS)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -149,7 +149,7 @@ class Terms:
 
     def _read_lengths(self, folder: Path) -> NDArray[np.uint8]:
         if (folder / _FORM_LENGTHS).is_file():
-            return mapped(folder / _FORM_LENGTHS)
+            return map_array(folder / _FORM_LENGTHS)
         return _lengths([bare(self._form(place)) for place in range(len(self._form_ends) - 1)])
 
     def _form(self, place: int) -> str:
@@ -187,11 +187,6 @@ def write_terms(terms: Sequence[str], written: Mapping[str, Mapping[str, int]], 
     np.save(folder / _GRAMS, different)
     np.save(folder / _GRAM_ENDS, _ends(counts))
     np.save(folder / _GRAM_FORMS, places)
-
-
-def mapped(path: Path) -> NDArray[Any]:
-    """An npy file as a plain array over its mapped bytes: `np.memmap` makes each slice dear."""
-    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
 def unit_term(unit: str) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import map_array
 from core.errors import ReleaseError
 from core.formats import LEXICAL_INDEX
 from engine.lexical.alternatives import Alternative, added, added_to, holding
-from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms, mapped
+from engine.lexical.dictionary import COMPOUND, VOCABULARY_FILES, Terms
 from engine.lexical.fresh_terms import FreshTerms
 from engine.lexical.parts import PARTS_FILES, CompoundParts
 from engine.lexical.postings import Postings, merge_postings, scores_at
@@ -323,7 +324,7 @@ class LexicalIndex:
 
 
 def _mapped_postings(folder: Path, field: str) -> Postings:
-    ends, rows, scores, lengths = (mapped(folder / name) for name in field_files(field))
+    ends, rows, scores, lengths = (map_array(folder / name) for name in field_files(field))
     return Postings(ends, rows, scores, lengths)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import map_array
+
 _TERMS, _ENDS, _PARTS = "compound_terms.npy", "compound_ends.npy", "compound_parts.npy"
 PARTS_FILES = (_TERMS, _ENDS, _PARTS)
 
@@ -23,7 +25,7 @@ class CompoundParts:
         """Maps what `write_parts` left in a folder. Indexes of versions before lack it, and have no parts here."""
         if not (folder / _TERMS).is_file():
             return cls(np.empty(0, np.int32), np.zeros(1, np.int64), np.empty(0, np.int32))
-        return cls(*(np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in PARTS_FILES))
+        return cls(*(map_array(folder / name) for name in PARTS_FILES))
 
     def of_term(self, number: int) -> list[int]:
         """The parts of a compound; empty for a term that is none."""

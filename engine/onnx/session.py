@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from engine.onnx.tables import embedding_tables
+from core.strings import quoted
+from engine.onnx.tables import embedding_tables, external_tensor
 
 if TYPE_CHECKING:
     import onnxruntime  # loaded with the first model: most commands open none
@@ -74,11 +75,19 @@ def session(
     for name, value in initializers.items():
         options.add_initializer(name, value)
     try:
+        if (tensor := external_tensor(path)) is not None:
+            raise ModelError(
+                f"{path}: keeps {quoted(tensor)} in another file; export the model with all weights in its file"
+            )
         return InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
         )
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime raises a dozen kinds, none of them public
-        raise ModelError(f"{path}: is not a model that ONNX Runtime reads: {str(error).splitlines()[0]}") from None
+        raise ModelError(
+            f"{path}: is not a model that ONNX Runtime reads: {(str(error).splitlines() or [''])[0]}"
+        ) from None
 
 
 def padded_inputs(
@@ -128,4 +137,5 @@ def _options(threads: int) -> "onnxruntime.SessionOptions":
     options.enable_mem_pattern = False  # it plans memory for each new shape, and shapes never end here
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # whatever the file is called
     return options

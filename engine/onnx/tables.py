@@ -19,6 +19,17 @@ _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Numbers of fields.
 _MODEL_GRAPH, _GRAPH_NODE, _GRAPH_TENSOR, _NODE_INPUT, _NODE_KIND = 7, 1, 5, 1, 4
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
+_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+# Where tensors can be: of each message the numbers of fields that hold others.
+_INSIDE = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
 
 
 @dataclass(slots=True)
@@ -49,6 +60,26 @@ def embedding_tables(path: Path) -> dict[str, NDArray[np.float32]]:
         and tensor.size >= _LEAST_BYTES
         and tensor.size == 4 * tensor.dims[0] * tensor.dims[1]
     }
+
+
+def external_tensor(path: Path) -> str | None:
+    """The name of a tensor, anywhere in the model, whose values are in another file; None where there is none.
+
+    Raises OSError, ValueError or IndexError for what is no model, or holds what ONNX does not write.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        messages = [("model", 0, len(data))]
+        while messages:
+            kind, start, end = messages.pop()
+            inside = _INSIDE.get(kind, {})
+            for number, begin, stop in _fields(data, start, end):
+                if number in inside:
+                    messages.append((inside[number], begin, stop))
+                elif kind == "tensor" and (
+                    number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and _varint(data, begin)[0])
+                ):
+                    return _tensor(data, start, end).name
+    return None
 
 
 def _read(data: mmap.mmap) -> tuple[list[_Tensor], set[str]]:

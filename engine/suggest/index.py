@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import OSA
 
+from core.arrays import map_array
 from core.errors import ReleaseError
-from engine.lexical.dictionary import mapped
 from engine.suggest.files import (
     BLOCK,
     END,
@@ -54,7 +54,7 @@ class SuggestionIndex:
     def __init__(self, folder: Path) -> None:
         """Maps the files. Raises ReleaseError where they do not fit together."""
         try:
-            arrays: dict[str, NDArray[Any]] = {name.removesuffix(".npy"): mapped(folder / name) for name in FILES}
+            arrays: dict[str, NDArray[Any]] = {name.removesuffix(".npy"): map_array(folder / name) for name in FILES}
         except (OSError, ValueError) as error:
             raise ReleaseError(f"{folder} has no whole suggestions: {error}; run `tandem index` again") from None
         self._texts, self._text_ends = arrays["texts"], arrays["text_ends"]

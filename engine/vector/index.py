@@ -1,6 +1,7 @@
 """Searches one FAISS index of product vectors, from any number of threads."""
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 # Search-time settings by their name in the index report, and what FAISS calls each.
 SEARCH_SETTINGS = {"nprobe": "nprobe", "ef_search": "efSearch"}
+
+
+_reading = threading.Lock()
+_MOST_TIMES = {"ivf_pq": 64, None: 64}  # the size of the file, of any array, by the kind of index
 
 
 def use_one_thread() -> None:
@@ -51,10 +56,16 @@ class VectorIndex:
         except ModuleNotFoundError:
             raise MissingPackageError("searching vectors", "cpu") from None
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            index = _read(path, report.get("kind"))
+        except (RuntimeError, MemoryError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise ReleaseError(f"{path} is not an index that FAISS reads: {reason}") from None
+        stated = report.get("count", index.ntotal), report.get("dimensions", index.d)
+        if (index.ntotal, index.d) != stated:
+            raise ReleaseError(
+                f"{path} holds {index.ntotal:,} vectors of {index.d} dimensions, not {stated[0]:,} of {stated[1]}; "
+                "index the catalog again"
+            )
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ReleaseError(f"{path} is an index over another metric than inner products; index the catalog again")
         apply_settings(index, report.get("settings", {}))
@@ -149,6 +160,21 @@ class VectorIndex:
     def inner(self) -> "faiss.Index":
         """For who copies it elsewhere."""
         return self._index
+
+
+def _read(path: Path, kind: str | None) -> "faiss.Index":
+    """The index in a file, mapped. An array that its header claims to be larger than the file is refused unmade; tables
+    that FAISS computes of product quantisation may be larger."""
+    import faiss
+
+    library: Any = faiss  # its type stubs lack the limit
+    with _reading:  # the limit is one for the process
+        before = library.get_deserialization_vector_byte_limit()
+        library.set_deserialization_vector_byte_limit(1 + _MOST_TIMES.get(kind, 1) * path.stat().st_size)
+        try:
+            return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        finally:
+            library.set_deserialization_vector_byte_limit(before)
 
 
 def _ordered(rows: NDArray[np.int64], scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from catalog.arrow_file import first_line, open_batches
 from core.digest import file_digest, value_digest
 from core.errors import ModelError
 from core.formats import BEHAVIOUR
@@ -269,14 +270,12 @@ def _read_spec(folder: Path) -> BehaviourSpec:
 
 def _read(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        if not reader.schema.equals(schema) or reader.num_record_batches != 1:
-            raise _damaged(path, "it has other columns than this version reads")
-        batch = reader.get_batch(0)
-        batch.validate()
-        return batch
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from None
+        own, batches = open_batches(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, first_line(error)) from None
+    if not own.equals(schema) or len(batches) != 1:
+        raise _damaged(path, "it has other columns than this version reads")
+    return batches[0]
 
 
 def _damaged(path: Path, reason: str) -> ModelError:

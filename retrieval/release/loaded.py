@@ -238,8 +238,18 @@ def open_release(
 ) -> LoadedRelease:
     """Loads a release whose files were verified; its models are called through the caches.
 
-    Raises ReleaseError or ModelError when its parts do not fit.
+    Raises ReleaseError or ModelError when its parts do not fit, whatever is in them.
     """
+    try:
+        return _open(folder, manifest, make_engine, caches)
+    except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise ReleaseError(
+            f"release {manifest.release_id} is not what this version reads ({reason}); index again or roll back"
+        ) from error
+
+
+def _open(folder: Path, manifest: Manifest, make_engine: MakeEngine, caches: Caches | None) -> LoadedRelease:
     tower = BiEncoder.open(folder / "encoder")
     ranker = Ranker.open(folder / "ranker") if manifest.model.ranker is not None else None
     columns = ProductTable(folder / "products.arrow")

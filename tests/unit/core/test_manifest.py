@@ -17,6 +17,30 @@ def test_a_file_that_leaves_the_release_is_refused(name: str, part: str) -> None
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "a//b",
+        "./a",
+        "a/",
+        ".a",
+        "a/.b",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "C:a",
+        "manifest.json",
+        "Manifest.SHA256",
+        "/".join("a" * 9),
+    ],
+)
+def test_a_name_that_no_file_of_a_release_has_is_refused(name: str) -> None:
+    good = make_manifest({"encoder/a": entry("a")}, {"products.arrow": entry("b")}).model_dump(mode="json")
+    good["snapshot"]["files"][name] = {"sha256": "c" * 64, "size": 1}
+    with pytest.raises(ValidationError, match="is none that a release has"):
+        Manifest.model_validate(good)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"format": 2},
