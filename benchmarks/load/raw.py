@@ -7,6 +7,7 @@ that there is. It sends unary calls and reads their codes; it can as well reset 
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -15,6 +16,7 @@ _END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
 _TABLE_SIZE, _INITIAL_WINDOW = 0x1, 0x4
 _ROOM = (1 << 31) - 1
 _DEFAULT_WINDOW = 65_535
+_FRAME = 16_384  # bytes of one, at most
 _CANCEL = 0x8
 _STATUS, _DETAILS, _PUSHBACK = b"grpc-status", b"grpc-status-details-bin", b"grpc-retry-pushback-ms"
 
@@ -30,17 +32,24 @@ def settings(window: int = _ROOM) -> bytes:
     return _PREFACE + frame(_SETTINGS, 0, 0, chosen)
 
 
-def headers(path: str, authority: str, timeout: float | None) -> bytes:
-    """The block of a unary call's headers, none of them indexed or compressed."""
+def headers(path: str, authority: str, timeout: float | None, more: Iterable[tuple[str, str]] = ()) -> bytes:
+    """The block of a unary call's headers, `more` behind them, none of them indexed or compressed."""
     fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority)]
     fields += [("content-type", "application/grpc"), ("te", "trailers")]
     if timeout is not None:
         fields.append(("grpc-timeout", f"{int(timeout * 1e6)}u"))
-    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
+    return b"".join(b"\x00" + _text(name) + _text(value) for name, value in (*fields, *more))
 
 
 def _text(value: str) -> bytes:
-    return bytes([len(value)]) + value.encode()  # all of them are shorter than 127
+    """The text behind its length, seven bits of which stand in the first byte where they suffice."""
+    length, rest = bytearray(), len(value) - 127
+    if rest < 0:
+        return bytes([len(value)]) + value.encode()
+    while rest > 127:
+        length.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([127, *length, rest]) + value.encode()
 
 
 @dataclass(slots=True)
@@ -60,8 +69,16 @@ class Outcome:
 class RawConnection:
     """One connection. `step` sends and reads what there is, without waiting."""
 
-    def __init__(self, address: str, path: str, window: int = _ROOM, receive_bytes: int | None = None) -> None:
-        """`window` bounds each answer's bytes that are sent unasked, `receive_bytes` the socket's buffer."""
+    def __init__(
+        self,
+        address: str,
+        path: str,
+        window: int = _ROOM,
+        receive_bytes: int | None = None,
+        begin: bytes | None = None,
+    ) -> None:
+        """`window` bounds each answer's bytes that are sent unasked, `receive_bytes` the socket's buffer. `begin` are
+        the first bytes that are sent, in place of those that make a connection."""
         host, _, port = address.rpartition(":")
         self.socket = socket.socket()
         if receive_bytes is not None:
@@ -74,9 +91,14 @@ class RawConnection:
         self.ended = False
         self._path, self._authority = path, address
         self._blocks: dict[float | None, bytes] = {}
-        self._out = bytearray(settings(window) + frame(_WINDOW, 0, 0, struct.pack(">I", _ROOM - _DEFAULT_WINDOW)))
+        room = frame(_WINDOW, 0, 0, struct.pack(">I", _ROOM - _DEFAULT_WINDOW))
+        self._out = bytearray(settings(window) + room if begin is None else begin)
         self._in = bytearray()
         self._next = 1
+        self._bodies: dict[int, memoryview] = {}  # that were not sent yet
+        # Bytes that the server has room for: of the connection, of each stream at first, and what was added to it.
+        self._room = self._first_room = _DEFAULT_WINDOW
+        self._rooms: dict[int, int] = {}
 
     def call(self, message: bytes, timeout: float | None = None, sent: float | None = None) -> int:
         """Queues a unary call; its stream's number. `timeout` and `sent`, when it counts as sent, are in seconds."""
@@ -85,10 +107,12 @@ class RawConnection:
         self._out += frame(_DATA, _END_STREAM, stream, body)
         return stream
 
-    def begin(self, timeout: float | None = None, sent: float | None = None) -> int:
-        """Queues a call's headers alone; its stream's number."""
+    def begin(
+        self, timeout: float | None = None, sent: float | None = None, more: Iterable[tuple[str, str]] = ()
+    ) -> int:
+        """Queues a call's headers alone, with `more` metadata; its stream's number."""
         stream, self._next = self._next, self._next + 2
-        block = self._blocks.get(timeout)
+        block = headers(self._path, self._authority, timeout, more) if more else self._blocks.get(timeout)
         if block is None:
             block = self._blocks[timeout] = headers(self._path, self._authority, timeout)
         self._out += frame(_HEADERS, _END_HEADERS, stream, block)
@@ -99,6 +123,25 @@ class RawConnection:
     def send(self, data: bytes) -> None:
         """Queues bytes as they are."""
         self._out += data
+
+    def send_data(self, stream: int, body: bytes) -> None:
+        """Queues the whole body of a call, and its end, as the server gives room for it."""
+        self._bodies[stream] = memoryview(body)
+        self._queue_bodies()
+
+    def _queue_bodies(self) -> None:
+        for stream, body in list(self._bodies.items()):
+            while stream in self._bodies:
+                size = min(_FRAME, len(body), self._room, self._first_room + self._rooms.get(stream, 0))
+                if size <= 0 < len(body):
+                    break
+                last = size == len(body)
+                self._out += frame(_DATA, _END_STREAM if last else 0, stream, bytes(body[:size]))
+                self._room -= size
+                self._rooms[stream] = self._rooms.get(stream, 0) - size
+                body = self._bodies[stream] = body[size:]
+                if last:
+                    del self._bodies[stream]
 
     def end(self, stream: int) -> int:
         """Queues the end of what this side sends of a call; its stream's number."""
@@ -165,7 +208,17 @@ class RawConnection:
             self.calls[stream].size += len(payload)
         elif kind == _RESET:
             self._finish(stream, -1)
+        elif kind == _WINDOW:
+            [more] = struct.unpack(">I", payload)
+            if stream:
+                self._rooms[stream] = self._rooms.get(stream, 0) + more
+            else:
+                self._room += more
+            self._queue_bodies()
         elif kind == _SETTINGS and not flags & _ACK:
+            chosen = dict(struct.iter_unpack(">HI", payload))
+            self._first_room = chosen.get(_INITIAL_WINDOW, self._first_room)
+            self._queue_bodies()
             self._out += frame(_SETTINGS, _ACK, 0)
         elif kind == _PING and not flags & _ACK:
             self._out += frame(_PING, _ACK, 0, bytes(payload))

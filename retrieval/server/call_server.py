@@ -32,7 +32,7 @@ _REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refus
 _SWEEP_SECONDS = 0.5
 # A call whose request has not come after so many seconds gives way to another that finds no place. Callers send both
 # at once. Of short calls without a place, so many may wait for their requests.
-_RECEIVING_SECONDS, _MOST_RECEIVING = 0.1, 32
+_RECEIVING_SECONDS, _MOST_RECEIVING = 0.02, 32
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
 _SWITCH_SECONDS = 0.001
 _NO_DEADLINE = 1e8  # seconds; gRPC's threaded server has a time without end for calls without one
