@@ -1,10 +1,12 @@
 """`tandem serve` in a process of its own, what it takes of memory and descriptors, and an ordinary caller of it."""
 
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import numpy as np
@@ -27,6 +29,11 @@ class Served:
         self.address = address
         self.process = psutil.Process(running.pid)
 
+    def stop(self) -> None:
+        """Drains it, to its end."""
+        self.running.send_signal(signal.SIGTERM)
+        assert self.running.wait(60) == 0
+
     @property
     def memory(self) -> int:
         """Resident bytes."""
@@ -39,9 +46,9 @@ class Served:
 
 
 @contextmanager
-def served(store: ReleaseStore, *more: object) -> Iterator[Served]:
-    """A service of one process, once it answers; killed in the end."""
-    with process("serve", "--releases", store.root, "--address", "127.0.0.1:0", *more) as running:
+def served(store: ReleaseStore, *more: object, address: str = "127.0.0.1:0") -> Iterator[Served]:
+    """A service, once it answers; killed in the end."""
+    with process("serve", "--releases", store.root, "--address", address, *more) as running:
         assert running.stdout is not None and running.stderr is not None
         words = running.stdout.readline().split()
         assert words[:2] == ["tandem:", "serving"], running.stderr.read()
@@ -55,8 +62,11 @@ def served(store: ReleaseStore, *more: object) -> Iterator[Served]:
 class Bystander:
     """Asks one question after the other, on a connection of its own, until told to stop."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, options: Sequence[tuple[str, Any]] = ()) -> None:
+        """`options` are those of the channel."""
         self.seconds: list[float] = []
+        self.mixtures: set[tuple[str, str]] = set()  # a release, and with what the ids of its answers begin
+        self._options = [("grpc.use_local_subchannel_pool", 1), *options]
         self.failures: list[str] = []
         self.refused = 0
         self._address = address
@@ -81,7 +91,7 @@ class Bystander:
 
     def _ask(self) -> None:
         number = 0
-        with SearchClient(self._address, 10, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+        with SearchClient(self._address, 10, options=self._options) as client:
             while not self._ended.is_set():
                 request = search_pb2.SearchRequest(query=_WORDS[number % len(_WORDS)])
                 number += 1
@@ -96,7 +106,9 @@ class Bystander:
         """A refused search is sent again when the service says; it says so each time."""
         for _ in range(_PATIENCE):
             try:
-                assert client.search(request).hits
+                answer = client.search(request)
+                assert answer.hits
+                self.mixtures |= {(answer.release_id, hit.product_id[:2]) for hit in answer.hits}
                 return
             except SearchError as error:
                 if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or error.retry_after is None:

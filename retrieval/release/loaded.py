@@ -207,6 +207,7 @@ class LoadedRelease:
         if self._retired and not self._leases:
             if self.live is not None:
                 self.live.close()
+                self.live = None  # it knows this release: what each knows of the other would keep both
             self.engine.close()
             if self.words is not None:
                 self.words.close()
