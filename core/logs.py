@@ -1,13 +1,14 @@
 """What log lines look like: text for people, or one JSON object a line for machines.
 
-What a line belongs to, a request and a trace, is known where it is written: it is kept by task and thread.
+The texts of exceptions may hold what a shopper typed: they are masked. What a line belongs to, a request and a trace,
+is known where it is written: it is kept by task and thread.
 """
 
 import json
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -40,12 +41,29 @@ def utc_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class JsonFormatter(logging.Formatter):
+def _as_it_is(text: str) -> str:
+    return text
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people; exceptions follow, masked."""
+
+    def __init__(self, process: int | None = None, mask: Callable[[str], str] = _as_it_is) -> None:
+        """`process` is the number of one of several processes. `mask` masks personal data in one line."""
+        super().__init__(_TEXT if process is None else _NUMBERED_TEXT.format(process))
+        self._mask = mask
+
+    def formatException(self, caught: Any) -> str:
+        """See `logging.Formatter`."""
+        return "\n".join(map(self._mask, super().formatException(caught).split("\n")))
+
+
+class JsonFormatter(TextFormatter):
     """One JSON object a record, on one line, whatever its message holds."""
 
-    def __init__(self, process: int | None = None) -> None:
-        """`process` is the number of one of several processes."""
-        super().__init__()
+    def __init__(self, process: int | None = None, mask: Callable[[str], str] = _as_it_is) -> None:
+        """As of `TextFormatter`."""
+        super().__init__(process, mask)
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
@@ -67,16 +85,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure_logging(format: LogFormat, process: int | None = None) -> None:
-    """Has every logger of this process write in the format, to standard error; `process` is its number among several.
+def configure_logging(format: LogFormat, process: int | None = None, mask: Callable[[str], str] = _as_it_is) -> None:
+    """Has every logger of this process write in the format, to standard error; `process` is its number among several,
+    and `mask` masks personal data in a line of an exception.
 
     In JSON, warnings and exceptions that nobody caught are lines, too.
     """
     handler = logging.StreamHandler()
-    if format == "json":
-        handler.setFormatter(JsonFormatter(process))
-    else:
-        handler.setFormatter(logging.Formatter(_TEXT if process is None else _NUMBERED_TEXT.format(process)))
+    handler.setFormatter((JsonFormatter if format == "json" else TextFormatter)(process, mask))
     logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("tandem").setLevel(logging.INFO)
     if format == "json":

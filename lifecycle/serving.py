@@ -11,6 +11,7 @@ from core.address import UNIX
 from core.logs import configure_logging
 from retrieval.server.exposure import check_exposure
 from retrieval.server.settings import ServeSettings
+from text.masking_on_demand import mask_if_needed
 
 Ready = Callable[[str, dict[str, str]], None]
 """Called once calls are accepted, with the address and the release of each catalog."""
@@ -24,8 +25,7 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     # Requests share the cores already: a product of small matrices that wakes threads of its own takes twice the time.
     check_exposure(settings)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if settings.log_format != "text":  # which the command has set up already
-        configure_logging(settings.log_format)
+    configure_logging(settings.log_format, mask=mask_if_needed)
     if settings.processes > 1:
         from retrieval.processes.supervisor import supervise
 

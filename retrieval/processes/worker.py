@@ -21,6 +21,7 @@ from core.logs import configure_logging
 from retrieval.server.main import RunningServer, serve
 from retrieval.server.settings import ServeSettings
 from retrieval.telemetry.state import State
+from text.masking_on_demand import mask_if_needed
 
 _PULSE = 1.0  # seconds between two signs of life
 _MARGIN = 5.0  # seconds beyond the grace, for a process that cannot drain
@@ -110,7 +111,7 @@ def main() -> None:
     if not first:
         return
     settings = ServeSettings.model_validate(first["settings"])
-    configure_logging(settings.log_format, first["number"] + 1)
+    configure_logging(settings.log_format, first["number"] + 1, mask_if_needed)
     threading.Thread(target=link.watch_supervisor, args=(settings.grace_seconds,), daemon=True).start()
     try:
         asyncio.run(link.serve(settings))

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from core.logs import request_id_now, request_scope
 from retrieval.wire.status import Context, abort, bad_request
 from retrieval.wire.violations import InvalidRequest, Violation
+from text.masking_on_demand import mask_if_needed
 
 log = logging.getLogger("tandem.requests")
 
@@ -84,14 +85,14 @@ def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable
 
 
 def request_id(context: Context) -> str:
-    """The caller's `x-request-id`, or one made up where it is missing, too long or not to be printed; while a call is
-    worked on, always the same."""
+    """The caller's `x-request-id`, or one made up where it is missing, too long, not to be printed, or holds personal
+    data, since it is logged; while a call is worked on, always the same."""
     if known := request_id_now.get():
         return known
     for key, value in context.invocation_metadata() or ():
         if key == "x-request-id" and 0 < len(value) <= _MOST_REQUEST_ID:
             text = value if isinstance(value, str) else value.decode(errors="replace")
-            if text.isprintable():
+            if text.isprintable() and mask_if_needed(text) == text:
                 return text
     return uuid.uuid4().hex
 

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import warnings
 
+import pytest
 from shops import environment
 
-from core.logs import JsonFormatter, request_id_now, request_scope, utc_text
+from core.logs import JsonFormatter, TextFormatter, request_id_now, request_scope, utc_text
+from text.masking_on_demand import mask_if_needed
 
 
 def record(message: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -70,3 +72,11 @@ def test_times_are_utc() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert utc_text(0) == "1970-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("kind", [TextFormatter, JsonFormatter])
+def test_exceptions_are_masked_line_by_line(kind: type[TextFormatter]) -> None:
+    error = ValueError("no number: ann@example.com\n4111 1111 1111 1111")
+    text = kind(mask=mask_if_needed).format(record("request r-20261128T120736Z-051d2b11 failed", error=error))
+    assert "no number: [email]" in text and "[card]" in text and "4111" not in text
+    assert "r-20261128T120736Z-051d2b11" in text  # what Tandem writes itself stays
