@@ -1,8 +1,8 @@
 """Work that is not done twice: values by a digest of what they were computed from, bounded in bytes.
 
-Keys are made of content, the model's digest and the tokens it reads, and of nothing else. So a value stays right
-whatever release is in service: another model never finds it, the same one finds it again, and a product whose text
-changed has other tokens.
+Keys are made of the catalog and of content, the model's digest and the tokens it reads, and of nothing else. So a value
+stays right whatever release is in service: another model never finds it, the same one finds it again, and a product
+whose text changed has other tokens. No catalog finds another's, whose callers may be strangers.
 """
 
 import asyncio

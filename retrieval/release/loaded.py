@@ -273,7 +273,8 @@ def _open(folder: Path, manifest: Manifest, make_engine: MakeEngine, caches: Cac
 
 def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tuple[str, str, str]:
     """The digests of the query tower, the index, and the cross-encoder with its tokenizer, which decides how pairs are
-    packed; empty where there is none."""
+    packed. Each begins with the catalog: what one has cached answers no other, nor makes its answers faster, which
+    would tell its callers what others asked for."""
     files = manifest.files
     query = tower.model_path("query")
     scorer = [] if ranker is None else [ranker.model_path, half_path(ranker.model_path), Path(TOKENIZER_FILE)]
@@ -282,10 +283,11 @@ def _digests(manifest: Manifest, tower: BiEncoder, ranker: Ranker | None) -> tup
         names = [f"{folder}/{path.name}" for path in paths]
         return "".join(files[name].sha256 for name in names if name in files)
 
+    named = f"{manifest.catalog}/"
     return (
-        digests("encoder", [query, half_path(query)]),
-        files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # with the settings of its search
-        digests("ranker", scorer),
+        named + digests("encoder", [query, half_path(query)]),
+        named + files["index.faiss"].sha256 + value_digest(manifest.snapshot.index),  # with the settings of its search
+        named + digests("ranker", scorer),
     )
 
 

@@ -2,19 +2,22 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from builders import publish
 from doubles import COUNT, PAIR_TOKENS, FixedLexicalRetriever, make_release
 
 from catalog.view import CatalogView
 from core.plan import Plan
+from core.releases import ReleaseStore
 from engine.cache import Caches
 from engine.fake import FakeEngine
 from engine.protocol import EngineError
 from retrieval.pipeline.result import SearchResult
 from retrieval.pipeline.search import search
-from retrieval.release.loaded import LoadedRelease
+from retrieval.release.loaded import LoadedRelease, _digests
 from retrieval.release.models import CachedModels
 from retrieval.server.admission import Permit
 from retrieval.wire.request import Query
@@ -195,3 +198,26 @@ async def test_views_of_the_base_alone_share_what_was_found(tmp_path: Path, cach
         view = CatalogView(release.view.base, revision=revision)
         await release.models.retrieve(np.array([3], np.float32), 5, None, view)
     assert calls(release) == [("retrieve", 1)]
+
+
+async def test_catalogs_share_no_cached_work_though_all_their_files_are_the_same(
+    tmp_path: Path, caches: Caches
+) -> None:
+    scratch = tmp_path / "scratch"
+    store = ReleaseStore(tmp_path / "releases")
+    contents = {"products.arrow": b"products", "index.faiss": b"index"}
+    files = {"encoder/query.onnx": b"tower", "ranker/model.onnx": b"ranker", "ranker/tokenizer.json": b"words"}
+    tower = SimpleNamespace(model_path=lambda side: Path(f"{side}.onnx"))
+    ranker = SimpleNamespace(model_path=Path("model.onnx"))
+    releases = {}
+    for name in ("shop", "outlet"):
+        manifest = publish(store, scratch, contents, 1, model=files, catalog=name)
+        tower_key, index_key, ranker_key = _digests(manifest, tower, ranker)  # type: ignore[arg-type]
+        releases[name] = cached(tmp_path / name, caches, ranker_key, tower_key, index_key)
+    every = [("encode", 1), ("retrieve", 1), ("rescore", 12)]
+    for release in releases.values():
+        await ask(release)
+        assert calls(release) == every
+    assert caches.vectors.counts.hits == caches.candidates.counts.hits == caches.scores.counts.hits == 0
+    await ask(releases["shop"])
+    assert calls(releases["shop"]) == every, "its own are there"
