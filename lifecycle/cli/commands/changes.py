@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import TandemError
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address, Mapping, duration
 from lifecycle.cli.terminal import print_line
 
@@ -19,6 +20,7 @@ _Timeout = Annotated[float, typer.Option(callback=duration, help="Seconds for ea
 _Changes = Annotated[Path, typer.Argument(help="Parquet, JSONL or CSV file, gzipped or not.")]
 
 
+@calls_service
 def upsert(
     products: _Changes,
     address: Address = ADDRESS,
@@ -38,6 +40,7 @@ def upsert(
         _show(ChangeFile(client, catalog, version_column, quarantine).upsert(products, chosen))
 
 
+@calls_service
 def update(
     changes: _Changes,
     address: Address = ADDRESS,
@@ -54,6 +57,7 @@ def update(
         _show(ChangeFile(client, catalog, version_column, quarantine).update(changes))
 
 
+@calls_service
 def delete(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of products.")] = None,
     file: Annotated[Path | None, typer.Option(help="File with a column `id`, in place of ids.")] = None,

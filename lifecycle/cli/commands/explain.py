@@ -8,10 +8,12 @@ import typer
 from core.durable import replace_text
 from core.errors import TandemError
 from core.plan import MAX_TOP_K
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address, duration
 from lifecycle.cli.terminal import console, print_json, print_line
 
 
+@calls_service
 def explain(
     query: Annotated[str, typer.Argument(help="The shopper's words.")],
     address: Address = ADDRESS,

@@ -7,6 +7,7 @@ import typer
 from core.errors import TandemError
 from core.filter_text import parse_filter
 from lifecycle.cli import search_options as options
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address
 from lifecycle.cli.terminal import console, print_json
 
@@ -24,6 +25,7 @@ Segments = Annotated[
 ]
 
 
+@calls_service
 def recommend(
     address: Address = ADDRESS,
     recent: Recent = None,

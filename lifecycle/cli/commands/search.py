@@ -7,10 +7,12 @@ import typer
 from core.errors import TandemError
 from core.filter_text import parse_filter
 from lifecycle.cli import search_options as options
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address
 from lifecycle.cli.terminal import console, print_json
 
 
+@calls_service
 def search(
     query: Annotated[str, typer.Argument(help="The shopper's words.")],
     address: Address = ADDRESS,

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from core.plan import MAX_TOP_K
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address, duration
 from lifecycle.cli.terminal import print_line
 
 
+@calls_service
 def search_many(
     searches: Annotated[Path, typer.Argument(help="JSONL: on each line a query in quotes, or a request as an object.")],
     output: Annotated[Path, typer.Option(help="JSONL of the outcomes; a run that was cut off goes on where it ends.")],

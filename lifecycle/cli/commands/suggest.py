@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from core.errors import TandemError
+from lifecycle.cli.connection import calls_service
 from lifecycle.cli.options import ADDRESS, Address, duration
 from lifecycle.cli.terminal import console, print_json
 
 
+@calls_service
 def suggest(
     prefix: Annotated[str, typer.Argument(help="What is typed so far; empty for the likeliest queries.")] = "",
     address: Address = ADDRESS,

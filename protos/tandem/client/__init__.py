@@ -1,6 +1,7 @@
 """A typed client: deadlines, retries that do not multiply an overload, and errors that name the cause."""
 
 from tandem.client.asynchronous import AsyncSearchClient
+from tandem.client.credentials import tls_credentials
 from tandem.client.errors import SearchError, Violation
 from tandem.client.retries import service_config
 from tandem.client.synchronous import SearchClient
@@ -67,4 +68,5 @@ __all__ = [
     "UserProduct",
     "Violation",
     "service_config",
+    "tls_credentials",
 ]

@@ -10,6 +10,7 @@ import grpc
 from tandem.client.async_batches import AsyncOutbox
 from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
 from tandem.client.changes import named
+from tandem.client.credentials import CallMetadata, Token
 from tandem.client.errors import search_error
 from tandem.client.retries import RetryBudget, channel_options
 from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
@@ -26,9 +27,12 @@ class AsyncSearchClient:
         timeout: float = 5.0,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[tuple[str, Any]] = (),
+        token: Token | None = None,
+        plaintext: bool = False,
     ) -> None:
         """As `SearchClient` takes them."""
         self._address = address
+        self._metadata = CallMetadata(address, token, credentials is not None, plaintext)
         self._timeout = timeout
         self._retries = RetryBudget()
         every = channel_options(options)
@@ -101,9 +105,8 @@ class AsyncSearchClient:
     ) -> AsyncIterator[search_pb2.BatchSearchResponse]:
         """As `SearchClient.search_many`. Raises SearchError, and what `requests` raises."""
         outbox, progress = AsyncOutbox(requests), Progress()
-        metadata = (("x-request-id", request_id),) if request_id else None
         while True:
-            call = self._stub.BatchSearch(outbox.stream(), metadata=metadata)
+            call = self._stub.BatchSearch(outbox.stream(), metadata=self._metadata.of(request_id))
             try:
                 async for response in call:
                     outbox.take()
@@ -124,11 +127,10 @@ class AsyncSearchClient:
     async def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         loop = asyncio.get_running_loop()
         until = loop.time() + (self._timeout if timeout is None else timeout)
-        metadata = (("x-request-id", request_id),) if request_id else None
         attempt = 1
         while True:
             try:
-                answer = await method(request, timeout=until - loop.time(), metadata=metadata)
+                answer = await method(request, timeout=until - loop.time(), metadata=self._metadata.of(request_id))
                 self._retries.note_answer()
                 return answer
             except grpc.aio.AioRpcError as error:

@@ -8,6 +8,8 @@ from tandem.client.retries import FailedCall
 from tandem.client.status import field_violations, retry_delay
 
 NOTHING_LISTENS = "nothing answers at {}: start it with `tandem serve`"
+_NO_TLS = "no TLS connection with {}: its certificate is of another CA or name, or it has no TLS"
+_CLOSED = "{} closes connections at once: it wants TLS, or a certificate of the client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ def search_error(error: FailedCall, address: str) -> SearchError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE and "resol" in details.lower():
         return NotReachableError(f"no host has the name in {address!r}: check the address")
+    if code is grpc.StatusCode.UNAVAILABLE and "handshake failed" in details.lower():
+        return NotReachableError(_NO_TLS.format(address))
+    if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower() and "socket closed" in details.lower():
+        return NotReachableError(_CLOSED.format(address))
     if code is grpc.StatusCode.UNAVAILABLE and "connect" in details.lower():
         return NotReachableError(NOTHING_LISTENS.format(address))
     metadata = dict(error.trailing_metadata() or ())

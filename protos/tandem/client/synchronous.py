@@ -9,6 +9,7 @@ import grpc
 
 from tandem.client.batches import Outbox, Progress, Request
 from tandem.client.changes import named
+from tandem.client.credentials import CallMetadata, Token
 from tandem.client.errors import NOTHING_LISTENS, NotReachableError, search_error
 from tandem.client.retries import RetryBudget, channel_options
 from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
@@ -25,12 +26,17 @@ class SearchClient:
         timeout: float = 5.0,
         credentials: grpc.ChannelCredentials | None = None,
         options: Sequence[tuple[str, Any]] = (),
+        token: Token | None = None,
+        plaintext: bool = False,
     ) -> None:
         """`address` is HOST:PORT or another target of gRPC; `timeout` is each call's deadline in seconds.
 
-        Without `credentials` the connection is not encrypted. `options` are the channel's, beside the retries'.
+        Without `credentials` (see `tls_credentials`) the connection is not encrypted. `options` are the channel's,
+        beside the retries'. `token` is a key or a JWT, or what returns the current one. Raises ValueError for one that
+        would be sent to another machine in the clear, unless `plaintext` allows it.
         """
         self._address = address
+        self._metadata = CallMetadata(address, token, credentials is not None, plaintext)
         self._timeout = timeout
         self._retries = RetryBudget()
         every = channel_options(options)
@@ -115,10 +121,9 @@ class SearchClient:
         SearchError where it cannot be opened again, and what `requests` raises.
         """
         outbox, progress = Outbox(requests), Progress()
-        metadata = (("x-request-id", request_id),) if request_id else None
         try:
             while True:
-                call = self._stub.BatchSearch(outbox.stream(), metadata=metadata)
+                call = self._stub.BatchSearch(outbox.stream(), metadata=self._metadata.of(request_id))
                 try:
                     for response in call:
                         outbox.take()
@@ -139,11 +144,10 @@ class SearchClient:
 
     def _call(self, method: Any, request: Any, timeout: float | None, request_id: str) -> Any:
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
-        metadata = (("x-request-id", request_id),) if request_id else None
         attempt = 1
         while True:
             try:
-                answer = method(request, timeout=until - time.monotonic(), metadata=metadata)
+                answer = method(request, timeout=until - time.monotonic(), metadata=self._metadata.of(request_id))
                 self._retries.note_answer()
                 return answer
             except grpc.RpcError as error:
