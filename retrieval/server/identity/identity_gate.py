@@ -11,6 +11,7 @@ import grpc
 from retrieval.server.caller import ANYONE, Caller
 from retrieval.server.gate import Refused
 from retrieval.server.identity.access import ACCESS, OF_ALL_CATALOGS, Need, Scope
+from retrieval.server.identity.key_file import PREFIX
 from retrieval.server.identity.key_sets import NoPublicKeys
 from retrieval.server.identity.key_store import NO_TENANT, Keys, KeyStore, narrowed
 from retrieval.server.identity.limits import OverQuota, TenantLimits, TooManyWrong
@@ -93,8 +94,11 @@ class IdentityGate:
 
     def _caller(self, credential: str, keys: Keys | None) -> Caller:
         now = self._clock()
-        if keys is not None and (caller := keys.key(credential.encode("utf-8", "replace"), now)) is not None:
-            return caller
+        if keys is not None and credential.startswith(PREFIX):
+            known = keys.key(credential.encode("utf-8", "replace"), now)
+            if known is None:
+                raise _invalid()
+            return known
         if self._tokens is None or credential.count(".") != 2:
             raise _invalid()
         try:
