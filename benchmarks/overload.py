@@ -1,42 +1,36 @@
-"""Whether answers keep coming when five and ten times as many calls arrive as can be answered.
+"""Whether answers keep coming in good time when up to ten times as many calls arrive as can be answered.
 
-    python -m benchmarks.overload --releases releases --queries judgments.parquet [--seconds 6]
+    python -m benchmarks.overload --releases releases --queries judgments.parquet [--seconds 10]
 
-The service runs in a process of its own, by default with a plan that rescores nothing. A client of hand-made frames,
-light enough to share the machine, keeps all places busy, at first and at the end: so many answers come at best. Between
-it offers multiples of that, each call once, and again sending refused calls as gRPC's clients do: three times at most,
-when the service asks for it, and not where it forbids it.
+The service runs in a process of its own, without caches. A client of hand-made frames, light enough to share the
+machine, keeps all places busy at first and at the end: so many answers come at best, with all the quality given up that
+can be. Multiples of that are offered, each call once; by a client that sends refused calls again within its budget, as
+`SearchClient` does; and by one without a budget. Then come: half as much again as is answered in full quality; an
+overload that ends; processes that take the cores; and deadlines from 1 to 500 ms.
 """
 
 import argparse
-import heapq
 import os
+import subprocess
 import sys
-import time
-from collections import Counter
-from dataclasses import dataclass, field
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import NO_CACHES, RESULTS, cpu_seconds, free_address, latencies, save, serving
+from benchmarks.common import NO_CACHES, RESULTS, free_address, save, serving
 from benchmarks.load.queries import read_queries
-from benchmarks.load.raw import Outcome, RawConnection
+from benchmarks.load.raw_load import LATE, OK, REFUSED, RawLoad, Retries, Run
 from benchmarks.load.schedule import Arrivals, due_times
 from core.errors import TandemError
 from tandem.v1 import search_pb2
 
-_METHOD = "/tandem.v1.SearchService/Search"
-_FACTORS = (5, 10)
-_ATTEMPTS = 3
-_PAUSE, _WIDTH = 0.001, 140
-_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
-_OK, _REFUSED = 0, grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+_PLACES_A_CORE = 6
+_WIDTH = 150
+_REST_SECONDS = 10.0
+_GRACE = 0.010  # after a deadline, for its answer to arrive
 
 
 def main() -> None:
@@ -44,133 +38,157 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--releases", type=Path, default=Path("releases"))
     parser.add_argument("--queries", type=Path, default=Path("releases/sample/judgments.parquet"))
-    parser.add_argument("--rerank", type=int, default=0, help="candidates to rescore")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each run")
+    parser.add_argument("--rerank", type=int, help="candidates to rescore; unless set, as many as the release does")
+    parser.add_argument("--factors", type=float, nargs="*", default=[1, 2, 5, 10], help="of what is answered at best")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each run")
+    parser.add_argument("--settle", type=float, default=3.0, help="seconds before figures count")
+    parser.add_argument("--objective", type=float, default=0.6, help="for 99 of 100 answers, in seconds")
     parser.add_argument("--deadline", type=float, default=1.0, help="of each call, in seconds")
+    parser.add_argument("--calls", type=int, default=50_000, help="with deadlines from 1 to 500 ms; 0 for none")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     queries = read_queries(options.queries).queries
+    messages = [search_pb2.SearchRequest(query=query, top_k=10).SerializeToString() for query in queries]
     address = free_address()
-    environment = {**NO_CACHES, "TANDEM_SERVE_PLAN__RERANK_DEPTH": str(options.rerank)}
-    with serving(options.releases, address, environment) as server:
-        rows = _measure(options, address, queries, server)
-    _print(rows)
-    names = ("rerank", "seconds", "deadline", "connections")
+    environment = {**NO_CACHES, "TANDEM_SERVE_LATENCY_OBJECTIVE": str(options.objective)}
+    if options.rerank is not None:
+        environment["TANDEM_SERVE_PLAN__RERANK_DEPTH"] = str(options.rerank)
+    with serving(options.releases, address, environment):
+        results = _Overload(options, RawLoad(address, messages, options.connections, options.deadline)).measure()
+    _print(results)
+    names = ("rerank", "seconds", "settle", "objective", "deadline", "calls", "connections")
     parameters = {name: getattr(options, name) for name in names} | {"queries": len(queries)}
-    print(save("overload", parameters, rows, options.output))
+    print(save("overload", parameters, results, options.output))
 
 
-@dataclass(slots=True)
-class _Run:
-    """One run against the service."""
+class _Overload:
+    """The runs against one service."""
 
-    options: argparse.Namespace
-    address: str
-    messages: Any
-    server: int
-    connections: list[RawConnection] = field(default_factory=list)
+    def __init__(self, options: argparse.Namespace, load: RawLoad) -> None:
+        self._options, self._load = options, load
+        self._rows: dict[str, Any] = {}
+        self._best = self._full = 0.0
 
-    def open(self) -> None:
-        self.connections = [RawConnection(self.address, _METHOD) for _ in range(self.options.connections)]
+    def measure(self) -> dict[str, Any]:
+        """All runs, and what of the best rate each answered."""
+        options, cores = self._options, len(os.sched_getaffinity(0))
+        places = _PLACES_A_CORE * cores
+        self._load.closed(places, 2.0)  # warms the service
+        self._rest()
+        self._full = self._note("in full quality", self._load.closed(cores, options.seconds))
+        self._best = self._note("at best", self._load.closed(places, options.seconds))
+        for factor in options.factors:
+            for retries in (Retries.NEVER, Retries.CLIENT, Retries.ALWAYS):
+                name = f"{factor:g} times" + ("" if retries is Retries.NEVER else f", retries: {retries}")
+                self._note(name, self._load.open(self._due(factor * self._best, options.seconds), retries))
+        self._rest()
+        self._note("1.5 times full quality", self._load.open(self._due(1.5 * self._full, options.seconds)))
+        self._note("at best, again", self._load.closed(places, options.seconds))  # shared machines change their pace
+        rows = self._rows
+        peak = max((self._best + rows["at best, again"]["answered_per_s"]) / 2, 0.001)
+        for row in rows.values():
+            row["of_best"] = round(row["answered_per_s"] / peak, 3)
+        results = {"loads": rows, "recovery": self._recover(10 * peak), "neighbour": self._share_the_cores(2 * peak)}
+        if options.calls:
+            self._rest()
+            results["deadlines"] = self._by_deadlines()
+        return results
 
-    def close(self) -> None:
-        for connection in self.connections:
-            connection.close()
+    def _note(self, name: str, run: Run) -> float:
+        """Adds a row, and returns the answers a second once the service had settled."""
+        settled = run.since(min(self._options.settle, run.seconds / 2))
+        whole = run.summary(self._options.objective)
+        row = settled.summary(self._options.objective)
+        self._rows[name] = row | {"p99_ms_from_the_start": whole.get("p99_ms")}
+        return row["answered_per_s"]
 
-    def turn(self) -> None:
-        """Sends and reads what there is."""
-        for connection in self.connections:
-            connection.write()
-            connection.read()
-        time.sleep(_PAUSE)
+    def _rest(self) -> None:
+        """Little load, until the service gives up nothing any more."""
+        self._load.closed(1, _REST_SECONDS)
 
-    def at_best(self, in_flight: int) -> dict[str, Any]:
-        """So many calls at any time."""
-        self.open()
-        start, before = time.monotonic(), cpu_seconds(self.server)
-        own = time.process_time()
-        while (now := time.monotonic()) < start + self.options.seconds:
-            for connection in self.connections:
-                while len(connection.open) < max(1, in_flight // len(self.connections)):
-                    connection.call(next(self.messages), self.options.deadline, now)
-            self.turn()
-        return self.outcome([call for each in self.connections for call in each.calls.values()], start, before, own)
+    def _due(self, rate: float, seconds: float, seed: int = 0) -> Any:
+        return due_times(rate, seconds, Arrivals.POISSON, seed)
 
-    def offer(self, rate: float, retries: bool, seed: int) -> dict[str, Any]:
-        """Calls when they are due, whether or not others were answered; of each the last attempt counts."""
-        self.open()
-        limit = self.options.deadline
-        due = due_times(rate, self.options.seconds, Arrivals.POISSON, seed).tolist()[::-1]
-        start, before, own = time.monotonic(), cpu_seconds(self.server), time.process_time()
-        waiting: list[tuple[float, int, float, int]] = []  # when, a number, when it was due, which attempt
-        in_flight: dict[tuple[int, int], tuple[float, int]] = {}
-        ended: list[Outcome] = []
-        turns = cycle(range(len(self.connections)))
-        number = sent = 0
-        while due or waiting or in_flight:
-            now = time.monotonic() - start
-            while due and due[-1] <= now:
-                heapq.heappush(waiting, (due[-1], number := number + 1, due.pop(), 1))
-            while waiting and waiting[0][0] <= now:
-                _, _, first, attempt = heapq.heappop(waiting)
-                place, sent = next(turns), sent + 1
-                stream = self.connections[place].call(
-                    next(self.messages), max(0.001, first + limit - now), start + first
-                )
-                in_flight[place, stream] = (first, attempt)
-            self.turn()
-            for place, stream in [key for key in in_flight if key[1] not in self.connections[key[0]].open]:
-                call, (first, attempt) = self.connections[place].calls.pop(stream), in_flight.pop((place, stream))
-                again = time.monotonic() - start + (call.pushback or 0) / 1000
-                asks = call.code == _REFUSED and call.pushback is not None and call.pushback >= 0
-                if retries and asks and attempt < _ATTEMPTS and again < first + limit:
-                    heapq.heappush(waiting, (again, number := number + 1, first, attempt + 1))
-                else:
-                    ended.append(call)
-            if now > self.options.seconds + 3 * limit:
-                break
-        ended += [self.connections[place].calls[stream] for place, stream in in_flight]
-        return {"offered_per_s": round(rate, 1), "sent": sent} | self.outcome(ended, start, before, own)
+    def _recover(self, rate: float) -> dict[str, Any]:
+        """An overload, and then less than is answered in full quality: after how long all is answered in good time."""
+        long, after, objective = self._options.seconds, 10.0, self._options.objective
+        due = np.concatenate([self._due(rate, long), long + self._due(0.7 * self._full, after, 1)])
+        run = self._load.open(due)
+        late = [
+            call.due - long
+            for call in run.calls
+            if call.due >= long and not (call.code == OK and call.seconds <= objective)
+        ]
+        calm = run.since(long + 5, long + after).summary(objective)
+        return {"recovered_after_s": round(max(late, default=0.0), 2), "from_5_s_on": calm}
 
-    def outcome(self, calls: list[Outcome], start: float, before: float, own: float) -> dict[str, Any]:
-        took = time.monotonic() - start
-        in_time = [call for call in calls if call.code == _OK and call.done - call.sent <= self.options.deadline]
-        refused = [call for call in calls if call.code == _REFUSED]
-        self.close()
-        return {
-            "answered_per_s": round(len(in_time) / self.options.seconds, 1),
-            **({} if not in_time else latencies([call.done - call.sent for call in in_time])),
-            "codes": dict(Counter("open" if c.code is None else _NAMES.get(c.code, "RESET") for c in calls)),
-            "retry_info_share": round(float(np.mean([call.details for call in refused])), 4) if refused else None,
-            "server_cores": round((cpu_seconds(self.server) - before) / took, 2),
-            "client_cores": round((time.process_time() - own) / took, 2),
+    def _share_the_cores(self, rate: float) -> dict[str, Any]:
+        """As many processes as cores that only compute come, and go."""
+        long = 2 * self._options.seconds
+        burners: list[subprocess.Popen] = []
+
+        def come() -> None:
+            burners.extend(
+                subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)
+            )
+
+        def go() -> None:
+            for burner in burners:
+                burner.kill()
+                burner.wait()
+            burners.clear()
+
+        try:
+            run = self._load.open(self._due(rate, 3 * long), events=[(long, come), (2 * long, go)])
+        finally:
+            go()
+        parts = {"before": 0.0, "beside": long, "after": 2 * long}
+        return {name: self._settled(run, start, start + long) for name, start in parts.items()}
+
+    def _settled(self, run: Run, start: float, end: float) -> dict[str, Any]:
+        """The second half of a part; `in_flight` are the calls at work on average, by Little's law."""
+        part = run.since((start + end) / 2, end)
+        row = part.summary(self._options.objective)
+        seconds = sum(call.seconds for call in part.calls if call.code == OK)
+        return row | {"in_flight": round(seconds / part.seconds, 1)}
+
+    def _by_deadlines(self) -> dict[str, Any]:
+        """Calls with deadlines from 1 to 500 ms, as many a second as are answered at best: how many have ended, with an
+        answer or without, 10 ms after their deadlines at the latest, as they were due and as the client sent them."""
+        calls = self._options.calls
+        due = due_times(self._best, calls / self._best, Arrivals.CONSTANT, 0)
+        deadlines = np.random.default_rng(0).uniform(0.001, 0.5, len(due))
+        run = self._load.open(due, deadlines=deadlines)
+        over = np.array([(c.done if c.code is not None else np.inf) - c.due - c.deadline for c in run.calls])
+        lags = np.array([call.sent - call.due for call in run.calls])
+        row = run.summary(1.0)
+        ended = {code: sum(call.code == code for call in run.calls) for code in (OK, LATE, REFUSED)}
+        return row | {
+            "calls": len(run.calls),
+            "by_deadline_and_10_ms": round(float(np.mean(over <= _GRACE)), 5),
+            "by_deadline_and_10_ms_as_sent": round(float(np.mean(over - lags <= _GRACE)), 5),
+            "worst_ms_over": round(float(over.max()) * 1000, 1),
+            "answered_share": round(ended[OK] / len(run.calls), 4),
         }
 
 
-def _measure(options: argparse.Namespace, address: str, queries: list[str], server: int) -> dict[str, Any]:
-    messages = [search_pb2.SearchRequest(query=query, top_k=10).SerializeToString() for query in queries]
-    run = _Run(options, address, cycle(messages), server)
-    places = 6 * len(os.sched_getaffinity(0))
-    run.at_best(places)  # warms the service
-    rows: dict[str, Any] = {"at best": run.at_best(places)}
-    for factor in _FACTORS:
-        for retries in (False, True):
-            rate = factor * rows["at best"]["answered_per_s"]
-            rows[f"{factor} times{', retrying' if retries else ''}"] = run.offer(rate, retries, factor)
-    rows["at best, again"] = run.at_best(places)  # machines that are shared change their pace
-    peak = max((rows["at best"]["answered_per_s"] + rows["at best, again"]["answered_per_s"]) / 2, 0.001)
-    return {name: row | {"of_best": round(row["answered_per_s"] / peak, 3)} for name, row in rows.items()}
+def _print(results: dict[str, Any]) -> None:
+    table = Table("", "offered/s", "answers/s", "of best", "p99 ms", "refused p99 ms", "lag p99 ms", "sent", "gave up")
+    for name, row in results["loads"].items():
+        gave_up = ", ".join(f"{reason} {share:.0%}" for reason, share in row["gave_up"].items())
+        cells = (f"{row['offered_per_s']:.0f}", f"{row['answered_per_s']:.0f}", f"{row['of_best']:.0%}")
+        times = (_number(row.get(key)) for key in ("p99_ms", "refused_p99_ms", "lag_p99_ms"))
+        table.add_row(name, *cells, *times, f"{row['sent_per_call']:.2f}", gave_up)
+    console = Console(width=_WIDTH)
+    console.print(table)
+    for name in ("recovery", "neighbour", "deadlines"):
+        if name in results:
+            console.print(name, results[name])
 
 
-def _print(rows: dict[str, Any]) -> None:
-    table = Table("", "answers/s", "of best", "p99 ms", "RetryInfo", "server", "client", "codes")
-    for name, row in rows.items():
-        codes = ", ".join(f"{code} {count}" for code, count in row["codes"].items())
-        retry_share = "" if row["retry_info_share"] is None else f"{row['retry_info_share']:.1%}"
-        cells = (f"{row['answered_per_s']:.0f}", f"{row['of_best']:.0%}", f"{row.get('p99_ms', 0):.0f}", retry_share)
-        table.add_row(name, *cells, f"{row['server_cores']:.2f}", f"{row['client_cores']:.2f}", codes)
-    Console(width=_WIDTH).print(table)
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 if __name__ == "__main__":

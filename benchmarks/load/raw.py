@@ -56,7 +56,7 @@ def _text(value: str) -> bytes:
 class Outcome:
     """One call: when it was sent and done (seconds of `time.monotonic`), its gRPC code (None while it is open; -1 where
     the stream was reset), bytes of its answer, whether its trailers have a google.rpc.Status, and the milliseconds that
-    they ask to wait before it is sent again."""
+    they ask to wait before it is sent again. `body` is the answer, of connections that keep them."""
 
     sent: float
     done: float = 0.0
@@ -64,6 +64,7 @@ class Outcome:
     size: int = 0
     details: bool = False
     pushback: int | None = None
+    body: bytes = b""
 
 
 class RawConnection:
@@ -76,9 +77,11 @@ class RawConnection:
         window: int = _ROOM,
         receive_bytes: int | None = None,
         begin: bytes | None = None,
+        keep: bool = False,
     ) -> None:
         """`window` bounds each answer's bytes that are sent unasked, `receive_bytes` the socket's buffer. `begin` are
-        the first bytes that are sent, in place of those that make a connection."""
+        the first bytes that are sent, in place of those that make a connection. Answers are kept where `keep` is set."""
+        self._keep = keep
         host, _, port = address.rpartition(":")
         self.socket = socket.socket()
         if receive_bytes is not None:
@@ -206,6 +209,8 @@ class RawConnection:
             self._ended(stream, payload)
         elif kind == _DATA and stream in self.calls:
             self.calls[stream].size += len(payload)
+            if self._keep:
+                self.calls[stream].body += payload
         elif kind == _RESET:
             self._finish(stream, -1)
         elif kind == _WINDOW:

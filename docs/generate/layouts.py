@@ -31,6 +31,8 @@ _SHARES = {
     f"rows: {share}: over fused": share
     for share in ("share 0.1", "share 0.25", "share 0.5", "share 0.75", "share 1", "served")
 }
+_ANSWERS = ("offered_per_s", "answered_per_s", "p99_ms")
+_ENDED = ("by_deadline_and_10_ms", "by_deadline_and_10_ms_as_sent", "worst_ms_over")
 _SYSTEM = ("nDCG@10", "nDCG@10 over untuned", "MRR@10", "recall@100", "nDCG@10, judged pool", "nDCG@10, unseen")
 
 
@@ -88,7 +90,17 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
                            "embedded", "embed_seconds")),
     ),
     "overhead": (Table("", (ANY,), ("call",)),),
-    "overload": (Table("", (ANY,), ("load",), (), ("codes", "retry_info_share")),),
+    "overload": (
+        Table("", ("loads", ANY), ("load",), (), ("codes", "retry_info_share", "gave_up")),
+        Table(
+            "An overload ends", ("recovery",), (), ("recovered_after_s", *(f"from_5_s_on: {name}" for name in _ANSWERS))
+        ),
+        Table(
+            "Twice what is answered at best; then as many processes as cores only compute; then they are gone",
+            ("neighbour", ANY), ("processes",), (*_ANSWERS, "in_flight"),
+        ),
+        Table("Deadlines from 1 to 500 ms", ("deadlines",), (), ("calls", "answered_share", *_ENDED)),
+    ),
     "peers": (*_peers("rescored"), *_peers("retrieved only")),
     "processes": (
         Table("", ("rows", ANY), ("service",)),

@@ -11,7 +11,8 @@ STEPS = 5
 _SMOOTHING_SECONDS = 1.0
 _FROM, _TO = 0.45, 0.8  # the share of places taken at the first step, and at the last
 _GIVE = 0.2  # a step is left so much below where it was entered
-_LASTING_SECONDS = 3.0  # a step down comes no sooner after another step
+# A step down comes no sooner after another step; and so soon once few places are taken, as after an overload.
+_LASTING_SECONDS, _CALM_SECONDS, _CALM = 3.0, 1.0, 0.05
 
 
 class Pressure:
@@ -30,8 +31,10 @@ class Pressure:
         if (step := _step(self._share)) > self._step:
             self._move(step, now)
         elif self._step:
-            lasting = self._step - int((now - self._since) / _LASTING_SECONDS)
-            if (lower := max(_step(self._share + _GIVE), lasting)) < self._step:
+            pause = _CALM_SECONDS if self._share < _CALM else _LASTING_SECONDS
+            # One at a time; several after a time without calls.
+            steps = max(1, int(elapsed / pause)) if now - self._since >= pause else 0
+            if (lower := max(_step(self._share + _GIVE), self._step - steps)) < self._step:
                 self._move(lower, now)
 
     def _move(self, step: int, now: float) -> None:

@@ -18,7 +18,7 @@ from retrieval.server.call_server import CallServer
 from retrieval.server.settings import ServeSettings
 
 METHOD = "/t.T/Ask"
-OK, CANCELLED, INVALID, EXHAUSTED = 0, 1, 3, 8
+OK, CANCELLED, INVALID, LATE, EXHAUSTED = 0, 1, 3, 4, 8
 
 
 class Clock:
@@ -282,3 +282,33 @@ async def test_a_call_that_ended_while_it_waited_for_the_loop_is_not_begun() -> 
     async with serving(ask, admission) as address:
         code = await asyncio.to_thread(clients, address)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED and begun == [b"first"]
+
+
+async def test_a_call_ends_by_its_deadline_though_the_loop_is_busy() -> None:
+    """Its caller keeps no time itself."""
+    held, release = threading.Event(), threading.Event()
+
+    async def ask(request: bytes, _: Any) -> bytes:
+        held.set()
+        assert release.wait(20)
+        return request
+
+    def clients(address: str) -> list[int | None]:
+        connection = RawConnection(address, METHOD)
+        first, second = connection.call(b"first", 20), None
+        try:
+            while second is None or second in connection.open:
+                if second is None and held.is_set():
+                    second = connection.call(b"second", 0.1)
+                connection.write()
+                connection.read()
+        finally:
+            release.set()
+        while first in connection.open:
+            connection.read()
+        connection.close()
+        return [connection.calls[stream].code for stream in (first, second)]
+
+    async with serving(ask, Admission(4)) as address:
+        async with asyncio.timeout(30):
+            assert await asyncio.to_thread(clients, address) == [OK, LATE]

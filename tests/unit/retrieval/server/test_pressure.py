@@ -55,7 +55,7 @@ def test_more_is_given_up_the_more_is_asked() -> None:
 def test_quality_comes_back_a_few_seconds_after_an_overload() -> None:
     load = Load(admission, lambda now: CAPACITY * (4 if now < 20 else 0.4), with_quality, lambda _: SERVERS).run(45)
     assert max(pressure for at, pressure in load.pressures if 10 <= at < 20) >= 0.6
-    assert all(pressure == 0 for at, pressure in load.pressures if at >= 38)
+    assert all(pressure == 0 for at, pressure in load.pressures if at >= 30)
 
 
 def test_a_burst_after_a_pause_gives_nothing_up() -> None:
