@@ -306,7 +306,8 @@ class _Passage:
             outcome = CallAborted(grpc.StatusCode.CANCELLED, "", ())
         if not isinstance(outcome, Exception):
             if self.permit.in_use or outcome is _LAST:
-                self._end(grpc.StatusCode.OK)
+                # A stream whose caller has gone may have read that as the end of its requests.
+                self._end(grpc.StatusCode.OK if context.is_active() else grpc.StatusCode.CANCELLED)
             return outcome
         if isinstance(outcome, Refused):
             outcome = CallAborted(outcome.code, str(outcome), outcome.metadata)

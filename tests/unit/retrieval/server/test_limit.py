@@ -70,7 +70,7 @@ def test_the_limit_comes_back_from_its_floor(after: float) -> None:
     assert load.limit_range(30, 40) == (FLOOR, FLOOR)
     expected = min(after, 1) * CAPACITY
     assert load.answered(45, 55, OBJECTIVE) >= 0.9 * expected
-    assert load.mean_limit(50, 55) >= 20  # 24 where it is full, and on its way to 64 where it is not
+    assert load.mean_limit(50, 55) >= 17  # 20 where it is full, and on its way to 64 where it is not
 
 
 def test_a_service_that_hung_comes_back() -> None:
@@ -86,7 +86,7 @@ def test_a_service_that_answers_nothing_lets_few_in() -> None:
     assert limit.value == 2
 
 
-@pytest.mark.parametrize("objective", [0.3, 0.05, 0.047])  # a mean of 22.5 ms, amid the jitter, and one of 21 ms
+@pytest.mark.parametrize("objective", [0.3, 0.0592, 0.0555])  # a mean of 22.5 ms, amid the jitter, and one of 21 ms
 def test_jitter_does_not_move_the_limit(objective: float) -> None:
     """Answers take 20 to 25 ms, however many are in flight."""
     load = Load(
