@@ -54,11 +54,13 @@ def main() -> None:
     environment = {**NO_CACHES, "TANDEM_SERVE_LATENCY_OBJECTIVE": str(options.objective)}
     if options.rerank is not None:
         environment["TANDEM_SERVE_PLAN__RERANK_DEPTH"] = str(options.rerank)
+    busy_before = round(os.getloadavg()[0], 2)
     with serving(options.releases, address, environment):
         results = _Overload(options, RawLoad(address, messages, options.connections, options.deadline)).measure()
     _print(results)
     names = ("rerank", "seconds", "settle", "objective", "deadline", "calls", "connections")
-    parameters = {name: getattr(options, name) for name in names} | {"queries": len(queries)}
+    parameters = {name: getattr(options, name) for name in names}
+    parameters |= {"queries": len(queries), "busy_before": busy_before}
     print(save("overload", parameters, results, options.output))
 
 
