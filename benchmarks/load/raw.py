@@ -80,7 +80,8 @@ class RawConnection:
         keep: bool = False,
     ) -> None:
         """`window` bounds each answer's bytes that are sent unasked, `receive_bytes` the socket's buffer. `begin` are
-        the first bytes that are sent, in place of those that make a connection. Answers are kept where `keep` is set."""
+        the first bytes that are sent, in place of those that make a connection. Answers are kept where `keep` is
+        set."""
         self._keep = keep
         host, _, port = address.rpartition(":")
         self.socket = socket.socket()

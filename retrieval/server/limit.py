@@ -7,8 +7,8 @@ probed for, and a mixture of cheap and dear requests misleads nothing.
 
 import math
 
-# The mean of a full service that keeps 99 of 100 answers within the objective: the slowest take twice the mean, and on a
-# machine that others use two and a half times.
+# The mean of a full service that keeps 99 of 100 answers within the objective: the slowest take twice the mean, and on
+# a machine that others use two and a half times.
 _MEAN_SHARE = 0.38
 # Seconds of observation for each step, and answers in it; with fewer of them it waits for longer.
 _LEAST_WINDOW, _LEAST_ANSWERS, _LONGEST_WINDOW = 0.5, 8, 2.0
