@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GO_AWAY, _WINDOW = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x8
@@ -151,6 +152,10 @@ class RawConnection:
         """Queues the end of what this side sends of a call; its stream's number."""
         self._out += frame(_DATA, _END_STREAM, stream)
         return stream
+
+    def latest(self, count: int) -> list[Outcome]:
+        """The calls that were begun last."""
+        return [self.calls[stream] for stream in islice(reversed(self.calls), count)]
 
     def allow(self, stream: int, size: int) -> None:
         """Queues room for so many more bytes of an answer."""

@@ -23,8 +23,9 @@ from tandem.v1 import search_pb2
 
 METHOD = "/tandem.v1.SearchService/Search"
 OK, LATE, REFUSED = 0, grpc.StatusCode.DEADLINE_EXCEEDED.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-_PAUSE = 0.0005
+_PAUSE, _PAUSE_AFTER_REFUSAL = 0.0005, 0.05
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+_LATEST = 64  # calls of a connection among which refused ones are looked for
 _SAMPLE = 200  # answers that are read for what they gave up
 
 
@@ -129,12 +130,13 @@ class RawLoad:
         self._connections: list[RawConnection] = []
 
     def closed(self, in_flight: int, seconds: float) -> Run:
-        """So many calls at any time."""
+        """So many calls at any time; in the place of one that was refused the next comes after a pause."""
         self._open()
         start = time.monotonic()
         while (now := time.monotonic()) < start + seconds:
             for place, connection in enumerate(self._connections):
-                while len(connection.open) < (in_flight + place) // self._count:
+                refused = sum(1 for one in connection.latest(_LATEST) if _was_refused(one, now))
+                while len(connection.open) + refused < (in_flight + place) // self._count:
                     connection.call(next(self._messages), self._deadline, now)
             self._turn()
         ended = [call for each in self._connections for call in each.calls.values() if call.code is not None]
@@ -205,6 +207,11 @@ class RawLoad:
             connection.write()
             connection.read()
         time.sleep(_PAUSE)
+
+
+def _was_refused(outcome: Outcome, now: float) -> bool:
+    """Whether it was refused just now."""
+    return outcome.code == REFUSED and outcome.done > now - _PAUSE_AFTER_REFUSAL
 
 
 def _p99(seconds: Sequence[float]) -> float | None:
