@@ -96,7 +96,7 @@ $(VENV)/.run: $(VENV)/.serve $(if $(filter triton,$(ENGINE)),$(VENV)/.triton)
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,identity,metrics,redis,tracing,triton,train,track,bench,test,docs]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,identity,metrics,redis,sign,tracing,triton,train,track,bench,test,docs]'
 	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 

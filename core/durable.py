@@ -40,17 +40,27 @@ def read_file(path: Path, most: int) -> bytes:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a new file durably."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a new file durably."""
+    with path.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def replace_text(path: Path, text: str) -> None:
     """Puts a file in place of the one there, which stays as it is on failure. Leaves no scratch file then."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """The same of bytes."""
     scratch = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        write_text(scratch, text)
+        write_bytes(scratch, data)
         scratch.rename(path)
     except FAILURES:
         scratch.unlink(missing_ok=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.digest import bytes_digest, file_digest
-from core.durable import make_folder, read_file, sync, write_text
+from core.durable import make_folder, read_file, sync, write_bytes, write_text
 from core.errors import ReleaseError
 from core.formats import MANIFEST
 from core.manifest import MANIFEST_NAME, Manifest
 from core.objects import Objects
+from core.signatures import SIGNATURE_NAME, SigningKey, VerifyingKeys
 
 DIGEST_NAME = "manifest.sha256"
 _MOST_MANIFEST, _MOST_DIGEST = 64 << 20, 1 << 10
@@ -42,8 +43,9 @@ class Release:
         return self.sequence, self.name
 
 
-def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
-    """Fills a new folder: files by hard link, the manifest, and its digest as `sha256sum -c` reads it. All durable."""
+def write_release(manifest: Manifest, objects: Objects, folder: Path, key: SigningKey | None = None) -> None:
+    """Fills a new folder: files by hard link, the manifest, its digest as `sha256sum -c` reads it, and with a key its
+    signature. All durable."""
     make_folder(folder.parent)
     folder.mkdir()
     for name, entry in manifest.files.items():
@@ -52,16 +54,19 @@ def write_release(manifest: Manifest, objects: Objects, folder: Path) -> None:
         objects.link(entry, path)
     text = manifest.model_dump_json(indent=2) + "\n"
     write_text(folder / DIGEST_NAME, _digest_line(bytes_digest(text.encode())))
+    if key is not None:
+        write_bytes(folder / SIGNATURE_NAME, key.sign(text.encode()))
     write_text(folder / MANIFEST_NAME, text)
     for path in {folder, *(inner for inner in folder.rglob("*") if inner.is_dir())}:
         sync(path)
 
 
-def read_manifest(folder: Path, expected: str | None) -> tuple[Manifest, str]:
+def read_manifest(folder: Path, expected: str | None, keys: VerifyingKeys | None = None) -> tuple[Manifest, str]:
     """The manifest of the release in a folder, and the SHA-256 of its file, which is checked before it is parsed.
 
     `expected` is that digest, where the pointer holds it, else the one in the digest file; releases of versions
-    that wrote neither are not checked. Raises ReleaseError when the manifest is missing, damaged or unreadable.
+    that wrote neither are not checked. With `keys` one of them has to have signed it. Raises ReleaseError when the
+    manifest is missing, damaged, signed by none of them, or unreadable.
     """
     release, catalog = folder.name, folder.parent.name
     path = folder / MANIFEST_NAME
@@ -79,6 +84,8 @@ def read_manifest(folder: Path, expected: str | None) -> tuple[Manifest, str]:
     expected = expected or _digest_beside(folder)
     if expected and digest != expected:
         raise _unusable(release, f"{MANIFEST_NAME} differs from its digest")
+    if keys is not None:
+        keys.check(folder, data)
     manifest = _parsed(data, path)
     if manifest.release_id != release or manifest.catalog != catalog:
         raise ReleaseError(f"release {release}: its manifest is that of {manifest.catalog}/{manifest.release_id}")

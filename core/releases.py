@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.audit import AUDIT_LOG, AuditLog
-from core.durable import FAILURES, make_folder, remove, sync
+from core.digest import bytes_digest
+from core.durable import FAILURES, make_folder, remove, replace_bytes, sync
 from core.errors import ReleaseError
-from core.manifest import FileEntry, Manifest
+from core.manifest import MANIFEST_NAME, FileEntry, Manifest
 from core.objects import Objects
 from core.pointer import RELEASE_NAME, PointerContent, read_pointer, step, write_pointer
 from core.release import Digests, Release, check_files, check_sizes, no_release, read_manifest, write_release
+from core.signatures import SIGNATURE_NAME, SigningKey, VerifyingKeys
 from core.strings import quoted
 
 log = logging.getLogger("tandem.releases")
@@ -37,8 +39,13 @@ _STAGING, _GONE = ".staging-", ".gone-"
 class ReleaseStore:
     """The releases of one folder. Reading needs no lock; publishing takes the catalog's."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, signing_key: SigningKey | None = None, verifying_keys: VerifyingKeys | None = None
+    ) -> None:
+        """What is published is signed by the signing key; with verifying keys only what one of them signed is read."""
         self.root = root
+        self._signing_key = signing_key
+        self._keys = verifying_keys
         self.audit = AuditLog(root / AUDIT_LOG)
         self._objects = Objects(root / "objects")
 
@@ -157,7 +164,7 @@ class ReleaseStore:
         remove(staging)
         made = staging
         try:
-            write_release(manifest, self._objects, staging)
+            write_release(manifest, self._objects, staging, self._signing_key)
             staging.rename(folder)
             made = folder
             for path in (folder.parent, self.root / "catalogs", self.root):  # who made them may have ended at once
@@ -181,6 +188,16 @@ class ReleaseStore:
         there = [entry for entry in step(trail, target) if entry.sha256 and self.path(catalog, entry.release).is_dir()]
         self.audit.record(action, catalog, release=release, before=trail[0].release if trail else "")
         write_pointer(self.folder(catalog) / _POINTER, there)
+
+    def sign(self, catalog: str, release: str, key: SigningKey) -> None:
+        """Signs a release that is there, in place of whoever signed it before. The audit log has it before."""
+        path = self.path(catalog, release)
+        _, digest = self._read(catalog, release)
+        data = (path / MANIFEST_NAME).read_bytes()
+        if bytes_digest(data) != digest:
+            raise ReleaseError(f"release {release}: its manifest changed meanwhile; run it again")
+        self.audit.record("sign", catalog, release=release, manifest=digest)
+        replace_bytes(path / SIGNATURE_NAME, key.sign(data))
 
     def prune(self, catalog: str, keep: int) -> list[str]:
         """Removes all but the `keep` newest whole releases, the one in service, and the one that stands in for it.
@@ -305,7 +322,7 @@ class ReleaseStore:
         """The manifest and the SHA-256 of its file."""
         pointed = self._pointed(catalog)  # where it is damaged, the digest beside the manifest is enough
         expected = next((entry.sha256 for entry in pointed if entry.release == release), None)
-        return read_manifest(self.path(catalog, release), expected)
+        return read_manifest(self.path(catalog, release), expected, self._keys)
 
     def _sweep(self, folder: Path) -> None:
         """Removes what processes that ended while they held the catalog's lock left in it."""

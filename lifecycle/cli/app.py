@@ -20,7 +20,7 @@ from lifecycle.cli.commands.keys import keys
 from lifecycle.cli.commands.models import models
 from lifecycle.cli.commands.profiles import profiles
 from lifecycle.cli.commands.recommend import recommend
-from lifecycle.cli.commands.releases import lineage, list_releases, rollback
+from lifecycle.cli.commands.releases import lineage, list_releases, rollback, sign
 from lifecycle.cli.commands.rules import rules
 from lifecycle.cli.commands.run import run
 from lifecycle.cli.commands.sample import sample
@@ -46,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "releases": list_releases,
     "lineage": lineage,
     "rollback": rollback,
+    "sign": sign,
     "audit": audit,
     "serve": serve,
     "upsert": upsert,

@@ -18,6 +18,13 @@ Catalog = Annotated[str | None, typer.Option("--catalog", help="Catalog name; de
 Address = Annotated[str, typer.Option(help="Host and port of the service.")]
 Feed = Annotated[Path, typer.Option(help="Parquet, JSONL or CSV feed, gzipped or not.")]
 Mapping = Annotated[Path | None, typer.Option(help="TOML file that maps the feed's columns to product fields.")]
+SIGN_KEY_VARIABLE = "TANDEM_SIGN_KEY"
+SignKey = Annotated[
+    Path | None,
+    typer.Option(
+        envvar=SIGN_KEY_VARIABLE, show_envvar=False, help="PEM file of an Ed25519 key to sign the release by."
+    ),
+]
 ChangeLogSetting = Annotated[
     str,
     typer.Option(

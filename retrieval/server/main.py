@@ -15,6 +15,7 @@ from core.errors import TandemError
 from core.manifest import Manifest
 from core.memory import freeze_objects
 from core.releases import ReleaseStore
+from core.signatures import VerifyingKeys
 from engine.cache import Caches
 from engine.vector.index import use_one_thread
 from retrieval.live.catalogs import LiveCatalogs
@@ -91,7 +92,8 @@ async def run_server(
     profiles = open_profiles(settings.profile_settings)
     telemetry = open_telemetry(settings, profiles)
     caches = Caches.with_limits(settings.query_cache_bytes, settings.candidate_cache_bytes, settings.score_cache_bytes)
-    store = ReleaseStore(settings.releases)
+    keys = VerifyingKeys(settings.verify_key) if settings.verify_key else None
+    store = ReleaseStore(settings.releases, verifying_keys=keys)
     live = LiveCatalogs(store, settings.change_log, settings.max_fresh)
     open_one = partial(open_release, make_engine=engine_maker(settings, telemetry.note_batch), caches=caches)
     manager = manager or ReleaseManager(

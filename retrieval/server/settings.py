@@ -38,6 +38,10 @@ class ServeSettings(BaseSettings):
     )
 
     releases: Path = Field(default=Path("releases"), description="Folder of the releases.")
+    verify_key: Path | None = Field(
+        default=None,
+        description="PEM file of Ed25519 public keys; with it only releases that one of them signed are served.",
+    )
     address: Annotated[str, AfterValidator(listening_address)] = Field(
         default="127.0.0.1:50051", description="Host and port to listen on, or unix:PATH for one process."
     )

@@ -8,7 +8,8 @@ import typer
 
 from core.errors import TandemError
 from core.releases import ReleaseStore
-from lifecycle.cli.options import RELEASES, ChangeLogSetting, Feed, Mapping, Releases, finite
+from core.signatures import SigningKey
+from lifecycle.cli.options import RELEASES, ChangeLogSetting, Feed, Mapping, Releases, SignKey, finite
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console
 
@@ -93,6 +94,7 @@ def index(
         ),
     ] = None,
     change_log: ChangeLogSetting = "",
+    sign_key: SignKey = None,
 ) -> None:
     """Read a feed, clean, embed, index and publish it as a release."""
     from indexer.build import IndexSettings
@@ -108,7 +110,7 @@ def index(
 
     if models and (encoder or ranker or final or users):
         raise TandemError("--models names the folder of all models: leave out --encoder, --ranker, --final and --users")
-    store = ReleaseStore(releases)
+    store = ReleaseStore(releases, SigningKey(sign_key) if sign_key else None)
     options = IndexOptions(
         index=IndexSettings(recall_target=recall_target, exact_budget_ms=exact_budget_ms, kind=index_kind),
         max_rejected=max_rejected,

@@ -1,12 +1,14 @@
-"""`tandem releases`, `tandem lineage` and `tandem rollback`: the releases of a catalog."""
+"""`tandem releases`, `tandem lineage`, `tandem rollback` and `tandem sign`: the releases of a catalog."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from core.errors import ChangeLogError, ReleaseError, TandemError
 from core.releases import ReleaseStore
-from lifecycle.cli.options import RELEASES, Catalog, ChangeLogSetting, Releases
+from core.signatures import SigningKey
+from lifecycle.cli.options import RELEASES, SIGN_KEY_VARIABLE, Catalog, ChangeLogSetting, Releases, SignKey
 from lifecycle.cli.progress import Bars
 from lifecycle.cli.terminal import console, print_json
 from retrieval.server.settings import TRITON_FOLDER
@@ -67,13 +69,14 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="Release to return to; default: the one before.")] = None,
     model: Annotated[str | None, typer.Option(help="Model set to return to, on the current catalog.")] = None,
     change_log: ChangeLogSetting = "",
+    sign_key: SignKey = None,
 ) -> None:
     """Return to an earlier release, or to an earlier model set on the current catalog."""
     from indexer.changes import count_later
     from lifecycle.cli.show import show_release
     from lifecycle.rollback import rollback_models, rollback_release
 
-    store = ReleaseStore(releases)
+    store = ReleaseStore(releases, SigningKey(sign_key) if sign_key else None)
     name = store.named(catalog)
     if to and model:
         raise TandemError("give --to or --model, not both")
@@ -85,6 +88,23 @@ def rollback(
         console.print(f"catalog {name} is back at release {release}", highlight=False)
         if later := (count_later(store, name, change_log) or {}).get(release):
             console.print(f"changes since, which a service applies over it: {later:,} requests", highlight=False)
+
+
+def sign(
+    sign_key: Annotated[Path, typer.Option(envvar=SIGN_KEY_VARIABLE, help="PEM file of an Ed25519 private key.")],
+    release: Annotated[str | None, typer.Argument(help="Release; default: the one in service.")] = None,
+    releases: Releases = RELEASES,
+    catalog: Catalog = None,
+) -> None:
+    """Sign a release that is there, once all its files are verified."""
+    store = ReleaseStore(releases)
+    name = store.named(catalog)
+    chosen = release or store.current(name)
+    assert chosen is not None, "a catalog without a release is not among the store's catalogs"
+    with store.lock(name):
+        store.verify(name, chosen)
+        store.sign(name, chosen, SigningKey(sign_key))
+    console.print(f"signed release {chosen} of catalog {name}", highlight=False)
 
 
 def _keep_newest(store: ReleaseStore, catalog: str, keep: int, change_log: str) -> list[str]:

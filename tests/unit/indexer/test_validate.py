@@ -101,8 +101,12 @@ def test_vectors_must_be_numbers_of_unit_length(check: Any) -> None:
     wrong[5, 5] = 1.25
     with pytest.raises(ReleaseError, match=r"not of unit length \(off by 0\.250\)"):
         check(wrong)
-    wrong[5, 5] = np.nan
-    with pytest.raises(ReleaseError, match="are not numbers"):
+    for value in (np.nan, np.inf, -np.inf):
+        wrong[5, 5] = value
+        with pytest.raises(ReleaseError, match="are not numbers"):
+            check(wrong)
+    wrong[5] = 0
+    with pytest.raises(ReleaseError, match=r"not of unit length \(off by 1\.000\)"):
         check(wrong)
 
 
