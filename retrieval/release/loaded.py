@@ -169,6 +169,11 @@ class LoadedRelease:
         own = self.final.spec.rerank_depth if self.final else default_depth
         return own if plan.rerank_depth is None else plan.rerank_depth
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a request holds it."""
+        return self._leases > 0
+
     @contextmanager
     def lease(self) -> Iterator["LoadedRelease"]:
         """Holds the release for one request."""

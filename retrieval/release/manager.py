@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.errors import ReleaseError
 from core.manifest import Manifest
-from core.memory import trim_memory
+from core.memory import collect_frozen, trim_memory
 from core.release import check_sizes
 from core.releases import ReleaseStore
 from core.strings import quoted
@@ -25,6 +25,7 @@ from retrieval.wire.violations import InvalidRequest, Violation
 log = logging.getLogger("tandem.releases")
 
 _UNREADABLE_POINTER = "the pointer"  # in place of a release's name, where it cannot be read
+_CYCLE_SECONDS = 3.0  # a replaced release that no request uses is gone by then, unless a cycle keeps it
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds between tries of a refused release, doubling
 
 _MOST_NAMES = 10  # of catalogs, in an error
@@ -83,6 +84,7 @@ class ReleaseManager:
         self._passed_over: dict[str, str] = {}
         self._changed: set[str] = set()
         self._replaced: list[weakref.ref[LoadedRelease]] = []
+        self._idle_since = clock()  # since when no request uses any of these
 
     @property
     def loaded(self) -> dict[str, LoadedRelease]:
@@ -190,10 +192,18 @@ class ReleaseManager:
         return wanted
 
     def _return_memory(self) -> None:
-        """Has the allocator give back what replaced releases took, once all of them are gone."""
-        if self._replaced and not any(release() for release in self._replaced):
+        """Has the allocator give back what replaced releases took, once all of them are gone. One that no request uses
+        and that is there all the same is part of a cycle, which nobody frees among frozen objects."""
+        alive = [release for release in (known() for known in self._replaced) if release is not None]
+        if self._replaced and not alive:
             self._replaced.clear()
             trim_memory()
+        elif any(release.in_use for release in alive):
+            self._idle_since = self._clock()
+        elif alive and self._clock() - self._idle_since > _CYCLE_SECONDS:
+            self._idle_since = self._clock()
+            del alive
+            collect_frozen()
 
     def _pauses(self, catalog: str, wanted: str) -> bool:
         refusal = self._refused.get(catalog)
@@ -260,4 +270,5 @@ class ReleaseManager:
         if old is not None:
             old.retire()
             self._replaced.append(weakref.ref(old))
+            self._idle_since = self._clock()
         self._after_swap()

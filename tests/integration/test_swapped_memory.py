@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shops import index, write_feed
 
+from core.memory import freeze_objects
 from core.plan import Plan
 from core.releases import ReleaseStore
 from indexer.models import ModelFolders
@@ -60,3 +61,24 @@ async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: 
         gc.enable()
         manager.close()
         live.close()
+
+
+async def test_a_replaced_release_in_a_cycle_is_freed_although_the_collector_leaves_it_out(
+    store: ReleaseStore, models: ModelFolders, tmp_path: Path
+) -> None:
+    manager = ReleaseManager(store, poll_seconds=0.05, after_swap=freeze_objects)
+    await manager.refresh()
+    knot: list[object] = [manager.get("default")]
+    knot.append(knot)
+    release = weakref.ref(manager.get("default"))
+    del knot
+    index(write_feed(tmp_path / "b.jsonl", "b-"), models, store)
+    watching = asyncio.create_task(manager.watch())
+    try:
+        async with asyncio.timeout(60):
+            while release() is not None:
+                await asyncio.sleep(0.05)
+    finally:
+        watching.cancel()
+        manager.close()
+        gc.unfreeze()

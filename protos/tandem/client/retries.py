@@ -10,6 +10,8 @@ import grpc
 ATTEMPTS = 3
 """Calls that one search makes at most."""
 
+# A service that was restarted is found again within a second; gRPC's own pause grows to two minutes.
+_RECONNECTING = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # Of a client's retries, gRPC's own and of refused calls: a failure takes a token, an answer gives a part back, and with
 # half of them gone nothing is sent again.
@@ -58,7 +60,7 @@ def service_config() -> str:
 
 def channel_options(options: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """The options of a channel with this service config; `options` override it."""
-    return [("grpc.service_config", service_config()), *options]
+    return [("grpc.service_config", service_config()), *_RECONNECTING, *options]
 
 
 class RetryBudget:
