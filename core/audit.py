@@ -107,8 +107,8 @@ class AuditLog:
 
         Raises AuditError with the first line at fault, or where entries are missing at the end.
         """
+        head = self._read_head()  # before the entries, to which others may be added meanwhile
         entries, _ = self._read()
-        head = self._read_head()
         digests = [entry.digest for entry in entries]
         if head is not None and (head[0] > len(entries) or digests[head[0] - 1] != head[1]):
             raise self._cut(head[0], len(entries))

@@ -48,16 +48,18 @@ _WRITTEN = (
     ("br.cpf", re.compile(r"(?<!\d)\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)")),
     ("ch.ssn", re.compile(r"(?<!\d)756\.\d{4}\.\d{4}\.\d{2}(?!\d)")),
 )
-# Two check digits, or a date and one.
-_BARE = (
-    "br.cpf", "tr.tckimlik", "pl.pesel", "fr.nir", "be.nn", "ro.cnp", "no.fodselsnummer", "ch.ssn", "za.idnr",
-)  # fmt: skip
+# Two check digits, or a date and one; by how many digits they have, since looking at each takes microseconds.
+_BARE = {
+    11: ("br.cpf", "tr.tckimlik", "pl.pesel", "be.nn", "no.fodselsnummer"),
+    13: ("ro.cnp", "ch.ssn", "za.idnr"),
+    15: ("fr.nir",),
+}
 # Few digits in the shops of one country, however they are written.
 _NATIONAL = {
     "NL": "nl.bsn", "CA": "ca.sin", "DE": "de.idnr", "IN": "in_.aadhaar", "SE": "se.personnummer", "DK": "dk.cpr",
     "CZ": "cz.rc", "GB": "gb.nhs",
 }  # fmt: skip
-_LETTERED = ("es.dni", "es.nie", "it.codicefiscale", "mx.curp")
+_LETTERED = {9: ("es.dni", "es.nie"), 16: ("it.codicefiscale",), 18: ("mx.curp",)}
 _NINO = re.compile(r"(?<![^\W_])[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?:[ \-]?\d{2}){3}[ \-]?[A-D](?![^\W_])", re.I)
 
 
@@ -156,7 +158,7 @@ def _identities(plain: str, country: str) -> Iterator[_Span]:
                 yield _Span(*match.span(), "id")
     national = _NATIONAL.get(country.upper())
     for start, end, number in _numbers(plain, 9, 18):
-        names = _BARE if number.isdigit() else _LETTERED
+        names = (_BARE if number.isdigit() else _LETTERED).get(len(number), ())
         if any(_is_valid(name)(number) for name in names) or (
             national and number.isdigit() and len(number) <= _FEW and _is_valid(national)(number)
         ):

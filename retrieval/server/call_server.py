@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import grpc
 
 from retrieval.server.admission import Admission, Permit
-from retrieval.server.call_threads import CallThreads, OpenStreams
+from retrieval.server.call_threads import SHORT_CALLS, CallThreads, OpenStreams
 from retrieval.server.caller import ANYONE, Caller, Priority
 from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
 from retrieval.server.observer import CallObserver, NoObserver, in_trace
@@ -31,8 +31,9 @@ log = logging.getLogger("tandem.requests")
 _REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refusal
 _SWEEP_SECONDS = 0.5
 # A call whose request has not come after so many seconds gives way to another that finds no place. Callers send both
-# at once. Of short calls without a place, so many may wait for their requests.
-_RECEIVING_SECONDS, _MOST_RECEIVING = 0.02, 32
+# at once. Of short calls without a place, so many may wait for their requests for longer, and in no case so many more.
+_RECEIVING_SECONDS = 0.02
+_SHORT_RECEIVING_SECONDS, _MOST_RECEIVING, _MORE_RECEIVING = 0.1, 32, SHORT_CALLS // 2
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
 _SWITCH_SECONDS = 0.001
 _NO_DEADLINE = 1e8  # seconds; gRPC's threaded server has a time without end for calls without one
@@ -175,7 +176,8 @@ class CallServer(grpc.GenericRpcHandler):
     def _make_room(self) -> None:
         """For one more call that waits for its request without a place."""
         if len(self._receiving) >= _MOST_RECEIVING:
-            self._receiving.give_way()
+            full = len(self._receiving) >= _MOST_RECEIVING + _MORE_RECEIVING
+            self._receiving.give_way(0.0 if full else _SHORT_RECEIVING_SECONDS)
 
     def _unary(self, method: grpc.RpcMethodHandler, passage: "_Passage") -> grpc.RpcMethodHandler:
         """As if of several requests: of one, gRPC waits for it before anything here can end the call."""
@@ -216,14 +218,14 @@ class CallServer(grpc.GenericRpcHandler):
     def _stream(
         self, method: grpc.RpcMethodHandler, name: str, caller: Caller, metadata: Metadata
     ) -> grpc.RpcMethodHandler:
-        if not self._streams.enter():
+        if not self._streams.enter(name):
             self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "streams")
             self._threads.assign(None)
             return self._full
         passage = _Passage(name, caller, metadata, self._observer, self._receiving)
 
         def leave() -> None:
-            self._streams.leave()
+            self._streams.leave(name)
             passage.leave()
 
         self._threads.assign(self._threads.streams, leave)
@@ -251,6 +253,8 @@ class CallServer(grpc.GenericRpcHandler):
         try:
             while context.is_active():
                 waiting[:] = [asyncio.run_coroutine_threadsafe(work, self._loop)]
+                if not context.is_active():  # its end came before this was there to be cancelled
+                    waiting[0].cancel()
                 if (answer := passage.result(waiting[0], context)) is _LAST:
                     return
                 yield answer

@@ -1,12 +1,14 @@
 """The threads of calls, and how many streams are open."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 # Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
-_SHORT_CALLS, _STREAMS = 64, 1000
+SHORT_CALLS, _STREAMS = 128, 1000
+_SHARE = 2  # so many times the streams of one method are all that there may be
 
 
 def _nothing() -> None:
@@ -18,7 +20,7 @@ class CallThreads(ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(1)  # never used itself
-        self.short = ThreadPoolExecutor(_SHORT_CALLS, thread_name_prefix="short")
+        self.short = ThreadPoolExecutor(SHORT_CALLS, thread_name_prefix="short")
         self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
         self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
         self._next: tuple[ThreadPoolExecutor | None, Callable[[], None]] = (None, _nothing)
@@ -46,23 +48,25 @@ class CallThreads(ThreadPoolExecutor):
 
 
 class OpenStreams:
-    """Counts open streams. They enter on gRPC's thread and leave on any."""
+    """Counts open streams, of which those of one method are at most half: whoever may watch health, which is everybody,
+    leaves room for streams of others. They enter on gRPC's thread and leave on any."""
 
     def __init__(self, limit: int = _STREAMS) -> None:
-        self._limit, self._open = limit, 0
+        self._limit = limit
+        self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def enter(self) -> bool:
-        """Whether there was room for one more."""
+    def enter(self, method: str) -> bool:
+        """Whether there was room for one more of this method."""
         with self._lock:
-            entered = self._open < self._limit
-            self._open += entered
+            entered = self._open.total() < self._limit and _SHARE * self._open[method] < self._limit
+            self._open[method] += entered
             return entered
 
-    def leave(self) -> None:
+    def leave(self, method: str) -> None:
         """One has ended."""
         with self._lock:
-            self._open -= 1
+            self._open[method] -= 1
 
 
 def _work(on_end: Callable[[], None], work: Callable, arguments: tuple, named: dict) -> Any:

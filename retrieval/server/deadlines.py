@@ -21,7 +21,7 @@ _LEAST_SECONDS = 0.002  # calls with less time left are not begun
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds: `default` for calls that set none, `longest` for those that set a later one."""
+    """Seconds: `default` for calls that set none, and `longest`, which no call has more than."""
 
     default: float
     longest: float
@@ -44,6 +44,6 @@ class Deadlines:
 
     def _deadline(self, context: Call) -> float:
         remaining = context.time_remaining()
-        seconds = self.default if remaining is None else min(remaining, self.longest)
+        seconds = min(self.default if remaining is None else remaining, self.longest)
         # The caller's clock runs since before the call came, and until the answer is there.
         return asyncio.get_running_loop().time() + seconds - min(_ON_THE_WAY, _ON_THE_WAY_SHARE * seconds)

@@ -8,7 +8,6 @@ fall and the folder does not grow.
 import contextlib
 import os
 import shutil
-import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -39,16 +38,13 @@ class SharedCounts(Collector):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._reader = MultiProcessCollector(None, path=str(folder))
 
     def collect(self) -> Iterable[Metric]:
         """See `Collector`."""
         with self._lock:
-            while True:
-                try:
-                    return self._reader.collect()
-                except struct.error:  # a process has made a file just now and written nothing yet
-                    continue
+            # A process that has made a file just now, or was killed then, has written nothing yet.
+            files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+            return MultiProcessCollector.merge(files)
 
     def absorb(self, pid: int) -> None:
         """Adds the counts of a process that has ended to those of all that have."""
@@ -56,6 +52,9 @@ class SharedCounts(Collector):
             for kind in _KINDS:
                 file = self._folder / f"{kind}_{pid}.db"
                 if not file.exists():
+                    continue
+                if not file.stat().st_size:
+                    file.unlink()
                     continue
                 ended = MmapedDict(str(self._folder / f"{kind}_{_ENDED}.db"))
                 try:

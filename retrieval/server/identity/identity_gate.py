@@ -83,6 +83,8 @@ class IdentityGate:
         keys, names = self._keys.current(), _peer_names(context)
         if not names:
             raise _invalid(_NO_CERTIFICATE)
+        if keys is None and self._tokens is not None:  # tokens say who may do what; leaving them out gives no more
+            raise Refused(_CODES.UNAUTHENTICATED, _NONE, "no_credential")
         if keys is None:  # the CA signs those who may call, and no others
             return replace(ANYONE, name=names[0], tenant=names[0])
         now = self._clock()

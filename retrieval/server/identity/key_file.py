@@ -127,7 +127,7 @@ def read_key_file(path: Path) -> KeyFile:
     """The file. Raises KeyFileError where it is damaged or others may write to it, FileNotFoundError where there is
     none."""
     try:
-        data = read_file(path, _MOST_BYTES)
+        data = read_file(path.resolve(), _MOST_BYTES)  # orchestrators mount secrets as links
         if path.stat().st_mode & _OTHERS_MAY_WRITE:
             raise KeyFileError(f"{path}, the file of keys, can be changed by others; run `chmod go-w {path}`")
         return KeyFile.model_validate_json(data)
@@ -150,6 +150,7 @@ def changing(path: Path) -> Iterator[list[KeyFile]]:
 
     Others wait meanwhile. Raises KeyFileError.
     """
+    path = path.resolve()  # a link stays, and leads to what changes
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

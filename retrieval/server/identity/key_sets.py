@@ -49,10 +49,11 @@ def parse_key_set(data: bytes, place: str) -> KeySet:
         raise KeySetError(f"{place} is no set of public keys (JWKS): {str(error)[:200]}") from None
     keys: dict[str, Any] = {}
     for entry in entries:
-        with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        key = None
+        with contextlib.suppress(Exception):  # the library raises errors of many kinds for what it does not know
             key = _usable(jwt, entry)
-            if key is not None and keys.setdefault(key.key_id or "", key) is not key:
-                raise KeySetError(f"{place} has two keys of the id {quoted(key.key_id or '')}")
+        if key is not None and keys.setdefault(key.key_id or "", key) is not key:
+            raise KeySetError(f"{place} has two keys of the id {quoted(key.key_id or '')}")
     if not keys:
         raise KeySetError(f"{place} has no public key for signatures ({', '.join(sorted(ALGORITHMS))})")
     return keys

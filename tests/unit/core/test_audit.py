@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,3 +181,14 @@ def test_entries_of_several_processes_make_one_chain(tmp_path: Path) -> None:
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     entries = AuditLog(path).check()
     assert len(entries) == 60 and {entry.who for entry in entries} == {f"writer-{number}" for number in range(3)}
+
+
+def test_what_others_add_while_it_is_checked_is_no_fault(log: AuditLog) -> None:
+    class Checked(AuditLog):
+        def _read(self) -> Any:
+            read = super()._read()
+            AuditLog(self.path).record("publish", "shop", release="r-5")
+            return read
+
+    assert len(Checked(log.path).check()) == 4
+    assert len(log.check()) == 5

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -12,9 +12,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from benchmarks.load.raw import RawConnection
+from retrieval.server import call_server
 from retrieval.server import main as server_module
-from retrieval.server.admission import Admission
+from retrieval.server.admission import Admission, Permit
 from retrieval.server.call_server import CallServer
+from retrieval.server.caller import ANYONE
+from retrieval.server.observer import NoObserver
+from retrieval.server.receiving import GaveWay, Receiving
 from retrieval.server.settings import ServeSettings
 
 METHOD = "/t.T/Ask"
@@ -143,12 +147,12 @@ async def test_requests_that_take_too_long_to_come_are_given_up() -> None:
 async def test_calls_without_a_place_wait_for_their_requests_in_a_bounded_number() -> None:
     async with serving(echo, Admission(1), place=False) as address:
         silent, other = RawConnection(address, METHOD), RawConnection(address, METHOD)
-        for _ in range(90):
+        for _ in range(300):
             silent.begin()
         silent.write()
         for _ in range(20):
             assert await codes(other, other.call(b"x")) == [OK]
-        await until(lambda: len(silent.open) <= 32, silent)
+        await until(lambda: len(silent.open) <= 96, silent)
         assert len(silent.open) > 24
         silent.close()
         other.close()
@@ -312,3 +316,75 @@ async def test_a_call_ends_by_its_deadline_though_the_loop_is_busy() -> None:
     async with serving(ask, Admission(4)) as address:
         async with asyncio.timeout(30):
             assert await asyncio.to_thread(clients, address) == [OK, LATE]
+
+
+async def test_a_stream_that_ends_while_its_next_answer_is_begun_leaves_nothing_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its end comes between the start of the work and the moment from which that can be cancelled."""
+    begun, watching, begin = threading.Event(), asyncio.Event(), asyncio.run_coroutine_threadsafe
+
+    async def watch(request: bytes, _: Any) -> AsyncIterator[bytes]:
+        begun.set()
+        await watching.wait()
+        yield request
+
+    class Context:
+        def __init__(self) -> None:
+            self.active = True
+            self.ended: Callable[[], object] = lambda: None
+
+        def is_active(self) -> bool:
+            return self.active
+
+        def add_callback(self, call: Callable[[], object]) -> bool:
+            self.ended = call
+            return True
+
+        def abort(self, code: grpc.StatusCode, details: str) -> None:
+            raise grpc.RpcError(code, details)
+
+        def set_trailing_metadata(self, metadata: Any) -> None: ...
+
+        def cancel(self) -> None: ...
+
+    context = Context()
+
+    def begin_slowly(work: Any, loop: Any) -> Any:
+        future = begin(work, loop)
+        if context.active:
+            assert begun.wait(20)
+            context.active = False
+            context.ended()
+        return future
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", begin_slowly)
+    server = CallServer({}, (), 30)
+    passage = call_server._Passage("watch", ANYONE, (), NoObserver(), Receiving())
+    answers = server._answers(passage, watch, False, iter([b"x"]), context)
+    with pytest.raises(grpc.RpcError):
+        await asyncio.wait_for(asyncio.to_thread(next, answers), 10)
+
+
+async def test_many_calls_that_come_at_once_do_not_end_each_other() -> None:
+    """Short calls without a place, whose requests are still on their way: the oldest gives way once it is late, or at
+    once where all threads would soon wait."""
+    clock, cancelled = Clock(), []
+    server = CallServer({}, (), 30)
+    server._receiving = Receiving(clock)
+    with ExitStack() as stack:
+
+        def come(number: int) -> None:
+            stack.enter_context(suppress(GaveWay))
+            server._make_room()
+            stack.enter_context(server._receiving.waiting(Permit(), lambda: cancelled.append(number)))
+
+        for number in range(60):
+            come(number)
+        assert not cancelled
+        clock.now += 0.11
+        come(60)
+        assert cancelled == [0]
+        for number in range(61, 260):
+            come(number)
+        assert cancelled == list(range(164)) and len(server._receiving) == 96

@@ -34,3 +34,10 @@ async def test_every_method_keeps_to_the_default_and_the_longest_deadline(tmp_pa
             assert error.details() == "no answer was ready within the deadline; give the call more time or ask for less"
         assert not service.engine.calls
     assert len(UNARY) >= 7
+
+
+async def test_the_default_is_bounded_by_the_longest(tmp_path: Path) -> None:
+    async with Service(tmp_path).serve(default_deadline=30, longest_deadline=0.001) as (channel, _):
+        async with asyncio.timeout(20):
+            error, _ = await failure(channel.unary_unary("/tandem.v1.SearchService/Search")(b""))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -78,3 +79,30 @@ def test_what_is_no_address_is_refused() -> None:
 
 def _request() -> search_pb2.SearchRequest:
     return search_pb2.SearchRequest(query="3 shoes")
+
+
+async def test_probes_are_answered_whatever_others_hold_open() -> None:
+    """As many watches, and calls whose requests never come, as were once all that there could be."""
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with (
+        probe_port("127.0.0.1:0", (), asyncio.Event(), shared=False) as address,
+        grpc.aio.insecure_channel(str(address)) as others,
+        grpc.aio.insecure_channel(str(address), options=[("grpc.use_local_subchannel_pool", 1)]) as more,
+        grpc.aio.insecure_channel(str(address), options=[("grpc.use_local_subchannel_pool", 1)]) as probing,
+    ):
+        check = health_pb2_grpc.HealthStub(probing).Check
+        watches = [health_pb2_grpc.HealthStub(others).Watch(health_pb2.HealthCheckRequest()) for _ in range(64)]
+        async with asyncio.timeout(20):
+            for watch in watches:
+                assert (await watch.read()).status == SERVING  # type: ignore[union-attr]
+        assert (await check(health_pb2.HealthCheckRequest(), timeout=10)).status == SERVING
+        silent = [more.stream_unary("/grpc.health.v1.Health/Check")(nothing()) for _ in range(64)]
+        async with asyncio.timeout(20):  # all came: of those that do not send, some have given way to others
+            await until(lambda: any(call.done() for call in silent))
+        assert (await check(health_pb2.HealthCheckRequest(), timeout=10)).status == SERVING
+        for call in (*watches, *silent):
+            call.cancel()

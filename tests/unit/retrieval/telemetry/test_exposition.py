@@ -111,3 +111,12 @@ def test_the_page_is_served_and_a_port_that_is_taken_is_named() -> None:
             pass
     with serve_metrics(address, []):
         pass
+
+
+def test_a_process_that_was_killed_before_it_wrote_anything_holds_nothing_up(tmp_path: Path) -> None:
+    counts = SharedCounts(tmp_path)
+    counts.absorb(count(tmp_path, 2))
+    (tmp_path / "counter_999999.db").touch()
+    assert values(counts)["tandem_calls_total"] == 2
+    counts.absorb(999_999)
+    assert values(counts)["tandem_calls_total"] == 2 and not list(tmp_path.glob("*_999999.db"))

@@ -238,3 +238,9 @@ def test_a_token_without_a_key_id_is_of_the_only_key(sets: FixedKeys, tokens: To
 def test_without_keys_nobody_is_told_that_a_token_is_wrong(issuer: Issuer) -> None:
     with pytest.raises(NoPublicKeys):
         Tokens(FixedKeys(), ISSUER, AUDIENCE).caller(issuer.token(), time.time())
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "ES257", ["ES256"], 5])
+def test_a_key_of_an_algorithm_that_is_unknown_is_left_out(algorithm: Any) -> None:
+    good, other = shared_issuer(), shared_issuer("RS256", "two").jwk | {"alg": algorithm}
+    assert list(parse_key_set(json.dumps({"keys": [other, good.jwk]}).encode(), "f")) == [good.key_id]
