@@ -6,6 +6,7 @@ from pathlib import Path
 from docs.generate.benchmarks import benchmarks_page
 from docs.generate.commands import commands_page
 from docs.generate.contract import contract_page
+from docs.generate.dashboard import dashboard_page
 from docs.generate.release import release_page
 from docs.generate.settings import settings_page
 
@@ -16,4 +17,5 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/grpc.md": contract_page,
     "reference/release-format.md": release_page,
     "benchmarks.md": benchmarks_page,
+    "../deploy/monitoring/dashboard.json": dashboard_page,
 }

@@ -44,6 +44,7 @@ from retrieval.server.recommend import (
 from retrieval.server.reflection import REFLECTIONS, Reflection
 from retrieval.server.service import METHODS, SERVICE, SHORT_METHODS, SearchService
 from retrieval.server.settings import ServeSettings
+from retrieval.telemetry.gauges import read_certificate
 from retrieval.telemetry.telemetry import Publish, Telemetry, open_telemetry
 
 log = logging.getLogger("tandem.server")
@@ -116,6 +117,8 @@ async def run_server(
         probed = await probes.enter_async_context(
             probe_port(settings.health_address, _SERVICES, draining, settings.processes > 1)
         )
+        if identity.tls is not None:
+            telemetry.add_gauges(read_certificate(identity.tls))
         watching = telemetry.watch(settings, manager, caches, admission, lambda: queue.waiting, publish)
         await probes.enter_async_context(watching)
         await server.start()

@@ -35,6 +35,24 @@ def read_admission(admission: Admission, waiting: Callable[[], int]) -> Callable
     return read
 
 
+class Certificate(Protocol):
+    """A certificate that may be replaced while it serves."""
+
+    @property
+    def expires(self) -> float:
+        """When it expires, in seconds since 1970."""
+        ...
+
+
+def read_certificate(certificate: Certificate) -> Callable[[State], None]:
+    """When the certificate in use expires."""
+
+    def read(state: State) -> None:
+        put(state, "tandem_certificate_expiry_timestamp_seconds", certificate.expires)
+
+    return read
+
+
 def read_caches(caches: Caches) -> Callable[[State], None]:
     """Memory in use by the caches."""
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import grpc
 
+from tandem.client.tracing import trace_metadata
+
 Token = str | Callable[[], str]
 """A key or a token (JWT), or what returns the one to use now: it is asked before each call, so that it may change."""
 
@@ -41,7 +43,7 @@ class CallMetadata:
         named = (("x-request-id", request_id),) if request_id else ()
         token = self._token() if callable(self._token) else self._token
         shown = (("authorization", f"Bearer {token}"),) if token else ()
-        return (*named, *shown) or None
+        return (*named, *shown, *trace_metadata()) or None
 
 
 def is_local_target(address: str) -> bool:

@@ -255,3 +255,18 @@ async def test_a_cancelled_task_cancels_its_call() -> None:
             await task
         await asyncio.wait_for(cancelled.wait(), 30)
     await server.stop(None)
+
+
+def test_a_call_belongs_to_the_running_span_of_the_program() -> None:
+    from opentelemetry import propagate  # noqa: F401
+    from opentelemetry.sdk.trace import TracerProvider
+
+    tracer = TracerProvider().get_tracer("shop")
+    with serving((OK, ()), (OK, ())) as (address, script), SearchClient(address) as client:
+        with tracer.start_as_current_span("page") as span:
+            client.search(REQUEST, request_id="r-1")
+        client.search(REQUEST)
+    trace = f"{span.get_span_context().trace_id:032x}"
+    first, second = script.metadata
+    assert str(first["traceparent"]).startswith(f"00-{trace}-") and first["x-request-id"] == "r-1"
+    assert "traceparent" not in second

@@ -1,9 +1,10 @@
 """The Triton engine against a server in this process that speaks Triton's protocol and fails on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,6 +14,7 @@ from tritonclient.grpc import service_pb2_grpc as rpc
 
 from engine.onnx.session import IDS, MASK, SEGMENTS
 from engine.protocol import DeadlineExceeded, EngineError, Pair
+from engine.spans import spans_now
 from engine.triton.config import BULK, INTERACTIVE
 from engine.triton.engine import RESCORE_PAIRS, ServedModels, TritonEngine
 
@@ -395,6 +397,30 @@ async def test_a_model_that_fails_twice_is_left_alone_until_it_works() -> None:
         assert len(server.requests_to("encode")) < 4
         server.status = None
         await works(engine)
+
+
+async def test_a_traced_request_passes_its_trace_on_and_records_the_call() -> None:
+    seen: list[Any] = []
+
+    class Spans:
+        @contextmanager
+        def remote_call(self, service: str, method: str, target: str) -> Iterator[Any]:
+            seen.append((service, method, target))
+            yield (("traceparent", "00-aa-bb-01"),)
+
+    class Tracing(Server):
+        async def ModelInfer(self, request: Any, context: Any) -> Any:
+            seen.append(dict(context.invocation_metadata()).get("traceparent"))
+            return await super().ModelInfer(request, context)
+
+    async with connected(Tracing()) as engine:
+        await engine.encode([tokens(1)], soon(LONG))
+        assert engine.trouble is None
+        spans_now.set(Spans())  # type: ignore[arg-type]
+        await engine.encode([tokens(1)], soon(LONG))
+    model = NAMES["encode"]
+    assert seen.count("00-aa-bb-01") == 1
+    assert ("inference.GRPCInferenceService", "ModelInfer", model) in seen
 
 
 async def test_cancelling_a_call_cancels_it_at_the_server() -> None:

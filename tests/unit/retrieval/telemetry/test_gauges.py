@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from retrieval.server.admission import Admission
-from retrieval.telemetry.gauges import last_revisions, read_admission, read_releases
+from retrieval.telemetry.gauges import last_revisions, read_admission, read_certificate, read_releases
 from retrieval.telemetry.state import StateReader, read_disk, read_memory
 
 
@@ -67,6 +67,15 @@ def test_the_lag_grows_while_a_change_is_not_served_and_ends_with_it() -> None:
     assert lag() == 2
     serve(9)
     assert lag() == 0
+
+
+def test_the_certificate_in_use_is_read_each_time() -> None:
+    certificate = SimpleNamespace(expires=1000.0)
+    reader = StateReader()
+    reader.add(read_certificate(certificate))
+    assert reader.read() == {"tandem_certificate_expiry_timestamp_seconds": [[1000.0]]}
+    certificate.expires = 2000.0
+    assert reader.read() == {"tandem_certificate_expiry_timestamp_seconds": [[2000.0]]}
 
 
 def test_logs_are_asked_for_their_last_revisions() -> None:
