@@ -20,10 +20,10 @@ MOST_CHARACTERS = 4096
 """What is longer is cut there before it is masked."""
 
 _COUNTRIES = ("US", "GB", "DE", "FR", "IN")  # whose telephone numbers are known without a country, where none is given
-_AT = r"(?:@|\s{0,3}[\[({]\s{0,3}at\s{0,3}[\])}]\s{0,3})"
+_AT = r"(?:@|%40|\s{0,3}[\[({]\s{0,3}at\s{0,3}[\])}]\s{0,3})"
 _EMAIL = re.compile(rf"[\w.+\-!#$%&'*/=?^`{{|}}~]{{1,64}}{_AT}[\w\-]{{1,63}}(?:\.[\w\-]{{1,63}}){{0,8}}")
 _GROUPS = re.compile(r"[A-Za-z0-9]+")
-_BETWEEN = re.compile(r"[ \-./+]")  # stands between two groups of one number
+_BETWEEN = re.compile(r"[ \-./+_,]{1,2}")  # stands between two groups of one number
 # Of cards in use: first digits, and how many there are in all.
 _ISSUERS = re.compile(
     r"4\d{15}(?:\d{3})?|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[689])\d{11,13}"
@@ -122,7 +122,7 @@ def _emails(plain: str) -> Iterator[_Span]:
 
 def _numbers(plain: str, least: int, most: int) -> Iterator[tuple[int, int, str]]:
     """Start, end and characters of all that may be one number of so many characters: neighbouring groups of digits and
-    letters with one space, dash, dot, slash or plus between them. From each place the longest comes first."""
+    letters with a space, dash, dot or the like between them, or two. From each place the longest comes first."""
     groups = list(_GROUPS.finditer(plain))
     for first, group in enumerate(groups):
         ends, characters = [], ""

@@ -3,7 +3,7 @@
 import re
 
 # Of what is masked, addresses have an at sign, in one form or another, and numbers six digits or more.
-_SUSPICIOUS = re.compile(r"[@\uff20\ufe6b]|\bat\b|(?:\d\D*){6}", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"%40|[@\uff20\ufe6b]|\bat\b|(?:\d\D*){6}", re.IGNORECASE)
 # Ids that machines make.
 _MADE_UP = re.compile(r"[0-9a-f]{16,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

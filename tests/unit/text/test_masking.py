@@ -11,6 +11,9 @@ from text.masking import MOST_CHARACTERS, mask_personal
         ("mail ann.lee+shop@example.co.uk lamp", "mail [email] lamp"),
         ("ann (at) example.com", "[email]"),
         ("jörg@müller.de", "[email]"),
+        ("ann%40example.com", "[email]"),
+        ("4111_1111_1111_1111", "[card]"),
+        ("4111  1111, 1111 1111", "[card]"),
         ("lamp 4111 1111 1111 1111 red", "lamp [card] red"),
         ("4111-1111-1111-1111", "[card]"),
         ("371449635398431", "[card]"),  # of American Express, 15 digits
