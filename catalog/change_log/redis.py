@@ -167,7 +167,8 @@ class RedisChangeLog:
                 self._checked, failure = False, error
                 if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError):
                     break
-            except redis.exceptions.RedisError as error:
+            except Exception as error:
+                self._forget_connections(error)
                 failure = error
                 break
         fate = "it is unknown whether these changes are kept" if unsure else "none of these changes is kept"
@@ -175,6 +176,12 @@ class RedisChangeLog:
             f"{self._name} cannot be written: {_reason(failure)}; {fate}: see to the server, and send them again with "
             "the same request id"
         ) from None
+
+    def _forget_connections(self, error: Exception) -> None:
+        """What else a server sent that answered nonsense may wait on any connection."""
+        if not isinstance(error, redis.exceptions.RedisError):
+            self._checked = False
+            self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _add(self, payloads: Sequence[bytes], token: str, unsure: list[int]) -> int:
         self._check_server()
@@ -266,7 +273,8 @@ class RedisChangeLog:
                 return call()
             except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as error:
                 self._checked, failure = False, error
-            except redis.exceptions.RedisError as error:
+            except Exception as error:  # of any kind, where the server answers something else than was asked for
+                self._forget_connections(error)
                 failure = error
                 break
         raise ChangeLogError(f"{self._name} cannot be read: {_reason(failure)}: see to the server")

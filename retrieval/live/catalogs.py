@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from retrieval.release.loaded import LoadedRelease
 
 log = logging.getLogger("tandem.live")
 
+# A log that hangs keeps these threads busy, and no others.
+_LOOKING = ThreadPoolExecutor(4, thread_name_prefix="log")
+
 
 @dataclass(frozen=True, slots=True)
 class LiveRelease:
@@ -36,7 +40,8 @@ class LiveRelease:
     async def knows(self, revision: int) -> bool:
         """Whether the log has this revision, so that searches here will see it soon."""
         try:
-            return (await asyncio.to_thread(self.entries.bounds))[1] >= revision
+            loop = asyncio.get_running_loop()
+            return (await loop.run_in_executor(_LOOKING, self.entries.bounds))[1] >= revision
         except ChangeLogError:
             return False
 

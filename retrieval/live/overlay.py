@@ -24,7 +24,7 @@ _WAIT_SECONDS = 0.25
 # Between two views lie at least so many seconds, and so many times what the last one took, up to a bound: changes leave
 # most of the time to searches, and are visible soon all the same.
 _LEAST_PAUSE, _MOST_PAUSE, _PAUSE_TIMES = 0.06, 0.12, 4.0
-_FIRST_RETRY, _LONGEST_RETRY = 0.5, 10.0
+_FIRST_RETRY, _LONGEST_RETRY = 0.5, 2.0
 
 
 class Overlay:

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from proxy import Proxy, proxy
 from redis_servers import redis_server
 from torture import SCALE, amount
@@ -20,7 +21,8 @@ from torture import SCALE, amount
 from core.releases import ReleaseStore
 from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
-from tandem.v1 import search_pb2, search_pb2_grpc
+from tandem.client import AsyncSearchClient, ProductUpsert, SearchError, UpsertRequest
+from tandem.v1 import catalog_pb2, search_pb2, search_pb2_grpc
 
 PROFILE_FAILED = search_pb2.DEGRADATION_REASON_PROFILE_FAILED
 DEADLINE = 1.0
@@ -168,3 +170,40 @@ async def test_searches_go_on_whatever_befalls_the_store_of_profiles(indexed: Re
                 assert found <= FOUND * _SLACK and whole <= RECOVERED * _SLACK, kind
     codes = Counter(answer.code for answer in shoppers.answers)
     assert codes["OK"] >= 0.999 * codes.total(), codes
+
+
+@pytest.mark.torture
+async def test_changes_come_back_whatever_befalls_their_log(store: ReleaseStore, tmp_path: Path) -> None:
+    async with (
+        troubled_redis(tmp_path) as (url, trouble),
+        serving(store, change_log=url) as address,
+        AsyncSearchClient(address, 10) as client,
+        Shoppers(address).asking() as shoppers,
+    ):
+        await shoppers.until(is_whole)
+        for round_ in range(amount(1, 5)):
+            for kind in KINDS if SCALE else ("gone", "number"):
+                trouble.begin(kind)
+                await shoppers.until(is_whole)
+                with pytest.raises(SearchError) as refused:
+                    await client.upsert(upserted(f"during {kind} {round_}"), timeout=DEADLINE)
+                assert refused.value.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+                trouble.end()
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                async with asyncio.timeout(SOON):
+                    while True:
+                        with suppress(SearchError):
+                            written = await client.upsert(upserted(f"after {kind} {round_}"), timeout=SOON)
+                            break
+                print(f"{kind}: changes are searched again after {loop.time() - began:.2f} s")
+                assert written.results[0].outcome == catalog_pb2.CHANGE_OUTCOME_APPLIED
+                assert loop.time() - began <= RECOVERED * _SLACK
+    codes = Counter(answer.code for answer in shoppers.answers)
+    assert codes["OK"] >= 0.999 * codes.total(), codes
+
+
+def upserted(name: str) -> UpsertRequest:
+    row = Struct()
+    row.update({"id": name, "title": f"lamp {name}"})
+    return UpsertRequest(products=[ProductUpsert(row=row)])
