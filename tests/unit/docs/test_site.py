@@ -13,7 +13,7 @@ from docs.generate.stage import ROOT, links, stage
 
 CONFIG = ROOT / "mkdocs.yml"
 # Pages that others list: the index of decisions, for one.
-LISTED_ELSEWHERE = re.compile(r"docs/decisions/\d{4}-.*\.md|benchmarks/.*\.md")
+LISTED_ELSEWHERE = re.compile(r"docs/decisions/\d{4}-.*\.md|benchmarks/.*\.md|deploy/runbooks/Tandem\w+\.md")
 
 
 class _Loader(yaml.SafeLoader):
