@@ -66,6 +66,7 @@ def calls_service(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in _OPTIONS}
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a failure is one line
         from lifecycle.client import Credentials, showing
 
         token = read_api_key(given["api_key_file"])
