@@ -65,4 +65,7 @@ def test_the_index_job_folds_the_same_changes(services: dict[str, Any]) -> None:
 
 def test_metrics_are_scraped_where_they_are(services: dict[str, Any]) -> None:
     port = services["serve"]["environment"]["TANDEM_SERVE_METRICS_ADDRESS"].rpartition(":")[2]
-    assert f'"serve:{port}"' in (ROOT / "deploy/compose.yaml").read_text()
+    text = (ROOT / "deploy/compose.yaml").read_text()
+    assert f'"serve:{port}"' in text
+    [rules] = [each for each in services["prometheus"]["configs"] if each["source"] == "rules"]
+    assert f"rule_files: [{rules['target']}]" in text

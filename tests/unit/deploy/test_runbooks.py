@@ -60,3 +60,11 @@ def test_metrics_settings_and_log_lines_are_the_services(page: Path) -> None:
 def test_the_list_has_every_page() -> None:
     listed = re.findall(r"^- \[(\w+)\]\(\1\.md\)$", (FOLDER / "README.md").read_text(), flags=re.M)
     assert sorted(listed) == [page.stem for page in PAGES] and len(PAGES) >= 17
+
+
+def test_each_alert_leads_to_its_page_and_each_page_is_an_alerts() -> None:
+    rules = (ROOT / "deploy/monitoring/alerts.yaml").read_text()
+    alerts = re.findall(r"alert: (\w+)$.*?runbook: (\S+)$", rules, flags=re.M | re.S)
+    assert len(alerts) == rules.count("alert: ")
+    assert all(page == f"deploy/runbooks/{name}.md" for name, page in alerts)
+    assert sorted(name for name, _ in alerts) == [page.stem for page in PAGES]
