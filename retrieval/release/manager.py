@@ -195,12 +195,14 @@ class ReleaseManager:
         """Has the allocator give back what replaced releases took, once all of them are gone. One that no request uses
         and that is there all the same is part of a cycle, which nobody frees among frozen objects."""
         alive = [release for release in (known() for known in self._replaced) if release is not None]
-        if self._replaced and not alive:
-            self._replaced.clear()
+        if len(alive) < len(self._replaced):
+            self._replaced = [weakref.ref(release) for release in alive]
             trim_memory()
-        elif any(release.in_use for release in alive):
+        if not alive:
+            return
+        if all(release.in_use for release in alive):
             self._idle_since = self._clock()
-        elif alive and self._clock() - self._idle_since > _CYCLE_SECONDS:
+        elif self._clock() - self._idle_since > _CYCLE_SECONDS:
             self._idle_since = self._clock()
             del alive
             collect_frozen()
@@ -269,6 +271,7 @@ class ReleaseManager:
         log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
         if old is not None:
             old.retire()
+            if not self._replaced:
+                self._idle_since = self._clock()
             self._replaced.append(weakref.ref(old))
-            self._idle_since = self._clock()
         self._after_swap()
