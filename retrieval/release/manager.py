@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.errors import ReleaseError
 from core.manifest import Manifest
@@ -83,7 +84,7 @@ class ReleaseManager:
         self._unreadable: dict[str, str] = {}
         self._passed_over: dict[str, str] = {}
         self._changed: set[str] = set()
-        self._replaced: list[weakref.ref[LoadedRelease]] = []
+        self._replaced: list[weakref.ref[Any]] = []  # releases, and what of them may stay behind
         self._idle_since = clock()  # since when no request uses any of these
 
     @property
@@ -200,7 +201,7 @@ class ReleaseManager:
             trim_memory()
         if not alive:
             return
-        if all(release.in_use for release in alive):
+        if any(isinstance(part, LoadedRelease) and part.in_use for part in alive):
             self._idle_since = self._clock()
         elif self._clock() - self._idle_since > _CYCLE_SECONDS:
             self._idle_since = self._clock()
@@ -270,8 +271,9 @@ class ReleaseManager:
         self._changed.discard(catalog)
         log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
         if old is not None:
-            old.retire()
             if not self._replaced:
                 self._idle_since = self._clock()
-            self._replaced.append(weakref.ref(old))
+            words = getattr(old.words, "index", None)  # fresh segments tie it into cycles of their own
+            self._replaced += [weakref.ref(part) for part in (old, words) if part is not None]
+            old.retire()
         self._after_swap()
