@@ -84,8 +84,7 @@ class ReleaseManager:
         self._unreadable: dict[str, str] = {}
         self._passed_over: dict[str, str] = {}
         self._changed: set[str] = set()
-        self._replaced: list[weakref.ref[Any]] = []  # releases, and what of them may stay behind
-        self._idle_since = clock()  # since when no request uses any of these
+        self._replaced: list[tuple[weakref.ref[Any], float]] = []  # releases, parts of them, and since when
 
     @property
     def loaded(self) -> dict[str, LoadedRelease]:
@@ -195,17 +194,13 @@ class ReleaseManager:
     def _return_memory(self) -> None:
         """Has the allocator give back what replaced releases took, once all of them are gone. One that no request uses
         and that is there all the same is part of a cycle, which nobody frees among frozen objects."""
-        alive = [release for release in (known() for known in self._replaced) if release is not None]
+        alive = [(known, since) for known, since in self._replaced if known() is not None]
         if len(alive) < len(self._replaced):
-            self._replaced = [weakref.ref(release) for release in alive]
             trim_memory()
-        if not alive:
-            return
-        if any(isinstance(part, LoadedRelease) and part.in_use for part in alive):
-            self._idle_since = self._clock()
-        elif self._clock() - self._idle_since > _CYCLE_SECONDS:
-            self._idle_since = self._clock()
-            del alive
+        now = self._clock()
+        waits = any(now - since > _CYCLE_SECONDS and not _in_use(known()) for known, since in alive)
+        self._replaced = [(known, now) for known, _ in alive] if waits else alive
+        if waits:
             collect_frozen()
 
     def _pauses(self, catalog: str, wanted: str) -> bool:
@@ -271,9 +266,12 @@ class ReleaseManager:
         self._changed.discard(catalog)
         log.info("catalog %s: release %s in service, %d products", catalog, fresh.release_id, fresh.products)
         if old is not None:
-            if not self._replaced:
-                self._idle_since = self._clock()
             words = getattr(old.words, "index", None)  # fresh segments tie it into cycles of their own
-            self._replaced += [weakref.ref(part) for part in (old, words) if part is not None]
+            now = self._clock()
+            self._replaced += [(weakref.ref(part), now) for part in (old, words) if part is not None]
             old.retire()
         self._after_swap()
+
+
+def _in_use(part: object) -> bool:
+    return isinstance(part, LoadedRelease) and part.in_use
