@@ -22,6 +22,7 @@ from typing import IO, Any
 from core.digest import bytes_digest
 from core.durable import read_file, replace_text, sync
 from core.errors import ReleaseError, TandemError
+from core.strings import quoted
 
 log = logging.getLogger("tandem.audit")
 
@@ -99,7 +100,8 @@ class AuditLog:
         except OSError as error:
             error.filename = error.filename or str(self.path)
             raise
-        log.info("audit %d %s: %s by %s %s", entry.sequence, entry.digest, action, entry.who, entry.catalog)
+        names = " ".join(map(quoted, filter(None, (entry.who, entry.catalog))))
+        log.info("audit %d %s: %s by %s", entry.sequence, entry.digest, quoted(action), names)
         return entry
 
     def check(self, known: str = "") -> list[AuditEntry]:

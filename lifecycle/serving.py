@@ -25,7 +25,8 @@ def run_service(settings: ServeSettings, ready: Ready) -> None:
     # Requests share the cores already: a product of small matrices that wakes threads of its own takes twice the time.
     check_exposure(settings)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    configure_logging(settings.log_format, mask=mask_if_needed)
+    if settings.log_format != "text":  # which the command has set up already
+        configure_logging(settings.log_format, mask=mask_if_needed)
     if settings.processes > 1:
         from retrieval.processes.supervisor import supervise
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import typer
 
+from core.logs import TextFormatter
 from engine.device import check_packages
 from lifecycle.cli.commands.adapt import adapt
 from lifecycle.cli.commands.audit import audit
@@ -32,6 +33,7 @@ from lifecycle.cli.commands.train import train
 from lifecycle.cli.commands.triton import triton
 from lifecycle.cli.failures import report_failure, watch_for_crashes
 from lifecycle.cli.terminal import accept_any_text
+from text.masking_on_demand import mask_if_needed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,7 +79,9 @@ def main() -> None:
     """Runs the command. Every failure is one line on standard error, with exit status 2."""
     accept_any_text()
     watch_for_crashes()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter(mask=mask_if_needed))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("tandem").setLevel(logging.INFO)
     try:
         check_packages()

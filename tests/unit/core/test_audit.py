@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -160,11 +161,13 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         AuditLog(tmp_path / "file" / "audit.jsonl").record("publish")
 
 
-def test_long_and_odd_texts_are_bounded_and_kept_in_one_line(tmp_path: Path) -> None:
+def test_long_and_odd_texts_are_bounded_and_kept_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tandem")
     log = AuditLog(tmp_path / "audit.jsonl")
     odd = "\U0001f600\n\udcff" * 1_000
     log.record(odd[:9], odd[:9], odd, **{f"fact{number}": odd for number in range(100)})
     log.record("publish")
+    assert all(one.getMessage().isprintable() for one in caplog.records) and len(caplog.records) == 2
     [first, _] = log.check()
     assert len(first.who) == 300 and len(first.facts) == 12
     assert len(log.path.read_bytes().splitlines()) == 2

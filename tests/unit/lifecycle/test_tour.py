@@ -32,7 +32,7 @@ class Client:
 
     releases: ClassVar[list[str]] = []
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, *_: object, **credentials: object) -> None:
         assert address == "here:1"
 
     def __enter__(self) -> "Client":
