@@ -89,6 +89,12 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+def fixed_places(number: int) -> dict[str, str]:
+    """Settings of a service that lets so many requests in however long they take, and gives up no quality for them:
+    what is measured is all that it can do."""
+    return {f"TANDEM_SERVE_{name}_IN_FLIGHT": str(4 * number) for name in ("MAX", "LEAST")}
+
+
 # For a service whose models are measured: the same few queries come again and again.
 NO_CACHES = {f"TANDEM_SERVE_{name}_CACHE_BYTES": "0" for name in ("QUERY", "CANDIDATE", "SCORE")}
 

@@ -26,7 +26,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import NO_CACHES, RESULTS, cpu_seconds, latencies, save, serving
+from benchmarks.common import NO_CACHES, RESULTS, cpu_seconds, fixed_places, latencies, save, serving
 from benchmarks.load.open_loop import OPTIONS
 from benchmarks.load.queries import read_queries
 from core.errors import TandemError
@@ -83,7 +83,7 @@ def _round(options: argparse.Namespace, kind: Kind, queries: list[str]) -> dict[
     address = f"127.0.0.1:{options.port}"
     environment = {"TANDEM_SERVE_PROCESSES": str(kind.processes), "TANDEM_SERVE_ENGINE": kind.engine, **NO_CACHES}
     # None is refused, though all connections may meet one process, which has its share of the places.
-    environment["TANDEM_SERVE_MAX_IN_FLIGHT"] = str(options.in_flight * kind.processes)
+    environment |= fixed_places(options.in_flight * kind.processes)
     with tempfile.TemporaryDirectory() as scratch, _triton(options, kind, Path(scratch)) as server:
         if server is not None:
             environment["TANDEM_SERVE_TRITON_URL"] = server.address

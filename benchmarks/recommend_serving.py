@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.common import NO_CACHES, cpu_seconds, free_address, latencies, save, serving
+from benchmarks.common import NO_CACHES, cpu_seconds, fixed_places, free_address, latencies, save, serving
 from catalog.table import ProductTable
 from core.releases import ReleaseStore
 from tandem.client import RecommendRequest, SearchClient, SearchRequest
@@ -28,7 +28,7 @@ from tandem.v1 import recommend_pb2
 
 SEARCH = "search without rescoring"
 _LENGTHS = (1, 3, 10, 50)  # products of a history
-_PLAN = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": "0", "TANDEM_SERVE_PROFILES": "off", "TANDEM_SERVE_MAX_IN_FLIGHT": "64"}
+_PLAN = {"TANDEM_SERVE_PLAN__RERANK_DEPTH": "0", "TANDEM_SERVE_PROFILES": "off", **fixed_places(64)}
 _TIMEOUT = 30.0
 
 Ask = Callable[[SearchClient, int], Any]

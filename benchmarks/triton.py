@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import cpu_seconds, latencies, save, serving
+from benchmarks.common import cpu_seconds, fixed_places, latencies, save, serving
 from core.errors import TandemError
 from core.manifest import Manifest
 from core.releases import ReleaseStore
@@ -148,7 +148,7 @@ def _whole_path(options: argparse.Namespace, queries: list[str], settings: Serve
     address = f"127.0.0.1:{options.port}"
     names = ("engine", "triton_url", "triton_repository")
     environment = {f"TANDEM_SERVE_{name.upper()}": str(getattr(settings, name)) for name in names}
-    environment["TANDEM_SERVE_MAX_IN_FLIGHT"] = str(2 * options.in_flight)  # none is refused
+    environment |= fixed_places(options.in_flight)  # none is refused
 
     async def run(pids: list[int]) -> Turn:
         async with grpc.aio.insecure_channel(address) as channel:

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.common import NO_CACHES, free_address
+from benchmarks.common import NO_CACHES, fixed_places, free_address
 from benchmarks.gpu_rows.bench import Bench
 from benchmarks.gpu_rows.models import folders
 from benchmarks.gpu_rows.synthetic import texts_of
@@ -154,7 +154,7 @@ def _serving(bench: Bench, releases: Path) -> Iterator[Serving]:
     address = free_address()
     log_file = bench.scratch / f"serve-{address.rpartition(':')[2]}.log"
     command = [sys.executable, "-m", "benchmarks.gpu_rows.serve_one", str(releases), address, bench.device]
-    settings = {"TANDEM_SERVE_MAX_IN_FLIGHT": "256", "TANDEM_SERVE_PLAN__RERANK_DEPTH": str(_DEPTH)}
+    settings = fixed_places(256) | {"TANDEM_SERVE_PLAN__RERANK_DEPTH": str(_DEPTH)}
     threads = {"OMP_NUM_THREADS": "1"}  # the GPU works, not they
     with log_file.open("wb") as log:
         process = subprocess.Popen(command, env=os.environ | NO_CACHES | settings | threads, stderr=log)
