@@ -144,8 +144,8 @@ def _series(prometheus: str, panel: Panel, began: float, ended: float) -> dict[s
     """Times, in seconds since it began, and values of each series of a panel, by its name."""
     series = {}
     for query in panel.queries:
-        asked = {"query": query.expression.replace(WINDOW, _WINDOW), "start": began, "end": ended, "step": 1}
-        url = f"http://{prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
+        parameters = {"query": query.expression.replace(WINDOW, _WINDOW), "start": began, "end": ended, "step": 1}
+        url = f"http://{prometheus}/api/v1/query_range?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=30) as answer:
             result = json.load(answer)["data"]["result"]
         for each in result:

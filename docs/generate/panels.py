@@ -1,4 +1,4 @@
-"""The panels of the dashboard: a title, a unit, and what Prometheus is asked. Grafana's file and pictures are made of
+"""The panels of the dashboard: a title, a unit, and the queries to Prometheus. Grafana's file and pictures are made of
 them."""
 
 import re

@@ -61,11 +61,11 @@ def sheds_words(context: RequestContext) -> bool:
 def shed_sources(
     context: RequestContext, names: Sequence[SourceName], optional: Collection[SourceName]
 ) -> list[SourceName]:
-    """Those of the sources that are asked: without the `optional` ones under full pressure, but always the first. Names
-    what is left out."""
+    """The sources that stay: without the `optional` ones under full pressure, but always the first. Names what is left
+    out."""
     if context.pressure < 1:
         return list(names)
-    asked = [name for place, name in enumerate(names) if not place or name not in optional]
-    if left_out := [name for name in names if name not in asked]:
-        context.degrade(SOURCE_SHED, f"{', '.join(left_out)} not asked: {_BUSY}")
-    return asked
+    kept = [name for place, name in enumerate(names) if not place or name not in optional]
+    if left_out := [name for name in names if name not in kept]:
+        context.degrade(SOURCE_SHED, f"{', '.join(left_out)} left out: {_BUSY}")
+    return kept

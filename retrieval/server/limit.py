@@ -58,7 +58,7 @@ class ConcurrencyLimit:
 
     def _moved(self, elapsed: float) -> float:
         reached, used = self._peak >= self.value, _USED * self._peak >= self.value
-        # Whatever was full for so long without an answer is slower than can be told.
+        # Whatever was full for so long without an answer is slower than can be measured.
         mean = self._seconds / self._answers if self._answers else (math.inf if reached else 0.0)
         if self._aim / _CLOSE < mean < self._aim * _CLOSE:
             return self._limit

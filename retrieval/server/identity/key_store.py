@@ -69,7 +69,7 @@ def narrowed(catalogs: frozenset[str] | None, of_tenant: frozenset[str] | None) 
 
 
 class KeyStore:
-    """Looks at the file once a second at most, when it is asked. For any thread."""
+    """Looks at the file once a second at most, when its keys are read. For any thread."""
 
     def __init__(self, path: Path, required: bool, clock: Callable[[], float] = time.monotonic) -> None:
         """Where `required` the file has to be there. Raises KeyFileError for one that cannot be used."""

@@ -103,7 +103,7 @@ async def test_sources_of_recommendations_that_others_stand_for_are_left_out(tmp
     assert pressed.person and {"same_group", "similar"}.isdisjoint(pressed.person.sources)
     assert "user_tower" in pressed.person.sources
     [entry] = pressed.degraded
-    assert entry.reason == "SOURCE_SHED" and entry.detail.startswith("same_group, similar not asked")
+    assert entry.reason == "SOURCE_SHED" and entry.detail.startswith("same_group, similar left out")
     # Without a tower, what is similar is all that is known of the shopper.
     plain = await ask_recommend(make_shop(tmp_path / "b"), user("p8", "p9"), pressure=1.0)
     assert plain.person and "similar" in plain.person.sources
