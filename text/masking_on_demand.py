@@ -8,10 +8,10 @@ _SUSPICIOUS = re.compile(r"%40|[@\uff20\ufe6b]|\bat\b|(?:\d\D*){6}", re.IGNORECA
 _MADE_UP = re.compile(r"[0-9a-f]{16,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def mask_if_needed(text: str) -> str:
+def mask_if_needed(text: str, country: str = "") -> str:
     """What `mask_personal` makes of it; an id of hexadecimal digits stays."""
     if not _SUSPICIOUS.search(text) or (_MADE_UP.fullmatch(text) and not text.isdecimal()):
         return text
     from text.masking import mask_personal
 
-    return mask_personal(text)
+    return mask_personal(text, country)

@@ -24,6 +24,7 @@ from retrieval.server.caller import ANYONE, Caller, Priority
 from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
 from retrieval.server.observer import CallObserver, NoObserver, in_trace
 from retrieval.server.receiving import GaveWay, Receiving
+from retrieval.server.request_ids import read_request_id
 from retrieval.wire.status import Metadata, refusal
 
 log = logging.getLogger("tandem.requests")
@@ -52,22 +53,19 @@ class CallAborted(grpc.aio.AbortError):
 
 
 class Call:
-    """What a handler gets: the part of `grpc.aio.ServicerContext` that handlers here use, the call's place, and who
-    calls."""
+    """What a handler gets: the part of `grpc.aio.ServicerContext` that handlers here use, the call's place, who calls,
+    and the id of the request. Made on the call's own thread."""
 
     def __init__(self, context: grpc.ServicerContext, permit: Permit, caller: Caller = ANYONE) -> None:
         """`permit` holds no place where the method needs none."""
         self._context = context
         self.permit = permit
         self.caller = caller
+        self.request_id = read_request_id(tuple(context.invocation_metadata() or ()))
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """Ends the call with this status."""
         raise CallAborted(code, details, trailing_metadata)
-
-    def invocation_metadata(self) -> Metadata:
-        """What the caller sent beside the request."""
-        return tuple(self._context.invocation_metadata() or ())
 
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None without one."""
@@ -239,7 +237,7 @@ class CallServer(grpc.GenericRpcHandler):
 
     def _answers(self, passage: "_Passage", handler: Any, several: bool, requests: Any, context: Any) -> Iterator[Any]:
         """Runs a handler of a stream on the loop, one answer after the other, on the stream's own thread."""
-        request = self._requests(requests) if several else passage.receive(requests, context)
+        request = self._requests(requests, passage) if several else passage.receive(requests, context)
         waiting: list[Future] = []
         context.add_callback(lambda: [future.cancel() for future in waiting])
         answers: Any = None
@@ -249,22 +247,30 @@ class CallServer(grpc.GenericRpcHandler):
             answers = handler(request, Call(context, Permit(), caller))
             return anext(answers, _LAST)
 
-        work = self._identified(passage, context, begin)
+        work: Callable[[], Coroutine[Any, Any, Any]] = partial(self._identified, passage, context, begin)
         try:
             while context.is_active():
-                waiting[:] = [asyncio.run_coroutine_threadsafe(work, self._loop)]
+                waiting[:] = [asyncio.run_coroutine_threadsafe(work(), self._loop)]
                 if not context.is_active():  # its end came before this was there to be cancelled
                     waiting[0].cancel()
                 if (answer := passage.result(waiting[0], context)) is _LAST:
                     return
                 yield answer
-                work = _outcome(anext(answers, _LAST), context.is_active)
+                work = partial(_next_outcome, answers, context.is_active)
         finally:
             if answers is not None:
                 asyncio.run_coroutine_threadsafe(answers.aclose(), self._loop)
 
-    async def _requests(self, requests: Iterator[Any]) -> AsyncIterator[Any]:
+    async def _requests(self, requests: Iterator[Any], passage: "_Passage") -> AsyncIterator[Any]:
+        """Those of a stream. Each counts as a call, the first as that of the stream, and waits until it may come."""
+        counted = True
         while (request := await self._loop.run_in_executor(self._threads.readers, _read, requests)) is not _LAST:
+            try:
+                while not counted and (seconds := self._gate.count(passage.caller)):
+                    await asyncio.sleep(seconds)
+            except Refused as error:
+                raise CallAborted(error.code, str(error), error.metadata) from None
+            counted = False
             yield request
 
     async def _sweep(self) -> None:
@@ -401,6 +407,10 @@ async def _outcome(work: Any, is_active: Callable[[], bool]) -> Any:
         return await work
     except Exception as error:
         return error
+
+
+def _next_outcome(answers: Any, is_active: Callable[[], bool]) -> Coroutine[Any, Any, Any]:
+    return _outcome(anext(answers, _LAST), is_active)
 
 
 async def _failing(error: Exception) -> Exception:

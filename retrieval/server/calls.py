@@ -1,7 +1,6 @@
 """What every method of the server has in common: requests it can read, a request id, and no exception that leaks."""
 
 import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from google.protobuf.message import DecodeError, Message
 from core.logs import request_id_now, request_scope
 from retrieval.wire.status import Context, abort, bad_request
 from retrieval.wire.violations import InvalidRequest, Violation
-from text.masking_on_demand import mask_if_needed
 
 log = logging.getLogger("tandem.requests")
 
 MOST_REQUEST_BYTES = 64 << 10
-_MOST_REQUEST_ID = 128
 _FAILED = "the service failed on this request; its log has the reason under request id {}"
 # What a call ends by that is over already, or is ended by the service itself.
 _ENDINGS = (grpc.aio.AbortError, grpc.aio.InternalError)
@@ -85,16 +82,8 @@ def guarded_stream(method: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable
 
 
 def request_id(context: Context) -> str:
-    """The caller's `x-request-id`, or one made up where it is missing, too long, not to be printed, or holds personal
-    data, since it is logged; while a call is worked on, always the same."""
-    if known := request_id_now.get():
-        return known
-    for key, value in context.invocation_metadata() or ():
-        if key == "x-request-id" and 0 < len(value) <= _MOST_REQUEST_ID:
-            text = value if isinstance(value, str) else value.decode(errors="replace")
-            if text.isprintable() and mask_if_needed(text) == text:
-                return text
-    return uuid.uuid4().hex
+    """The id of the request; in a stream, while one of its requests is worked on, that one's."""
+    return request_id_now.get() or context.request_id
 
 
 async def _fail(error: Exception, context: Context) -> None:

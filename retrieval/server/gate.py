@@ -34,6 +34,11 @@ class Gate(Protocol):
         once it has its place. Raises Refused."""
         ...
 
+    def count(self, caller: Caller) -> float:
+        """Counts one more request of a stream, which was counted as one call; returns 0.0, or the seconds after which
+        to try again. Called on the event loop. Raises Refused where no wait helps."""
+        ...
+
 
 class OpenGate:
     """Lets everybody in."""
@@ -45,6 +50,10 @@ class OpenGate:
     def identify(self, caller: Caller, method: str, context: Any) -> Caller:
         """See `Gate.identify`."""
         return caller
+
+    def count(self, caller: Caller) -> float:
+        """See `Gate.count`."""
+        return 0.0
 
 
 def priority_of(caller: Caller, metadata: Metadata) -> Priority:

@@ -26,14 +26,12 @@ Detail: TypeAlias = error_details_pb2.BadRequest | error_details_pb2.RetryInfo
 
 
 class Context(Protocol):
-    """What methods need of a call: `retrieval.server.call_server.Call` has it, and `grpc.aio.ServicerContext`."""
+    """What methods need of a call: `retrieval.server.call_server.Call` has it."""
+
+    request_id: str
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """Ends the call with this status."""
-        ...
-
-    def invocation_metadata(self) -> Metadata | None:
-        """What the caller sent beside the request."""
         ...
 
     def time_remaining(self) -> float | None:

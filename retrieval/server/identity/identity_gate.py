@@ -88,11 +88,21 @@ class IdentityGate:
         if keys is None:  # the CA signs those who may call, and no others
             return replace(ANYONE, name=names[0], tenant=names[0])
         now = self._clock()
-        found = next((one for name in names if (one := keys.certificate(name, now)) is not None), None)
-        if found is None:
+        known = next((one for name in names if (one := keys.certificate(name, now)) is not None), None)
+        if known is None:
             raise _invalid(_NO_CERTIFICATE)
-        self._check(found, method, self._access[method], keys)
-        return found
+        self._check(known, method, self._access[method], keys)
+        return known
+
+    def count(self, caller: Caller) -> float:
+        """See `Gate.count`."""
+        try:
+            self._count(caller, self._keys.current())
+        except OverQuota as error:
+            if error.hopeless:
+                raise self._refusal(caller.tenant, error, "quota") from None
+            return error.retry_after
+        return 0.0
 
     def _caller(self, credential: str, keys: Keys | None) -> Caller:
         now = self._clock()
@@ -126,11 +136,13 @@ class IdentityGate:
             raise _denied(_NO_SCOPE.format(need), "scope")
         if caller.catalogs is not None and method in OF_ALL_CATALOGS:
             raise _denied(_ALL_CATALOGS, "catalog")
-        tenant = keys.tenants.get(caller.tenant, NO_TENANT) if keys is not None else NO_TENANT
         try:
-            self._limits.take(caller.tenant, tenant)
+            self._count(caller, keys)
         except OverQuota as error:
             raise self._refusal(caller.tenant, error, "quota") from None
+
+    def _count(self, caller: Caller, keys: Keys | None) -> None:
+        self._limits.take(caller.tenant, keys.tenants.get(caller.tenant, NO_TENANT) if keys is not None else NO_TENANT)
 
     def _refusal(self, tenant: str, error: OverQuota | TooManyWrong, reason: str) -> Refused:
         """States when to try again; made anew every few milliseconds and not for each call."""
@@ -144,7 +156,7 @@ class IdentityGate:
 
 def find_credential(metadata: Metadata) -> str | None:
     """The key or token beside a request; None where there is none. Raises Refused for several, or another kind."""
-    found: str | None = None
+    only: str | None = None
     for key, value in metadata:
         if key == "authorization":
             if not isinstance(value, str) or value[:7].lower() != _BEARER:
@@ -154,10 +166,10 @@ def find_credential(metadata: Metadata) -> str | None:
             credential = value if isinstance(value, str) else ""
         else:
             continue
-        if found is not None or not credential:
+        if only is not None or not credential:
             raise _invalid()
-        found = credential
-    return found
+        only = credential
+    return only
 
 
 def _peer_names(context: grpc.ServicerContext) -> list[str]:

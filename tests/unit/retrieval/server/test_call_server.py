@@ -334,6 +334,9 @@ async def test_a_stream_that_ends_while_its_next_answer_is_begun_leaves_nothing_
             self.active = True
             self.ended: Callable[[], object] = lambda: None
 
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
         def is_active(self) -> bool:
             return self.active
 

@@ -118,14 +118,3 @@ async def test_a_caller_that_is_gone_leaves_no_trace_in_the_log(caplog: pytest.L
         with pytest.raises(asyncio.CancelledError):
             await call
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
-
-
-@pytest.mark.parametrize("sent", ["x" * 129, "a\tb"])
-async def test_a_request_id_that_cannot_be_printed_is_made_anew(sent: str, caplog: pytest.LogCaptureFixture) -> None:
-    class Context:
-        def invocation_metadata(self) -> list[tuple[str, str]]:
-            return [("x-request-id", sent)]
-
-    from retrieval.server.calls import request_id
-
-    assert len(request_id(Context())) == 32  # type: ignore[arg-type]

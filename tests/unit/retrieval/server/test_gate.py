@@ -57,6 +57,19 @@ class KeyGate(OpenGate):
         return dataclasses.replace(caller, name=f"{caller.name}@{context.peer().split(':')[0]}")
 
 
+class CountingGate(KeyGate):
+    """Lets a second request of a stream in at the third try, and none after it."""
+
+    def __init__(self) -> None:
+        self.counts = iter((0.001, 0.001, 0.0))
+
+    def count(self, caller: Caller) -> float:
+        assert caller.name == "ann@ipv4"
+        if (seconds := next(self.counts, None)) is None:
+            raise Refused(_CODES.RESOURCE_EXHAUSTED, "enough", "quota", (("hint", "tomorrow"),))
+        return seconds
+
+
 async def ask(request: bytes, call: Call) -> bytes:
     if request == b"abort":
         await call.abort(_CODES.NOT_FOUND, "no such thing")
@@ -73,8 +86,8 @@ async def ask_many(requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def serving(seen: Seen, admission: Admission) -> AsyncIterator[grpc.aio.Channel]:
-    server = CallServer({admission: {"/t.T/Ask"}}, (), 5, KeyGate(), seen)
+async def serving(seen: Seen, admission: Admission, gate: KeyGate | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    server = CallServer({admission: {"/t.T/Ask"}}, (), 5, gate or KeyGate(), seen)
     kinds = {"request_deserializer": bytes, "response_serializer": bytes}
     methods = {
         "Ask": grpc.unary_unary_rpc_method_handler(ask, **kinds),
@@ -168,6 +181,20 @@ async def test_a_stream_is_seen_once_when_it_ends() -> None:
         stream.cancel()
         await until(lambda: len(seen.ended) == 2)
     assert [code for _, code, _ in seen.ended] == [_CODES.OK, _CODES.CANCELLED]
+
+
+async def test_each_request_of_a_stream_counts_and_waits_its_turn() -> None:
+    seen, gate, metadata = Seen(), CountingGate(), (("key", "ann"),)
+    async with serving(seen, Admission(1), gate) as channel:
+        stream = channel.stream_stream("/t.T/Many")(iter([b"x", b"y", b"z"]), metadata=metadata)
+        assert [await stream.read() for _ in range(2)] == [b"ann@ipv4"] * 2
+        assert next(gate.counts, None) is None
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stream.read()
+        assert (error.value.code(), error.value.details()) == (_CODES.RESOURCE_EXHAUSTED, "enough")
+        assert ("hint", "tomorrow") in tuple(error.value.trailing_metadata())
+        await until(lambda: len(seen.ended) == 1)
+    assert seen.ended[0][1] is _CODES.RESOURCE_EXHAUSTED
 
 
 def test_batch_calls_leave_half_of_the_places_free() -> None:

@@ -187,8 +187,7 @@ async def test_a_call_that_is_late_already_is_not_begun(tmp_path: Path) -> None:
         def time_remaining(self) -> float:
             return 0.001
 
-        def invocation_metadata(self) -> tuple:
-            return ()
+        request_id = "r"
 
         async def abort(self, code: grpc.StatusCode, *_: Any) -> None:
             raise ValueError(code)

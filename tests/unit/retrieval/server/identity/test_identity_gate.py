@@ -8,6 +8,9 @@ import grpc
 import pytest
 from credentials import AUDIENCE, ISSUER, shared_issuer
 
+from core.audit import AuditLog
+from lifecycle.keys import Keys
+from retrieval.server.caller import ANYONE
 from retrieval.server.gate import Refused
 from retrieval.server.identity.identity_gate import IdentityGate
 from retrieval.server.identity.key_sets import KeySets
@@ -38,3 +41,20 @@ def test_where_certificates_alone_say_who_calls_those_of_the_ca_may_do_all(tmp_p
     gate = IdentityGate(KeyStore(tmp_path / "keys.json", required=False), certificates=True)
     caller = gate.identify(gate.enter(FORGET, ()), FORGET, CONNECTION)
     assert caller.name == "gateway" and caller.scopes is None
+
+
+def test_requests_of_a_stream_count_like_calls_and_wait_where_that_helps(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json", AuditLog(tmp_path / "audit.jsonl"))
+    for tenant, limits in (("paced", {"calls_per_second": 4.0, "burst": 2}), ("daily", {"calls_per_day": 2})):
+        text, _ = keys.add(tenant, frozenset({"search"}))
+        keys.set_tenant(tenant, **limits)
+        gate = IdentityGate(KeyStore(tmp_path / "keys.json", required=False))
+        caller = gate.enter(SEARCH, (("x-api-key", text),))
+        assert gate.count(caller) == 0.0
+        if tenant == "paced":
+            assert 0 < gate.count(caller) <= 0.25
+        else:
+            with pytest.raises(Refused) as refused:
+                gate.count(caller)
+            assert cast(Refused, refused.value).reason == "quota"
+    assert IdentityGate(KeyStore(tmp_path / "none.json", required=False)).count(ANYONE) == 0.0
