@@ -14,7 +14,7 @@ from typing import Any
 
 from core.errors import ReleaseError
 from core.manifest import Manifest
-from core.memory import collect_frozen, trim_memory
+from core.memory import collect_frozen, separate_blocks, trim_memory
 from core.release import check_sizes
 from core.releases import ReleaseStore
 from core.strings import quoted
@@ -221,14 +221,15 @@ class ReleaseManager:
 
     async def _ready(self, catalog: str, release: str) -> LoadedRelease:
         """The release, loaded and warm, once it is to be swapped in."""
-        fresh = await asyncio.to_thread(self._load, catalog, release)
-        try:
-            await self._rules.refresh(catalog, fresh)
-            await fresh.warm()
-            await self._swap_barrier(catalog, release)
-        except BaseException:
-            fresh.retire()
-            raise
+        with separate_blocks():
+            fresh = await asyncio.to_thread(self._load, catalog, release)
+            try:
+                await self._rules.refresh(catalog, fresh)
+                await fresh.warm()
+                await self._swap_barrier(catalog, release)
+            except BaseException:
+                fresh.retire()
+                raise
         return fresh
 
     async def _stand_in(self, catalog: str, wanted: str) -> None:

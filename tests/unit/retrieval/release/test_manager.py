@@ -1,7 +1,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -414,6 +415,37 @@ async def test_memory_goes_back_once_replaced_releases_are_gone(shop: Shop, monk
     await until(lambda: bool(trims))
     watch.cancel()
     assert len(trims) == 1
+
+
+async def test_blocks_of_a_release_lie_apart_while_it_is_loaded_and_warmed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart, steps = False, []
+
+    @contextmanager
+    def noted() -> Iterator[None]:
+        nonlocal apart
+        apart = True
+        try:
+            yield
+        finally:
+            apart = False
+
+    def load(path: Path, manifest: Manifest) -> LoadedRelease:
+        steps.append(("load", apart))
+        return shop.open(path, manifest)
+
+    async def barrier(catalog: str, release: str) -> None:
+        steps.append(("warm", apart))
+
+    monkeypatch.setattr("retrieval.release.manager.separate_blocks", noted)
+    shop.publish("a-")
+    await ReleaseManager(shop.store, open=load, swap_barrier=barrier).refresh()
+    assert steps == [("load", True), ("warm", True)] and not apart
+    shop.error = OSError("gone")
+    shop.publish("b-")
+    await ReleaseManager(shop.store, open=load, swap_barrier=barrier).refresh()
+    assert steps[2] == ("load", True) and not apart
 
 
 async def test_rolling_back_swaps_back(shop: Shop) -> None:
