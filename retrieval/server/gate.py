@@ -36,7 +36,7 @@ class Gate(Protocol):
 
     def count(self, caller: Caller) -> float:
         """Counts one more request of a stream, which was counted as one call; returns 0.0, or the seconds after which
-        to try again. Called on the event loop. Raises Refused where no wait helps."""
+        to try again. Called on the event loop. Raises Refused where no wait helps, or the caller's rights ended."""
         ...
 
 

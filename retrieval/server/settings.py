@@ -147,6 +147,7 @@ class ServeSettings(BaseSettings):
     )
     change_log: Annotated[str, AfterValidator(change_log_setting)] = Field(
         default="",
+        repr=False,  # it may hold a password
         description=(
             "Where changes of products are kept: files beside the releases (empty), or redis://HOST:PORT/DATABASE for "
             "several machines."
@@ -203,6 +204,7 @@ class ServeSettings(BaseSettings):
     )
     profiles: str = Field(
         default="embedded",
+        repr=False,
         description="Where profiles of shoppers are kept: in a file among the releases (embedded), nowhere (off), or "
         "in a Redis, by its URL.",
     )

@@ -1,4 +1,4 @@
-"""Real models, exported once a session: the bundled towers and an untrained cross-encoder; and a release of them."""
+"""Real models, exported once a session: the bundled towers and an untrained cross-encoder; a release; and servers."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from redis_servers import redis_server
-from shops import index, write_feed
+from shops import ROOT, index, write_feed
 
+from core.errors import TandemError
 from core.releases import ReleaseStore
 from encoder.bundled import export_bundled
 from indexer.models import ModelFolders
+from lifecycle.triton_server import FOLDER, install
 from ranker.train.export import export_ranker
 
 
@@ -54,3 +56,14 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis server that makes every write durable. Tests share it: use keys of your own."""
     with redis_server(tmp_path_factory.mktemp("redis")) as (port, _):
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.fixture(scope="session")
+def triton_folder() -> Path:
+    """Where Triton is installed; the test is skipped where it cannot be."""
+    folder = ROOT / FOLDER
+    try:
+        install(folder)
+    except TandemError as error:
+        pytest.skip(str(error))
+    return folder

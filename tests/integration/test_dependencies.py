@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from meddler import SPOILS, meddler
 from proxy import Proxy, proxy
 from redis_servers import redis_server
 from torture import SCALE, amount
 
 from core.releases import ReleaseStore
+from lifecycle.triton_server import triton_server
 from retrieval.server.main import run_server
 from retrieval.server.settings import ServeSettings
 from tandem.client import AsyncSearchClient, ProductUpsert, SearchError, UpsertRequest
@@ -105,6 +107,10 @@ def lacks_profile(answer: Answer) -> bool:
     return PROFILE_FAILED in answer.degraded
 
 
+def lacks_something(answer: Answer) -> bool:
+    return bool(answer.degraded)
+
+
 def is_whole(answer: Answer) -> bool:
     return not answer.degraded
 
@@ -169,6 +175,52 @@ async def test_searches_go_on_whatever_befalls_the_store_of_profiles(indexed: Re
                 print(f"{kind}: found after {found:.2f} s, whole again after {whole:.2f} s")
                 assert found <= FOUND * _SLACK and whole <= RECOVERED * _SLACK, kind
     codes = Counter(answer.code for answer in shoppers.answers)
+    assert codes["OK"] >= 0.999 * codes.total(), codes
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fallback", ["lexical", "embedded"])
+async def test_searches_go_on_whatever_befalls_triton(
+    indexed: ReleaseStore, triton_folder: Path, tmp_path: Path, fallback: str
+) -> None:
+    with ExitStack() as running:
+        server = running.enter_context(triton_server(triton_folder, tmp_path))
+        port = int(server.address.rpartition(":")[2])
+        caches = {f"{name}_cache_bytes": 0 for name in ("query", "candidate", "score")}
+        async with (
+            meddler(server.address) as between,
+            serving(
+                indexed,
+                engine="triton",
+                triton_url=f"127.0.0.1:{between.port}",
+                triton_repository=tmp_path,
+                fallback=fallback,
+                plan={},
+                **caches,
+            ) as address,
+            Shoppers(address).asking() as shoppers,
+        ):
+            await shoppers.until(is_whole)
+            for _ in range(amount(1, 5)):
+                for kind in ("stopped", "killed", "silent", "slow", "refused", *SPOILS):
+                    if kind == "stopped":
+                        os.kill(server.process.pid, signal.SIGSTOP)
+                    elif kind == "killed":
+                        server.process.kill()
+                    else:
+                        between.kind = kind
+                    found = await shoppers.until(lacks_something)
+                    between.kind = "nothing"
+                    if kind == "stopped":
+                        os.kill(server.process.pid, signal.SIGCONT)
+                    elif kind == "killed":
+                        again = triton_server(triton_folder, tmp_path, port)
+                        server = await asyncio.to_thread(running.enter_context, again)
+                    whole = await shoppers.until(is_whole)
+                    print(f"{kind}: found after {found:.2f} s, whole again after {whole:.2f} s")
+                    assert found <= FOUND and whole <= RECOVERED, kind
+    codes = Counter(answer.code for answer in shoppers.answers)
+    print(codes)
     assert codes["OK"] >= 0.999 * codes.total(), codes
 
 

@@ -10,18 +10,17 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from shops import ROOT, index, write_feed
+from shops import index, write_feed
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as rpc
 
-from core.errors import TandemError
 from core.releases import ReleaseStore
 from encoder.bi_encoder import BiEncoder
 from engine.protocol import DeadlineExceeded, Engine, Pair
 from engine.triton.config import Layout
 from engine.triton.repository import RESCORE, prepare
 from indexer.models import ModelFolders
-from lifecycle.triton_server import FOLDER, TritonServer, install, triton_server
+from lifecycle.triton_server import TritonServer, triton_server
 from ranker.ranker import Ranker
 from retrieval.release.engines import release_models, triton_engine
 from retrieval.release.loaded import embedded_engine
@@ -39,18 +38,8 @@ BY_WORDS = {"DENSE_FAILED"}
 
 
 @pytest.fixture(scope="module")
-def server_folder() -> Path:
-    folder = ROOT / FOLDER
-    try:
-        install(folder)
-    except TandemError as error:
-        pytest.skip(str(error))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def triton(server_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    with triton_server(server_folder, tmp_path_factory.mktemp("triton")) as server:
+def triton(triton_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with triton_server(triton_folder, tmp_path_factory.mktemp("triton")) as server:
         yield server
 
 
@@ -235,9 +224,9 @@ async def test_models_stay_while_any_front_end_uses_them(indexed: ReleaseStore, 
 
 
 async def test_answers_go_on_while_the_server_hangs_or_is_gone(
-    indexed: ReleaseStore, server_folder: Path, tmp_path: Path
+    indexed: ReleaseStore, triton_folder: Path, tmp_path: Path
 ) -> None:
-    with triton_server(server_folder, tmp_path) as triton:
+    with triton_server(triton_folder, tmp_path) as triton:
         lexical, embedded = settings(indexed, triton), settings(indexed, triton, "embedded")
         async with run_server(lexical) as words, run_server(embedded) as models:
             whole = await answered(words.address, WHOLE)
@@ -261,7 +250,7 @@ async def test_answers_go_on_while_the_server_hangs_or_is_gone(
             await answered(words.address, BY_WORDS)
             await answered(models.address, {"ENGINE_FALLBACK"})
             port = int(triton.address.rpartition(":")[2])
-            with triton_server(server_folder, tmp_path, port):
+            with triton_server(triton_folder, tmp_path, port):
                 for server in (words, models):  # which load their models again
                     again = await answered(server.address, WHOLE)
                     assert [hit.product_id for hit in again.hits] == [hit.product_id for hit in whole.hits]

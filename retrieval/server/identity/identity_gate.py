@@ -34,6 +34,7 @@ _NO_ROW = "nobody may call this method"
 _NO_SCOPE = "this method needs a credential with the scope {}"
 _NO_TENANT = "this credential's tenant is not known here"
 _ALL_CATALOGS = "this method needs a credential for all catalogs"
+_NOTHING_LISTED = Keys()
 _BY_CERTIFICATE = Caller()
 """Who has no credential beside the connection's, until `identify`."""
 
@@ -95,9 +96,12 @@ class IdentityGate:
         return known
 
     def count(self, caller: Caller) -> float:
-        """See `Gate.count`."""
+        """See `Gate.count`. A credential that was revoked, changed or has expired since the call began ends it."""
+        keys = self._keys.current()
+        if not (keys or _NOTHING_LISTED).stays(caller, self._clock()):
+            raise _invalid()
         try:
-            self._count(caller, self._keys.current())
+            self._count(caller, keys)
         except OverQuota as error:
             if error.hopeless:
                 raise self._refusal(caller.tenant, error, "quota") from None

@@ -28,37 +28,41 @@ NO_TENANT = Tenant()
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A caller, and until when it is let in, in seconds since 1970."""
-
-    caller: Caller
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
 class Keys:
     """What one version of the file says. `keys` are by the bytes of their hash, `certificates` by their subject."""
 
-    keys: dict[bytes, Known] = field(default_factory=dict)
-    certificates: dict[str, Known] = field(default_factory=dict)
+    keys: dict[bytes, Caller] = field(default_factory=dict)
+    certificates: dict[str, Caller] = field(default_factory=dict)
     tenants: dict[str, Tenant] = field(default_factory=dict)
+    _names: dict[str, Caller] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._names.update({one.name: one for one in (*self.keys.values(), *self.certificates.values())})
 
     def key(self, text: bytes, now: float) -> Caller | None:
         """Who has this key; None for nobody, at this time."""
-        known = self.keys.get(sha256(text).digest())
-        return known.caller if known is not None and now < known.until else None
+        return unexpired(self.keys.get(sha256(text).digest()), now)
 
     def certificate(self, subject: str, now: float) -> Caller | None:
         """Who has a certificate of this name; None for nobody, at this time."""
-        known = self.certificates.get(subject)
-        return known.caller if known is not None and now < known.until else None
+        return unexpired(self.certificates.get(subject), now)
+
+    def stays(self, caller: Caller, now: float) -> bool:
+        """Whether a caller that came in may still do what it could then."""
+        listed = self._names.get(caller.name) if caller.listed else caller
+        return listed == caller and unexpired(listed, now) is not None
 
 
 def read_keys(content: KeyFile) -> Keys:
     """The file for looking up. Revoked entries are left out."""
-    keys = {bytes.fromhex(entry.hash): _known(entry, content) for entry in content.keys if entry.revoked is None}
-    certificates = {entry.subject: _known(entry, content) for entry in content.certificates if entry.revoked is None}
+    keys = {bytes.fromhex(entry.hash): _caller(entry, content) for entry in content.keys if entry.revoked is None}
+    certificates = {entry.subject: _caller(entry, content) for entry in content.certificates if entry.revoked is None}
     return Keys(keys, certificates, dict(content.tenants))
+
+
+def unexpired(caller: Caller | None, now: float) -> Caller | None:
+    """The caller, unless its credential has expired at this time."""
+    return caller if caller is not None and now < caller.until else None
 
 
 def narrowed(catalogs: frozenset[str] | None, of_tenant: frozenset[str] | None) -> frozenset[str] | None:
@@ -131,11 +135,11 @@ def _state(path: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
 
 
-def _known(entry: Key | Certificate, content: KeyFile) -> Known:
+def _caller(entry: Key | Certificate, content: KeyFile) -> Caller:
     catalogs = narrowed(entry.catalogs, content.tenants[entry.tenant].catalogs)
     priority = Priority.BATCH if entry.priority == "batch" else Priority.INTERACTIVE
-    caller = Caller(_name(entry), entry.tenant, entry.scopes, catalogs, priority)
-    return Known(caller, _FOREVER if entry.expires is None else _seconds(entry.expires))
+    until = _FOREVER if entry.expires is None else _seconds(entry.expires)
+    return Caller(_name(entry), entry.tenant, entry.scopes, catalogs, priority, until, listed=True)
 
 
 def _name(entry: Credential) -> str:

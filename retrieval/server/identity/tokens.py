@@ -12,7 +12,7 @@ import jwt
 from retrieval.server.caller import Caller
 from retrieval.server.identity.access import SCOPES
 from retrieval.server.identity.key_sets import KeySet, KeySets, NoPublicKeys
-from retrieval.server.identity.key_store import Known
+from retrieval.server.identity.key_store import unexpired
 from retrieval.server.identity.limits import TooManyWrong
 
 _MOST_CHARACTERS = 8192
@@ -41,7 +41,7 @@ class Tokens:
         self._issuer, self._audience, self._skew = issuer, audience, skew
         self._clock = clock
         self._keys: KeySet = {}
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[bytes, Caller] = OrderedDict()
         self._bad: OrderedDict[bytes, float] = OrderedDict()
         self._wrong, self._since = _MOST_WRONG, clock()
         self.verified = 0
@@ -61,7 +61,7 @@ class Tokens:
             self._bad.clear()
         known = self._known.get(digest)
         if known is not None:
-            return known.caller if now < known.until else None
+            return unexpired(known, now)
         tick = self._clock()
         if self._bad.get(digest, 0.0) > tick:
             return None
@@ -74,7 +74,7 @@ class Tokens:
             _keep(self._bad, digest, tick + _BAD_SECONDS, _MOST_BAD)
             return None
         _keep(self._known, digest, known, _MOST_KNOWN)
-        return known.caller
+        return known
 
     def _allow(self, tick: float) -> None:
         """Raises TooManyWrong where nothing is left of what wrong tokens may cost."""
@@ -83,7 +83,7 @@ class Tokens:
         if self._wrong < 1:
             raise TooManyWrong(1.0)
 
-    def _verify(self, text: str) -> Known | None:
+    def _verify(self, text: str) -> Caller | None:
         try:
             key = self._key_of(jwt.get_unverified_header(text))
             if key is None:
@@ -115,7 +115,7 @@ class Tokens:
         return key if header.get("alg") == key.algorithm_name else None
 
 
-def _read(claims: Mapping[str, Any], skew: float) -> Known:
+def _read(claims: Mapping[str, Any], skew: float) -> Caller:
     """The caller of a verified token. Raises ValueError for claims that are not as they should be."""
     subject, tenant = claims["sub"], claims.get("tenant", claims["sub"])
     if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in (subject, tenant)):
@@ -129,7 +129,8 @@ def _read(claims: Mapping[str, Any], skew: float) -> Known:
     if catalogs is not None and len(catalogs) > _MOST_CATALOGS:
         raise ValueError("too many catalogs")
     allowed = None if catalogs is None else frozenset(catalogs)
-    return Known(Caller(f"{tenant}/{subject}", tenant, SCOPES & set(words), allowed), float(claims["exp"]) + skew)
+    until = float(claims["exp"]) + skew
+    return Caller(f"{tenant}/{subject}", tenant, SCOPES & set(words), allowed, until=until)
 
 
 def _keep(kept: OrderedDict[bytes, Any], key: bytes, value: Any, most: int) -> None:

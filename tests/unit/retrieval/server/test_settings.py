@@ -72,3 +72,9 @@ def test_a_serving_process_gets_the_secrets_that_no_text_shows() -> None:
     again = ServeSettings.model_validate(json.loads(json.dumps(settings.share(1).for_process())))
     assert again == settings.share(1) and again.profile_key.get_secret_value() == "sixteen letters!"
     assert "sixteen" not in f"{settings}{settings.model_dump_json()}"
+
+
+def test_addresses_with_passwords_are_not_shown() -> None:
+    url = "redis://shop:secret@store:6379/0"
+    settings = ServeSettings(profiles=url, change_log=url, profile_key=SecretStr("sixteen letters!"))
+    assert "secret" not in f"{settings} {settings!r}"
