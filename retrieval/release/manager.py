@@ -8,6 +8,7 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from core.release import check_sizes
 from core.releases import ReleaseStore
 from core.strings import quoted
 from engine.protocol import EngineError
+from retrieval.live.threads import stay_behind
 from retrieval.release.loaded import LoadedRelease, open_release
 from retrieval.release.rules import RulesWatch
 from retrieval.wire.violations import InvalidRequest, Violation
@@ -69,14 +71,17 @@ class ReleaseManager:
         clock: Callable[[], float] = time.monotonic,
         swap_barrier: SwapBarrier = swap_at_once,
         after_swap: Callable[[], None] = lambda: None,
+        attach: Callable[[LoadedRelease, Path], None] = lambda release, folder: None,
     ) -> None:
-        """`clock` returns seconds, for the pauses before a refused release is tried again. `after_swap` is called once
-        a release is in service."""
+        """`clock` returns seconds, for the pauses before a refused release is tried again. `attach` is called, on a
+        thread, with a loaded release and its folder, and `after_swap` once a release is in service."""
         self._store = store
         self._poll_seconds = poll_seconds
         self._open = open
         self._swap_barrier = swap_barrier
         self._after_swap = after_swap
+        self._attach = attach
+        self._behind = ThreadPoolExecutor(1, thread_name_prefix="load", initializer=stay_behind)
         self._rules = RulesWatch(store, clock)
         self._loaded: dict[str, LoadedRelease] = {}
         self._clock = clock
@@ -174,6 +179,7 @@ class ReleaseManager:
 
     def close(self) -> None:
         """Retires every release; each closes once its requests are done."""
+        self._behind.shutdown(wait=False)
         for release in self._loaded.values():
             release.retire()
         self._loaded.clear()
@@ -222,8 +228,11 @@ class ReleaseManager:
     async def _ready(self, catalog: str, release: str) -> LoadedRelease:
         """The release, loaded and warm, once it is to be swapped in."""
         with separate_blocks():
-            fresh = await asyncio.to_thread(self._load, catalog, release)
+            loop = asyncio.get_running_loop()
+            # The first one is waited for; later ones leave the cores to searches.
+            fresh = await loop.run_in_executor(self._behind if self._loaded else None, self._load, catalog, release)
             try:
+                await asyncio.to_thread(self._attach, fresh, self._store.path(catalog, release))
                 await self._rules.refresh(catalog, fresh)
                 await fresh.warm()
                 await self._swap_barrier(catalog, release)

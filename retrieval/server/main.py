@@ -12,7 +12,6 @@ from pathlib import Path
 from core.address import UNIX, is_local
 from core.audit import AuditLog
 from core.errors import TandemError
-from core.manifest import Manifest
 from core.memory import freeze_objects
 from core.releases import ReleaseStore
 from core.signatures import VerifyingKeys
@@ -22,8 +21,8 @@ from retrieval.live.catalogs import LiveCatalogs
 from retrieval.processes.port import check_free, refused
 from retrieval.profiles.profiles import Profiles, open_profiles
 from retrieval.release.engines import engine_maker
-from retrieval.release.loaded import LoadedRelease, open_release
-from retrieval.release.manager import OpenRelease, ReleaseManager, SwapBarrier, swap_at_once
+from retrieval.release.loaded import open_release
+from retrieval.release.manager import ReleaseManager, SwapBarrier, swap_at_once
 from retrieval.server.admission import Admission
 from retrieval.server.batch import BatchSearch
 from retrieval.server.bulk import BulkQueue
@@ -100,9 +99,10 @@ async def run_server(
     manager = manager or ReleaseManager(
         store,
         settings.poll_seconds,
-        partial(_open_live, open_one, live),
+        open_one,
         swap_barrier=swap_barrier,
         after_swap=after_swap,
+        attach=live.attach,
     )
     await manager.refresh()
     if not manager.loaded:
@@ -140,17 +140,6 @@ async def run_server(
             live.close()
             telemetry.close()
             log.info("caches: %s", caches)
-
-
-def _open_live(open_one: OpenRelease, live: LiveCatalogs, folder: Path, manifest: Manifest) -> LoadedRelease:
-    """A release that has all changes since it was made, and follows those to come."""
-    release = open_one(folder, manifest)
-    try:
-        live.attach(release, folder)
-    except BaseException:
-        release.retire()
-        raise
-    return release
 
 
 async def serve(

@@ -4,7 +4,6 @@ what is alive at a swap out of that, for good."""
 import asyncio
 import gc
 import weakref
-from functools import partial
 from pathlib import Path
 
 from shops import index, write_feed
@@ -15,10 +14,9 @@ from core.releases import ReleaseStore
 from indexer.models import ModelFolders
 from retrieval.live.catalogs import LiveCatalogs
 from retrieval.pipeline.search import search
-from retrieval.release.loaded import LoadedRelease, open_release
+from retrieval.release.loaded import LoadedRelease
 from retrieval.release.manager import ReleaseManager
 from retrieval.server.admission import Permit
-from retrieval.server.main import _open_live
 from retrieval.wire.request import Query
 
 
@@ -42,7 +40,7 @@ def parts(release: LoadedRelease) -> dict[str, weakref.ref]:
 
 async def test_a_replaced_release_is_freed_at_once(store: ReleaseStore, models: ModelFolders, tmp_path: Path) -> None:
     live = LiveCatalogs(store)
-    manager = ReleaseManager(store, open=partial(_open_live, open_release, live))
+    manager = ReleaseManager(store, attach=live.attach)
     await manager.refresh()
     held = parts(manager.get("default"))
     with manager.get("default").lease() as release:
@@ -71,11 +69,13 @@ async def test_a_replaced_release_in_a_cycle_is_freed_although_the_collector_lea
     knot: list[object] = [manager.get("default")]
     knot.append(knot)
     release = weakref.ref(manager.get("default"))
-    del knot
-    index(write_feed(tmp_path / "b.jsonl", "b-"), models, store)
+    new = index(write_feed(tmp_path / "b.jsonl", "b-"), models, store).manifest.release_id
     watching = asyncio.create_task(manager.watch())
     try:
         async with asyncio.timeout(60):
+            while manager.get("default").release_id != new:
+                await asyncio.sleep(0.05)
+            del knot  # not before it is among what the collector leaves out
             while release() is not None:
                 await asyncio.sleep(0.05)
     finally:

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -446,6 +447,39 @@ async def test_blocks_of_a_release_lie_apart_while_it_is_loaded_and_warmed(
     shop.publish("b-")
     await ReleaseManager(shop.store, open=load, swap_barrier=barrier).refresh()
     assert steps[2] == ("load", True) and not apart
+
+
+async def test_later_releases_load_behind_searches_and_are_attached_before_they_serve(shop: Shop) -> None:
+    loads: list[int] = []
+    attached: list[tuple[str, Path, int]] = []
+    fault: list[Exception] = []
+
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def load(path: Path, manifest: Manifest) -> LoadedRelease:
+        loads.append(nice())
+        return shop.open(path, manifest)
+
+    def attach(release: LoadedRelease, folder: Path) -> None:
+        attached.append((release.release_id, folder, nice()))
+        for error in fault:
+            raise error
+
+    own = nice()
+    manager = ReleaseManager(shop.store, open=load, attach=attach)
+    releases = [shop.publish("a-")]
+    await manager.refresh()
+    releases.append(shop.publish("b-"))
+    await manager.refresh()
+    assert loads == [own, own + 10]
+    assert attached == [(each, shop.store.path("shop", each), own) for each in releases]
+    fault.append(OSError("the changes are gone"))
+    third = shop.publish("c-")
+    await manager.refresh()
+    assert manager.get("").release_id == releases[1] and "the changes are gone" in manager.refusals[0]
+    assert shop.engines[third].closed
+    manager.close()
 
 
 async def test_rolling_back_swaps_back(shop: Shop) -> None:
