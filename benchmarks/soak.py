@@ -4,9 +4,10 @@
 
 The service runs in a process of its own over a copy of the releases. Callers use every method: searches, suggestions,
 batches, lists for people, profiles, upserts, updates, deletes, streams of changes, health and reflection. Meanwhile two
-releases of the same content take turns. Once a second the service's memory, descriptors and threads are read; what they
-grow by in an hour is fitted to what was read after the first third, when caches and allocators hold what they will
-hold. Answers are counted by method and status.
+releases of the same content take turns. Once a second the service's memory, descriptors and threads are read; while a
+release replaces another, both are there, so the least of each minute counts. What these grow by in an hour is fitted to
+what was read after the first half, when caches and allocators hold what they will hold. Nothing folds the changes into
+a release, so the requests that are remembered, up to 100,000, grow with them. Answers are counted by method and status.
 """
 
 import argparse
@@ -42,8 +43,10 @@ from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, search_pb2
 
 _PRODUCTS, _SHOPPERS = 200, 100  # that change, and that have profiles: the same again and again
 _BATCH = 8
+_CHANGES = {"upsert": 1, "update": 1, "delete": 1, "change": _BATCH}  # that a call of each kind is
 _DEADLINE = 10.0
-_SETTLED = 1 / 3  # of the time, after which growth counts
+_SETTLED = 1 / 2  # of the time, after which growth counts
+_REST = 60.0  # seconds, of which the least counts: longer than a swap takes
 # Tasks of each kind and the pause between two of its calls, in seconds: searches fill what the others leave.
 _CALLERS = {
     "search": (3, 0.0),
@@ -239,17 +242,18 @@ class _Soak:
 
     def _results(self) -> dict[str, Any]:
         times, memory, descriptors, threads = np.array(self._samples, float).T
+        taken = {"mib": memory / 2**20, "descriptors": descriptors, "threads": threads}
         settled = times >= _SETTLED * times[-1]
-        growth = {
-            name: _slope(times[settled], values[settled]) * 3600
-            for name, values in (("mib", memory / 2**20), ("descriptors", descriptors), ("threads", threads))
-        }
+        rests = {name: _rests(times[settled], values[settled]) for name, values in taken.items()}
+        growth = {name: _slope(*np.array(values).T) * 3600 for name, values in rests.items()}
         middle = len(self._seconds) // 2
         return {
             "growth_an_hour": {name: round(value, 2) for name, value in growth.items()},
-            "memory_mib": _ends(memory[settled] / 2**20),
-            "descriptors": _ends(descriptors[settled]),
-            "threads": _ends(threads[settled]),
+            "memory_mib": _ends(rests["mib"]),
+            "descriptors": _ends(rests["descriptors"]),
+            "threads": _ends(rests["threads"]),
+            "most_memory_mib": round(float(taken["mib"].max()), 1),
+            "changes": sum(self._statuses[name]["OK"] * each for name, each in _CHANGES.items()),
             "swaps": self._swaps,
             "releases_that_answered": len(self._releases),
             "first_half": latencies(self._seconds[:middle]),
@@ -258,21 +262,24 @@ class _Soak:
         }
 
 
+def _rests(times: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:
+    """The least value of each minute, and when that began."""
+    minutes = (times - times[0]) // _REST
+    return [(float(times[minutes == each][0]), float(values[minutes == each].min())) for each in np.unique(minutes)]
+
+
 def _slope(times: np.ndarray, values: np.ndarray) -> float:
     """By how much values grow in a second: the median of what each pair of moments says, which outliers do not move."""
-    places = np.random.default_rng(0).integers(0, len(times), (2, 20_000))
-    apart = np.abs(times[places[0]] - times[places[1]]) > (times[-1] - times[0]) / 4
-    first, second = places[:, apart]
-    return float(np.median((values[second] - values[first]) / (times[second] - times[first]))) if apart.any() else 0.0
+    first, second = np.triu_indices(len(times), 1)
+    return float(np.median((values[second] - values[first]) / (times[second] - times[first]))) if len(first) else 0.0
 
 
-def _ends(values: np.ndarray) -> dict[str, float]:
-    tenth = max(1, len(values) // 10)
-    return {"first": round(float(np.median(values[:tenth])), 1), "last": round(float(np.median(values[-tenth:])), 1)}
+def _ends(rests: list[tuple[float, float]]) -> dict[str, float]:
+    return {"first": round(rests[0][1], 1), "last": round(rests[-1][1], 1)}
 
 
 def _print(results: dict[str, Any]) -> None:
-    table = Table("", "after a third", "at the end", "growth an hour")
+    table = Table("", "after half the time", "at the end", "growth an hour")
     growth = results["growth_an_hour"]
     for name, key in (("memory, MiB", "mib"), ("descriptors", "descriptors"), ("threads", "threads")):
         ends = results["memory_mib" if key == "mib" else key]

@@ -52,7 +52,9 @@ class Watch:
         sent = self._clock()
         self._waiting.add(call)
         try:
-            result = read(await call)
+            if (answer := await call) is None:  # gRPC's word for bytes that it cannot read
+                raise WrongAnswer(f"{self.name}: the answer is no message of Triton's protocol")
+            result = read(answer)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

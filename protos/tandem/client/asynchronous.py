@@ -11,7 +11,7 @@ from tandem.client.async_batches import AsyncOutbox
 from tandem.client.batches import BROKEN_WHILE_SENDING, Progress, Request
 from tandem.client.changes import named
 from tandem.client.credentials import CallMetadata, Token
-from tandem.client.errors import search_error
+from tandem.client.errors import search_error, unreadable
 from tandem.client.retries import RetryBudget, channel_options
 from tandem.v1 import catalog_pb2, catalog_pb2_grpc, recommend_pb2, recommend_pb2_grpc, search_pb2, search_pb2_grpc
 
@@ -109,6 +109,8 @@ class AsyncSearchClient:
             call = self._stub.BatchSearch(outbox.stream(), metadata=self._metadata.of(request_id))
             try:
                 async for response in call:
+                    if response is None:
+                        raise unreadable(self._address)
                     outbox.take()
                     yield progress.note(response)
                 break
@@ -131,6 +133,8 @@ class AsyncSearchClient:
         while True:
             try:
                 answer = await method(request, timeout=until - loop.time(), metadata=self._metadata.of(request_id))
+                if answer is None:
+                    raise unreadable(self._address)
                 self._retries.note_answer()
                 return answer
             except grpc.aio.AioRpcError as error:

@@ -53,9 +53,17 @@ class NotReachableError(SearchError):
         return self.message
 
 
+def unreadable(address: str) -> SearchError:
+    """The error of an answer that cannot be read, for which gRPC's asyncio has None."""
+    message = f"{address} answered with what is no message of this service: check the address"
+    return SearchError(grpc.StatusCode.INTERNAL, message)
+
+
 def search_error(error: FailedCall, address: str) -> SearchError:
     """The error of a call to a service at this address."""
     code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.INTERNAL and "deserializing response" in details:
+        return unreadable(address)
     if code is grpc.StatusCode.UNAVAILABLE and "resol" in details.lower():
         return NotReachableError(f"no host has the name in {address!r}: check the address")
     if code is grpc.StatusCode.UNAVAILABLE and "handshake failed" in details.lower():

@@ -270,3 +270,39 @@ def test_a_call_belongs_to_the_running_span_of_the_program() -> None:
     first, second = script.metadata
     assert str(first["traceparent"]).startswith(f"00-{trace}-") and first["x-request-id"] == "r-1"
     assert "traceparent" not in second
+
+
+@contextmanager
+def serving_noise() -> Iterator[str]:
+    """Answers every search and batch with bytes that are no message."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    handlers = {
+        "Search": grpc.unary_unary_rpc_method_handler(lambda request, context: b"\xff\xff"),
+        "BatchSearch": grpc.stream_stream_rpc_method_handler(lambda requests, context: iter([b"\xff\xff"])),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tandem.v1.SearchService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None)
+
+
+def test_answers_that_are_no_messages_are_errors_with_either_client() -> None:
+    message = "answered with what is no message of this service: check the address"
+    with serving_noise() as address, SearchClient(address, 10) as client:
+        with pytest.raises(SearchError, match=message) as refused:
+            client.search(REQUEST)
+        assert refused.value.code is grpc.StatusCode.INTERNAL
+        with pytest.raises(SearchError, match=message):
+            list(client.search_many([REQUEST]))
+
+        async def ask() -> None:
+            async with AsyncSearchClient(address, 10) as other:
+                with pytest.raises(SearchError, match=message):
+                    await other.search(REQUEST)
+                with pytest.raises(SearchError, match=message):
+                    _ = [answer async for answer in other.search_many([REQUEST])]
+
+        asyncio.run(ask())

@@ -34,6 +34,7 @@ class Server(rpc.GRPCInferenceServiceServicer):
         self.hanging.set()
         self.status: tuple[grpc.StatusCode, str] | None = None
         self.change: Change = lambda call, outputs: None
+        self.spoil: Callable[[bytes], bytes] = bytes
         self.requests: list[pb.ModelInferRequest] = []
         self.cancelled = 0
         self.missing = False
@@ -89,7 +90,11 @@ def inputs_of(request: pb.ModelInferRequest) -> dict[str, np.ndarray]:
 @asynccontextmanager
 async def served(server: Server, port: int = 0) -> AsyncIterator[int]:
     listening = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    rpc.add_GRPCInferenceServiceServicer_to_server(server, listening)
+    infer = grpc.unary_unary_rpc_method_handler(
+        server.ModelInfer, pb.ModelInferRequest.FromString, lambda answer: server.spoil(answer.SerializeToString())
+    )
+    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": infer})
+    listening.add_generic_rpc_handlers([service])
     port = listening.add_insecure_port(f"127.0.0.1:{port}")
     await listening.start()
     try:
@@ -364,6 +369,18 @@ async def test_a_wrong_answer_is_refused_until_a_right_one_comes(change: Change,
                     break
                 except EngineError:
                     await asyncio.sleep(0.01)
+
+
+async def test_what_is_no_message_is_a_wrong_answer_and_ends_no_watch() -> None:
+    server = Server()
+    async with connected(server) as engine:
+        server.spoil = lambda _: b"\xff\xff"
+        with pytest.raises(EngineError, match="is no message of Triton's protocol"):
+            await engine.encode([tokens(1)], soon(LONG))
+        probed = len(server.requests)
+        await until(lambda: len(server.requests) > probed + 6)  # by probes of each model, again and again
+        server.spoil = bytes
+        await works(engine)
 
 
 @pytest.mark.parametrize(
