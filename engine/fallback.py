@@ -14,6 +14,8 @@ from engine.protocol import Candidates, DeadlineExceeded, Engine, EngineError, P
 
 _Result = TypeVar("_Result")
 
+_LATE = "it took too long"
+
 # Of the time left, for the first engine: the second needs some too.
 _SHARE = 0.6
 
@@ -110,17 +112,21 @@ async def _either(
     second: Callable[[], Awaitable[_Result]],
     deadline: float | None,
 ) -> _Result:
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    try:
-        return await first(None if deadline is None else now + _SHARE * (deadline - now))
-    except EngineError as error:
-        why = str(error)
-    except DeadlineExceeded:
-        if deadline is None or loop.time() >= deadline:
-            raise
-        why = "it took too long"
+    notes = _notes.get()
+    if notes is not None and any(note.endswith(_LATE) for note in notes):
+        why = _LATE  # for an earlier call of this request, which has no time to wait for it again
+    else:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        try:
+            return await first(None if deadline is None else now + _SHARE * (deadline - now))
+        except EngineError as error:
+            why = str(error)
+        except DeadlineExceeded:
+            if deadline is None or loop.time() >= deadline:
+                raise
+            why = _LATE
     result = await second()
-    if (notes := _notes.get()) is not None:
+    if notes is not None:
         notes.append(f"{call} in this process: {why}")
     return result

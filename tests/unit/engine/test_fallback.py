@@ -46,6 +46,16 @@ async def test_a_first_that_takes_too_long_leaves_the_second_time() -> None:
     assert notes == ["encode in this process: it took too long"]
 
 
+async def test_a_request_waits_once_for_a_first_that_takes_too_long() -> None:
+    first, second = FakeEngine(40, delays=dict.fromkeys(CALLS, 0.3)), FakeEngine(40)
+    engine, whole = FallbackEngine(first, second), await every(FallbackEngine(FakeEngine(40), FakeEngine(40)))
+    for _ in range(2):  # and each request once
+        with collect_notes() as notes:
+            assert await every(engine, asyncio.get_running_loop().time() + 0.45) == whole
+        assert notes == [f"{call} in this process: it took too long" for call in CALLS]
+    assert [call for call, _ in first.calls] == ["encode"] * 2
+
+
 async def test_after_the_deadline_nobody_is_asked() -> None:
     second = FakeEngine(40)
     engine = FallbackEngine(FakeEngine(40, delays={"encode": 0.2}), second)
