@@ -151,6 +151,7 @@ class CallServer(grpc.GenericRpcHandler):
             return self._unary(method, passage)
         permit = places.take(priority_of(caller, metadata))
         if permit is None:
+            self._gate.give_back(caller)
             self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "overload")
             self._threads.assign(None)
             return places.refused.handler
@@ -217,6 +218,7 @@ class CallServer(grpc.GenericRpcHandler):
         self, method: grpc.RpcMethodHandler, name: str, caller: Caller, metadata: Metadata
     ) -> grpc.RpcMethodHandler:
         if not self._streams.enter(name):
+            self._gate.give_back(caller)
             self._observer.refuse(name, grpc.StatusCode.RESOURCE_EXHAUSTED, "streams")
             self._threads.assign(None)
             return self._full

@@ -39,6 +39,10 @@ class Gate(Protocol):
         to try again. Called on the event loop. Raises Refused where no wait helps, or the caller's rights ended."""
         ...
 
+    def give_back(self, caller: Caller) -> None:
+        """Of a call that came in and found no place: it takes nothing of the caller's quota. Called as `enter` is."""
+        ...
+
 
 class OpenGate:
     """Lets everybody in."""
@@ -54,6 +58,9 @@ class OpenGate:
     def count(self, caller: Caller) -> float:
         """See `Gate.count`."""
         return 0.0
+
+    def give_back(self, caller: Caller) -> None:
+        """See `Gate.give_back`."""
 
 
 def priority_of(caller: Caller, metadata: Metadata) -> Priority:

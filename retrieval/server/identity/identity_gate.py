@@ -108,6 +108,10 @@ class IdentityGate:
             return error.retry_after
         return 0.0
 
+    def give_back(self, caller: Caller) -> None:
+        """See `Gate.give_back`."""
+        self._limits.give_back(caller.tenant)
+
     def _caller(self, credential: str, keys: Keys | None) -> Caller:
         now = self._clock()
         if keys is not None and credential.startswith(PREFIX):

@@ -76,6 +76,13 @@ class TenantLimits:
                 usage.tokens -= 1
             usage.calls += 1
 
+    def give_back(self, name: str) -> None:
+        """Takes a call off the day's, which the service had no room for. Tokens are not given back: it was load."""
+        with self._lock:
+            usage = self._usage.get(name)
+            if usage is not None and usage.calls:
+                usage.calls -= 1
+
     def _check_day(self, usage: _Usage, most: int) -> None:
         moment = self._wall_clock()
         day = int(moment // _DAY)

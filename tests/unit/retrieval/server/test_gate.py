@@ -5,6 +5,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 
 from retrieval.server.admission import Admission
 from retrieval.server.call_server import Call, CallServer
+from retrieval.server.call_threads import OpenStreams
 from retrieval.server.caller import Caller, Priority
 from retrieval.server.gate import OpenGate, Refused, priority_of
 from retrieval.server.observer import Trace
@@ -43,6 +45,12 @@ class Seen:
 class KeyGate(OpenGate):
     """Knows the callers ann and eve, and what eve's connection states."""
 
+    def __init__(self) -> None:
+        self.given_back: list[Caller] = []
+
+    def give_back(self, caller: Caller) -> None:
+        self.given_back.append(caller)
+
     def enter(self, method: str, metadata: Metadata) -> Caller:
         name = dict(metadata).get("key")
         if name is None:
@@ -61,6 +69,7 @@ class CountingGate(KeyGate):
     """Lets a second request of a stream in at the third try, and none after it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.counts = iter((0.001, 0.001, 0.0))
 
     def count(self, caller: Caller) -> float:
@@ -155,6 +164,25 @@ async def test_each_call_is_seen_once_as_it_ended(name: str) -> None:
     codes = [_CODES.OK, _CODES.NOT_FOUND, _CODES.INTERNAL, _CODES.CANCELLED]  # the last one's caller has gone
     assert seen.ended == [(path, code, "ann@ipv4") for code in codes]
     assert not seen.refused
+
+
+async def test_what_finds_no_place_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.server.call_server.OpenStreams", partial(OpenStreams, 2))
+    seen, admission, gate, metadata = Seen(), Admission(1), KeyGate(), (("key", "ann"),)
+    async with serving(seen, admission, gate) as channel:
+        method = channel.unary_unary("/t.T/Ask")
+        waiting = method(b"wait", metadata=metadata)
+        await until(lambda: admission.in_flight == 1)
+        assert (await code_of(method(b"x", metadata=metadata)))[0] is _CODES.RESOURCE_EXHAUSTED
+        assert [caller.name for caller in gate.given_back] == ["ann"]
+        waiting.cancel()
+        await until(lambda: admission.in_flight == 0)
+        streams = [channel.stream_stream("/t.T/Many")(metadata=metadata) for _ in range(2)]
+        await until(lambda: len(gate.given_back) == 2)
+        for stream in streams:
+            stream.cancel()
+        assert await method(b"x", metadata=metadata) == b"ann@ipv4"
+    assert len(gate.given_back) == 2
 
 
 async def test_what_the_connection_states_is_read_once_there_is_a_place() -> None:

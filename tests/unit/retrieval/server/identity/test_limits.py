@@ -75,6 +75,20 @@ def test_calls_over_the_rate_do_not_count_for_the_day() -> None:
     assert limits._usage["a"].calls == 3
 
 
+def test_a_call_that_found_no_place_is_none_of_the_days_but_was_load() -> None:
+    limits, tenant = TenantLimits(1, Clock(), Clock(0)), Tenant(calls_per_second=4, calls_per_day=3)
+    limits.give_back("a")  # of nobody who called
+    assert taken(limits, "a", tenant, 2) == 2
+    limits.give_back("a")
+    limits.give_back("b")
+    assert taken(limits, "a", tenant, 1) == 1
+    assert limits._usage["a"].calls == 2
+    assert taken(limits, "a", tenant, 5) == 1
+    for _ in range(5):
+        limits.give_back("a")
+    assert limits._usage["a"].calls == 0 and taken(limits, "a", tenant, 1) == 0
+
+
 def test_each_of_several_processes_has_its_share() -> None:
     tenant = Tenant(calls_per_second=100, burst=40, calls_per_day=20)
     assert taken(TenantLimits(1 / 4, Clock()), "a", tenant.model_copy(update={"calls_per_day": 0}), 100) == 10
