@@ -21,15 +21,16 @@ import grpc
 from retrieval.server.admission import Admission, Permit
 from retrieval.server.call_threads import SHORT_CALLS, CallThreads, OpenStreams
 from retrieval.server.caller import ANYONE, Caller, Priority
+from retrieval.server.connections import close_connections
 from retrieval.server.gate import Gate, OpenGate, Refused, priority_of
 from retrieval.server.observer import CallObserver, NoObserver, in_trace
 from retrieval.server.receiving import GaveWay, Receiving
+from retrieval.server.refusals import Refusals, refusing
 from retrieval.server.request_ids import read_request_id
-from retrieval.wire.status import Metadata, refusal
+from retrieval.wire.status import Metadata
 
 log = logging.getLogger("tandem.requests")
 
-_REFUSAL_SECONDS = 0.02  # all calls refused within this time get the same refusal
 _SWEEP_SECONDS = 0.5
 # A call whose request has not come after so many seconds gives way to another that finds no place. Callers send both
 # at once. Of short calls without a place, so many may wait for their requests for longer, and in no case so many more.
@@ -38,6 +39,9 @@ _SHORT_RECEIVING_SECONDS, _MOST_RECEIVING, _MORE_RECEIVING = 0.1, 32, SHORT_CALL
 # So soon gRPC's thread gets to run while others compute; Python's own 5 ms would hold up each call a few times.
 _SWITCH_SECONDS = 0.001
 _NO_DEADLINE = 1e8  # seconds; gRPC's threaded server has a time without end for calls without one
+# When it stops, calls that are in flight have so many seconds to end before clients are told to go elsewhere: their
+# calls are refused meanwhile.
+_SHORT_SECONDS, _LOOK_SECONDS = 0.5, 0.005
 _LAST = object()
 _FAILED = "the service failed on this request; its log has the reason"
 _NO_REQUEST = "the call ended without a request: send one"
@@ -99,8 +103,10 @@ class CallServer(grpc.GenericRpcHandler):
         self._threads = CallThreads()
         self._receiving = Receiving()  # of calls without a place
         self._streams = OpenStreams()
-        self._full = _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
+        self._full = refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
         self._server = grpc.server(self._threads, handlers=[self], options=list(options))
+        self._ports: set[int] = set()
+        self._stopping = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """As of `grpc.aio.Server`; handlers are coroutine functions, or asynchronous generators for streams."""
@@ -108,11 +114,15 @@ class CallServer(grpc.GenericRpcHandler):
 
     def add_insecure_port(self, address: str) -> int:
         """The port that is listened on. Raises RuntimeError."""
-        return self._server.add_insecure_port(address)
+        return self._listening(self._server.add_insecure_port(address))
 
     def add_secure_port(self, address: str, credentials: grpc.ServerCredentials) -> int:
         """The same with TLS."""
-        return self._server.add_secure_port(address, credentials)
+        return self._listening(self._server.add_secure_port(address, credentials))
+
+    def _listening(self, port: int) -> int:
+        self._ports.add(port)
+        return port
 
     async def start(self) -> None:
         """Takes calls from now on."""
@@ -122,12 +132,25 @@ class CallServer(grpc.GenericRpcHandler):
 
     async def stop(self, grace: float) -> None:
         """Takes no more calls, and returns when those in flight have ended, which they must within `grace` seconds."""
-        ended = self._server.stop(grace)
+        self._stopping = True
+        end = self._loop.time() + grace
+        short = min(end, self._loop.time() + _SHORT_SECONDS)
+        while self._in_flight() and self._loop.time() < short:
+            await asyncio.sleep(_LOOK_SECONDS)
+        if not self._in_flight():
+            # gRPC would cancel what it has received and not handed over, and clients send no cancelled call again.
+            # Those whose connection ended they do.
+            close_connections(self._ports)
+        ended = self._server.stop(max(0.0, end - self._loop.time()))
         await asyncio.to_thread(ended.wait)
         self._sweeping.cancel()
         self._threads.close()
         for places in set(self._places.values()):
             places.threads.shutdown(wait=False)
+
+    def _in_flight(self) -> int:
+        """Calls that run, or whose answers are on their way."""
+        return self._threads.running + sum(places.admission.sending for places in set(self._places.values()))
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Called by gRPC on its one thread for each call, before anything of its request is read; see `CallThreads`."""
@@ -136,6 +159,8 @@ class CallServer(grpc.GenericRpcHandler):
         if method is None:
             self._observer.refuse("", grpc.StatusCode.UNIMPLEMENTED, "unknown_method")
             return None
+        if self._stopping:
+            return self._refuse(name, _GOING)
         metadata = tuple(details.invocation_metadata or ())
         try:
             caller = self._gate.enter(name, metadata)
@@ -163,7 +188,7 @@ class CallServer(grpc.GenericRpcHandler):
     def _refuse(self, name: str, refused: Refused) -> grpc.RpcMethodHandler:
         self._observer.refuse(name, refused.code, refused.reason)
         self._threads.assign(None)
-        return _refusing(refused.code, str(refused), refused.metadata)
+        return refusing(refused.code, str(refused), refused.metadata)
 
     def _find(self, name: str, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         methods = (handler.service(details) for handler in self._handlers)
@@ -347,7 +372,7 @@ class _Places:
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
         self.threads = ThreadPoolExecutor(2 * admission.ceiling, thread_name_prefix="call")
-        self.refused = _Refusals(admission)
+        self.refused = Refusals(admission)
         self.receiving = Receiving(admission.clock)
 
     def take(self, priority: Priority) -> Permit | None:
@@ -358,35 +383,7 @@ class _Places:
         return permit
 
 
-class _Refusals:
-    """Refuses calls by one handler, which is made anew every few milliseconds and not for each call."""
-
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
-        self._until = 0.0
-        self._handler: grpc.RpcMethodHandler | None = None
-
-    @property
-    def handler(self) -> grpc.RpcMethodHandler:
-        """States when to try again, as measured now."""
-        now = self._admission.clock()
-        if self._handler is None or now >= self._until:
-            message, metadata = refusal(self._admission.refusal())
-            self._handler = _refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, message, metadata)
-            self._until = now + _REFUSAL_SECONDS
-        return self._handler
-
-
-def _refusing(code: grpc.StatusCode, message: str, metadata: Metadata = ()) -> grpc.RpcMethodHandler:
-    """A handler that ends calls before their requests are read. It is a stream's, since for others gRPC reads first."""
-
-    def refuse(_: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
-        context.set_code(code)
-        context.set_details(message)
-        context.set_trailing_metadata(metadata)
-        return iter(())
-
-    return grpc.stream_stream_rpc_method_handler(refuse)
+_GOING = Refused(grpc.StatusCode.UNAVAILABLE, "the service is stopping; send the call again", "stopping")
 
 
 def _unexpected(error: Exception) -> Refused:

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 # Threads beside those of calls that have a place: for short calls without one, and for streams that stand open.
@@ -23,6 +24,9 @@ class CallThreads(ThreadPoolExecutor):
         self.short = ThreadPoolExecutor(SHORT_CALLS, thread_name_prefix="short")
         self.streams = ThreadPoolExecutor(_STREAMS, thread_name_prefix="stream")
         self.readers = ThreadPoolExecutor(_STREAMS, thread_name_prefix="reader")
+        self.running = 0
+        """Calls that have been given to a pool and have not ended."""
+        self._counting = threading.Lock()
         self._next: tuple[ThreadPoolExecutor | None, Callable[[], None]] = (None, _nothing)
 
     def assign(self, pool: ThreadPoolExecutor | None, on_end: Callable[[], None] = _nothing) -> None:
@@ -35,11 +39,22 @@ class CallThreads(ThreadPoolExecutor):
         if pool is None:
             work(*arguments, **named)
             return None
+        self._count(1)
         try:
-            return pool.submit(_work, on_end, work, arguments, named)
+            return pool.submit(_work, partial(self._end, on_end), work, arguments, named)
         except RuntimeError:  # it was shut down
-            on_end()
+            self._end(on_end)
             raise
+
+    def _end(self, on_end: Callable[[], None]) -> None:
+        try:
+            on_end()
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self.running += more
 
     def close(self) -> None:
         """Ends all threads once what runs is done."""
