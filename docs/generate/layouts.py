@@ -109,6 +109,13 @@ LAYOUTS: dict[str, tuple[Table, ...]] = {
     "quality": (Table("", (ANY, "systems", ANY), ("set", "system"), _SYSTEM),),
     "quantization": (Table("", (ANY,), ("kind",)),),
     "roofline": (Table("", ()),),
+    "soak": (
+        Table("Once all is warm, and at the end", (("memory_mib", "descriptors", "threads"),), ("taken",)),
+        Table("Growth an hour", ("growth_an_hour",)),
+        Table("", (), (), ("most_memory_mib", "swaps", "changes", "releases_that_answered")),
+        Table("Searches", (("first_half", "second_half"),), ("time",)),
+        Table("Calls", ("calls", ANY), ("method",)),
+    ),
     "triton": (
         Table("", (ANY, ("embedded", "triton")), ("path", "engine"), (), ("answers_each_round",)),
         Table("Triton to embedded", (ANY, "triton_to_embedded"), ("path",)),
