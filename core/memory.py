@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 # Parameters of glibc's mallopt, and in bytes what malloc begins with and what it comes to by itself at most.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LEAST_BLOCK, _MOST_BLOCK = 128 << 10, 32 << 20
+# What may stay free at the end of a heap: more than requests use for a moment, and no more than that.
+_SPARE = 8 << 20
 
 
 def trim_memory() -> None:
@@ -39,7 +41,7 @@ def _set_threshold(size: int) -> None:
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, size)
-        library.mallopt(_M_TRIM_THRESHOLD, 2 * size)  # as glibc itself keeps them
+        library.mallopt(_M_TRIM_THRESHOLD, _SPARE)
 
 
 def freeze_objects() -> None:
