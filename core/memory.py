@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LEAST_BLOCK, _MOST_BLOCK = 128 << 10, 32 << 20
 # What may stay free at the end of a heap: more than requests use for a moment, and no more than that.
-_SPARE = 8 << 20
+_SPARE = 16 << 20
 
 
 def trim_memory() -> None:
