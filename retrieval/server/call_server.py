@@ -45,6 +45,7 @@ _SHORT_SECONDS, _LOOK_SECONDS = 0.5, 0.005
 _LAST = object()
 _FAILED = "the service failed on this request; its log has the reason"
 _NO_REQUEST = "the call ended without a request: send one"
+_STOPS = Refused(grpc.StatusCode.UNAVAILABLE, "the service is stopping; send the call again", "stopping")
 _FULL = "too many streams are open; close some, or ask another process"
 
 
@@ -160,7 +161,7 @@ class CallServer(grpc.GenericRpcHandler):
             self._observer.refuse("", grpc.StatusCode.UNIMPLEMENTED, "unknown_method")
             return None
         if self._stopping:
-            return self._refuse(name, _GOING)
+            return self._refuse(name, _STOPS)
         metadata = tuple(details.invocation_metadata or ())
         try:
             caller = self._gate.enter(name, metadata)
@@ -381,9 +382,6 @@ class _Places:
         if permit is None and self.receiving.give_way(_RECEIVING_SECONDS):
             permit = self.admission.take(priority)
         return permit
-
-
-_GOING = Refused(grpc.StatusCode.UNAVAILABLE, "the service is stopping; send the call again", "stopping")
 
 
 def _unexpected(error: Exception) -> Refused:

@@ -49,7 +49,7 @@ from retrieval.telemetry.telemetry import Publish, Telemetry, open_telemetry
 log = logging.getLogger("tandem.server")
 
 _SERVICES = (SERVICE, RECOMMEND_SERVICE, CATALOG_SERVICE)
-# Seconds between health's turn and the end of new calls: what has arrived but was not taken yet would be cancelled.
+# Seconds between health's turn and the end of new calls: clients that watch health go elsewhere meanwhile.
 _NOTICE = 0.1
 _STREAMS = 100  # of a connection at once, at least
 # Calls that gRPC has received and its thread has not taken yet; beyond this it drops some of any caller's.

@@ -54,7 +54,7 @@ class NotReachableError(SearchError):
 
 
 def unreadable(address: str) -> SearchError:
-    """The error of an answer that cannot be read, for which gRPC's asyncio has None."""
+    """The error of an answer that cannot be read. gRPC's asyncio returns None in its place."""
     message = f"{address} answered with what is no message of this service: check the address"
     return SearchError(grpc.StatusCode.INTERNAL, message)
 

@@ -49,8 +49,13 @@ class Keys:
 
     def stays(self, caller: Caller, now: float) -> bool:
         """Whether a caller that came in may still do what it could then."""
-        listed = self._names.get(caller.name) if caller.listed else caller
-        return listed == caller and unexpired(listed, now) is not None
+        if caller.listed:
+            return unexpired(self._names.get(caller.name), now) == caller
+        if not self.tenants or not caller.name:
+            return now < caller.until
+        tenant = self.tenants.get(caller.tenant)
+        same = tenant is not None and narrowed(caller.catalogs, tenant.catalogs) == caller.catalogs
+        return same and now < caller.until
 
 
 def read_keys(content: KeyFile) -> Keys:

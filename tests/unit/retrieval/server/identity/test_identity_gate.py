@@ -101,15 +101,22 @@ def test_a_stream_ends_with_the_rights_that_it_began_with(tmp_path: Path, change
         assert gate.count(stays) == 0.0
 
 
-def test_a_stream_ends_when_its_token_expires(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["expire", "narrow"])
+def test_a_stream_ends_when_its_token_expires_or_its_tenant_may_less(tmp_path: Path, change: str) -> None:
     (tmp_path / "jwks.json").write_bytes(shared_issuer().jwks())
     key_sets, times = KeySets(str(tmp_path / "jwks.json")), Times()
+    keys = Keys(tmp_path / "keys.json", AuditLog(tmp_path / "audit.jsonl"))
+    keys.set_tenant("acme", catalogs=frozenset({"shop", "outlet"}))
     try:
-        none = KeyStore(tmp_path / "keys.json", required=False)
-        gate = IdentityGate(none, Tokens(key_sets, ISSUER, AUDIENCE), clock=times)
-        caller = gate.enter(SEARCH, (("authorization", f"Bearer {shared_issuer().token(scope='search')}"),))
-        assert gate.count(caller) == 0.0
-        times.now += 86_400
+        listed = KeyStore(tmp_path / "keys.json", required=True, clock=times.look)
+        gate = IdentityGate(listed, Tokens(key_sets, ISSUER, AUDIENCE), clock=times)
+        token = shared_issuer().token(scope="search", tenant="acme")
+        caller = gate.enter(SEARCH, (("authorization", f"Bearer {token}"),))
+        assert gate.count(caller) == gate.count(ANYONE) == 0.0
+        if change == "expire":
+            times.now += 86_400
+        else:
+            keys.set_tenant("acme", catalogs=frozenset({"shop"}))
         with pytest.raises(Refused):
             gate.count(caller)
     finally:
