@@ -43,9 +43,9 @@ def write_base(folder: Path, kind: str = "ranker", seed: int = 0, hidden_size: i
     return folder
 
 
-def write_ranker(folder: Path) -> Path:
+def write_ranker(folder: Path, seed: int = 0) -> Path:
     """A folder as `tandem train ranker` leaves it."""
-    model: CrossEncoder = load_ranker(str(write_base(folder / "base")))
+    model: CrossEncoder = load_ranker(str(write_base(folder / "base", seed=seed)))
     with quiet_libraries():
         model.save_pretrained(str(folder / "checkpoint"), create_model_card=False)
     write_ranker_of(model, "tiny", folder, limits={"max_query_tokens": 8})

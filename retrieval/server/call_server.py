@@ -72,6 +72,10 @@ class Call:
         """Ends the call with this status."""
         raise CallAborted(code, details, trailing_metadata)
 
+    def cancel(self) -> None:
+        """Ends the call though what it sends is not taken."""
+        self._context.cancel()
+
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline; None without one."""
         seconds = self._context.time_remaining()

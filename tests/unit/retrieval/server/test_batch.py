@@ -11,6 +11,7 @@ import grpc
 import pytest
 from services import Service, until
 
+from retrieval.server import streams
 from retrieval.server.admission import Permit
 from retrieval.server.batch import MOST_STREAMS
 from retrieval.server.bulk import BulkQueue
@@ -146,28 +147,35 @@ async def test_searches_are_admitted_while_a_batch_works(tmp_path: Path) -> None
         call.cancel()
 
 
-async def test_a_slow_reader_stops_the_reading_of_requests(tmp_path: Path) -> None:
-    service = Service(tmp_path)
-    sent = 0
+class _Endless:
+    """Requests without end, and how many were sent."""
 
-    async def endless() -> AsyncIterator[search_pb2.BatchSearchRequest]:
-        nonlocal sent
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def requests(self) -> AsyncIterator[search_pb2.BatchSearchRequest]:
         pad = "x" * 400
         while True:
-            sent += 1
-            yield search_pb2.BatchSearchRequest(
-                key="k", search=search_pb2.SearchRequest(query=f"{sent % 20} {pad}", top_k=20)
-            )
+            self.sent += 1
+            search = search_pb2.SearchRequest(query=f"{self.sent % 20} {pad}", top_k=20)
+            yield search_pb2.BatchSearchRequest(key="k", search=search)
 
-    async with service.serve() as (channel, _):
-        call = send(channel, endless())
-        assert (await call.read()).sequence == 1
+    async def until_nothing_more_is_read(self, channel: grpc.aio.Channel) -> None:
+        """Buffers fill up first."""
         before = -1
-        while before != sent:  # buffers fill up, and then nothing more is read
-            before = sent
+        while before != self.sent:
+            before = self.sent
             for _ in range(20):
                 assert (await search(channel)).hits
-        assert sent < 20_000
+
+
+async def test_a_slow_reader_stops_the_reading_of_requests(tmp_path: Path) -> None:
+    endless = _Endless()
+    async with Service(tmp_path).serve() as (channel, _):
+        call = send(channel, endless.requests())
+        assert (await call.read()).sequence == 1
+        await endless.until_nothing_more_is_read(channel)
+        assert endless.sent < 20_000
         assert (await call.read()).sequence == 2
         call.cancel()
 
@@ -232,6 +240,28 @@ async def test_too_many_streams_are_refused_and_room_comes_back(tmp_path: Path) 
         for call in calls:
             assert await call.read() is grpc.aio.EOF
         assert len(await received(send(channel, searches(["3 shoes"])))) == 1
+
+
+async def test_an_idle_batch_gives_its_place_to_one_that_finds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "PATIENCE", 0.0)
+    hold = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[search_pb2.BatchSearchRequest]:
+        for request in searches(["3 shoes"]):
+            yield request
+        await hold.wait()
+
+    async with Service(tmp_path).serve() as (channel, _):
+        calls = [send(channel, waiting()) for _ in range(MOST_STREAMS)]
+        for call in calls:
+            assert (await call.read()).sequence == 1
+        assert len(await received(send(channel, searches(["3 shoes"])))) == 1
+        hold.set()
+        assert sorted([(await call.code()).name for call in calls]) == ["OK"] * (MOST_STREAMS - 1) + ["UNAVAILABLE"]
+        (ended,) = [call for call in calls if await call.code() is grpc.StatusCode.UNAVAILABLE]
+        assert "send the requests after sequence 1" in await ended.details()
 
 
 async def test_each_search_has_its_own_deadline(tmp_path: Path) -> None:

@@ -369,6 +369,33 @@ async def test_a_stream_that_ends_while_its_next_answer_is_begun_leaves_nothing_
         await asyncio.wait_for(asyncio.to_thread(next, answers), 10)
 
 
+async def test_a_stream_whose_answers_nobody_reads_ends_when_its_handler_cancels_it() -> None:
+    ended = asyncio.Event()
+    calls: list[Any] = []
+
+    async def answers(request: bytes, call: Any) -> AsyncIterator[bytes]:
+        calls.append(call)
+        try:
+            while True:
+                yield bytes(1000)
+        finally:
+            ended.set()
+
+    method = grpc.unary_stream_rpc_method_handler(answers, request_deserializer=bytes, response_serializer=bytes)
+    server = CallServer({}, (), 30)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.T", {"Ask": method}),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    slow = RawConnection(address, METHOD, window=0)
+    held = slow.call(b"x")
+    await until(lambda: bool(calls), slow)
+    calls[0].cancel()
+    assert await codes(slow, held) == [CANCELLED]
+    await asyncio.wait_for(ended.wait(), 20)
+    slow.close()
+    await server.stop(0.2)
+
+
 async def test_many_calls_that_come_at_once_do_not_end_each_other() -> None:
     """Short calls without a place, whose requests are still on their way: the oldest gives way once it is late, or at
     once where all threads would soon wait."""
