@@ -8,7 +8,7 @@ CATALOG ?=
 MAPPING ?=
 JUDGMENTS ?=
 ENGINE ?=
-# Processes that the unit and property tests run in.
+# Processes that tests run in, but for those that load or break something: they run alone.
 JOBS ?= 2
 # How much of the long forms of tests `make torture` runs, in percent.
 SCALE ?= 100
@@ -51,7 +51,8 @@ unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/property
 
 integration: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not long" tests/integration
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not torture and not long" tests/integration
+	$(BIN)/python -m pytest -m "torture and not long" tests/integration
 
 torture: $(VENV)/.test
 	TANDEM_TORTURE=$(SCALE) $(BIN)/python -m pytest -m "torture or long" tests

@@ -46,6 +46,7 @@ async def presented(server: RunningServer) -> bytes:
     return ssl.PEM_cert_to_DER_cert(pem)
 
 
+@pytest.mark.torture
 async def test_no_call_fails_while_certificates_change_under_load(tmp_path: Path) -> None:
     authority = Authority()
     (tmp_path / "ca.pem").write_bytes(authority.pem)

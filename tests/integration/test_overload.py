@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 from doubles import make_release, rows_of
 from services import Service
 from torture import SEED, amount
@@ -49,6 +50,7 @@ def due(rate: float, seconds: float) -> np.ndarray:
     return due_times(rate, seconds, Arrivals.POISSON, SEED)
 
 
+@pytest.mark.torture
 async def test_an_overload_on_a_real_port_is_answered_refused_and_over(tmp_path: Path) -> None:
     """Sixteen pairs of 2 ms a request: some 30 a second in full quality, and all are answered at half of that."""
     messages = [search_pb2.SearchRequest(query=f"{number} shoes", top_k=5).SerializeToString() for number in range(9)]

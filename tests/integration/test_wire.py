@@ -162,14 +162,20 @@ def test_floods_of_frames_cost_a_bystander_no_call(service: Served) -> None:
 
 
 def growth(service: Served, work: Callable[[], None]) -> int:
-    """Bytes by which the service grows while this is done again and again, once it was done a few times."""
-    for _ in range(20):
-        work()
-    before = service.memory
-    for _ in range(amount(5, 100)):
-        work()
-    print(f"memory grew by {(service.memory - before) >> 10} KiB")
-    return service.memory - before
+    """Bytes by which the service grows while this is done again and again, once it was done a few times. Its highest
+    counts, since what an allocator keeps comes and goes."""
+
+    def highest(times: int) -> int:
+        held = []
+        for _ in range(times):
+            work()
+            held.append(service.memory)
+        return max(held)
+
+    before = highest(20)
+    grown = highest(amount(5, 100)) - before
+    print(f"memory grew by {grown >> 10} KiB")
+    return grown
 
 
 @pytest.mark.torture
@@ -227,7 +233,7 @@ def test_broken_framing_of_grpc_ends_its_own_call_alone(service: Served) -> None
 @pytest.mark.torture
 def test_idle_slow_and_short_connections_cost_a_bystander_no_call(service: Served) -> None:
     idle, slow = amount(200, 5000), amount(20, 500)
-    turns = amount(30, 500)
+    turns = amount(30, 3000)  # a p99 of 500 moves by a fifth between two quiet runs
     before, descriptors = service.memory, service.descriptors
     with Bystander(service.address) as bystander, ExitStack() as stack:
         quiet = bystander.wait(turns)

@@ -41,3 +41,11 @@ def test_each_guard_is_there_once(guard: Guard) -> None:
     assert guard.without != guard.guard
     file, _, test = guard.test.partition("::")
     check_named(file, test.partition("[")[0] or None)
+
+
+def test_whatever_has_a_long_form_is_run_by_the_torture() -> None:
+    files = {path: path.read_text() for path in (ROOT / "tests/integration").glob("test_*.py")}
+    long = {path.name for path, text in files.items() if "from torture import" in text}
+    marked = {path.name for path, text in files.items() if re.search(r"pytest\.mark\.(torture|long)", text)}
+    assert len(long) > 10
+    assert not long - marked
