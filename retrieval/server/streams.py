@@ -121,7 +121,6 @@ class OrderedStream(Generic[Result]):
         self._at_once = at_once
         self._begun: deque[asyncio.Future[Result]] = deque()
         self._reading: asyncio.Future[Any] | None = None
-        self._draining = draining
         self._stopping: asyncio.Future[Any] = asyncio.ensure_future(draining.wait())
 
     async def outcomes(self) -> AsyncIterator[Result]:

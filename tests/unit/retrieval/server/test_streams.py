@@ -37,7 +37,7 @@ class Context:
         self.cancelled = True
 
 
-class House:
+class Harness:
     """A method's streams, and a clock that is set by hand."""
 
     def __init__(self) -> None:
@@ -58,14 +58,14 @@ class House:
 class Stream:
     """One stream, whose answers a task takes."""
 
-    def __init__(self, house: House, tenant: str, works: bool) -> None:
+    def __init__(self, harness: Harness, tenant: str, works: bool) -> None:
         self.context = Context(tenant)
         self.requests: asyncio.Queue[int | None] = asyncio.Queue()
         self.taken: list[int] = []
         self.read = 0
         self.takes = asyncio.Event()
         self.takes.set()
-        self._house = house
+        self._harness = harness
         self._works = works
         self.task = asyncio.create_task(self._take())
 
@@ -87,11 +87,11 @@ class Stream:
 
     async def _work(self, stream: str, request: int, sequence: int) -> int:
         if self._works:
-            await self._house.working.wait()
+            await self._harness.working.wait()
         return sequence
 
     async def _take(self) -> None:
-        answers = self._house.streams.answer(self._requests(), self.context, self._work)  # type: ignore[arg-type]
+        answers = self._harness.streams.answer(self._requests(), self.context, self._work)  # type: ignore[arg-type]
         async with aclosing(answers):
             async for answer in answers:
                 self.taken.append(answer)
@@ -106,8 +106,8 @@ class Stream:
         self.requests.put_nowait(None)
 
 
-async def close(house: House, *streams: Stream) -> None:
-    house.working.set()
+async def close(harness: Harness, *streams: Stream) -> None:
+    harness.working.set()
     for stream in streams:
         stream.takes.set()
         stream.close()
@@ -115,65 +115,67 @@ async def close(house: House, *streams: Stream) -> None:
 
 
 async def test_the_stream_that_was_idle_longest_gives_way_after_a_minute() -> None:
-    house = House()
-    first, second, *others = await house.open_many(MOST)
-    house.now = PATIENCE - 1
+    harness = Harness()
+    first, second, *others = await harness.open_many(MOST)
+    harness.now = PATIENCE - 1
     await first.begin()
-    house.now = PATIENCE - 0.1
-    assert await house.open().ending() == ("RESOURCE_EXHAUSTED", "full")
-    house.now = PATIENCE
-    late = house.open()
+    harness.now = PATIENCE - 0.1
+    assert await harness.open().ending() == ("RESOURCE_EXHAUSTED", "full")
+    harness.now = PATIENCE
+    late = harness.open()
     await late.begin()
     code, text = await second.ending()
     assert code == "UNAVAILABLE" and text.endswith("open it again and send the requests after sequence 1")
     assert late.taken == [1] and not late.context.cancelled
-    await close(house, first, late, *others)
+    await close(harness, first, late, *others)
 
 
 async def test_a_stream_that_waits_for_the_service_keeps_its_place() -> None:
-    house = House()
-    streams = await house.open_many(MOST, works=True)
-    house.now = 100 * PATIENCE
-    assert (await house.open().ending())[0] == "RESOURCE_EXHAUSTED"
-    await close(house, *streams)
+    harness = Harness()
+    streams = await harness.open_many(MOST, works=True)
+    harness.now = 100 * PATIENCE
+    assert (await harness.open().ending())[0] == "RESOURCE_EXHAUSTED"
+    await close(harness, *streams)
 
 
 async def test_a_stream_whose_answers_are_not_taken_is_cancelled() -> None:
-    house = House()
-    idle = await house.open_many(MOST - 1)
-    slow = house.open()
+    harness = Harness()
+    idle = await harness.open_many(MOST - 1)
+    slow = harness.open()
     slow.takes.clear()
     await slow.begin()
-    house.now = PATIENCE - 1
+    harness.now = PATIENCE - 1
     for stream in idle:
         await stream.begin()
-    house.now = PATIENCE
-    late = house.open()
+    harness.now = PATIENCE
+    late = harness.open()
     await late.begin()
     assert slow.context.cancelled and not any(stream.context.cancelled for stream in (late, *idle))
     slow.task.cancel()
-    house.now = PATIENCE + 1
-    assert (await house.open().ending())[0] == "RESOURCE_EXHAUSTED"  # its place was given away once
-    await close(house, late, *idle)
+    harness.now = PATIENCE + 1
+    assert (await harness.open().ending())[0] == "RESOURCE_EXHAUSTED"  # its place was given away once
+    await close(harness, late, *idle)
 
 
 async def test_a_tenant_leaves_a_quarter_of_the_places_to_others() -> None:
-    house = House()
-    streams = await house.open_many(6, "a")
-    code, text = await house.open("a").ending()
+    harness = Harness()
+    streams = await harness.open_many(6, "a")
+    code, text = await harness.open("a").ending()
     assert code == "RESOURCE_EXHAUSTED" and text.startswith("6 streams of the tenant are open already")
-    others = await house.open_many(2, "b")
-    assert await house.open("b").ending() == ("RESOURCE_EXHAUSTED", "full")
-    house.now = PATIENCE
+    others = await harness.open_many(2, "b")
+    assert await harness.open("b").ending() == ("RESOURCE_EXHAUSTED", "full")
+    harness.now = PATIENCE
     for stream in others:
         await stream.begin()
-    late = house.open("a")  # takes the place of one of its own
+    late = harness.open("a")  # takes the place of one of its own
     await late.begin()
     assert (await streams[0].ending())[0] == "UNAVAILABLE"
-    await close(house, late, *streams[1:], *others)
+    await close(harness, late, *streams[1:], *others)
 
 
 async def test_places_of_streams_that_ended_are_free() -> None:
-    house = House()
+    harness = Harness()
     for _ in range(3):
-        await close(house, *await house.open_many(MOST))
+        streams = await harness.open_many(MOST)
+        await close(harness, *streams)
+        assert [stream.taken for stream in streams] == [[1]] * MOST
